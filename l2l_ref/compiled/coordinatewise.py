@@ -1,0 +1,372 @@
+"""Compiled twins of ``advance`` and ``meta_gradient`` in learned/coordinatewise.py.
+
+That file is the definition, with the equations C1 to C5 and, below it, L1 to L5; a difference is a bug
+in this one.
+
+Every coordinate is independent of the others, so they are cut into tiles. A tile goes through all T
+steps forward, its gates kept in cache, and all T back, before the next one starts.
+
+Layout in a tile: units first, coordinates last, so that elementwise loops run over contiguous
+coordinates. Layer l stacks what its gates read, so that one product with one matrix gives all of them:
+
+    Z[t] = [z ; h ; 1]   (K, tile), K = D + H + 1        M = [W_x ; W_h ; b]^T   (4H, K)
+    A[t] = M Z[t]        (4H, tile), then in place the gates i f g o, then on the way back d_a
+
+phi is one flat vector: M of each layer row by row, then W, then b.
+"""
+
+import math
+
+import numpy as np
+
+from .jit import kernel, sigmoid, tanh
+from .threads import run
+
+PARTS = 16  # how many partial sums of d_phi are made, whatever the number of threads
+GEMM_SIZE = 2**18  # OpenBLAS starts threads of its own above this product of sizes
+
+
+# ---------------------------------------------------------------- what the two names of the original do
+
+
+def advance(gradient, state, params, p=None, scale=1.0, threads=None):
+    """One step without a cache: gradient (n,), state -> g (n,), state'."""
+    _require_layers(params)
+    phi, sizes = _pack(params), _sizes(params, p)
+    n, tile = len(gradient), _tile(sizes)
+    before = tuple(_units_first(a) for layer in state for a in layer)
+    after = tuple(np.empty_like(a) for a in before)
+    update = np.empty_like(phi, shape=n)
+    run(_advance_part, _parts(n, tile), threads, _parts(n, tile), tile,
+        np.ascontiguousarray(gradient), before, update, after, phi, sizes, _constants(phi, p, scale), p is not None)
+    new_state = tuple(layer._replace(h=after[2 * l].T, c=after[2 * l + 1].T) for l, layer in enumerate(state))
+    return update, new_state
+
+
+def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, threads=None):
+    """dL/dphi of one unroll: gradients (T, n), d_updates (T, n), state -> Params."""
+    _require_layers(params)
+    phi, sizes = _pack(params), _sizes(params, p)
+    n, tile = gradients.shape[1], _tile(sizes)
+    before = tuple(_units_first(a) for layer in state for a in layer)
+    parts = _parts(n, tile)
+    d_phi = np.zeros_like(phi, shape=(max(parts, 1), len(phi)))
+    run(_meta_gradient_part, parts, threads, parts, tile, np.ascontiguousarray(gradients),
+        np.ascontiguousarray(d_updates), before, d_phi, phi, sizes, _constants(phi, p, scale), p is not None)
+    total = d_phi[0]
+    for part in d_phi[1:]:  # in this order, always
+        total += part
+    return _unpack(total, params)
+
+
+def _require_layers(params):
+    if not params.layers:
+        raise ValueError("params.layers: the compiled twin needs at least one LSTM layer, got none")
+
+
+def _pack(params):
+    """Params -> phi, flat."""
+    M = [np.concatenate([layer.W_x, layer.W_h, layer.b[None]]).T for layer in params.layers]
+    return np.concatenate([part.ravel() for part in (*M, params.W, params.b)])
+
+
+def _unpack(phi, params):
+    """phi, flat -> Params with the shapes of ``params``."""
+    layers, at = [], 0
+    for layer in params.layers:
+        (D, four_H), H = layer.W_x.shape, len(layer.W_h)
+        M = phi[at : at + four_H * (D + H + 1)].reshape(four_H, D + H + 1)
+        layers.append(layer._replace(W_x=M[:, :D].T.copy(), W_h=M[:, D : D + H].T.copy(), b=M[:, -1].copy()))
+        at += M.size
+    return params._replace(layers=tuple(layers), W=phi[at:-1, None].copy(), b=phi[-1:].copy())
+
+
+def _sizes(params, p):
+    """(D_1, H_1, ..., H_L)."""
+    return np.array([1 if p is None else 2, *(len(layer.W_h) for layer in params.layers)])
+
+
+def _tile(sizes):
+    """Coordinates worked on together: 64, fewer where a matrix product would grow past GEMM_SIZE."""
+    largest = max(4 * H * (D + H + 1) for D, H in zip(sizes, sizes[1:]))
+    return int(min(64, max(16, GEMM_SIZE // largest // 16 * 16)))
+
+
+def _parts(n, tile):
+    return min(PARTS, -(-n // tile))
+
+
+def _constants(phi, p, scale):
+    p = 1.0 if p is None else p
+    return np.array([scale, 1 / p, math.exp(-p), math.exp(p)], phi.dtype)
+
+
+def _units_first(a):
+    """(n, H) -> (H, n), contiguous and writable, which is no copy for arrays in Fortran order."""
+    a = np.ascontiguousarray(a.T)
+    return a if a.flags.writeable else a.copy()
+
+
+# ------------------------------------------------------------------------------------------- the kernels
+
+
+@kernel
+def _carve(buffer, at, steps, rows, tile):
+    """The next (steps, rows, tile) block of a flat buffer, and where the one after it starts."""
+    end = at + steps * rows * tile
+    return buffer[at:end].reshape(steps, rows, tile), end
+
+
+@kernel
+def _buffer_size(T, tile, sizes):
+    """The workspace of one thread, in numbers."""
+    total = 0
+    for l in range(len(sizes) - 1):
+        D, H = sizes[l], sizes[l + 1]
+        total += (T + 1) * (D + H + 1) + T * 4 * H + (T + 1) * H + T * H  # Z, A, C, Q
+        total += 2 * H + D + H                                            # d_h, d_c, d_z
+    return total * tile
+
+
+@kernel
+def _layer_blocks(buffer, at, T, D, H, tile):
+    """Z (T+1, K, tile), A (T, 4H, tile), C (T+1, H, tile), Q = tanh(c') (T, H, tile) of one layer."""
+    Z, at = _carve(buffer, at, T + 1, D + H + 1, tile)
+    A, at = _carve(buffer, at, T, 4 * H, tile)
+    C, at = _carve(buffer, at, T + 1, H, tile)
+    Q, at = _carve(buffer, at, T, H, tile)
+    return Z, A, C, Q, at
+
+
+@kernel
+def _sigmoid_into(a):
+    for m in range(a.size):
+        a[m] = sigmoid(a[m])
+
+
+@kernel
+def _tanh_into(a):
+    for m in range(a.size):
+        a[m] = tanh(a[m])
+
+
+@kernel
+def _cell(A, c, c_new, q, h_new):
+    """L2 to L5 on one tile. A (4H, tile) holds a on entry and i f g o on return."""
+    H, tile = c.shape
+    flat = A.reshape(A.size)
+    _sigmoid_into(flat[: 2 * H * tile])                              # L2
+    _tanh_into(flat[2 * H * tile : 3 * H * tile])                    # L3
+    _sigmoid_into(flat[3 * H * tile :])                              # L2
+    i, f, g, o = A[:H], A[H : 2 * H], A[2 * H : 3 * H], A[3 * H :]
+    for j in range(H):
+        i_j, f_j, g_j, c_j, c_new_j = i[j], f[j], g[j], c[j], c_new[j]
+        for m in range(tile):
+            c_new_j[m] = f_j[m] * c_j[m] + i_j[m] * g_j[m]           # L4
+    for j in range(H):
+        o_j, c_new_j, q_j, h_new_j = o[j], c_new[j], q[j], h_new[j]
+        for m in range(tile):
+            q_j[m] = tanh(c_new_j[m])
+            h_new_j[m] = o_j[m] * q_j[m]                             # L5
+
+
+@kernel
+def _cell_backward(d_h, d_c, A, c, q):
+    """L5 to L2 backward on one tile. A holds i f g o on entry and d_a on return; d_c becomes that of c."""
+    H, tile = c.shape
+    for j in range(H):
+        i_j, f_j, g_j, o_j = A[j], A[H + j], A[2 * H + j], A[3 * H + j]
+        d_h_j, d_c_j, c_j, q_j = d_h[j], d_c[j], c[j], q[j]
+        for m in range(tile):
+            i, f, g, o, q_m = i_j[m], f_j[m], g_j[m], o_j[m], q_j[m]
+            d_c_m = d_c_j[m] + d_h_j[m] * o * (1 - q_m * q_m)        # L5
+            i_j[m] = d_c_m * g * i * (1 - i)                         # L4, L2
+            f_j[m] = d_c_m * c_j[m] * f * (1 - f)                    # L4, L2
+            g_j[m] = d_c_m * i * (1 - g * g)                         # L4, L3
+            o_j[m] = d_h_j[m] * q_m * o * (1 - o)                    # L5, L2
+            d_c_j[m] = d_c_m * f                                     # L4
+
+
+@kernel
+def _features(gradient, first, Z, constants, preprocess):
+    """C1: gradient[first:first + tile] into the top rows of Z; beyond the last coordinate, zeros."""
+    tile = Z.shape[1]
+    zero, one = constants.dtype.type(0), constants.dtype.type(1)
+    over_p, small, grow = constants[1], constants[2], constants[3]
+    for m in range(tile):
+        g = gradient[first + m] if first + m < len(gradient) else zero
+        if preprocess:
+            size = abs(g)
+            if size >= small:
+                Z[0, m] = math.log(size) * over_p                    # P1
+                Z[1, m] = one if g > 0 else -one                     # P1
+            else:
+                Z[0, m] = -one                                       # P2
+                Z[1, m] = grow * g                                   # P2
+            if g != g:
+                Z[0, m] = g
+        else:
+            Z[0, m] = g
+
+
+@kernel
+def _copy_columns(source, first, target, start):
+    """Columns first, first + 1, ... of source into the columns start, start + 1, ... of target.
+
+    As many as both have; what is left of target becomes zero.
+    """
+    zero = source.dtype.type(0)
+    count = min(target.shape[1] - start, source.shape[1] - first)
+    for j in range(len(source)):
+        source_j, target_j = source[j], target[j]
+        for m in range(count):
+            target_j[start + m] = source_j[first + m]
+        for m in range(start + count, len(target_j)):
+            target_j[m] = zero
+
+
+@kernel
+def _load(states, first, buffer, T, tile, sizes):
+    """Put the states (H, n) of a tile, and the row of ones, where step 0 reads them."""
+    at = 0
+    for l in range(len(sizes) - 1):
+        D, H = sizes[l], sizes[l + 1]
+        Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
+        h, c = states[2 * l], states[2 * l + 1]
+        _copy_columns(h, first, Z[0, D : D + H], 0)
+        _copy_columns(c, first, C[0], 0)
+        for t in range(T + 1):
+            Z[t, D + H] = 1
+
+
+@kernel
+def _forward(t, buffer, T, tile, phi, sizes):
+    """C2 for one tile and one step: from Z[t] of the first layer to the h' of the last, all layers."""
+    at, weights = 0, 0
+    L = len(sizes) - 1
+    for l in range(L):
+        D, H = sizes[l], sizes[l + 1]
+        Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
+        M = phi[weights : weights + 4 * H * (D + H + 1)].reshape(4 * H, D + H + 1)
+        weights += M.size
+        np.dot(M, Z[t], A[t])                                        # L1
+        h_new = Z[t + 1, D : D + H]
+        _cell(A[t], C[t], C[t + 1], Q[t], h_new)
+        if l + 1 < L:
+            Z_up, _, _, _, _ = _layer_blocks(buffer, at, T, H, sizes[l + 2], tile)
+            Z_up[t, :H] = h_new
+
+
+@kernel
+def _advance_part(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants,
+                  preprocess):
+    """The tiles of the parts first_part, first_part + stride, ... through one step."""
+    n = len(gradient)
+    L = len(sizes) - 1
+    H_top = sizes[L]
+    W, b = phi[len(phi) - 1 - H_top : len(phi) - 1], phi[len(phi) - 1]
+    tiles = (n + tile - 1) // tile
+    buffer = np.empty(_buffer_size(1, tile, sizes), phi.dtype)
+    y = np.empty(tile, phi.dtype)
+    for part in range(first_part, parts, stride):
+        for index in range(tiles * part // parts, tiles * (part + 1) // parts):
+            first = index * tile
+            count = min(tile, n - first)
+            _load(before, first, buffer, 1, tile, sizes)
+            Z, _, _, _, _ = _layer_blocks(buffer, 0, 1, sizes[0], sizes[1], tile)
+            _features(gradient, first, Z[0], constants, preprocess)
+            _forward(0, buffer, 1, tile, phi, sizes)
+            y[:] = b
+            at = 0
+            for l in range(L):
+                D, H = sizes[l], sizes[l + 1]
+                Z, A, C, Q, at = _layer_blocks(buffer, at, 1, D, H, tile)
+                after[2 * l][:, first : first + count] = Z[1, D : D + H, :count]
+                after[2 * l + 1][:, first : first + count] = C[1, :, :count]
+                if l == L - 1:
+                    for j in range(H):
+                        h_j, W_j = Z[1, D + j], W[j]
+                        for m in range(tile):
+                            y[m] += W_j * h_j[m]                     # C3
+            for m in range(count):
+                update[first + m] = constants[0] * y[m]              # C3
+
+
+@kernel
+def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, before, d_phi, phi, sizes,
+                        constants, preprocess):
+    """The tiles of the parts first_part, first_part + stride, ...: forward again, then back; adds to d_phi[part]."""
+    T, n = gradients.shape
+    L = len(sizes) - 1
+    H_top = sizes[L]
+    W = phi[len(phi) - 1 - H_top : len(phi) - 1]
+    tiles = (n + tile - 1) // tile
+    buffer = np.empty(_buffer_size(T, tile, sizes), phi.dtype)
+    d_y = np.empty(tile, phi.dtype)
+    d_W = np.empty(H_top, phi.dtype)
+    d_M = np.empty(len(phi), phi.dtype)   # one layer's at a time
+    back = np.empty(len(phi), phi.dtype)  # every M transposed, (K, 4H)
+    weights = 0
+    for l in range(L):
+        D, H = sizes[l], sizes[l + 1]
+        K = D + H + 1
+        M = phi[weights : weights + 4 * H * K].reshape(4 * H, K)
+        back[weights : weights + 4 * H * K].reshape(K, 4 * H)[:] = M.T
+        weights += 4 * H * K
+    all_weights = weights
+
+    for part in range(first_part, parts, stride):
+        total = d_phi[part]
+        for index in range(tiles * part // parts, tiles * (part + 1) // parts):
+            first = index * tile
+            count = min(tile, n - first)
+            _load(before, first, buffer, T, tile, sizes)
+            Z, _, _, _, _ = _layer_blocks(buffer, 0, T, sizes[0], sizes[1], tile)
+            for t in range(T):
+                _features(gradients[t], first, Z[t], constants, preprocess)
+                _forward(t, buffer, T, tile, phi, sizes)
+
+            blocks_end = 0
+            for l in range(L):
+                _, _, _, _, blocks_end = _layer_blocks(buffer, blocks_end, T, sizes[l], sizes[l + 1], tile)
+            buffer[blocks_end:] = 0                                  # d_h and d_c of every layer
+            for t in range(T - 1, -1, -1):
+                for m in range(count):
+                    d_y[m] = constants[0] * d_updates[t, first + m]  # C3
+                d_y[count:] = 0
+                total[len(total) - 1] += d_y.sum()                   # C3, b
+
+                blocks, carried, weights = blocks_end, len(buffer), all_weights
+                for l in range(L - 1, -1, -1):
+                    D, H = sizes[l], sizes[l + 1]
+                    K = D + H + 1
+                    blocks -= tile * ((T + 1) * K + T * 4 * H + (T + 1) * H + T * H)
+                    carried -= tile * (3 * H + D)
+                    weights -= 4 * H * K
+                    Z, A, C, Q, _ = _layer_blocks(buffer, blocks, T, D, H, tile)
+                    d_h = buffer[carried : carried + H * tile].reshape(H, tile)
+                    d_c = buffer[carried + H * tile : carried + 2 * H * tile].reshape(H, tile)
+                    d_z = buffer[carried + 2 * H * tile : carried + (3 * H + D) * tile].reshape(D + H, tile)
+                    if l == L - 1:
+                        np.dot(Z[t + 1, D : D + H], d_y, d_W)        # C3, W
+                        for j in range(H):
+                            total[all_weights + j] += d_W[j]
+                            d_h_j, W_j = d_h[j], W[j]
+                            for m in range(tile):
+                                d_h_j[m] += W_j * d_y[m]             # C3, joins what came in
+                    else:
+                        D_up, H_up = H, sizes[l + 2]
+                        above = carried + (3 * H + D) * tile + 2 * H_up * tile
+                        d_up = buffer[above : above + D_up * tile]
+                        flat = buffer[carried : carried + H * tile]
+                        for m in range(H * tile):
+                            flat[m] += d_up[m]                       # C2, from the layer above
+                    _cell_backward(d_h, d_c, A[t], C[t], Q[t])
+                    d_M_l = d_M[: 4 * H * K].reshape(4 * H, K)
+                    np.dot(A[t], Z[t].T, d_M_l)                      # L1, the weights
+                    for m in range(4 * H * K):
+                        total[weights + m] += d_M[m]
+                    M_back = back[weights : weights + 4 * H * K].reshape(K, 4 * H)
+                    start = 0 if l else D                            # the first layer's input is data
+                    np.dot(M_back[start : D + H], A[t], d_z[start:])  # L1, z and h
+                    d_h[:] = d_z[D:]

@@ -1,0 +1,186 @@
+"""The coordinatewise LSTM optimizer, the NumPy original: read this from top to bottom.
+
+Source: Andrychowicz et al. 2016, sections 2 and 2.1 and Appendix A; equations (3) to (5) of the review.
+
+Dims:    n coordinates, each a row with a state of its own; T steps; L layers; D_l inputs and H_l
+         hidden units in layer l.
+Network: one small network m, the same weights phi for every coordinate.
+
+    C1  z_0 = log_and_sign(grad)  (n, 2), or grad itself (n, 1) without preprocessing
+    C2  (h_l, c_l)' = lstm_cell(z_l-1, (h_l, c_l)),  z_l = h_l'          for l = 1..L
+    C3  g = scale * (z_L W + b)                                          (n,)
+    C4  theta' = theta + g
+
+Meta-gradient: the loss of an unroll of T steps is the sum over s = 1..T of w_s f(theta_s). The gradient
+of f is taken not to depend on phi (the dashed edges of the paper's Figure 2 are dropped), so
+
+    C5  dL/dg_t = sum over s > t of w_s grad f(theta_s)
+
+is known from the forward pass, and each coordinate is backpropagated alone. docs/meta-gradient.md
+derives both.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..ops.linear import linear, linear_backward
+from ..ops.lstm import LSTMParams, LSTMState, lstm_cell, lstm_cell_backward, lstm_init
+from ..ops.preprocessing import log_and_sign, log_and_sign_backward
+
+
+class Params(NamedTuple):
+    """phi: what meta-training learns."""
+
+    layers: tuple[LSTMParams, ...]  # L of them
+    W: np.ndarray                   # (H_L, 1)
+    b: np.ndarray                   # (1,)
+
+
+def init_params(rng, hidden=(20, 20), inputs=1):
+    """Draw Params for layers of ``hidden`` units on ``inputs`` features a coordinate, float64.
+
+    The output layer is small, so that an untrained optimizer moves little.
+    """
+    sizes = (inputs, *hidden)
+    layers = tuple(lstm_init(rng, D, H) for D, H in zip(sizes, hidden))
+    W = rng.normal(0, 0.1 / np.sqrt(sizes[-1]), (sizes[-1], 1))
+    return Params(layers, W, np.zeros(1))
+
+
+def init_state(n, params):
+    """The state of n coordinates before their first step: zeros, one LSTMState a layer.
+
+    Rows are coordinates, (n, H_l). In memory the coordinates lie next to each other (Fortran order):
+    NumPy does not mind and the compiled twin reads them as they are.
+    """
+    return tuple(
+        LSTMState(*(np.zeros((H, n), params.W.dtype).T for _ in range(2)))
+        for H in (len(layer.W_h) for layer in params.layers)
+    )
+
+
+class StepCache(NamedTuple):
+    preprocessing: tuple | None  # the cache of log_and_sign
+    cells: tuple                 # the caches of lstm_cell, layer by layer
+    linear: tuple                # the cache of linear
+    scale: float
+
+
+def step(gradient, state, params, p=None, scale=1.0):
+    """C1 to C3: one step of the optimizer.
+
+    Parameters
+    ----------
+    gradient : (n,) array
+        The gradient of the optimizee, a number a coordinate.
+    state : tuple of LSTMState, each (n, H_l)
+    params : Params
+    p : float or None
+        The constant of log_and_sign; None feeds the gradient as it is.
+    scale : float
+        The output scale.
+
+    Returns
+    -------
+    (g, state'), cache
+        The update g (n,), to be added to theta, and the next state.
+    """
+    if p is None:
+        z, preprocessing = gradient[:, None], None                   # C1
+    else:
+        z, preprocessing = log_and_sign(gradient, p)                 # C1
+    new_state, cells = [], []
+    for layer_state, layer in zip(state, params.layers):
+        layer_state, cell = lstm_cell(z, layer_state, layer)         # C2
+        z = layer_state.h
+        new_state.append(layer_state)
+        cells.append(cell)
+    y, output = linear(z, params.W, params.b)                        # C3
+    return (scale * y[:, 0], tuple(new_state)), StepCache(preprocessing, tuple(cells), output, scale)
+
+
+def step_backward(d_out, cache):
+    """d_out = (d_g (n,), d_state') -> d_gradient (n,), d_state, d_params."""
+    d_g, d_new_state = d_out
+    d_z, d_W, d_b = linear_backward(cache.scale * d_g[:, None], cache.linear)  # C3
+    d_state, d_layers = [], []
+    for d_layer_state, cell in zip(reversed(d_new_state), reversed(cache.cells)):
+        d_h = d_layer_state.h + d_z                                  # C2: h goes on and goes up
+        d_z, d_layer_state, d_layer = lstm_cell_backward(LSTMState(d_h, d_layer_state.c), cell)
+        d_state.append(d_layer_state)
+        d_layers.append(d_layer)
+    if cache.preprocessing is None:
+        d_gradient = d_z[:, 0]                                       # C1
+    else:
+        d_gradient = log_and_sign_backward(d_z, cache.preprocessing)  # C1
+    return d_gradient, tuple(reversed(d_state)), Params(tuple(reversed(d_layers)), d_W, d_b)
+
+
+class UnrollCache(NamedTuple):
+    steps: tuple[StepCache, ...]
+
+
+def unroll(gradients, state, params, p=None, scale=1.0):
+    """T steps on gradients that are given. gradients (T, n) -> (updates (T, n), state'), cache."""
+    updates, caches = np.empty_like(gradients), []
+    for t, gradient in enumerate(gradients):
+        (updates[t], state), cache = step(gradient, state, params, p, scale)
+        caches.append(cache)
+    return (updates, state), UnrollCache(tuple(caches))
+
+
+def unroll_backward(d_out, cache):
+    """d_out = (d_updates (T, n), d_state') -> d_gradients (T, n), d_state, d_params.
+
+    Backpropagation through time: d_params is summed over the steps. Needs T >= 1.
+    """
+    d_updates, d_state = d_out
+    d_gradients, d_params = np.empty_like(d_updates), None
+    for t in reversed(range(len(d_updates))):
+        d_gradients[t], d_state, d_step = step_backward((d_updates[t], d_state), cache.steps[t])
+        d_params = d_step if d_params is None else add(d_params, d_step)
+    return d_gradients, d_state, d_params
+
+
+def add(a, b):
+    """The sum of two Params."""
+    layers = tuple(LSTMParams(*map(np.add, x, y)) for x, y in zip(a.layers, b.layers))
+    return Params(layers, a.W + b.W, a.b + b.b)
+
+
+def advance(gradient, state, params, p=None, scale=1.0, threads=None):
+    """``step`` without its cache: gradient (n,), state -> g (n,), state'. Has a compiled twin.
+
+    ``threads`` is the twin's; here BLAS has its own.
+    """
+    out, _ = step(gradient, state, params, p, scale)
+    return out
+
+
+def suffix_sums(loss_gradients):
+    """C5. w_s grad f(theta_s) for s = 1..T, (T, n) -> dL/dg_t for t = 0..T-1, (T, n)."""
+    return np.cumsum(loss_gradients[::-1], axis=0)[::-1]             # C5
+
+
+def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, threads=None):
+    """dL/dphi of one unroll. Has a compiled twin.
+
+    Parameters
+    ----------
+    gradients : (T, n) array
+        What the optimizer saw at theta_0 .. theta_T-1.
+    d_updates : (T, n) array
+        dL/dg_t, from ``suffix_sums``.
+    state : tuple of LSTMState
+        The state before the first step. It is a constant: this is where backpropagation is truncated.
+
+    Returns
+    -------
+    Params
+        The gradient of every weight.
+    """
+    (_, last_state), cache = unroll(gradients, state, params, p, scale)
+    no_more = tuple(LSTMState(np.zeros_like(s.h), np.zeros_like(s.c)) for s in last_state)
+    _, _, d_params = unroll_backward((d_updates, no_more), cache)
+    return d_params

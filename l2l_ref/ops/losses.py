@@ -1,0 +1,61 @@
+"""Losses, one value a row.
+
+Dims: N rows, C classes, D outputs.
+
+    E1  l_n = log sum_j exp(z_nj) - z_n,y(n)      softmax cross-entropy, logits z, labels y
+    E2  l_n = sum_j (p_nj - t_nj)^2               squared error
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .activations import softmax
+from .shapes import require_shape
+
+
+class SoftmaxCrossEntropyCache(NamedTuple):
+    p: np.ndarray       # (N, C), softmax(z)
+    labels: np.ndarray  # (N,) integer
+
+
+def softmax_cross_entropy(logits, labels):
+    """E1. logits (N, C), labels (N,) integers in 0..C-1 -> losses (N,) in nats, cache.
+
+    Raises ValueError on other shapes and on labels outside 0..C-1.
+    """
+    require_shape("logits", logits, N=None, C=None)
+    N, C = logits.shape
+    require_shape("labels", labels, N=N)
+    if N and not (0 <= labels.min() and labels.max() < C):
+        raise ValueError(f"labels: expected integers in 0..{C - 1}, got {labels.min()}..{labels.max()}")
+    p, _ = softmax(logits)
+    shift = logits.real.max(axis=1, keepdims=True, initial=-np.inf)
+    log_sum = np.log(np.exp(logits - shift).sum(axis=1)) + shift[:, 0]
+    return log_sum - logits[np.arange(N), labels], SoftmaxCrossEntropyCache(p, labels)  # E1
+
+
+def softmax_cross_entropy_backward(d_losses, cache):
+    """d_losses (N,) -> d_logits (N, C), None (labels are constants)."""
+    p, labels = cache
+    d_logits = d_losses[:, None] * p                                 # E1, the log-sum-exp
+    d_logits[np.arange(len(labels)), labels] -= d_losses             # E1, the chosen logit
+    return d_logits, None
+
+
+class SquaredErrorCache(NamedTuple):
+    residual: np.ndarray  # (N, D), prediction - target
+
+
+def squared_error(prediction, target):
+    """E2. prediction (N, D), target (N, D) -> losses (N,), cache. Raises ValueError on other shapes."""
+    require_shape("prediction", prediction, N=None, D=None)
+    require_shape("target", target, N=prediction.shape[0], D=prediction.shape[1])
+    residual = prediction - target
+    return (residual * residual).sum(axis=1), SquaredErrorCache(residual)  # E2
+
+
+def squared_error_backward(d_losses, cache):
+    """d_losses (N,) -> d_prediction (N, D), d_target (N, D)."""
+    d_prediction = 2 * d_losses[:, None] * cache.residual            # E2
+    return d_prediction, -d_prediction

@@ -1,0 +1,103 @@
+"""The LSTM cell: one step forward, one step backward.
+
+Dims:    N rows advanced together, D inputs, H hidden units.
+Layout:  the four gates side by side in the last axis, in the order i f g o:
+         column block 0 is the input gate, 1 the forget gate, 2 the candidate, 3 the output gate.
+Bias:    one vector b; a forget bias is nothing but an initial value of its second block
+         (``lstm_init`` puts 1 there), nothing is added at run time.
+
+    L1  a  = x W_x + h W_h + b                          (N, 4H)
+    L2  i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o)
+    L3  g  = tanh(a_g)
+    L4  c' = f * c + i * g                              (N, H)
+    L5  h' = o * tanh(c')                               (N, H)
+
+Source: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, no peepholes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .activations import sigmoid
+from .shapes import require_shape
+
+
+class LSTMParams(NamedTuple):
+    W_x: np.ndarray  # (D, 4H)
+    W_h: np.ndarray  # (H, 4H)
+    b: np.ndarray    # (4H,)
+
+
+class LSTMState(NamedTuple):
+    h: np.ndarray  # (N, H), what the cell shows
+    c: np.ndarray  # (N, H), what it remembers
+
+
+class LSTMCache(NamedTuple):
+    x: np.ndarray       # (N, D)
+    h: np.ndarray       # (N, H), before the step
+    c: np.ndarray       # (N, H), before the step
+    W_x: np.ndarray     # (D, 4H)
+    W_h: np.ndarray     # (H, 4H)
+    i: np.ndarray       # (N, H)
+    f: np.ndarray       # (N, H)
+    g: np.ndarray       # (N, H)
+    o: np.ndarray       # (N, H)
+    tanh_c: np.ndarray  # (N, H), tanh(c')
+
+
+def lstm_init(rng, inputs, hidden, forget_bias=1.0):
+    """Draw LSTMParams for D = inputs, H = hidden, float64.
+
+    Weights are normal with standard deviation 1/sqrt(D + H), biases 0 but for the forget gate's.
+    """
+    scale = 1 / np.sqrt(inputs + hidden)
+    W_x = rng.normal(0, scale, (inputs, 4 * hidden))
+    W_h = rng.normal(0, scale, (hidden, 4 * hidden))
+    b = np.repeat([0.0, forget_bias, 0.0, 0.0], hidden)
+    return LSTMParams(W_x, W_h, b)
+
+
+def lstm_cell(x, state, params):
+    """L1 to L5. x (N, D), state (h, c) of (N, H), params -> state' (h', c'), cache.
+
+    Raises ValueError when a shape does not fit.
+    """
+    h, c = state
+    W_x, W_h, b = params
+    N, D, H = len(x), W_x.shape[0], W_h.shape[0]
+    require_shape("x", x, N=N, D=D)
+    require_shape("h", h, N=N, H=H)
+    require_shape("c", c, N=N, H=H)
+
+    a = x @ W_x + h @ W_h + b                                        # L1
+    a_i, a_f, a_g, a_o = np.split(a, 4, axis=1)
+    (i, _), (f, _), (o, _) = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o)  # L2
+    g = np.tanh(a_g)                                                 # L3
+    c_new = f * c + i * g                                            # L4
+    tanh_c = np.tanh(c_new)
+    h_new = o * tanh_c                                               # L5
+    return LSTMState(h_new, c_new), LSTMCache(x, h, c, W_x, W_h, i, f, g, o, tanh_c)
+
+
+def lstm_cell_backward(d_state_new, cache):
+    """d_state' (d_h', d_c') of (N, H) -> d_x (N, D), d_state (d_h, d_c), d_params."""
+    d_h_new, d_c_new = d_state_new
+    x, h, c, W_x, W_h, i, f, g, o, tanh_c = cache
+
+    d_o = d_h_new * tanh_c                                           # L5
+    d_c_new = d_c_new + d_h_new * o * (1 - tanh_c**2)                # L5, joins what came in
+    d_f, d_c = d_c_new * c, d_c_new * f                              # L4
+    d_i, d_g = d_c_new * g, d_c_new * i                              # L4
+    d_a = np.concatenate(
+        [
+            d_i * i * (1 - i),                                       # L2
+            d_f * f * (1 - f),                                       # L2
+            d_g * (1 - g**2),                                        # L3
+            d_o * o * (1 - o),                                       # L2
+        ],
+        axis=1,
+    )
+    d_params = LSTMParams(x.T @ d_a, h.T @ d_a, d_a.sum(axis=0))     # L1
+    return d_a @ W_x.T, LSTMState(d_a @ W_h.T, d_c), d_params        # L1

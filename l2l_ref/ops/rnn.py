@@ -1,0 +1,47 @@
+"""The vanilla recurrent cell: equation (1) of the review.
+
+Dims: N rows advanced together, D inputs, H hidden units.
+
+    R1  h' = tanh(x W_x + h W_h + b)      x (N, D), h (N, H)  ->  h' (N, H)
+
+The review leaves the activation open (usually logistic, tanh or ReLU); it is tanh here.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .activations import tanh, tanh_backward
+from .shapes import require_shape
+
+
+class RNNParams(NamedTuple):
+    W_x: np.ndarray  # (D, H)
+    W_h: np.ndarray  # (H, H)
+    b: np.ndarray    # (H,)
+
+
+class RNNCache(NamedTuple):
+    x: np.ndarray    # (N, D)
+    h: np.ndarray    # (N, H), before the step
+    W_x: np.ndarray  # (D, H)
+    W_h: np.ndarray  # (H, H)
+    tanh: tuple      # the cache of tanh
+
+
+def rnn_cell(x, h, params):
+    """R1. x (N, D), h (N, H), params -> h' (N, H), cache. Raises ValueError on other shapes."""
+    W_x, W_h, b = params
+    N, D, H = len(x), W_x.shape[0], W_h.shape[0]
+    require_shape("x", x, N=N, D=D)
+    require_shape("h", h, N=N, H=H)
+    h_new, tanh_cache = tanh(x @ W_x + h @ W_h + b)                  # R1
+    return h_new, RNNCache(x, h, W_x, W_h, tanh_cache)
+
+
+def rnn_cell_backward(d_h_new, cache):
+    """d_h' (N, H) -> d_x (N, D), d_h (N, H), d_params."""
+    x, h, W_x, W_h, tanh_cache = cache
+    d_a = tanh_backward(d_h_new, tanh_cache)                         # R1
+    d_params = RNNParams(x.T @ d_a, h.T @ d_a, d_a.sum(axis=0))      # R1
+    return d_a @ W_x.T, d_a @ W_h.T, d_params                        # R1

@@ -1,0 +1,154 @@
+"""A multilayer perceptron on images, as a function of its weights: section 3.2 of Andrychowicz et al. 2016.
+
+Dims: N images of a minibatch, D pixels, layers of S_0 = D, S_1, ..., S_K = C units, n parameters in all.
+
+    M1  z_0 = images / unit                                     (N, D)
+    M2  z_k = phi(z_k-1 W_k + b_k)      for k = 1..K-1          (N, S_k), phi the sigmoid or ReLU
+    M3  f = mean over the images of softmax_cross_entropy(z_K-1 W_K + b_K, labels)
+
+theta (n,) holds W_1, b_1, W_2, b_2, ... one after the other, each row by row.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..datasets import load
+from ..ops.activations import relu, relu_backward, sigmoid, sigmoid_backward
+from ..ops.linear import linear, linear_backward
+from ..ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
+from ..ops.shapes import require_shape
+from .quadratic import generators
+
+ACTIVATIONS = {"sigmoid": (sigmoid, sigmoid_backward), "relu": (relu, relu_backward)}
+
+
+def parameter_count(sizes):
+    """n, the number of weights and biases of layers of ``sizes`` units."""
+    return sum(D * M + M for D, M in zip(sizes, sizes[1:]))
+
+
+def split_theta(theta, sizes):
+    """theta (n,) -> [(W_1, b_1), (W_2, b_2), ...], views."""
+    layers, at = [], 0
+    for D, M in zip(sizes, sizes[1:]):
+        W = theta[at : at + D * M].reshape(D, M)
+        layers.append((W, theta[at + D * M : at + D * M + M]))
+        at += D * M + M
+    return layers
+
+
+class MLPLossCache(NamedTuple):
+    linears: tuple      # the caches of linear, K of them
+    activations: tuple  # the caches of phi, K - 1 of them
+    losses: tuple       # the cache of softmax_cross_entropy
+    activation: str     # the name of phi
+
+
+def mlp_loss(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
+    """M1 to M3. theta (n,), images (N, D) integers, labels (N,) -> f scalar in nats, cache.
+
+    ``sizes`` = (D, S_1, ..., C); ``unit`` is the pixel value that counts as 1. Needs N >= 1. Raises
+    ValueError on other shapes and on an unknown activation.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    require_shape("theta", theta, n=parameter_count(sizes))
+    require_shape("images", images, N=None, D=sizes[0])
+    phi, _ = ACTIVATIONS[activation]
+    *hidden, last = split_theta(theta, sizes)
+    z = images * theta.dtype.type(1 / unit)                          # M1
+    linears, activations = [], []
+    for W, b in hidden:
+        a, cache = linear(z, W, b)                                   # M2
+        linears.append(cache)
+        z, cache = phi(a)                                            # M2
+        activations.append(cache)
+    logits, cache = linear(z, *last)                                 # M3
+    linears.append(cache)
+    losses, loss_cache = softmax_cross_entropy(logits, labels)       # M3
+    return losses.mean(), MLPLossCache(tuple(linears), tuple(activations), loss_cache, activation)
+
+
+def mlp_loss_backward(d_f, cache):
+    """d_f scalar -> d_theta (n,), None, None, None (the images, the labels, the sizes are constants)."""
+    linears, activations, loss_cache, activation = cache
+    _, phi_backward = ACTIVATIONS[activation]
+    N = len(loss_cache.labels)
+    d_losses = np.full(N, d_f / N, loss_cache.p.dtype)               # M3, the mean
+    d_a, _ = softmax_cross_entropy_backward(d_losses, loss_cache)    # M3
+    pieces = []
+    for k in reversed(range(len(linears))):
+        d_z, d_W, d_b = linear_backward(d_a, linears[k])             # M3, M2
+        pieces += [d_b, d_W.ravel()]
+        if k > 0:
+            d_a = phi_backward(d_z, activations[k - 1])              # M2
+    return np.concatenate(pieces[::-1]), None, None, None
+
+
+class MLP:
+    """The law of the networks: their starting points and their minibatches vary, nothing else.
+
+    Parameters
+    ----------
+    dataset : {"digits", "mnist"}
+    hidden : tuple of int
+        Units of the hidden layers; (20,) in the paper.
+    activation : {"sigmoid", "relu"}
+    split : {"train", "validation", "test"}
+        Which images the minibatches come from. Meta-training uses "train", its validation
+        "validation", comparisons "test".
+    batch : int
+        Images a minibatch, drawn with replacement; 128 in the paper.
+    theta0_scale : float
+        theta0, weights and biases, is normal with this standard deviation. The paper gives none; 0.1 is
+        this project's choice, 0.01 the released code's.
+    data_dir : path or None
+        Where MNIST lies; None asks the environment variable L2L_REF_DATA.
+    """
+
+    def __init__(self, dataset="digits", hidden=(20,), activation="sigmoid", split="train", batch=128,
+                 theta0_scale=0.1, data_dir=None):
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        if any(int(units) != units or units < 1 for units in hidden):
+            raise ValueError(f"hidden: expected whole numbers >= 1, got {hidden!r}")
+        self.dataset, self.hidden, self.activation, self.split = dataset, tuple(hidden), activation, split
+        self.batch, self.theta0_scale, self.data_dir = batch, float(theta0_scale), data_dir
+        self.data = load(dataset, split, data_dir)
+        self.sizes = (self.data.images.shape[1], *self.hidden, self.data.classes)
+        self.chance = float(np.log(self.data.classes))
+
+    @property
+    def config(self):
+        return {"problem": self.dataset, "hidden": list(self.hidden), "activation": self.activation,
+                "batch": self.batch, "theta0_scale": self.theta0_scale}
+
+    def on(self, split):
+        """The same law on other images."""
+        return MLP(self.dataset, self.hidden, self.activation, split, self.batch, self.theta0_scale, self.data_dir)
+
+    def sample(self, functions, seed, dtype=np.float32):
+        """Draw a task of ``functions`` networks from a SeedSequence (or an int)."""
+        return MLPTask(self, functions, seed, dtype)
+
+
+class MLPTask:
+    """B networks, each with its own starting point and its own stream of minibatches."""
+
+    def __init__(self, problem, functions, seed, dtype):
+        self.problem, self.rngs = problem, generators(functions, seed)
+        n = parameter_count(problem.sizes)
+        self.theta0 = np.stack([rng.standard_normal(n) for rng in self.rngs])
+        self.theta0 = (problem.theta0_scale * self.theta0).astype(dtype)
+
+    def loss_and_gradient(self, theta):
+        """theta (B, n) -> losses (B,), gradients (B, n), on the next minibatch of each network."""
+        problem, data = self.problem, self.problem.data
+        losses, gradients = np.empty(len(theta), theta.dtype), np.empty_like(theta)
+        for b, rng in enumerate(self.rngs):
+            rows = rng.integers(0, len(data.images), problem.batch)
+            losses[b], cache = mlp_loss(theta[b], data.images[rows], data.labels[rows], problem.sizes,
+                                        data.scale, problem.activation)
+            gradients[b], _, _, _ = mlp_loss_backward(theta.dtype.type(1), cache)
+        return losses, gradients

@@ -1,0 +1,101 @@
+"""Random quadratics: section 3.1 of Andrychowicz et al. 2016.
+
+Dims: B functions at once, d parameters each.
+
+    Q1  f(theta) = ||W theta - y||^2      theta (B, d), W (B, d, d), y (B, d)  ->  f (B,)
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..ops.shapes import require_shape
+
+DISTS = ("uniform", "normal")
+
+
+class QuadraticCache(NamedTuple):
+    theta: np.ndarray     # (B, d)
+    W: np.ndarray         # (B, d, d)
+    residual: np.ndarray  # (B, d), W theta - y
+
+
+def quadratic(theta, W, y):
+    """Q1. theta (B, d), W (B, d, d), y (B, d) -> f (B,), cache. Raises ValueError on other shapes."""
+    require_shape("theta", theta, B=None, d=None)
+    B, d = theta.shape
+    require_shape("W", W, B=B, d=d, e=d)
+    require_shape("y", y, B=B, d=d)
+    residual = (W @ theta[:, :, None])[:, :, 0] - y                  # Q1
+    return (residual * residual).sum(axis=1), QuadraticCache(theta, W, residual)  # Q1
+
+
+def quadratic_backward(d_f, cache):
+    """d_f (B,) -> d_theta (B, d), d_W (B, d, d), d_y (B, d)."""
+    theta, W, residual = cache
+    d_residual = 2 * d_f[:, None] * residual                         # Q1
+    d_theta = (d_residual[:, None, :] @ W)[:, 0, :]                  # Q1
+    return d_theta, d_residual[:, :, None] * theta[:, None, :], -d_residual
+
+
+class Quadratic:
+    """The law of the quadratics.
+
+    Parameters
+    ----------
+    dim : int
+        d, the number of parameters; 10 in the paper.
+    dist : {"uniform", "normal"}
+        The law of the entries of W and y: uniform on [0, 1), as in the code released with the paper
+        and, by its curves, in its Figure 4, or standard normal, as in its text. **The default is
+        uniform.** The two differ in every number: E f(0) is d/3 for the one and d for the other.
+    theta0_scale : float
+        theta0 is normal with this standard deviation; 0.01 as in the released code.
+    """
+
+    chance = None
+
+    def __init__(self, dim=10, dist="uniform", theta0_scale=0.01):
+        if dist not in DISTS:
+            raise ValueError(f"dist: expected one of {', '.join(DISTS)}, got {dist!r}")
+        if int(dim) != dim or dim < 1:
+            raise ValueError(f"dim: expected a whole number >= 1, got {dim!r}")
+        self.dim, self.dist, self.theta0_scale = int(dim), dist, float(theta0_scale)
+
+    @property
+    def config(self):
+        return {"problem": "quadratic", "dim": self.dim, "dist": self.dist, "theta0_scale": self.theta0_scale}
+
+    def sample(self, functions, seed, dtype=np.float32):
+        """Draw a task of ``functions`` functions from a SeedSequence (or an int)."""
+        return QuadraticTask(self, functions, seed, dtype)
+
+
+class QuadraticTask:
+    """B quadratics and where to start on them."""
+
+    def __init__(self, problem, functions, seed, dtype):
+        d = problem.dim
+        W, y, theta0 = np.empty((functions, d, d)), np.empty((functions, d)), np.empty((functions, d))
+        for b, rng in enumerate(generators(functions, seed)):
+            draw = rng.random if problem.dist == "uniform" else rng.standard_normal
+            W[b], y[b] = draw((d, d)), draw(d)
+            theta0[b] = problem.theta0_scale * rng.standard_normal(d)
+        self.W, self.y, self.theta0 = W.astype(dtype), y.astype(dtype), theta0.astype(dtype)
+
+    def loss_and_gradient(self, theta):
+        """theta (B, d) -> losses (B,), gradients (B, d)."""
+        losses, cache = quadratic(theta, self.W, self.y)
+        gradient, _, _ = quadratic_backward(np.ones_like(losses), cache)
+        return losses, gradient
+
+
+def generators(count, seed):
+    """One random generator a function: the same function from the same seed, whoever draws it and when."""
+    if not isinstance(seed, np.random.SeedSequence):
+        seed = np.random.SeedSequence(seed)
+    # not seed.spawn(count), which would count up in the caller's object
+    children = (
+        np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k)) for k in range(count)
+    )
+    return [np.random.default_rng(child) for child in children]
