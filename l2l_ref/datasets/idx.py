@@ -1,0 +1,72 @@
+"""The IDX format of the MNIST files, unsigned bytes only.
+
+    bytes             content
+    0, 1              zero
+    2                 code of the element type, 8 for unsigned bytes
+    3                 number of dimensions, n
+    4 .. 3 + 4 n      the dimensions, big-endian unsigned 32-bit integers
+    4 + 4 n ..        the elements, last dimension fastest
+
+Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
+
+The caller says which shape the file must have. So the file decides nothing: its header is
+compared, never obeyed, and what is read is bounded before it is read.
+"""
+
+import math
+import struct
+
+import numpy as np
+
+from l2l_ref.datasets.files import read_at_most
+
+_UNSIGNED_BYTE = 8
+
+
+def idx_header(shape):
+    """The header of an IDX file of unsigned bytes of this shape, as bytes."""
+    return struct.pack(f">4B{len(shape)}I", 0, 0, _UNSIGNED_BYTE, len(shape), *shape)
+
+
+def read_idx(path, shape):
+    """Read an IDX file of unsigned bytes, gzipped if its name ends in ``.gz``.
+
+    Parameters
+    ----------
+    path : Path
+    shape : tuple of int
+        What the file must hold.
+
+    Returns
+    -------
+    ndarray of uint8, of that shape, read-only
+
+    Raises
+    ------
+    ValueError
+        When the file cannot be read, is no IDX file of unsigned bytes, has another shape, or
+        holds fewer or more elements than its header promises. One line, which names the file.
+    """
+    expected, size = idx_header(shape), math.prod(shape)
+    content = read_at_most(path, len(expected) + size + 1)  # the one byte more tells a file that is too long
+    header, elements = content[: len(expected)], memoryview(content)[len(expected) :]
+    if header != expected:
+        raise ValueError(f"{path}: {_difference(header, shape)}")
+    if len(elements) != size:
+        found = "more" if len(elements) > size else f"only {len(elements)}"
+        raise ValueError(f"{path}: expected {size} bytes after the header, as it promises, got {found}")
+    return np.frombuffer(elements, np.uint8).reshape(shape)
+
+
+def _difference(header, shape):
+    """In words, what is wrong with a header that is not the one of ``shape``."""
+    if len(header) >= 2 and header[:2] != b"\0\0":
+        return f"no IDX file: expected two zero bytes at the start, got 0x{header[:2].hex()}"
+    if len(header) >= 3 and header[2] != _UNSIGNED_BYTE:
+        return f"expected element type 0x08 (unsigned byte), got 0x{header[2]:02x}"
+    if len(header) >= 4 and header[3] != len(shape):
+        return f"expected {len(shape)} dimensions, got {header[3]}"
+    length = 4 + 4 * len(shape)
+    if len(header) < length:
+        return f"truncated: expected a header of {length} bytes, got {len(header)} bytes in all"
+    return f"expected the shape {shape}, got {struct.unpack_from(f'>{len(shape)}I', header, 4)}"
