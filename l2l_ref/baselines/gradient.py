@@ -1,0 +1,272 @@
+"""Hand-designed gradient-based optimizers, each of which acts on every coordinate alone.
+
+An optimizer turns the gradient g at theta into the update u, theta' = theta + u. It keeps, for each
+coordinate, the slots named in the table; a prime marks their new value, t counts updates from 1, and
+r is the learning rate. All slots begin at 0, but for Rprop's step d, which begins at r.
+
+    SGD       u = -r g
+    Momentum  v' = mu v + g                             u = -r v'
+    NAG       v' = mu v + g                             u = -r (g + mu v')
+    Adagrad   s' = s + g^2                              u = -r g / (sqrt(s') + eps)
+    RMSprop   s' = alpha s + (1 - alpha) g^2            u = -r g / (sqrt(s') + eps)
+    Rprop     d' = clip(d * eta, step_min, step_max)    u = -d' sign(p')
+              eta, p' = (eta_plus, g), (1, g), (eta_minus, 0)  for g p >, =, < 0
+    Adam      m' = beta1 m + (1 - beta1) g              u = -r (m' / (1 - beta1^t))
+              v' = beta2 v + (1 - beta2) g^2                / (sqrt(v' / (1 - beta2^t)) + eps)
+
+The constants default to those of Torch7's ``optim``, which the comparisons of Andrychowicz et al. 2016
+use. The learning rate has no default: it is what a fair comparison tunes.
+"""
+
+import math
+from collections import namedtuple
+from dataclasses import dataclass, fields
+from numbers import Real
+from operator import itemgetter
+
+import numpy as np
+
+from l2l_ref.trees import tree_map
+
+SGDState = namedtuple("SGDState", "t")
+MomentumState = namedtuple("MomentumState", "t v")
+NAGState = namedtuple("NAGState", "t v")
+AdagradState = namedtuple("AdagradState", "t s")
+RMSpropState = namedtuple("RMSpropState", "t s")
+RpropState = namedtuple("RpropState", "t d p")
+AdamState = namedtuple("AdamState", "t m v")
+
+
+@dataclass(frozen=True)
+class _Coordinatewise:
+    """What the optimizers share: checks, and the walk over trees.
+
+    A subclass gives its ``State``, ``t`` and then its slots, and a ``_rule`` from t, g and the
+    slots of one array to the update and the new slots, written as in the table above.
+    """
+
+    learning_rate: float
+
+    # Constants that weigh the past: 1 would keep all of it and never take in a gradient.
+    _decays = ("momentum", "alpha", "beta1", "beta2")
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            decay = field.name in self._decays
+            if not isinstance(value, Real) or not (0 <= value < 1 if decay else 0 < value < math.inf):
+                wanted = "a number in [0, 1)" if decay else "a finite number above 0"
+                raise ValueError(f"{field.name}: expected {wanted}, got {value!r}")
+            # A Python float takes on the precision of the arrays; a NumPy float64 would impose its own.
+            object.__setattr__(self, field.name, float(value))
+
+    def init(self, theta):
+        """The state before the first update.
+
+        Parameters
+        ----------
+        theta : ndarray, or dict of ndarray
+            Parameters, real floating-point numbers of any shape.
+
+        Returns
+        -------
+        NamedTuple
+            ``t``, the number of updates so far, and the slots, each of the structure of theta.
+
+        Raises
+        ------
+        ValueError
+            When an array is not of floating-point numbers.
+        """
+        theta = tree_map(lambda x: _floats("theta", x), theta)
+        slots = (tree_map(lambda x: np.full_like(x, first), theta) for first in self._first_slots())
+        return self.State(0, *slots)
+
+    def update(self, gradient, state):
+        """The update for this gradient, and the state after it. Neither argument is changed.
+
+        Parameters
+        ----------
+        gradient : ndarray, or dict of ndarray
+            Of the structure, shapes and dtypes of the theta that ``init`` was given.
+        state : NamedTuple
+            From ``init`` or from the last ``update``.
+
+        Returns
+        -------
+        update : ndarray, or dict of ndarray
+            What to add to theta; in the gradient's dtype.
+        state : NamedTuple
+
+        Raises
+        ------
+        ValueError
+            When the gradient is not of floating-point numbers, or unlike the state in structure,
+            shape or dtype, or when the state is another optimizer's.
+        """
+        if not isinstance(state, self.State):
+            raise ValueError(f"state: expected a {self.State.__name__}, got a {type(state).__name__}")
+        t, *slots = state
+        t += 1
+
+        def step(*slots_and_gradient):
+            *slots, g = slots_and_gradient
+            g = _floats("gradient", g)
+            for slot in slots:
+                if slot.shape != g.shape or slot.dtype != g.dtype:
+                    raise ValueError(
+                        f"gradient: expected {slot.dtype} of shape {slot.shape}, as theta was in init, "
+                        f"got {g.dtype} of shape {g.shape}"
+                    )
+            # NumPy makes scalars of arrays without axes, NumPy 1 even float64 ones of float32.
+            return tuple(np.asarray(out, g.dtype) for out in self._rule(t, g, *slots))
+
+        stepped = tree_map(step, *slots, gradient)
+        update, *slots = (tree_map(itemgetter(k), stepped) for k in range(len(state)))
+        return update, self.State(t, *slots)
+
+    def _first_slots(self):
+        return (0.0,) * (len(self.State._fields) - 1)
+
+
+def _floats(name, x):
+    x = np.asarray(x)
+    if not np.issubdtype(x.dtype, np.floating):
+        raise ValueError(f"{name}: expected floating-point numbers, got {x.dtype}")
+    return x
+
+
+@dataclass(frozen=True)
+class SGD(_Coordinatewise):
+    """Gradient descent: u = -r g (Robbins and Monro 1951)."""
+
+    State = SGDState
+
+    def _rule(self, t, g):
+        return (-self.learning_rate * g,)
+
+
+@dataclass(frozen=True)
+class Momentum(_Coordinatewise):
+    """Heavy ball (Polyak 1964): v' = mu v + g, u = -r v'.
+
+    No dampening: g enters v whole, where Torch7's ``sgd`` takes (1 - mu) g unless told not to.
+    """
+
+    momentum: float = 0.9
+    State = MomentumState
+
+    def _rule(self, t, g, v):
+        v = self.momentum * v + g
+        return -self.learning_rate * v, v
+
+
+@dataclass(frozen=True)
+class NAG(_Coordinatewise):
+    """Nesterov's accelerated gradient (Nesterov 1983): v' = mu v + g, u = -r (g + mu v').
+
+    In the variables of Bengio et al. 2013 (arXiv 1212.0901): theta is the point looked ahead to, so
+    that the gradient is needed at theta and nowhere else.
+    """
+
+    momentum: float = 0.9
+    State = NAGState
+
+    def _rule(self, t, g, v):
+        v = self.momentum * v + g
+        return -self.learning_rate * (g + self.momentum * v), v
+
+
+@dataclass(frozen=True)
+class Adagrad(_Coordinatewise):
+    """Duchi et al. 2011, diagonal version: s' = s + g^2, u = -r g / (sqrt(s') + eps)."""
+
+    epsilon: float = 1e-10
+    State = AdagradState
+
+    def _rule(self, t, g, s):
+        s = s + g * g
+        return -self.learning_rate * g / (np.sqrt(s) + self.epsilon), s
+
+
+@dataclass(frozen=True)
+class RMSprop(_Coordinatewise):
+    """Tieleman and Hinton 2012, lecture 6.5: s' = alpha s + (1 - alpha) g^2, u = -r g / (sqrt(s') + eps)."""
+
+    alpha: float = 0.99
+    epsilon: float = 1e-8
+    State = RMSpropState
+
+    def _rule(self, t, g, s):
+        s = self.alpha * s + (1 - self.alpha) * g * g
+        return -self.learning_rate * g / (np.sqrt(s) + self.epsilon), s
+
+
+@dataclass(frozen=True)
+class Rprop(_Coordinatewise):
+    """Resilient propagation: the sign of g decides, with a step d for each coordinate.
+
+    d' = clip(d * eta, step_min, step_max), u = -d' sign(p'), where (eta, p') is (eta_plus, g) when g
+    and the last p agree in sign, (eta_minus, 0) when they differ, (1, g) when either is 0. So where
+    the sign has changed the step shrinks, theta stays, and the next step keeps its length.
+
+    Riedmiller and Braun 1993, in the variant that Igel and Huesken 2003 call iRprop-, Torch7's too.
+    The learning rate is the first step.
+    """
+
+    eta_plus: float = 1.2
+    eta_minus: float = 0.5
+    step_min: float = 1e-6
+    step_max: float = 50.0
+    State = RpropState
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.eta_minus < 1 < self.eta_plus:
+            raise ValueError(f"expected eta_minus < 1 < eta_plus, got {self.eta_minus} and {self.eta_plus}")
+        if not self.step_min <= self.step_max:
+            raise ValueError(f"expected step_min <= step_max, got {self.step_min} and {self.step_max}")
+
+    def _first_slots(self):
+        return self.learning_rate, 0.0
+
+    def _rule(self, t, g, d, p):
+        agree = np.sign(g) * np.sign(p)  # of signs: g p itself may underflow to 0
+        eta = np.where(agree > 0, self.eta_plus, np.where(agree < 0, self.eta_minus, 1.0))
+        d = np.clip(d * eta, self.step_min, self.step_max)
+        p = np.where(agree < 0, 0.0, g)
+        return -d * np.sign(p), d, p
+
+
+@dataclass(frozen=True)
+class Adam(_Coordinatewise):
+    """Kingma and Ba 2015, Algorithm 1.
+
+    m' = beta1 m + (1 - beta1) g, v' = beta2 v + (1 - beta2) g^2,
+    u = -r (m' / (1 - beta1^t)) / (sqrt(v' / (1 - beta2^t)) + eps).
+
+    Torch7 adds eps to sqrt(v') before that is corrected by sqrt(1 - beta2^t), the cheaper order of
+    their section 2. The two differ only where sqrt(v') is not far above eps.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    State = AdamState
+
+    def _rule(self, t, g, m, v):
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g * g
+        mean, square = m / (1 - self.beta1**t), v / (1 - self.beta2**t)
+        return -self.learning_rate * mean / (np.sqrt(square) + self.epsilon), m, v
+
+
+OPTIMIZERS = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nag": NAG,
+    "adagrad": Adagrad,
+    "rmsprop": RMSprop,
+    "rprop": Rprop,
+    "adam": Adam,
+}
