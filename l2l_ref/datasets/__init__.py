@@ -46,7 +46,7 @@ def load(name, split, data_dir=None):
     split : {"train", "validation", "test"}
         MNIST: the first 50,000 training images, the last 10,000 training images, the 10,000
         test images. Digits: rows 0..999, 1000..1199, 1200..1796 of the original file, which is
-        ordered by writer, so the writers of the test rows are not seen in training (see Notes).
+        ordered by writer, so the writers of the test rows are unseen in training (but see Notes).
     data_dir : str or path-like, optional
         MNIST only: the folder with its files, or with a subfolder ``mnist`` that has them.
         Without it the environment variable ``L2L_REF_DATA`` names the folder.
