@@ -122,31 +122,45 @@ class UnrollCache(NamedTuple):
 
 
 def unroll(gradients, state, params, p=None, scale=1.0):
-    """T steps on gradients that are given. gradients (T, n) -> (updates (T, n), state'), cache."""
-    updates, caches = np.empty_like(gradients), []
-    for t, gradient in enumerate(gradients):
-        (updates[t], state), cache = step(gradient, state, params, p, scale)
+    """T >= 1 steps on gradients that are given. gradients (T, n) -> (updates (T, n), state'), cache."""
+    updates, caches = [], []
+    for gradient in gradients:
+        (g, state), cache = step(gradient, state, params, p, scale)
+        updates.append(g)
         caches.append(cache)
-    return (updates, state), UnrollCache(tuple(caches))
+    return (np.stack(updates), state), UnrollCache(tuple(caches))
 
 
 def unroll_backward(d_out, cache):
     """d_out = (d_updates (T, n), d_state') -> d_gradients (T, n), d_state, d_params.
 
-    Backpropagation through time: d_params is summed over the steps. Needs T >= 1.
+    Backpropagation through time: d_params is summed over the steps.
     """
     d_updates, d_state = d_out
     d_gradients, d_params = np.empty_like(d_updates), None
     for t in reversed(range(len(d_updates))):
         d_gradients[t], d_state, d_step = step_backward((d_updates[t], d_state), cache.steps[t])
-        d_params = d_step if d_params is None else add(d_params, d_step)
+        d_params = d_step if d_params is None else unflatten(flatten(d_params) + flatten(d_step), d_params)
     return d_gradients, d_state, d_params
 
 
-def add(a, b):
-    """The sum of two Params."""
-    layers = tuple(LSTMParams(*map(np.add, x, y)) for x, y in zip(a.layers, b.layers))
-    return Params(layers, a.W + b.W, a.b + b.b)
+def flatten(params):
+    """Params -> one vector: W_x, W_h, b of each layer, then W, b."""
+    arrays = [a for layer in params.layers for a in layer] + [params.W, params.b]
+    return np.concatenate([a.ravel() for a in arrays])
+
+
+def unflatten(vector, like):
+    """One vector -> Params with the shapes of ``like``; views."""
+    at = 0
+
+    def take(a):
+        nonlocal at
+        at += a.size
+        return vector[at - a.size : at].reshape(a.shape)
+
+    layers = tuple(LSTMParams(*map(take, layer)) for layer in like.layers)
+    return Params(layers, take(like.W), take(like.b))
 
 
 def advance(gradient, state, params, p=None, scale=1.0, threads=None):

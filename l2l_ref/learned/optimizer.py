@@ -1,0 +1,211 @@
+"""The learned optimizer as an object: weights, settings, and the interface that optimizers share."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..trees import leaves, tree_map
+from . import backends
+from . import coordinatewise as cw
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class OptimizerState(NamedTuple):
+    """What the optimizer carries from step to step. Nothing in it is ever written to."""
+
+    layers: tuple  # of LSTMState, (n, H_l) each
+    shapes: Any    # the tree of theta's shapes
+
+
+class CoordinatewiseLSTM:
+    """The coordinatewise LSTM optimizer of Andrychowicz et al. 2016.
+
+    ``init`` and ``update`` follow optax: neither changes the object or its arguments, and theta may be
+    an array or a dict of arrays.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        Units of each LSTM layer; (20, 20) in the paper, () for a linear rule.
+    preprocess : float or None
+        p of log_and_sign (Appendix A); 10 in the paper wherever it is used. None feeds the gradient as
+        it is, as the paper does on quadratics.
+    output_scale : float
+        Factor on the update; 0.1 in the paper on MNIST and CIFAR, 1 on quadratics.
+    rng : int, SeedSequence or Generator
+        Draws the weights.
+    params : Params, optional
+        Weights to take in place of drawn ones.
+    backend : {"auto", "numpy", "numba"}
+    threads : int or None
+        For the compiled twin; None takes all cores of the process. No result depends on it.
+    """
+
+    def __init__(self, hidden=(20, 20), preprocess=None, output_scale=1.0, *, rng=0, params=None,
+                 backend="auto", threads=None):
+        if any(int(units) != units or units < 1 for units in hidden):
+            raise ValueError(f"hidden: expected whole numbers >= 1, got {hidden!r}")
+        if preprocess is not None and not 0 < preprocess < 80:
+            raise ValueError(f"preprocess: expected None or a number between 0 and 80, got {preprocess!r}")
+        if not np.isfinite(output_scale) or output_scale == 0:
+            raise ValueError(f"output_scale: expected a finite number other than 0, got {output_scale!r}")
+        if backend not in backends.BACKENDS:
+            raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {backend!r}")
+        self.hidden = tuple(int(units) for units in hidden)
+        self.preprocess = None if preprocess is None else float(preprocess)
+        self.output_scale = float(output_scale)
+        self.backend, self.threads = backend, threads
+        self.card = None
+        drawn = cw.init_params(np.random.default_rng(rng), self.hidden, 1 if preprocess is None else 2)
+        if params is not None:
+            wanted, given = ([a.shape for a in leaves_of(tree)] for tree in (drawn, params))
+            if wanted != given:
+                raise ValueError(f"params: expected arrays of shapes {wanted}, got {given}")
+        self.params = params or drawn
+
+    def __repr__(self):
+        return (f"CoordinatewiseLSTM(hidden={self.hidden}, preprocess={self.preprocess}, "
+                f"output_scale={self.output_scale})")
+
+    @property
+    def config(self):
+        """The settings, in JSON's types."""
+        return {"model": "coordinatewise-lstm", "hidden": list(self.hidden), "preprocess": self.preprocess,
+                "output_scale": self.output_scale}
+
+    @property
+    def params(self):
+        """The weights, in the precision in which they were given."""
+        return self._params
+
+    @params.setter
+    def params(self, params):
+        self._params = params
+        self._by_dtype = {}
+
+    def params_as(self, dtype):
+        """The weights in another precision."""
+        if dtype not in self._by_dtype:
+            self._by_dtype[dtype] = cw.unflatten(cw.flatten(self._params).astype(dtype), self._params)
+        return self._by_dtype[dtype]
+
+    def init(self, theta):
+        """The state before the first step on theta, an array or a dict of arrays of one float dtype."""
+        dtype, n = _dtype("theta", theta), sum(leaf.size for leaf in leaves(theta))
+        return OptimizerState(cw.init_state(n, self.params_as(dtype)), tree_map(np.shape, theta))
+
+    def update(self, gradient, state):
+        """One step: C1 to C3 of ``learned/coordinatewise.py`` on every coordinate.
+
+        Parameters
+        ----------
+        gradient : array or dict of arrays
+            Of the shapes of the theta that ``init`` saw, float32 or float64.
+        state : OptimizerState
+
+        Returns
+        -------
+        update, state
+            theta = theta + update. Of the gradient's structure, shapes and dtype.
+
+        Raises
+        ------
+        ValueError
+            When the gradient's shapes are not those of theta. TypeError for other dtypes.
+        """
+        dtype, shapes = _dtype("gradient", gradient), tree_map(np.shape, gradient)
+        if shapes != state.shapes:
+            raise ValueError(f"gradient: expected the shapes of theta, {state.shapes}, got {shapes}")
+        flat = np.concatenate([leaf.ravel() for leaf in leaves(gradient)])
+        params = self.params_as(dtype)
+        layers = state.layers
+        if layers and layers[0].h.dtype != dtype:
+            layers = tuple(type(layer)(*(a.astype(dtype) for a in layer)) for layer in layers)
+        twin = backends.choose(self.backend, params, len(flat))
+        g, layers = twin.advance(flat, layers, params, self.preprocess, self.output_scale, self.threads)
+        return _like(gradient, g), OptimizerState(layers, shapes)
+
+    def scipy_method(self, fun, x0, args=(), *, jac=None, callback=None, maxiter=100, gtol=0.0, **ignored):
+        """A ``method`` for ``scipy.optimize.minimize``.
+
+        ``minimize(fun, x0, jac=gradient, method=optimizer.scipy_method, options={"maxiter": 100})``. The
+        best point seen is returned, since a learned optimizer need not go down at every step. Options:
+        ``maxiter``, the steps to take, and ``gtol``, the largest gradient entry at which to stop (``tol``
+        means the same). ``callback`` is SciPy's, in either form; StopIteration ends the run. Bounds and
+        constraints are refused, a Hessian is not needed.
+
+        Raises ValueError without ``jac``, with bounds or constraints, for a maxiter below 0.
+        """
+        from scipy.optimize import OptimizeResult
+
+        if not callable(jac):
+            raise ValueError("jac: a learned optimizer needs the gradient; pass a function, or jac=True")
+        for name in ("bounds", "constraints"):
+            if ignored.get(name) is not None and ignored[name] != ():
+                raise ValueError(f"{name}: not supported by a learned optimizer")
+        if not maxiter >= 0:
+            raise ValueError(f"maxiter: expected a number >= 0, got {maxiter!r}")
+        gtol = gtol if ignored.get("tol") is None else ignored["tol"]
+        theta = np.array(x0, dtype=np.float64)
+        state = self.init(theta)
+        best, status, message = None, 0, "The given number of steps was taken."
+        for step in range(maxiter + 1):
+            value, gradient = float(fun(theta, *args)), np.asarray(jac(theta, *args), dtype=np.float64)
+            if gradient.shape != theta.shape:
+                raise ValueError(f"jac: expected a gradient of shape {theta.shape}, got {gradient.shape}")
+            if best is None or value < best.fun:
+                best = OptimizeResult(x=theta, fun=value, jac=gradient)
+            if not (np.isfinite(value) and np.isfinite(gradient).all()):
+                status, message = 2, f"The function or its gradient is not finite at step {step}."
+                break
+            if np.abs(gradient).max(initial=0.0) <= gtol:
+                message = "Every entry of the gradient is at most gtol."
+                break
+            if callback is not None and step > 0:
+                try:
+                    _call_back(callback, OptimizeResult(x=theta.copy(), fun=value, jac=gradient, nit=step))
+                except StopIteration:
+                    status, message = 99, "The callback ended the run."
+                    break
+            if step < maxiter:
+                update, state = self.update(gradient, state)
+                theta = theta + update
+        best.update(nit=step, nfev=step + 1, njev=step + 1, status=status, success=status == 0, message=message)
+        return best
+
+
+def _call_back(callback, intermediate_result):
+    """SciPy's two forms of callback, told apart as SciPy does: by the argument's name."""
+    import inspect
+
+    if set(inspect.signature(callback).parameters) == {"intermediate_result"}:
+        callback(intermediate_result=intermediate_result)
+    else:
+        callback(intermediate_result.x)
+
+
+def leaves_of(params):
+    """The arrays of a Params, in order."""
+    return [a for layer in params.layers for a in layer] + [params.W, params.b]
+
+
+def _dtype(name, tree):
+    """The one float dtype of a tree."""
+    dtypes = {leaf.dtype for leaf in leaves(tree)}
+    if not dtypes or not dtypes <= set(FLOATS) or len(dtypes) > 1:
+        came = ", ".join(sorted(map(str, dtypes))) or "nothing"
+        raise TypeError(f"{name}: expected float32 or float64 arrays, all of one dtype, got {came}")
+    return dtypes.pop()
+
+
+def _like(tree, flat):
+    """Cut a vector into the shapes of a tree."""
+    at = 0
+
+    def take(leaf):
+        nonlocal at
+        at += np.size(leaf)
+        return flat[at - np.size(leaf) : at].reshape(np.shape(leaf))
+
+    return tree_map(take, tree)

@@ -1,0 +1,266 @@
+"""Meta-training by truncated backpropagation through time: section 2 of Andrychowicz et al. 2016.
+
+    T1  L(phi) = mean over functions of the sum over t of w_t f(theta_t), w_t = 1
+    T2  a run of ``steps`` steps is cut into windows of ``unroll``; theta and the optimizer's state are
+        carried from one window to the next, gradients are not
+    T3  after each window phi moves by Adam on the clipped meta-gradient
+
+An *epoch* is a fixed number of tasks, freshly drawn, followed by a validation on tasks that stay the same.
+The optimizer with the best validation is what comes out (early stopping).
+
+Seeds: weights, training tasks and validation tasks have streams of their own, and the tasks of an epoch depend
+on the seed and the epoch's number alone. So a run that is resumed sees what it would have seen.
+"""
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .. import files
+from ..baselines.gradient import Adam, AdamState
+from ..learned import backends
+from ..learned import coordinatewise as cw
+from ..learned.optimizer import CoordinatewiseLSTM, OptimizerState
+from ..optimizees.rollout import rollout
+
+# The streams of random numbers of one run.
+TRAINING, VALIDATION = 1, 2
+
+STUCK_AFTER = 3  # epochs before a run may be called stuck
+STUCK_ABOVE = 0.97  # of the level of having learned nothing
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to meta-train.
+
+    ``epochs`` of ``tasks`` tasks, each a batch of ``functions`` functions, run for ``steps`` steps in windows
+    of ``unroll``. Adam's learning rate is ``learning_rate`` for the first half of the epochs and then falls,
+    by the same factor each epoch, to ``final_learning_rate``. The meta-gradient is clipped to the norm
+    ``clip``. Validation is on ``validation_functions`` functions; with ``patience`` the run ends after so
+    many epochs without a better one.
+    """
+
+    epochs: int = 60
+    tasks: int = 20
+    functions: int = 128
+    steps: int = 100
+    unroll: int = 20
+    learning_rate: float = 3e-3
+    final_learning_rate: float = 6e-5
+    clip: float = 10.0
+    validation_functions: int = 256
+    patience: int | None = None
+
+    def __post_init__(self):
+        for name in ("epochs", "tasks", "functions", "steps", "unroll", "validation_functions", "patience"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1 or name == "patience" and value is None):
+                raise ValueError(f"{name}: expected a whole number >= 1, got {value!r}")
+        if self.steps % self.unroll:
+            raise ValueError(f"unroll: expected a divisor of steps={self.steps}, got {self.unroll}")
+        for name in ("learning_rate", "final_learning_rate", "clip"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise ValueError(f"{name}: expected a finite number > 0, got {getattr(self, name)!r}")
+
+    def rate(self, epoch):
+        """Adam's learning rate in an epoch, counted from 0."""
+        fallen = max(0.0, 2 * epoch / self.epochs - 1)
+        return self.learning_rate * (self.final_learning_rate / self.learning_rate) ** fallen
+
+
+@dataclass
+class Progress:
+    """Where a run stands after an epoch; phi in float64, all of it in the checkpoint."""
+
+    phi: np.ndarray
+    adam: AdamState
+    best_phi: np.ndarray
+    epoch: int = 0
+    log: list[dict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def best(self):
+        """The entry of the log with the best validation."""
+        return min(self.log, key=lambda entry: entry["validation_final"])
+
+
+def run_window(model, task, theta, state, evaluation, unroll):
+    """T2: ``unroll`` steps from theta.
+
+    ``evaluation`` is (losses, gradients) at theta, which the window before has already computed.
+
+    Returns
+    -------
+    theta, state, evaluation
+        As they are after the window.
+    losses : (unroll, B) array
+        f at theta_1 .. theta_unroll.
+    gradients, loss_gradients : (unroll, B n) arrays
+        What the optimizer saw, at theta_0 .. theta_unroll-1, and what the loss sums over, one step later.
+    """
+    losses, gradients, loss_gradients = [], [], []
+    for _ in range(unroll):
+        gradients.append(evaluation[1].ravel())
+        update, state = model.update(evaluation[1], state)
+        theta = theta + update
+        evaluation = task.loss_and_gradient(theta)
+        losses.append(evaluation[0])
+        loss_gradients.append(evaluation[1].ravel())
+    return theta, state, evaluation, np.stack(losses), np.stack(gradients), np.stack(loss_gradients)
+
+
+def window_gradient(model, gradients, loss_gradients, state, functions):
+    """dL/dphi of a window (T1, C5), a flat float64 vector. ``state`` is the one before the window."""
+    d_updates = cw.suffix_sums(loss_gradients) / loss_gradients.dtype.type(functions)
+    params = model.params_as(gradients.dtype)
+    twin = backends.choose(model.backend, params, gradients.shape[1])
+    d_params = twin.meta_gradient(gradients, d_updates, state.layers, params, model.preprocess,
+                                  model.output_scale, model.threads)
+    return cw.flatten(d_params).astype(np.float64)
+
+
+def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None, resume=False, report=None, **recipe):
+    """Meta-train an optimizer on the functions of a problem.
+
+    Parameters
+    ----------
+    model : CoordinatewiseLSTM
+        Gives the architecture and the initial weights; is not changed.
+    problem : a problem of ``optimizees``, or any object with ``sample(functions, seed)``
+        Where it has ``on(split)``, training draws from "train" and validation from "validation".
+    steps, unroll : int
+        The horizon, and the length of a window of backpropagation.
+    seed : int
+        Same seed, same weights, whatever the number of threads.
+    checkpoint : path, optional
+        Written after each epoch, whole or not at all.
+    resume : bool
+        Go on from the checkpoint; start afresh where there is none yet. The final weights are those of a
+        run that was never interrupted, bit for bit.
+    report : callable, optional
+        Called as report(progress, recipe) after each epoch.
+    **recipe
+        The other fields of ``Recipe``.
+
+    Returns
+    -------
+    model, log
+        A new CoordinatewiseLSTM with the best weights seen, and a list with a dict for each epoch.
+
+    Raises
+    ------
+    ValueError
+        For a bad recipe, or a checkpoint that is broken or belongs to another run.
+    """
+    recipe = Recipe(steps=steps, unroll=unroll, **recipe)
+    train_on = problem.on("train") if hasattr(problem, "on") else problem
+    validate_on = problem.on("validation") if hasattr(problem, "on") else problem
+    run = {"model": model.config, "problem": problem.config, "recipe": asdict(recipe), "seed": seed,
+           "initial": files.digest({"phi": cw.flatten(model.params)})}
+    progress = _resume(checkpoint, run) if resume and checkpoint and Path(checkpoint).exists() else None
+    if progress is None:
+        phi = cw.flatten(model.params).astype(np.float64)
+        progress = Progress(phi, Adam(recipe.learning_rate).init(phi), phi)
+    validation = validate_on.sample(recipe.validation_functions, _seed(seed, VALIDATION))
+    level = problem.chance
+    if level is None:
+        level = float(np.mean(validation.loss_and_gradient(validation.theta0)[0]))
+
+    while progress.epoch < recipe.epochs and not _patience_is_over(progress, recipe):
+        started = time.perf_counter()
+        entry = _train_epoch(model, train_on, recipe, seed, progress)
+        candidate = _with_phi(model, progress.phi)
+        validation = validate_on.sample(recipe.validation_functions, _seed(seed, VALIDATION))
+        curve = rollout(candidate, validation, recipe.steps).mean(axis=1)
+        final, total = (float(v) if np.isfinite(v) else np.finfo(float).max for v in (curve[-1], curve[1:].sum()))
+        entry |= {"validation_final": final, "validation_sum": total, "seconds": time.perf_counter() - started}
+        progress.log.append(entry)
+        progress.epoch += 1
+        if progress.best is entry:
+            progress.best_phi = progress.phi
+        if progress.epoch >= STUCK_AFTER and progress.best["validation_final"] > STUCK_ABOVE * level:
+            entry["stuck"] = (f"stuck at the level of having learned nothing ({level:.4g}) after "
+                              f"{progress.epoch} epochs: try another seed or a smaller learning rate")
+        if checkpoint:
+            _save(checkpoint, progress, run)
+        if report:
+            report(progress, recipe)
+
+    return _with_phi(model, progress.best_phi), progress.log
+
+
+def _seed(seed, *stream):
+    return np.random.SeedSequence(seed, spawn_key=stream)
+
+
+def _with_phi(model, phi):
+    """The same optimizer with other weights, in float32 as they will be saved."""
+    params = cw.unflatten(phi.astype(np.float32), model.params)
+    return CoordinatewiseLSTM(model.hidden, model.preprocess, model.output_scale, params=params,
+                              backend=model.backend, threads=model.threads)
+
+
+def _train_epoch(model, problem, recipe, seed, progress):
+    """One epoch: moves progress.phi and progress.adam, returns an entry for the log."""
+    adam = Adam(recipe.rate(progress.epoch))
+    losses, norms, skipped = [], [], 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k in range(recipe.tasks):
+            task = problem.sample(recipe.functions, _seed(seed, TRAINING, progress.epoch, k))
+            theta, evaluation = task.theta0, task.loss_and_gradient(task.theta0)
+            state = model.init(theta)
+            for _ in range(recipe.steps // recipe.unroll):
+                current = _with_phi(model, progress.phi)
+                before = state
+                theta, state, evaluation, window, gradients, loss_gradients = run_window(
+                    current, task, theta, state, evaluation, recipe.unroll
+                )
+                d_phi = window_gradient(current, gradients, loss_gradients, before, recipe.functions)
+                norm = float(np.sqrt(d_phi @ d_phi))
+                if not np.isfinite(norm):  # this trajectory has left float32's range: learn nothing from it
+                    skipped += 1
+                    break
+                d_phi *= min(1.0, recipe.clip / max(norm, 1e-300))
+                update, progress.adam = adam.update(d_phi, progress.adam)     # T3
+                progress.phi = progress.phi + update
+                losses.append(window.mean())
+                norms.append(norm)
+    return {"epoch": progress.epoch + 1, "learning_rate": adam.learning_rate,
+            "loss": float(np.mean(losses)) if losses else None,
+            "gradient_norm": float(np.median(norms)) if norms else None, "skipped": skipped}
+
+
+def _patience_is_over(progress, recipe):
+    return recipe.patience is not None and progress.log and (
+        progress.epoch - progress.best["epoch"] >= recipe.patience
+    )
+
+
+def _save(path, progress, run):
+    arrays = {"phi": progress.phi, "best_phi": progress.best_phi, "m": progress.adam.m, "v": progress.adam.v}
+    files.write(path, arrays, {"checkpoint": run, "epoch": progress.epoch, "adam_t": progress.adam.t,
+                               "log": progress.log})
+
+
+def _resume(path, run):
+    """The Progress that a checkpoint holds; ValueError when it is another run's."""
+    n = []
+
+    def expect(card):
+        theirs = card.get("checkpoint")
+        if not isinstance(theirs, dict):
+            raise ValueError("it is not a checkpoint of meta-training")
+        for part, ours in run.items():
+            if theirs.get(part) != ours:
+                raise ValueError(f"it belongs to another run: its {part} is {theirs.get(part)}, not {ours}")
+        sizes = (1 if run["model"]["preprocess"] is None else 2, *run["model"]["hidden"])
+        n.append(sum(4 * H * (D + H + 1) for D, H in zip(sizes, sizes[1:])) + sizes[-1] + 1)
+        return {name: ((n[0],), np.float64) for name in ("phi", "best_phi", "m", "v")}
+
+    arrays, card = files.read(path, expect)
+    adam = AdamState(card["adam_t"], arrays["m"], arrays["v"])
+    return Progress(arrays["phi"], adam, arrays["best_phi"], card["epoch"], card["log"])
