@@ -1,0 +1,38 @@
+"""The command line: ``l2l-ref COMMAND``, the same as ``python -m l2l_ref COMMAND``. One file a command.
+
+A command's module has ``configure(parser)`` and ``run(args) -> exit code``; its docstring's first line is the
+help. A user's mistake is a ValueError, OSError or ImportError: one line on stderr, exit code 2.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+
+COMMANDS = ("compare", "train", "models", "audit", "bench", "data")
+
+
+def main(argv=None):
+    """Run one command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="l2l-ref", description="Learned optimizers in NumPy, with hand-written and proved backward passes."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    modules = {}
+    for name in COMMANDS:
+        modules[name] = importlib.import_module(f".{name}", __name__)
+        summary = modules[name].__doc__.strip().splitlines()[0]
+        modules[name].configure(commands.add_parser(name, help=summary, description=summary))
+    args = parser.parse_args(argv)
+    try:
+        return modules[args.command].run(args)
+    except BrokenPipeError:  # the reader of our output has gone, as in ``| head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (ValueError, OSError, ImportError) as error:
+        print(f"l2l-ref {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"l2l-ref {args.command}: interrupted", file=sys.stderr)
+        return 130

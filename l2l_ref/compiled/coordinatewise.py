@@ -35,7 +35,9 @@ def advance(gradient, state, params, p=None, scale=1.0, threads=None):
     phi, sizes = _pack(params), _sizes(params, p)
     n, tile = len(gradient), _tile(sizes)
     before = tuple(_units_first(a) for layer in state for a in layer)
-    after = tuple(np.empty_like(a) for a in before)
+    # one block: the larger an allocation, the larger the pages that it gets from the system
+    block = np.empty_like(phi, shape=(sum(map(len, before)), n))
+    after = tuple(np.split(block, np.cumsum([len(a) for a in before])[:-1]))
     update = np.empty_like(phi, shape=n)
     run(_advance_part, _parts(n, tile), threads, _parts(n, tile), tile,
         np.ascontiguousarray(gradient), before, update, after, phi, sizes, _constants(phi, p, scale), p is not None)
@@ -210,19 +212,27 @@ def _features(gradient, first, Z, constants, preprocess):
 
 
 @kernel
-def _copy_columns(source, first, target, start):
-    """Columns first, first + 1, ... of source into the columns start, start + 1, ... of target.
-
-    As many as both have; what is left of target becomes zero.
-    """
+def _load_columns(source, first, target):
+    """Fill target (H, tile) with the columns first, first + 1, ... of source (H, n), then with zeros."""
     zero = source.dtype.type(0)
-    count = min(target.shape[1] - start, source.shape[1] - first)
+    tile = target.shape[1]
+    count = min(tile, source.shape[1] - first)
     for j in range(len(source)):
         source_j, target_j = source[j], target[j]
         for m in range(count):
-            target_j[start + m] = source_j[first + m]
-        for m in range(start + count, len(target_j)):
+            target_j[m] = source_j[first + m]
+        for m in range(count, tile):
             target_j[m] = zero
+
+
+@kernel
+def _store_columns(source, target, first):
+    """Write source (H, tile) to the columns first, first + 1, ... of target (H, n), as many as it has."""
+    count = min(source.shape[1], target.shape[1] - first)
+    for j in range(len(source)):
+        source_j, target_j = source[j], target[j]
+        for m in range(count):
+            target_j[first + m] = source_j[m]
 
 
 @kernel
@@ -233,8 +243,8 @@ def _load(states, first, buffer, T, tile, sizes):
         D, H = sizes[l], sizes[l + 1]
         Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
         h, c = states[2 * l], states[2 * l + 1]
-        _copy_columns(h, first, Z[0, D : D + H], 0)
-        _copy_columns(c, first, C[0], 0)
+        _load_columns(h, first, Z[0, D : D + H])
+        _load_columns(c, first, C[0])
         for t in range(T + 1):
             Z[t, D + H] = 1
 
@@ -281,8 +291,8 @@ def _advance_part(first_part, stride, parts, tile, gradient, before, update, aft
             for l in range(L):
                 D, H = sizes[l], sizes[l + 1]
                 Z, A, C, Q, at = _layer_blocks(buffer, at, 1, D, H, tile)
-                after[2 * l][:, first : first + count] = Z[1, D : D + H, :count]
-                after[2 * l + 1][:, first : first + count] = C[1, :, :count]
+                _store_columns(Z[1, D : D + H], after[2 * l], first)
+                _store_columns(C[1], after[2 * l + 1], first)
                 if l == L - 1:
                     for j in range(H):
                         h_j, W_j = Z[1, D + j], W[j]

@@ -41,6 +41,9 @@ class Recipe:
     by the same factor each epoch, to ``final_learning_rate``. The meta-gradient is clipped to the norm
     ``clip``. Validation is on ``validation_functions`` functions; with ``patience`` the run ends after so
     many epochs without a better one.
+
+    ``boundary_term`` counts f at the first point of each window too, as the released code does. The point is a
+    constant of the window, so this changes the loss that is reported and no gradient.
     """
 
     epochs: int = 60
@@ -53,6 +56,7 @@ class Recipe:
     clip: float = 10.0
     validation_functions: int = 256
     patience: int | None = None
+    boundary_term: bool = False
 
     def __post_init__(self):
         for name in ("epochs", "tasks", "functions", "steps", "unroll", "validation_functions", "patience"):
@@ -111,6 +115,11 @@ def run_window(model, task, theta, state, evaluation, unroll):
         losses.append(evaluation[0])
         loss_gradients.append(evaluation[1].ravel())
     return theta, state, evaluation, np.stack(losses), np.stack(gradients), np.stack(loss_gradients)
+
+
+def window_loss(losses, first, boundary_term=False):
+    """T1: the loss of a window, from f at its later points (unroll, B) and at its first one (B,)."""
+    return float(losses.sum(axis=0).mean() + (first.mean() if boundary_term else 0.0))
 
 
 def window_gradient(model, gradients, loss_gradients, state, functions):
@@ -215,7 +224,7 @@ def _train_epoch(model, problem, recipe, seed, progress):
             state = model.init(theta)
             for _ in range(recipe.steps // recipe.unroll):
                 current = _with_phi(model, progress.phi)
-                before = state
+                before, first = state, evaluation[0]
                 theta, state, evaluation, window, gradients, loss_gradients = run_window(
                     current, task, theta, state, evaluation, recipe.unroll
                 )
@@ -227,7 +236,7 @@ def _train_epoch(model, problem, recipe, seed, progress):
                 d_phi *= min(1.0, recipe.clip / max(norm, 1e-300))
                 update, progress.adam = adam.update(d_phi, progress.adam)     # T3
                 progress.phi = progress.phi + update
-                losses.append(window.mean())
+                losses.append(window_loss(window, first, recipe.boundary_term))
                 norms.append(norm)
     return {"epoch": progress.epoch + 1, "learning_rate": adam.learning_rate,
             "loss": float(np.mean(losses)) if losses else None,

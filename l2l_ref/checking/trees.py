@@ -1,0 +1,89 @@
+"""Nested inputs, outputs and gradients, walked in one order and named by their path.
+
+A tree is a tuple, list, NamedTuple or dict of trees; everything else is a leaf. A leaf is
+*floating* (an array, NumPy scalar or Python float of real floating dtype) or a constant.
+"""
+
+import numpy as np
+
+
+def children(tree):
+    """The (name, child) pairs of a tree, or None for a leaf; a name is what follows the tree's path."""
+    if isinstance(tree, dict):
+        return [(f"[{key!r}]", child) for key, child in tree.items()]
+    if hasattr(tree, "_fields"):
+        return [(f".{field}", child) for field, child in zip(tree._fields, tree)]
+    if isinstance(tree, (tuple, list)):
+        return [(f"[{i}]", child) for i, child in enumerate(tree)]
+    return None
+
+
+def leaves(tree, path=""):
+    """All leaves, as a list of (path, leaf)."""
+    inner = children(tree)
+    if inner is None:
+        return [(path, tree)]
+    return [leaf for name, child in inner for leaf in leaves(child, path + name)]
+
+
+def rebuild(tree, values):
+    """A tree of the structure of ``tree`` with the leaves ``values``, an iterator in the order of `leaves`."""
+    if isinstance(tree, dict):
+        return {key: rebuild(child, values) for key, child in tree.items()}
+    if hasattr(tree, "_fields"):
+        return type(tree)(*(rebuild(child, values) for child in tree))
+    if isinstance(tree, (tuple, list)):
+        return type(tree)(rebuild(child, values) for child in tree)
+    return next(values)
+
+
+def is_floating(leaf):
+    """Whether a leaf has a derivative: integers, booleans, None and other objects are constants."""
+    return isinstance(leaf, (np.ndarray, np.floating, float)) and np.issubdtype(np.asarray(leaf).dtype, np.floating)
+
+
+def is_complex(leaf):
+    return isinstance(leaf, (np.ndarray, np.complexfloating, complex)) and np.iscomplexobj(leaf)
+
+
+def like(value, leaf):
+    """``value`` as the kind of thing that ``leaf`` is: array for array, scalar for scalar."""
+    value = np.asarray(value)
+    return value if isinstance(leaf, np.ndarray) else value[()]
+
+
+def match(tree, reference, path):
+    """Lay a tree of gradients over the tree it belongs to.
+
+    Returns
+    -------
+    found : list
+        One item for each leaf of ``reference``, in the order of `leaves`; None where ``tree`` has none.
+    problems : list of str
+        One sentence for each place where the structures differ.
+    """
+    inner = children(reference)
+    if inner is None:
+        if children(tree) is not None:
+            return [None], [f"{path} is a {type(tree).__name__}, expected one array"]
+        return [tree], []
+    if tree is None:
+        return [None] * len(leaves(reference)), []
+    others = children(tree)
+    kinds_differ = hasattr(reference, "_fields") and type(tree) is not type(reference)
+    if others is None or kinds_differ or isinstance(tree, dict) != isinstance(reference, dict):
+        return [None] * len(leaves(reference)), [
+            f"{path} is a {type(tree).__name__}, expected a {type(reference).__name__} as its input is"
+        ]
+    if isinstance(tree, dict):
+        same = tree.keys() == reference.keys()
+        others = [(name, tree[key]) for (name, _), key in zip(inner, reference)] if same else []
+    if len(others) != len(inner):
+        names = ", ".join(name for name, _ in inner)
+        return [None] * len(leaves(reference)), [f"{path} does not have the items of its input, which are {names}"]
+    found, problems = [], []
+    for (name, child), (_, other) in zip(inner, others):
+        below, wrong = match(other, child, path + name)
+        found += below
+        problems += wrong
+    return found, problems

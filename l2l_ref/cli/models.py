@@ -1,0 +1,28 @@
+"""The optimizers that ship with the package: how each was trained and what it scores."""
+
+import json
+
+from ..pretrained import models
+
+
+def configure(parser):
+    parser.add_argument("--json", action="store_true")
+
+
+def run(args):
+    cards = models()
+    if args.json:
+        print(json.dumps({"models": cards}))
+        return 0
+    for card in cards:
+        model, score = card["model"], card["score"]
+        print(card["name"])
+        print(f"  model    {model['model']}, hidden {model['hidden']}, preprocess {model['preprocess']}, "
+              f"output scale {model['output_scale']}")
+        print(f"  problem  {', '.join(f'{key} {value}' for key, value in card['problem'].items())}")
+        print(f"  trained  {card['command']}")
+        print(f"           seed {card['seed']}, {card['epochs']} epochs (best: {card['best_epoch']}), "
+              f"{card['minutes']} min, version {card['version']}")
+        print(f"  score    f({score['steps']}) {score['final']:.4g}, sum over the steps {score['sum']:.4g}, "
+              f"mean over {score['functions']} test functions")
+    return 0

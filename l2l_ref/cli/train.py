@@ -1,0 +1,153 @@
+"""Meta-train an optimizer on a problem.
+
+The weights with the best validation are written to --output, with a card that holds the command, the recipe,
+the time taken and a score on functions that no decision was based on.
+"""
+
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from .. import __version__
+from ..metatrain import presets
+from ..metatrain.train import meta_train
+from ..optimizees.rollout import rollout
+from ..pretrained import save
+
+TEST = 3  # the stream of random numbers of the functions that the score is taken on
+TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
+
+# Options whose values go into the recipe, the problem and the model under their own names.
+RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "clip", "patience")
+LAW = ("dist", "theta0_scale", "data_dir")
+MODEL = ("hidden", "preprocess", "output_scale")
+NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
+
+
+def units(text):
+    """"20,20" -> (20, 20); an argparse type."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part)
+    except ValueError:
+        raise ValueError(f"expected whole numbers with commas between them, got {text!r}") from None
+
+
+def configure(parser):
+    parser.add_argument("problem", choices=presets.PRESETS)
+    parser.add_argument("--preset", choices=presets.NAMES, default="default",
+                        help="whose settings: this project's, the paper's, or the released code's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", metavar="FILE", help="where the weights go; default PROBLEM-lstm.npz")
+    parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on from the checkpoint, or start afresh where there is none yet")
+    for name in ("epochs", "tasks", "functions", "steps", "unroll", "patience"):
+        parser.add_argument(f"--{name}", type=int, metavar="N")
+    for name in ("learning-rate", "final-learning-rate", "clip", "preprocess", "output-scale", "theta0-scale"):
+        parser.add_argument(f"--{name}", type=float, metavar="X")
+    parser.add_argument("--hidden", type=units, metavar="N,N", help="units of the LSTM layers")
+    parser.add_argument("--dist", choices=("uniform", "normal"), help="the law of the quadratics")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="where MNIST lies; default: the variable L2L_REF_DATA")
+    parser.add_argument("--backend", choices=("auto", "numpy", "numba"), default="auto")
+    parser.add_argument("--threads", type=int, metavar="N")
+    parser.add_argument("--json", action="store_true", help="print the card on stdout")
+
+
+def run(args):
+    if args.resume and not args.checkpoint:
+        raise ValueError("--resume: needs --checkpoint FILE")
+    if args.dist and args.problem != "quadratic":
+        raise ValueError("--dist: only for quadratic")
+    output = Path(args.output or f"{args.problem}-lstm.npz")
+    for path in (output, Path(args.checkpoint or output)):
+        if not path.parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {path.parent}")
+
+    def given(names):
+        return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+    law = given(LAW)
+    model, problem, recipe = presets.build(
+        args.problem, args.preset, seed=args.seed, model=given(MODEL), law=law, recipe=given(RECIPE),
+        backend=args.backend, threads=args.threads,
+    )
+    trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
+                              report=Reporter(), **recipe)
+    best = min(log, key=lambda entry: entry["validation_final"])
+    card = {
+        "name": output.stem,
+        "version": __version__,
+        "model": trained.config,
+        "problem": problem.config,
+        "recipe": recipe,
+        "seed": args.seed,
+        "command": command(args),
+        "minutes": round(sum(entry["seconds"] for entry in log) / 60, 1),
+        "epochs": len(log),
+        "best_epoch": best["epoch"],
+        "validation": {"final": best["validation_final"], "sum": best["validation_sum"]},
+        "score": score(trained, problem, args),
+    }
+    save(trained, output, card)
+    print(f"{output}: f at step {card['score']['steps']} {card['score']['final']:.4g}, sum over the steps "
+          f"{card['score']['sum']:.4g} (mean over {card['score']['functions']} test functions); "
+          f"{card['minutes']} min", file=sys.stderr)
+    if args.json:
+        print(json.dumps(card))
+    return 0
+
+
+def command(args):
+    """The command that trains the same weights again, anywhere: what was given, without places of this machine."""
+    words = ["l2l-ref", "train", args.problem]
+    for name, value in vars(args).items():
+        if name in NOT_ON_CARD or value is None or (name, value) == ("preset", "default"):
+            continue
+        if name == "output":
+            value = Path(value).name
+        elif name == "hidden":
+            value = ",".join(map(str, value))
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+def score(model, problem, args):
+    """Mean loss at the last step and mean sum over the steps, on test functions drawn from the seed."""
+    test = problem.on("test") if hasattr(problem, "on") else problem
+    functions, steps = TEST_FUNCTIONS[args.problem], args.steps or 100
+    task = test.sample(functions, np.random.SeedSequence(args.seed, spawn_key=(TEST,)))
+    curve = rollout(model, task, steps).mean(axis=1, dtype=np.float64)
+    return {"functions": functions, "steps": steps, "final": float(curve[-1]), "sum": float(curve[1:].sum())}
+
+
+class Reporter:
+    """A line an epoch on stderr, with an estimate of the time that is left."""
+
+    def __init__(self):
+        self.started, self.first_epoch = time.monotonic(), None
+
+    def __call__(self, progress, recipe):
+        entry = progress.log[-1]
+        if self.first_epoch is None:
+            self.first_epoch = progress.epoch - 1
+        pace = (time.monotonic() - self.started) / (progress.epoch - self.first_epoch)
+        loss = "none" if entry["loss"] is None else f"{entry['loss']:.4g}"
+        print(f"epoch {progress.epoch}/{recipe.epochs}  loss {loss}  validation f({recipe.steps}) "
+              f"{entry['validation_final']:.4g}  sum {entry['validation_sum']:.4g}  best "
+              f"{progress.best['validation_final']:.4g}  left {clock(pace * (recipe.epochs - progress.epoch))}",
+              file=sys.stderr, flush=True)
+        if entry["skipped"]:
+            print(f"  {entry['skipped']} of {recipe.tasks} tasks left the range of float32 and were dropped",
+                  file=sys.stderr, flush=True)
+        if "stuck" in entry:
+            print(f"  warning: {entry['stuck']}", file=sys.stderr, flush=True)
+
+
+def clock(seconds):
+    """95 -> '1:35'."""
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"

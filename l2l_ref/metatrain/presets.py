@@ -1,0 +1,77 @@
+"""Named settings of whole trainings: where paper and released code differ, both can be had.
+
+``default`` is this project's, ``paper`` follows the text of Andrychowicz et al. 2016, ``release`` the code that
+its authors released. docs/presets.md lists the differences and what each costs. Where a source is silent the
+value is that of ``default``.
+"""
+
+from ..learned.optimizer import CoordinatewiseLSTM
+from ..optimizees import MLP, Quadratic
+
+NAMES = ("default", "paper", "release")
+
+_QUADRATIC = {
+    "model": {},
+    "problem": {"dist": "uniform"},
+    "recipe": {"functions": 128, "tasks": 20, "epochs": 60, "validation_functions": 512,
+               "learning_rate": 2e-3, "final_learning_rate": 2e-5},
+}
+_IMAGES = {
+    "model": {"preprocess": 10.0, "output_scale": 0.1},
+    "problem": {},
+    "recipe": {"functions": 1, "tasks": 20, "epochs": 40, "validation_functions": 12,
+               "learning_rate": 1e-2, "final_learning_rate": 1e-4},
+}
+_RELEASE_ADAM = {"learning_rate": 1e-3, "final_learning_rate": 1e-3, "boundary_term": True}
+_RELEASE_IMAGES = {
+    "model": {"preprocess": 5.0, "output_scale": 0.01},
+    "problem": {"theta0_scale": 0.01},
+    "recipe": {"functions": 1, "epochs": 500, **_RELEASE_ADAM},
+}
+_DIGITS = {"functions": 8, "validation_functions": 64}
+
+PRESETS = {
+    "quadratic": {
+        "default": _QUADRATIC,
+        "paper": {**_QUADRATIC, "problem": {"dist": "normal"}},
+        "release": {**_QUADRATIC, "recipe": {"functions": 128, "epochs": 500, **_RELEASE_ADAM}},
+    },
+    "digits": {
+        "default": {**_IMAGES, "recipe": {**_IMAGES["recipe"], **_DIGITS}},
+        "paper": {**_IMAGES, "recipe": {**_IMAGES["recipe"], **_DIGITS}},
+        "release": {**_RELEASE_IMAGES, "recipe": {**_RELEASE_IMAGES["recipe"], **_DIGITS}},
+    },
+    "mnist": {
+        "default": _IMAGES,
+        "paper": _IMAGES,
+        "release": {**_RELEASE_IMAGES, "recipe": {**_RELEASE_IMAGES["recipe"], "validation_functions": 12}},
+    },
+}
+
+
+def build(problem, preset="default", *, seed=0, model=None, law=None, recipe=None, backend="auto", threads=None):
+    """An untrained model, a problem and a recipe.
+
+    Parameters
+    ----------
+    problem : {"quadratic", "digits", "mnist"}
+    preset : {"default", "paper", "release"}
+    seed : int
+        Draws the initial weights.
+    model, law, recipe : dict, optional
+        What to change in the arguments of CoordinatewiseLSTM, of the problem, and of ``meta_train``.
+
+    Returns
+    -------
+    model, problem, recipe
+        Pass them on as ``meta_train(model, problem, seed=seed, **recipe)``.
+    """
+    if problem not in PRESETS:
+        raise ValueError(f"problem: expected one of {', '.join(PRESETS)}, got {problem!r}")
+    if preset not in NAMES:
+        raise ValueError(f"preset: expected one of {', '.join(NAMES)}, got {preset!r}")
+    chosen = PRESETS[problem][preset]
+    optimizer = CoordinatewiseLSTM(**{**chosen["model"], **(model or {})}, rng=seed, backend=backend, threads=threads)
+    law = {**chosen["problem"], **(law or {})}
+    drawn_from = Quadratic(**law) if problem == "quadratic" else MLP(problem, **law)
+    return optimizer, drawn_from, {**chosen["recipe"], **(recipe or {})}
