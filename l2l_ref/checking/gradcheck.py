@@ -225,8 +225,9 @@ def _entry(exact, k, weights, claims, use_complex):
 
         def limit(slope, claim):
             # A claim may pass through numbers that nearly cancel, such as 1 - tanh^2: then it is as far
-            # off as if the outputs changed by eps in response to a change of the inputs by their size.
-            sizes = slope.terms + slope.reach / min(1.0, size)
+            # off as if the outputs changed by eps in response to a change of the inputs by their size,
+            # and another input may multiply that.
+            sizes = slope.terms + slope.reach * max(1.0 / size, 1.0, exact.largest)
             return slope.bound + CLAIM_EPS * claim.eps * sizes + 4.0 * claim.spread[index]
 
         def confirms(slope):

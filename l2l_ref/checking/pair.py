@@ -99,14 +99,19 @@ class Pair:
         return self.outputs(self.leaves)
 
     @cached_property
+    def largest(self):
+        """The largest size of an input entry."""
+        sizes = [np.abs(v).max(initial=0.0) for v in self.leaves if trees.is_floating(v)]
+        return float(max(sizes, default=0.0))
+
+    @property
     def noise(self):
         """Rounding of an output that is what remains of numbers as large as the inputs.
 
         Differences cannot see it when it makes f a staircase that is flat as far as they reach:
         (50 + log(1 + tiny)) - 50, for one.
         """
-        sizes = [np.abs(v).max(initial=0.0) for v in self.leaves if trees.is_floating(v)]
-        return self.out_eps * float(max(sizes, default=0.0))
+        return self.out_eps * self.largest
 
     def _jiggled(self, rng, eps):
         """The leaves with every entry changed by up to 2 eps of itself; ``eps`` by leaf."""
@@ -167,7 +172,8 @@ class Pair:
         except (TypeError, ValueError, ArithmeticError) as error:
             return f"f refuses complex inputs ({error})"
         central = central_slope(line, 0.0, w, self.out_eps, self.noise, lambda slope: True)
-        if abs(step.value - central.value) <= central.bound + step.bound:
+        low, high = central.sides or (central.value - central.bound, central.value + central.bound)
+        if low - step.bound <= step.value <= high + step.bound:
             return None
         return (
             "f is not analytic here: in one random direction it gives "

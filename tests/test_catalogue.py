@@ -1,0 +1,103 @@
+"""Every operation of the catalogue is right, and every backward of the package is in the catalogue."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l2l_ref import catalogue
+from l2l_ref.catalogue import OPERATIONS
+from l2l_ref.checking import gradcheck, trees
+from l2l_ref.evaluation.audit import audit, examples, in_float32
+
+ROOT = Path(catalogue.__file__).parent
+CASES = [pytest.param(op, case, id=f"{op.name}-{case}") for op in OPERATIONS for case in examples(op)]
+SETTINGS = settings(max_examples=3, deadline=None)
+
+
+def inputs_of(operation, case, seed):
+    return examples(operation)[case](np.random.default_rng(seed))
+
+
+@SETTINGS
+@given(seed=st.integers(0, 10**6))
+@pytest.mark.parametrize("operation, case", CASES)
+def test_the_backward_is_the_derivative_of_the_forward(operation, case, seed):
+    gradcheck(operation.forward, operation.backward, inputs_of(operation, case, seed), seed=seed).raise_if_failed()
+
+
+@SETTINGS
+@given(seed=st.integers(0, 10**6))
+@pytest.mark.parametrize("operation, case", [p for p in CASES if p.values[0].analytic])
+def test_an_operation_called_analytic_passes_by_the_complex_step(operation, case, seed):
+    inputs = inputs_of(operation, case, seed)
+    report = gradcheck(operation.forward, operation.backward, inputs, seed=seed, method="complex")
+    report.raise_if_failed()
+    assert report.method == "complex", report.notes
+
+
+@pytest.mark.parametrize("operation, case", CASES)
+def test_float32_in_gives_float32_out_and_back(operation, case):
+    inputs = in_float32(inputs_of(operation, case, 0))
+    out, cache = operation.forward(*inputs)
+    gradients = operation.backward(out, cache)  # the output serves as a cotangent of the right form
+    for name, tree in (("out", out), ("gradient", gradients)):
+        for path, leaf in trees.leaves(tree, name):
+            assert not trees.is_floating(leaf) or np.asarray(leaf).dtype == np.float32, path
+    gradcheck(operation.forward, operation.backward, inputs).raise_if_failed()
+
+
+@pytest.mark.parametrize("operation, case", CASES)
+def test_constants_have_no_gradient(operation, case):
+    inputs = inputs_of(operation, case, 0)
+    out, cache = operation.forward(*inputs)
+    gradients = operation.backward(out, cache)
+    gradients = gradients if len(inputs) > 1 else (gradients,)
+    assert len(gradients) == len(inputs)
+    for value, gradient in zip(inputs, gradients):
+        inner = [leaf for _, leaf in trees.leaves(value)]
+        if inner and not any(map(trees.is_floating, inner)):
+            assert gradient is None
+
+
+def backwards_in_the_source():
+    """(module, name) of every function named ``*_backward``, read from the files, methods included."""
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        if parts[1] in ("checking", "compiled"):  # the one checks, the other holds twins
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.endswith("_backward"):
+                yield ".".join(parts), node.name
+
+
+def test_every_backward_is_in_the_catalogue():
+    known = {(op.backward.__module__, op.backward.__name__) for op in OPERATIONS}
+    found = set(backwards_in_the_source())
+    assert found, "no backward found: the test looks in the wrong place"
+    assert found == known
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
+def test_an_entry_says_what_it_computes_and_where_it_is_from(operation):
+    assert operation.name.strip() and operation.equation.strip() and operation.source.strip()
+    assert operation.module == inspect.getmodule(operation.backward).__name__
+
+
+def test_names_are_unique():
+    names = [op.name for op in OPERATIONS]
+    assert len(names) == len(set(names))
+
+
+def test_the_audit_reports_a_wrong_operation():
+    right = OPERATIONS[0]
+    wrong = right._replace(name="wrong", backward=lambda d, cache: -right.backward(d, cache))
+    results = {result.name: result for result in audit([right, wrong], seeds=(0,))}
+    assert results[right.name].ok and results[right.name].max_error <= results[right.name].tolerance
+    assert not results["wrong"].ok and results["wrong"].max_error > results["wrong"].tolerance
+    assert results["wrong"].failures
+    assert results["wrong"].cases == 1 + len(right.cases)

@@ -1,0 +1,393 @@
+"""The checker is itself checked: planted errors are caught, right gradients are never accused."""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l2l_ref.checking import GradientMismatch, gradcheck
+
+SETTINGS = settings(max_examples=60, deadline=None)
+
+
+class Params(NamedTuple):
+    W: np.ndarray  # (D, H)
+    b: np.ndarray  # (H,)
+
+
+def layer(x, params):
+    t = np.tanh(x @ params.W + params.b)
+    return t, (x, params.W, t)
+
+
+def layer_backward(d_t, cache):
+    x, W, t = cache
+    d_a = d_t * (1 - t**2)
+    return d_a @ W.T, Params(x.T @ d_a, d_a.sum(axis=0))
+
+
+def draw_inputs(seed=0, N=3, D=3, H=3, scale=1.0, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    x, W, b = (scale * rng.standard_normal(shape) for shape in ((N, D), (D, H), (H,)))
+    return x.astype(dtype), Params(W.astype(dtype), b.astype(dtype))
+
+
+def spoil(change):
+    """layer_backward with its gradients passed through ``change(d_x, d_W, d_b)``."""
+
+    def backward(d_t, cache):
+        d_x, (d_W, d_b) = layer_backward(d_t, cache)
+        d_x, d_W, d_b = change(d_x, d_W, d_b)
+        return d_x, Params(d_W, d_b)
+
+    return backward
+
+
+def at(array, index, factor):
+    array = array.copy()
+    array[index] *= factor
+    return array
+
+
+# --- planted errors in numbers
+
+NUMBERS = {
+    "one entry 1e-7 too large": (lambda x, W, b: (x, at(W, (1, 2), 1 + 1e-7), b), "inputs[1].W[1, 2]"),
+    "one entry 1e-7 too small": (lambda x, W, b: (at(x, (2, 0), 1 - 1e-7), W, b), "inputs[0][2, 0]"),
+    "one sign": (lambda x, W, b: (x, W, at(b, 1, -1)), "inputs[1].b[1]"),
+    "all signs": (lambda x, W, b: (-x, -W, -b), "inputs["),
+    "factor 2": (lambda x, W, b: (x, 2 * W, b), "inputs[1].W"),
+    "transposed": (lambda x, W, b: (x, W.T.copy(), b), "inputs[1].W"),
+    "zero": (lambda x, W, b: (0 * x, W, b), "inputs[0]"),
+    "mean for sum": (lambda x, W, b: (x, W, b / 3), "inputs[1].b"),
+    "rows permuted": (lambda x, W, b: (x[[1, 0, 2]], W, b), "inputs[0]"),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("method", ["central", "complex"])
+def test_a_wrong_number_is_caught_and_named(name, method):
+    change, where = NUMBERS[name]
+    report = gradcheck(layer, spoil(change), draw_inputs(), method=method)
+    assert not report.ok and not report.problems and report.method == method
+    assert report.worst.name.startswith(where)
+    assert report.max_error > 0 and where in str(report)
+    with pytest.raises(GradientMismatch, match="FAILED"):
+        report.raise_if_failed()
+
+
+@SETTINGS
+@given(st.integers(0, 10**6), st.sampled_from(["x", "W", "b"]), st.sampled_from([1 + 1e-7, 1 - 1e-7]))
+def test_one_part_in_ten_million_in_any_entry_is_caught(seed, array, factor):
+    """Of the largest entry of each array: small ones may lie below what float64 can tell."""
+
+    def largest(g):
+        return at(g, np.unravel_index(np.abs(g).argmax(), g.shape), factor)
+
+    def change(x, W, b):
+        return tuple(largest(g) if name == array else g for name, g in zip("xWb", (x, W, b)))
+
+    assert not gradcheck(layer, spoil(change), draw_inputs(seed, scale=0.5), seed=seed).ok
+
+
+def test_a_term_wrong_in_the_formula_is_caught_behind_float32():
+    """1e-6 is far below what float32 gradients can show: the float64 run of the same code shows it."""
+    change = spoil(lambda x, W, b: (x, W * np.asarray(1 + 1e-6, W.dtype), b))
+    assert gradcheck(layer, layer_backward, draw_inputs(dtype=np.float32)).ok
+    report = gradcheck(layer, change, draw_inputs(dtype=np.float32))
+    assert not report.ok and report.worst.path == "inputs[1].W"
+
+
+def test_a_factor_wrong_in_float32_alone_is_caught():
+    only32 = spoil(lambda x, W, b: (x, W if W.dtype == np.float64 else W * np.float32(1.001), b))
+    assert gradcheck(layer, only32, draw_inputs()).ok
+    assert not gradcheck(layer, only32, draw_inputs(dtype=np.float32)).ok
+
+
+def test_an_error_in_the_cotangent_of_the_second_output_is_caught():
+    def f(x):
+        return (np.sin(x), x**2), x
+
+    x = np.array([0.3, 0.7])
+    assert gradcheck(f, lambda d, x: d[0] * np.cos(x) + 2 * d[1] * x, x).ok
+    assert not gradcheck(f, lambda d, x: d[0] * np.cos(x), x).ok
+
+
+# --- planted errors in structure
+
+def nan_at(array, index):
+    array = array.copy()
+    array[index] = np.nan
+    return array
+
+
+STRUCTURE = {
+    "sum over rows missing": (lambda x, W, b: (x, W, x), r"gradient of inputs\[1\].b has shape \(3, 3\), expected \(3,\)"),
+    "flat": (lambda x, W, b: (x, W.ravel(), b), r"inputs\[1\].W has shape \(9,\), expected \(3, 3\)"),
+    "scalar": (lambda x, W, b: (1.0, W, b), r"inputs\[0\] has shape \(\), expected \(3, 3\)"),
+    "none": (lambda x, W, b: (x, None, b), r"gradient of inputs\[1\].W is missing"),
+    "nan first": (lambda x, W, b: (nan_at(x, (0, 0)), W, b), r"inputs\[0\] is not finite: nan at \[0, 0\]"),
+    "nan last": (lambda x, W, b: (x, W, nan_at(b, 2)), r"inputs\[1\].b is not finite: nan at \[2\]"),
+    "inf": (lambda x, W, b: (x, W, b / 0.0), r"inputs\[1\].b is not finite"),
+    "float32": (lambda x, W, b: (x.astype(np.float32), W, b), r"inputs\[0\] has dtype float32, expected float64"),
+    "integer": (lambda x, W, b: (x.astype(int), W, b), r"inputs\[0\] has dtype int64, expected float64"),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURE)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_a_gradient_of_the_wrong_form_is_described(name):
+    change, sentence = STRUCTURE[name]
+    report = gradcheck(layer, spoil(change), draw_inputs())
+    assert report.max_error == np.inf
+    with pytest.raises(GradientMismatch, match=sentence):
+        report.raise_if_failed()
+
+
+@pytest.mark.parametrize(
+    "gradients, sentence",
+    [
+        (lambda x, p: (x,), "returned 1 gradients, expected 2"),
+        (lambda x, p: (x, p, x), "returned 3 gradients, expected 2"),
+        (lambda x, p: x, "returned one ndarray gradients, expected 2"),
+        (lambda x, p: (p, x), r"gradient of inputs\[0\] is a Params, expected one array"),
+        (lambda x, p: (x, tuple(p)), r"gradient of inputs\[1\] is a tuple, expected a Params"),
+        (lambda x, p: (x, None), r"gradient of inputs\[1\].W is missing"),
+    ],
+)
+def test_gradients_in_the_wrong_number_or_kind_are_described(gradients, sentence):
+    report = gradcheck(layer, lambda d, cache: gradients(*layer_backward(d, cache)), draw_inputs())
+    with pytest.raises(GradientMismatch, match=sentence):
+        report.raise_if_failed()
+
+
+def forward_that_writes(x):
+    out = x**2
+    x += 1
+    return out, x - 1
+
+
+def backward_that_writes_inputs(d, x):
+    g = 2 * d * x
+    x *= 2
+    return g
+
+
+def backward_that_writes_d_out(d, x):
+    d *= 2 * x
+    return d
+
+
+class Drifting:
+    """A square whose every call adds a little: not a function."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, x):
+        self.calls += 1
+        return x**2 + 1e-9 * self.calls, x
+
+
+class DriftingBackward(Drifting):
+    def __call__(self, d, x):
+        self.calls += 1
+        return 2 * d * x + 1e-12 * self.calls
+
+
+def square(x):
+    return x**2, x
+
+
+def square_backward(d, x):
+    return 2 * d * x
+
+
+@pytest.mark.parametrize(
+    "f, f_backward, sentence",
+    [
+        (forward_that_writes, square_backward, r"f changed its argument inputs\[0\]"),
+        (square, backward_that_writes_inputs, r"f_backward changed inputs: inputs\[0\]"),
+        (square, backward_that_writes_d_out, "f_backward changed its d_out: out"),
+        (Drifting(), square_backward, "f is not deterministic"),
+        (square, DriftingBackward(), "f_backward is not deterministic"),
+        (lambda x: (x * np.nan, x), square_backward, "out is not finite"),
+    ],
+)
+def test_misbehaviour_is_described(f, f_backward, sentence):
+    x = np.array([1.0, 2.0, 3.0])
+    report = gradcheck(f, f_backward, x)
+    assert not report.ok and x.tolist() == [1.0, 2.0, 3.0]
+    with pytest.raises(GradientMismatch, match=sentence):
+        report.raise_if_failed()
+
+
+def test_a_cache_used_up_by_the_first_backward_is_caught():
+    report = gradcheck(lambda x: (x**2, [x]), lambda d, cache: 2 * d * (cache.pop() if cache else 0.0), np.ones(2))
+    assert any("not deterministic" in problem for problem in report.problems)
+
+
+# --- right gradients are never accused
+
+@SETTINGS
+@given(
+    st.integers(0, 10**6), st.integers(0, 3), st.integers(1, 3), st.integers(1, 3),
+    st.sampled_from([1e-6, 1e-3, 1.0, 8.0, 1e3, 1e6]), st.sampled_from([np.float64, np.float32]),
+)
+def test_a_right_layer_passes_at_any_size_scale_and_precision(seed, N, D, H, scale, dtype):
+    report = gradcheck(layer, layer_backward, draw_inputs(seed, N, D, H, scale, dtype), seed=seed)
+    assert report.ok, report
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p, p
+
+
+ELEMENTARY = {
+    "sin": (lambda x: (np.sin(x), x), lambda d, x: d * np.cos(x)),
+    "cube": (lambda x: (x**3, x), lambda d, x: 3 * d * x**2),
+    "log": (lambda x: (np.log(np.abs(x)), x), lambda d, x: d / x),
+    "linear": (lambda x: (3 * x, None), lambda d, _: 3 * d),
+    "constant": (lambda x: (np.ones(3), x), lambda d, x: 0 * x),
+    "total": (lambda x: (x.sum(), x), lambda d, x: d * np.ones_like(x)),
+    "softmax": (softmax, lambda d, p: p * (d - (p * d).sum())),
+    "relu": (lambda x: (np.maximum(x, 0), x), lambda d, x: d * (x > 0)),
+    "sigmoid": (lambda x: (0.5 + 0.5 * np.tanh(x / 2),) * 2, lambda d, s: d * s * (1 - s)),
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1e-6, 1e-3, 1.0, 1e1, 1e3]))
+@pytest.mark.parametrize("name", ELEMENTARY)
+def test_right_elementary_functions_pass_at_any_scale(name, seed, scale):
+    x = scale * np.random.default_rng(seed).standard_normal(4)
+    report = gradcheck(*ELEMENTARY[name], x, seed=seed)
+    assert report.ok, f"{x}\n{report}"
+
+
+def test_nested_inputs_and_outputs_of_all_kinds():
+    def f(tree, n, pair):
+        out = {"y": tree["layers"][0].W @ tree["scale"] * n, "z": [pair[0] * pair[1], pair[1]]}
+        return out, (tree, n, pair)
+
+    def f_backward(d, cache):
+        tree, n, (a, b) = cache
+        W = tree["layers"][0].W
+        d_W, d_scale = n * np.outer(d["y"], tree["scale"]), n * W.T @ d["y"]
+        d_b = (d["z"][0] * a).sum() + d["z"][1]
+        layers = [Params(d_W, np.zeros(2))]
+        return {"scale": d_scale, "layers": layers, "name": None}, None, (d["z"][0] * b, d_b)
+
+    tree = {"layers": [Params(np.ones((3, 2)), np.ones(2))], "scale": np.array([0.5, -1.0]), "name": "net"}
+    report = gradcheck(f, f_backward, (tree, 3, (np.arange(2.0), 1.5)))
+    assert report.ok, report
+    paths = [entry.path for entry in report.entries]
+    assert paths == [
+        "inputs[0]['layers'][0].W", "inputs[0]['layers'][0].b", "inputs[0]['scale']", "inputs[2][0]", "inputs[2][1]",
+    ]
+
+
+def test_without_a_cache_the_backward_gets_the_inputs():
+    assert gradcheck(np.multiply, lambda d, a, b: (d * b, d * a), (np.arange(3.0), np.ones(3))).ok
+    two = gradcheck(lambda x: (x, x**2), lambda d, x: d[0] + 2 * x * d[1], np.ones(2), cache=False)
+    assert two.ok
+
+
+def test_wrt_leaves_the_other_inputs_alone():
+    def backward(d, cache):
+        d_x, _ = layer_backward(d, cache)
+        return d_x, None
+
+    assert gradcheck(layer, backward, draw_inputs(), wrt=0).ok
+    assert not gradcheck(layer, backward, draw_inputs()).ok
+
+
+def test_an_empty_input_still_needs_a_gradient_of_its_shape():
+    x = np.zeros((0, 3))
+    assert gradcheck(square, square_backward, x).ok
+    assert not gradcheck(square, lambda d, x: np.zeros((3, 0)), x).ok
+
+
+# --- kinks, roughness, methods
+
+def relu(x):
+    return np.maximum(x, 0), x
+
+
+@pytest.mark.parametrize("slope, ok", [(0.0, True), (0.3, True), (1.0, True), (1.1, False), (-0.1, False)])
+def test_at_a_kink_any_slope_between_the_one_sided_ones_passes_and_is_reported(slope, ok):
+    report = gradcheck(relu, lambda d, x: d * np.where(x == 0, slope, x > 0), np.array([0.0, 1.0, -1.0]))
+    assert report.ok is ok
+    assert report.entries[0].kinks == ok and "kink" in str(report)
+
+
+def test_a_jump_is_not_a_pass():
+    report = gradcheck(lambda x: (np.round(x), x), lambda d, x: 0 * d, np.array([0.5]))
+    assert not report.ok and "cannot decide" in str(report)
+
+
+def test_the_complex_step_is_not_believed_where_the_imaginary_part_is_dropped():
+    def f(x):
+        return np.abs(x) + 0 * x, x
+
+    for backward, ok in ((lambda d, x: d * np.sign(x), True), (lambda d, x: 0 * d, False)):
+        report = gradcheck(f, backward, np.array([0.5, -2.0]), method="complex")
+        assert report.ok is ok and report.method == "central" and "not analytic" in report.notes[0]
+
+
+def test_the_complex_step_is_used_where_it_works_and_is_sharper():
+    by_complex = gradcheck(layer, layer_backward, draw_inputs(), method="complex")
+    by_central = gradcheck(layer, layer_backward, draw_inputs(), method="central")
+    assert by_complex.ok and by_complex.method == "complex" and not by_complex.notes
+    assert by_complex.worst.bound < by_central.worst.bound / 10
+
+
+def test_an_f_that_refuses_complex_inputs_is_checked_by_central_differences():
+    def f(x):
+        if np.iscomplexobj(x):
+            raise TypeError("real numbers, please")
+        return square(x)
+
+    report = gradcheck(f, square_backward, np.ones(2), method="complex")
+    assert report.ok and report.method == "central" and "real numbers, please" in str(report)
+
+
+# --- the report and the arguments
+
+def test_the_report_as_text_and_json():
+    right = gradcheck(layer, layer_backward, draw_inputs())
+    assert str(right).startswith("gradcheck ok: 21 entries in 3 arrays")
+    wrong = gradcheck(layer, spoil(lambda x, W, b: (x, at(W, (1, 2), 3), b)), draw_inputs())
+    assert str(wrong).startswith("gradcheck FAILED: inputs[1].W[1, 2]: f_backward says ")
+    data = json.loads(wrong.to_json())
+    assert data["ok"] is False and [entry["ok"] for entry in data["entries"]] == [True, False, True]
+    broken = gradcheck(layer, spoil(lambda x, W, b: (x, W.ravel(), b)), draw_inputs())
+    assert json.loads(broken.to_json())["max_error"] is None
+
+
+def test_equal_seeds_give_equal_reports():
+    first, second = (gradcheck(layer, layer_backward, draw_inputs(), seed=3) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "arguments, options, error, message",
+    [
+        ((1, square_backward, np.ones(2)), {}, TypeError, "f: expected a callable, got int"),
+        ((square, None, np.ones(2)), {}, TypeError, "f_backward: expected a callable, got NoneType"),
+        ((square, square_backward, np.ones(2)), {"method": "best"}, ValueError, "method: .* got 'best'"),
+        ((square, square_backward, np.ones(2)), {"wrt": 1}, ValueError, "wrt: .* got 1"),
+        ((square, square_backward, np.ones(2)), {"cache": "yes"}, TypeError, "cache: .* got 'yes'"),
+        ((square, square_backward, np.ones(2, int)), {}, TypeError, "inputs: expected at least one array of floating"),
+        ((square, square_backward, np.ones(2, complex)), {}, TypeError, r"inputs\[0\]: expected a real array"),
+        ((lambda x: 2 * x, square_backward, np.ones(2)), {"cache": True}, TypeError, "f: with cache=True"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        gradcheck(*arguments, **options)
