@@ -64,11 +64,12 @@ class Pair:
 
     def widened(self):
         """The same pair on the same values in float64."""
-        wide = [
-            trees.like(np.asarray(v, np.result_type(np.asarray(v).dtype, np.float64)), v) if trees.is_floating(v) else v
-            for v in self.leaves
-        ]
-        return Pair(self.f, self.f_backward, tuple(trees.rebuild(self.inputs, iter(wide))), self.cache)
+
+        def wide(v):
+            return trees.like(np.asarray(v, np.result_type(np.asarray(v).dtype, np.float64)), v)
+
+        leaves = [wide(v) if trees.is_floating(v) else v for v in self.leaves]
+        return Pair(self.f, self.f_backward, tuple(trees.rebuild(self.inputs, iter(leaves))), self.cache)
 
     def claims(self, cotangent, values=None):
         """What f_backward says, by leaf; ``cotangent`` by leaf of the outputs."""

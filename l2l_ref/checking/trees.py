@@ -39,7 +39,8 @@ def rebuild(tree, values):
 
 def is_floating(leaf):
     """Whether a leaf has a derivative: integers, booleans, None and other objects are constants."""
-    return isinstance(leaf, (np.ndarray, np.floating, float)) and np.issubdtype(np.asarray(leaf).dtype, np.floating)
+    numeric = isinstance(leaf, (np.ndarray, np.floating, float))
+    return numeric and np.issubdtype(np.asarray(leaf).dtype, np.floating)
 
 
 def is_complex(leaf):

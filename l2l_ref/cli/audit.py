@@ -39,7 +39,8 @@ def run(args):
     for result in audit(operations, seeds=range(args.seed, args.seed + SEEDS)):
         results.append(result)
         if sys.stderr.isatty():
-            print(f"\r\033[K{len(results)} of {len(operations)}: {result.name}", end="", file=sys.stderr, flush=True)
+            progress = f"\r\033[K{len(results)} of {len(operations)}: {result.name}"
+            print(progress, end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
 
@@ -78,5 +79,6 @@ def _as_text(results, ok):
         for check in result.failures:
             lines += ["", f"{result.name}, {check.case}, {check.kind}, seed {check.seed}:", f"  {check.report}"]
     wrong = sum(not result.ok for result in results)
-    lines += ["", f"{len(results)} operations, all right" if ok else f"{wrong} of {len(results)} operations are wrong"]
+    count = len(results)
+    lines += ["", f"{count} operations, all right" if ok else f"{wrong} of {count} operations are wrong"]
     return "\n".join(lines)

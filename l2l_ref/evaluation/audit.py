@@ -43,8 +43,11 @@ def examples(operation):
 
 def in_float32(inputs):
     """The same inputs with every floating array in float32; constants stay as they are."""
-    cast = (trees.like(np.asarray(v, np.float32), v) if trees.is_floating(v) else v for _, v in trees.leaves(inputs))
-    return trees.rebuild(inputs, cast)
+
+    def cast(leaf):
+        return trees.like(np.asarray(leaf, np.float32), leaf) if trees.is_floating(leaf) else leaf
+
+    return trees.rebuild(inputs, (cast(leaf) for _, leaf in trees.leaves(inputs)))
 
 
 def checks(operation, case, seed):
@@ -55,7 +58,8 @@ def checks(operation, case, seed):
         runs["complex"] = (inputs, "complex")
     runs["float32"] = (in_float32(inputs), "central")
     for kind, (values, method) in runs.items():
-        yield Check(case, kind, seed, gradcheck(operation.forward, operation.backward, values, method=method, seed=seed))
+        report = gradcheck(operation.forward, operation.backward, values, method=method, seed=seed)
+        yield Check(case, kind, seed, report)
 
 
 def audit(operations, seeds=(0, 1)):
@@ -77,14 +81,14 @@ def audit(operations, seeds=(0, 1)):
             key=lambda entry: (not entry.ok, entry.excess),
             default=None,
         )
-        nothing = np.inf if structural or worst is None else None
+        compared = worst is not None and not structural
         yield Result(
             operation.name,
             operation.module,
             operation.equation,
             len(examples(operation)),
-            worst.error if nothing is None else nothing,
-            worst.bound if nothing is None else 0.0,
+            worst.error if compared else np.inf,
+            worst.bound if compared else 0.0,
             not failures,
             failures,
         )
