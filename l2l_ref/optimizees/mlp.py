@@ -57,7 +57,7 @@ def mlp_loss(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
     require_shape("images", images, N=None, D=sizes[0])
     phi, _ = ACTIVATIONS[activation]
     *hidden, last = split_theta(theta, sizes)
-    z = images * theta.dtype.type(1 / unit)                          # M1
+    z = images.astype(theta.dtype) * theta.dtype.type(1 / unit)      # M1
     linears, activations = [], []
     for W, b in hidden:
         a, cache = linear(z, W, b)                                   # M2
