@@ -19,8 +19,8 @@ _QUADRATIC = {
 _IMAGES = {
     "model": {"preprocess": 10.0, "output_scale": 0.1},
     "problem": {},
-    "recipe": {"functions": 1, "tasks": 20, "epochs": 40, "validation_functions": 12,
-               "learning_rate": 1e-2, "final_learning_rate": 1e-4},
+    "recipe": {"functions": 1, "tasks": 20, "epochs": 30, "validation_functions": 12,
+               "learning_rate": 5e-3, "final_learning_rate": 5e-5},
 }
 _RELEASE_ADAM = {"learning_rate": 1e-3, "final_learning_rate": 1e-3, "boundary_term": True}
 _RELEASE_IMAGES = {
