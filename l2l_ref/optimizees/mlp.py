@@ -18,7 +18,7 @@ from ..ops.activations import relu, relu_backward, sigmoid, sigmoid_backward
 from ..ops.linear import linear, linear_backward
 from ..ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from ..ops.shapes import require_shape
-from .quadratic import generators
+from .quadratic import generators, scale_of
 
 ACTIVATIONS = {"sigmoid": (sigmoid, sigmoid_backward), "relu": (relu, relu_backward)}
 
@@ -113,8 +113,10 @@ class MLP:
             raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         if any(int(units) != units or units < 1 for units in hidden):
             raise ValueError(f"hidden: expected whole numbers >= 1, got {hidden!r}")
+        if int(batch) != batch or batch < 1:
+            raise ValueError(f"batch: expected a whole number >= 1, got {batch!r}")
         self.dataset, self.hidden, self.activation, self.split = dataset, tuple(hidden), activation, split
-        self.batch, self.theta0_scale, self.data_dir = batch, float(theta0_scale), data_dir
+        self.batch, self.theta0_scale, self.data_dir = int(batch), scale_of(theta0_scale), data_dir
         self.data = load(dataset, split, data_dir)
         self.sizes = (self.data.images.shape[1], *self.hidden, self.data.classes)
         self.chance = float(np.log(self.data.classes))

@@ -60,7 +60,7 @@ class Quadratic:
             raise ValueError(f"dist: expected one of {', '.join(DISTS)}, got {dist!r}")
         if int(dim) != dim or dim < 1:
             raise ValueError(f"dim: expected a whole number >= 1, got {dim!r}")
-        self.dim, self.dist, self.theta0_scale = int(dim), dist, float(theta0_scale)
+        self.dim, self.dist, self.theta0_scale = int(dim), dist, scale_of(theta0_scale)
 
     @property
     def config(self):
@@ -88,6 +88,13 @@ class QuadraticTask:
         losses, cache = quadratic(theta, self.W, self.y)
         gradient, _, _ = quadratic_backward(np.ones_like(losses), cache)
         return losses, gradient
+
+
+def scale_of(theta0_scale):
+    """A standard deviation, checked."""
+    if not 0 <= theta0_scale < np.inf:
+        raise ValueError(f"theta0_scale: expected a finite number >= 0, got {theta0_scale!r}")
+    return float(theta0_scale)
 
 
 def generators(count, seed):

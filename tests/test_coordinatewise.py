@@ -1,0 +1,175 @@
+"""The coordinatewise optimizer: the original against an oracle, the compiled twin against the original."""
+
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l2l_ref.compiled import coordinatewise as twin
+from l2l_ref.learned import coordinatewise as cw
+from l2l_ref.ops.lstm import LSTMState
+
+# For float32, sums of some hundred terms of order 1 in another order, and gates with an error of 3e-7.
+TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
+
+
+@st.composite
+def networks(draw, min_layers=1):
+    """A case: hidden, p, scale, n, T, seed."""
+    return {
+        "hidden": tuple(draw(st.lists(st.integers(1, 6), min_size=min_layers, max_size=3))),
+        "p": draw(st.sampled_from([None, 1.0, 5.0, 10.0])),
+        "scale": draw(st.sampled_from([1.0, 0.1, -2.0])),
+        "n": draw(st.sampled_from([0, 1, 2, 5, 63, 64, 65, 130])),
+        "T": draw(st.integers(1, 6)),
+        "weight": draw(st.sampled_from([0.3, 1.0, 20.0])),  # 20 saturates the gates
+        "size": draw(st.sampled_from([1e-6, 1e-2, 1.0, 1e3])),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+    }
+
+
+def build(case, dtype):
+    """gradients, d_updates, state, params, p, scale."""
+    rng = np.random.default_rng(case["seed"])
+    like = cw.init_params(rng, case["hidden"], 1 if case["p"] is None else 2)
+    params = cw.unflatten((case["weight"] * rng.standard_normal(cw.flatten(like).size)).astype(dtype), like)
+    gradients = (case["size"] * rng.standard_normal((case["T"], case["n"]))).astype(dtype)
+    gradients[rng.random(gradients.shape) < 0.1] = 0
+    d_updates = rng.standard_normal(gradients.shape).astype(dtype)
+    state = tuple(
+        LSTMState(*(np.tanh(rng.standard_normal((case["n"], H))).astype(dtype) for _ in range(2)))
+        for H in case["hidden"]
+    )
+    return gradients, d_updates, state, params, case["p"], case["scale"]
+
+
+@given(networks(min_layers=0))
+def test_the_original_is_the_equations(case):
+    gradients, _, state, params, p, scale = build(case, np.float64)
+    (updates, last), _ = cw.unroll(gradients, state, params, p, scale)
+    layers = [tuple(a.tolist() for a in layer) for layer in params.layers]
+    if case["weight"] * case["size"] > 100:
+        return  # exp overflows in the oracle's plain logistic function
+    for i in range(min(case["n"], 2)):
+        here = [(layer.h[i].tolist(), layer.c[i].tolist()) for layer in state]
+        for t in range(case["T"]):
+            update, here = oracles.optimizer_step(
+                layers, params.W.tolist(), params.b.tolist(), float(gradients[t, i]), here, p, scale
+            )
+            np.testing.assert_allclose(updates[t, i], update, rtol=1e-10, atol=1e-10)
+        for layer, (h, c) in zip(last, here):
+            np.testing.assert_allclose(layer.h[i], h, rtol=1e-10, atol=1e-10)
+            np.testing.assert_allclose(layer.c[i], c, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@settings(max_examples=60)
+@given(case=networks())
+def test_the_twin_advances_like_the_original(dtype, case):
+    gradients, _, state, params, p, scale = build(case, dtype)
+    update, new = cw.advance(gradients[0], state, params, p, scale)
+    twin_update, twin_new = twin.advance(gradients[0], state, params, p, scale)
+    assert twin_update.dtype == dtype
+    # A gate's argument is a sum of terms of the size of the weights and the inputs.
+    size = max(1.0, case["weight"] * (case["size"] if p is None else 1.0))
+    atol = TOLERANCE[dtype] * size
+    np.testing.assert_allclose(twin_update, update, rtol=0, atol=atol * case["weight"] * abs(scale) * 6)
+    for layer, twin_layer in zip(new, twin_new):
+        np.testing.assert_allclose(twin_layer.h, layer.h, rtol=0, atol=atol)
+        np.testing.assert_allclose(twin_layer.c, layer.c, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@settings(max_examples=60)
+@given(case=networks())
+def test_the_twin_has_the_meta_gradient_of_the_original(dtype, case):
+    if case["weight"] > 1:
+        case = {**case, "weight": 1.0}  # saturated recurrences amplify rounding without bound
+    if case["p"] is None and case["size"] > 1:
+        case = {**case, "size": 1.0}
+    args = build(case, dtype)
+    ours, theirs = cw.meta_gradient(*args), twin.meta_gradient(*args)
+    if case["n"] == 0:
+        assert not cw.flatten(theirs).any()
+        return
+    exact = build(case, np.float64)
+    scale = np.abs(cw.flatten(cw.meta_gradient(*(np.float64(a) if isinstance(a, np.ndarray) else a for a in exact)))).max()
+    np.testing.assert_allclose(cw.flatten(theirs), cw.flatten(ours), rtol=0, atol=TOLERANCE[dtype] * max(scale, 1e-30))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("p", [None, 10.0])
+def test_agreement_at_the_size_of_the_paper(dtype, p):
+    """2 x 20 units, 20 steps: 1e-10 relative in float64, 1e-4 in float32."""
+    case = {"hidden": (20, 20), "p": p, "scale": 0.1, "n": 1000, "T": 20, "weight": 0.2, "size": 0.1, "seed": 5}
+    args = build(case, dtype)
+    ours, theirs = cw.flatten(cw.meta_gradient(*args)), cw.flatten(twin.meta_gradient(*args))
+    assert np.linalg.norm(theirs - ours) <= TOLERANCE[dtype] * np.linalg.norm(ours)
+
+
+@pytest.mark.parametrize("n", [1, 64, 1500])
+def test_the_number_of_threads_does_not_show(n):
+    case = {"hidden": (20, 20), "p": 10.0, "scale": 0.1, "n": n, "T": 5, "weight": 0.2, "size": 0.1, "seed": 5}
+    gradients, d_updates, state, params, p, scale = build(case, np.float32)
+    results = [
+        np.concatenate([
+            cw.flatten(twin.meta_gradient(gradients, d_updates, state, params, p, scale, threads)),
+            twin.advance(gradients[0], state, params, p, scale, threads)[0],
+        ])
+        for threads in (1, 2, 3, 7)
+    ]
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
+def test_wide_layers_take_smaller_tiles_and_agree():
+    case = {"hidden": (70,), "p": None, "scale": 1.0, "n": 100, "T": 3, "weight": 0.1, "size": 0.1, "seed": 1}
+    args = build(case, np.float64)
+    np.testing.assert_allclose(
+        cw.flatten(twin.meta_gradient(*args)), cw.flatten(cw.meta_gradient(*args)), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_the_twin_refuses_a_network_without_layers():
+    params = cw.init_params(np.random.default_rng(0), ())
+    with pytest.raises(ValueError, match="at least one LSTM layer"):
+        twin.advance(np.ones(3), (), params)
+
+
+@pytest.mark.parametrize("module", [cw, twin])
+def test_arguments_are_not_written_to(module):
+    case = {"hidden": (3,), "p": 10.0, "scale": 1.0, "n": 70, "T": 3, "weight": 1.0, "size": 1.0, "seed": 2}
+    args = build(case, np.float64)
+    gradients, d_updates, state, params, p, scale = args
+    arrays = [gradients, d_updates, *state[0], cw.flatten(params)]
+    copies = [a.copy() for a in arrays]
+    for a in (*arrays[:4], *params.layers[0], params.W, params.b):
+        a.flags.writeable = False
+    module.advance(gradients[0], state, params, p, scale)
+    module.meta_gradient(gradients, d_updates, state, params, p, scale)
+    for a, copy in zip([*arrays[:4], cw.flatten(params)], copies):
+        np.testing.assert_array_equal(a, copy)
+
+
+def test_a_nan_stays_with_its_coordinate():
+    case = {"hidden": (4,), "p": 10.0, "scale": 1.0, "n": 10, "T": 1, "weight": 0.5, "size": 1.0, "seed": 3}
+    gradients, _, state, params, p, scale = build(case, np.float32)
+    gradients[0, 3] = np.nan
+    for module in (cw, twin):
+        with np.errstate(invalid="ignore"):
+            update, _ = module.advance(gradients[0], state, params, p, scale)
+        assert np.isnan(update[3]) and np.isfinite(np.delete(update, 3)).all()
+
+
+@pytest.mark.parametrize(("inputs", "count"), [(1, 5061), (2, 5141)])
+def test_phi_has_the_size_of_the_paper(inputs, count):
+    assert cw.flatten(cw.init_params(np.random.default_rng(0), (20, 20), inputs)).size == count
+
+
+@given(st.integers(1, 8), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_suffix_sums_are_the_gradient_of_the_loss_in_the_updates(T, n, seed):
+    """C5 for f = c . theta: dL/dg_t is the sum of the later c_s."""
+    c = np.random.default_rng(seed).standard_normal((T, n))
+    expected = [sum(c[s] for s in range(t, T)) for t in range(T)]
+    np.testing.assert_allclose(cw.suffix_sums(c), expected, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,67 @@
+"""The compiled gate functions: float64 within 2 ulp of the exact value, float32 within 3e-7.
+
+Exact values come from libm in long double. libm's own double formulas are no reference for the last bit:
+1 / (1 + exp(-x)) rounds three times.
+"""
+
+import numpy as np
+import pytest
+
+from l2l_ref.compiled.jit import kernel, sigmoid, tanh
+
+
+@kernel
+def tanh_of(a):
+    for m in range(a.size):
+        a[m] = tanh(a[m])
+
+
+@kernel
+def sigmoid_of(a):
+    for m in range(a.size):
+        a[m] = sigmoid(a[m])
+
+
+def points(dtype):
+    rng = np.random.default_rng(0)
+    return np.concatenate([
+        np.linspace(-20, 20, 20_001), rng.standard_normal(5_000), 1e-6 * rng.standard_normal(1000),
+        [0.0, 1e-300, -1e-300, 300.0, -300.0, 1e30, -1e30],
+    ]).astype(dtype)
+
+
+def exact(function, x):
+    """tanh or the logistic function in long double, which has 11 bits more than a double."""
+    x = x.astype(np.longdouble)
+    if function is tanh_of:
+        return np.tanh(x)
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="long double is a double here")
+@pytest.mark.parametrize("compiled", [tanh_of, sigmoid_of])
+def test_float64_is_within_2_ulp(compiled):
+    x = points(np.float64)
+    y = x.copy()
+    compiled(y)
+    expected = exact(compiled, x)
+    assert (np.abs(y - expected) <= 2 * np.spacing(np.abs(y))).all()
+
+
+@pytest.mark.parametrize("compiled", [tanh_of, sigmoid_of])
+def test_float32_is_within_3e_7(compiled):
+    x = points(np.float32)
+    y = x.copy()
+    compiled(y)
+    assert y.dtype == np.float32
+    assert np.abs(y - exact(compiled, x)).max() < 3e-7
+    assert np.abs(y).max() <= 1
+
+
+@pytest.mark.parametrize("compiled", [tanh_of, sigmoid_of])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_is_kept(compiled, dtype):
+    y = np.array([np.nan, 1.0], dtype)
+    compiled(y)
+    assert np.isnan(y[0]) and np.isfinite(y[1])

@@ -1,0 +1,140 @@
+"""Imports point down, and importing the package stays light."""
+
+import ast
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "l2l_ref"
+
+# A file imports from floors below its own, and from its own folder.
+FLOOR = {
+    "checking": 1, "ops": 1, "compiled": 1, "trees": 1, "files": 1,
+    "datasets": 2, "baselines": 2, "optimizees": 2, "learned": 2, "catalogue": 2,
+    "metatrain": 3, "pretrained": 3,
+    "evaluation": 4, "cli": 4,
+}
+# Within a floor: data sets below what uses them, the catalogue above what it lists, commands above what they run.
+SAME_FLOOR = {("optimizees", "datasets"), ("catalogue", "learned"), ("catalogue", "optimizees"), ("cli", "evaluation")}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part(path):
+    """The first name under the package: a folder, or a module's stem."""
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0].removesuffix(".py")
+
+
+def imported(path):
+    """Names of modules that a file imports, absolute."""
+    package = ("l2l_ref", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            stem = ".".join((*base, *([node.module] if node.module else [])))
+            yield from ([f"{stem}.{alias.name}" for alias in node.names] if stem == "l2l_ref" else [stem])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    here = part(path)
+    if here in ("__init__", "__main__"):
+        return
+    assert here in FLOOR, f"{here} has no floor: give it one here"
+    for name in imported(path):
+        if not name.startswith("l2l_ref."):
+            continue
+        there = name.split(".")[1]
+        if there in (here, "__version__"):
+            continue
+        if (here, there) == ("learned", "compiled"):
+            assert path.name == "backends.py", "one file sees both the originals and their twins"
+        assert FLOOR[there] < FLOOR[here] or (here, there) in SAME_FLOOR, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if part(p) in ("ops", "checking")], ids=lambda p: p.name)
+def test_math_and_checker_import_numpy_alone(path):
+    outside = {name.split(".")[0] for name in imported(path)} - {"l2l_ref", "numpy"}
+    assert outside <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if part(p) == "checking"], ids=lambda p: p.name)
+def test_the_checker_knows_nothing_of_the_rest(path):
+    assert all(name.startswith("l2l_ref.checking") for name in imported(path) if name.startswith("l2l_ref"))
+
+
+def test_numba_is_named_in_one_module():
+    naming = {str(p.relative_to(PACKAGE)) for p in FILES if any(n.split(".")[0] == "numba" for n in imported(p))}
+    assert naming == {"compiled/jit.py"}
+
+
+# What somebody with NumPy alone can do; the blocked modules raise ImportError when anything asks for them.
+NUMPY_ALONE = """
+import sys
+for name in ("scipy", "numba", "matplotlib", "llvmlite", "hypothesis", "pytest"):
+    sys.modules[name] = None
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in sys.modules and sys.modules[name] is None else find(name, package)
+import numpy as np
+import l2l_ref as l2l
+
+model = l2l.load("mnist-lstm")
+theta = np.linspace(-1, 1, 100, dtype=np.float32)
+state = model.init(theta)
+before = float((theta**2).sum())
+for _ in range(50):
+    update, state = model.update(2 * theta, state)
+    theta = theta + update
+assert float((theta**2).sum()) < before / 4
+report = l2l.gradcheck(lambda x: (x**2, x), lambda d, x: 2 * d * x, (np.arange(3.0),))
+assert report.ok, report
+model, log = l2l.meta_train(l2l.CoordinatewiseLSTM(hidden=(2,)), l2l.optimizees.Quadratic(2), steps=4, unroll=2,
+                            epochs=1, tasks=1, functions=2, validation_functions=2)
+"""
+
+LIGHT = """
+import sys
+import numpy
+before = set(sys.modules)
+import l2l_ref
+model = l2l_ref.load("mnist-lstm")
+state = model.init(numpy.zeros(3))
+model.update(numpy.ones(3), state)
+l2l_ref.gradcheck
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+heavy = new - set(sys.stdlib_module_names) - {"l2l_ref", "numpy"}
+assert not heavy, heavy
+"""
+
+TIMED = """
+import time, numpy
+start = time.perf_counter()
+import l2l_ref
+print(time.perf_counter() - start)
+"""
+
+
+def run(code):
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_numpy_alone_is_enough():
+    run(NUMPY_ALONE)
+
+
+def test_nothing_heavy_is_imported():
+    run(LIGHT)
+
+
+def test_importing_takes_at_most_30_ms_more_than_numpy():
+    start = time.perf_counter()
+    fastest = min(float(run(TIMED)) for _ in range(3))
+    assert fastest < 0.030, f"{1000 * fastest:.1f} ms (whole test {time.perf_counter() - start:.1f} s)"

@@ -1,0 +1,118 @@
+"""The problems: what a seed fixes, and that a task is the function it says it is."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l2l_ref.optimizees import MLP, Quadratic
+from l2l_ref.optimizees.mlp import mlp_loss, parameter_count, split_theta
+from l2l_ref.optimizees.rollout import rollout
+
+
+@given(st.sampled_from(["uniform", "normal"]), st.integers(1, 5), st.integers(1, 6), st.integers(0, 1000))
+def test_a_quadratic_is_its_formula(dist, d, B, seed):
+    task = Quadratic(d, dist).sample(B, seed, np.float64)
+    theta = np.random.default_rng(seed).standard_normal((B, d))
+    losses, gradients = task.loss_and_gradient(theta)
+    for b in range(B):
+        residual = task.W[b] @ theta[b] - task.y[b]
+        np.testing.assert_allclose(losses[b], residual @ residual, rtol=1e-12)
+        np.testing.assert_allclose(gradients[b], 2 * task.W[b].T @ residual, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dist", "expected"), [("uniform", 10 / 3), ("normal", 10.0)])
+def test_the_law_of_the_quadratics(dist, expected):
+    """E f(0) = E||y||^2; 4,000 functions give it to 3 %."""
+    task = Quadratic(10, dist, theta0_scale=0.0).sample(4000, 0)
+    assert abs(task.loss_and_gradient(task.theta0)[0].mean() / expected - 1) < 0.03
+    assert (task.W.min() >= 0) == (dist == "uniform")
+
+
+@pytest.mark.parametrize("problem", [Quadratic(3), MLP("digits", hidden=(4,), batch=5)], ids=["quadratic", "mlp"])
+def test_a_function_depends_on_the_seed_and_its_own_number(problem):
+    few, many = problem.sample(2, 7), problem.sample(5, 7)
+    np.testing.assert_array_equal(few.theta0, many.theta0[:2])
+    for _ in range(3):  # the minibatches too
+        few_loss, few_gradient = few.loss_and_gradient(few.theta0)
+        many_loss, many_gradient = many.loss_and_gradient(many.theta0)
+        np.testing.assert_array_equal(few_loss, many_loss[:2])
+        np.testing.assert_array_equal(few_gradient, many_gradient[:2])
+    assert not np.array_equal(problem.sample(2, 8).theta0, few.theta0)
+    assert len(np.unique(many.theta0, axis=0)) == 5
+
+
+def test_drawing_changes_nothing_in_the_seed():
+    seed = np.random.SeedSequence(3)
+    np.testing.assert_array_equal(Quadratic(2).sample(2, seed).theta0, Quadratic(2).sample(2, seed).theta0)
+
+
+def test_minibatches_differ_from_step_to_step_and_come_from_the_split():
+    problem = MLP("digits", hidden=(4,), batch=8)
+    task = problem.sample(1, 0)
+    losses = [float(task.loss_and_gradient(task.theta0)[0][0]) for _ in range(5)]
+    assert len(set(losses)) == 5
+    images = {split: {row.tobytes() for row in problem.on(split).data.images} for split in ("train", "test")}
+    assert not images["train"] & images["test"]
+
+
+def test_the_mlp_by_hand():
+    sizes = (2, 3, 2)
+    theta = np.arange(parameter_count(sizes)) / 10 - 0.7
+    (W1, b1), (W2, b2) = split_theta(theta, sizes)
+    images, labels = np.array([[1, 2], [3, 0]], np.uint8), np.array([1, 0])
+    f, _ = mlp_loss(theta, images, labels, sizes, unit=4.0)
+    z = 1 / (1 + np.exp(-(images / 4.0 @ W1 + b1)))
+    logits = z @ W2 + b2
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(f, -np.mean(np.log(p[[0, 1], labels])), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count"), [((784, 20, 10), 15_910), ((784, 40, 10), 31_810), ((784, 20, 20, 10), 16_330)]
+)
+def test_parameters_are_counted_as_in_the_paper(sizes, count):
+    assert parameter_count(sizes) == count
+
+
+class Descent:
+    def init(self, theta):
+        return None
+
+    def update(self, gradient, state):
+        return -0.01 * gradient, state
+
+
+def test_a_rollout_measures_before_and_after_each_step():
+    problem = Quadratic(2)
+    curve = rollout(Descent(), problem.sample(3, 0), 4)
+    assert curve.shape == (5, 3)
+    task = problem.sample(3, 0)
+    theta = task.theta0
+    for t in range(5):
+        losses, gradient = task.loss_and_gradient(theta)
+        np.testing.assert_array_equal(curve[t], losses)
+        theta = theta - np.float32(0.01) * gradient
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Quadratic(dist="gauss"), "dist"), (lambda: Quadratic(dim=0), "dim"), (lambda: Quadratic(dim=1.5), "dim"),
+        (lambda: MLP(activation="tanh"), "activation"), (lambda: MLP(hidden=(0,)), "hidden"),
+        (lambda: MLP(batch=0), "batch"), (lambda: MLP(theta0_scale=float("nan")), "theta0_scale"),
+        (lambda: Quadratic(theta0_scale=-1.0), "theta0_scale"), (lambda: MLP("cifar"), "cifar"),
+        (lambda: MLP(split="all"), "split"),
+    ],
+)
+def test_a_bad_law_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_real_mnist(mnist_folder):
+    problem = MLP("mnist", data_dir=mnist_folder)
+    task = problem.sample(1, 0)
+    assert task.theta0.shape == (1, 15_910)
+    losses, _ = task.loss_and_gradient(task.theta0)
+    assert abs(losses[0] - np.log(10)) < 0.5

@@ -1,0 +1,195 @@
+"""CoordinatewiseLSTM as a user meets it: init and update, dicts of arrays, precision, backends, SciPy."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l2l_ref.learned import backends
+from l2l_ref.learned import coordinatewise as cw
+from l2l_ref.learned.optimizer import CoordinatewiseLSTM
+
+SHAPES = st.dictionaries(
+    st.sampled_from("WbVc"), st.lists(st.integers(0, 4), max_size=3).map(tuple), min_size=1, max_size=4
+)
+
+
+def small(**settings):
+    return CoordinatewiseLSTM(hidden=(4, 3), preprocess=10.0, rng=1, **settings)
+
+
+@given(SHAPES, st.sampled_from([np.float32, np.float64]), st.sampled_from(["numpy", "numba"]), st.integers(0, 99))
+def test_a_dict_of_arrays_is_the_arrays_side_by_side(shapes, dtype, backend, seed):
+    rng = np.random.default_rng(seed)
+    opt = small(backend=backend)
+    theta = {key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items()}
+    flat = np.concatenate([theta[key].ravel() for key in sorted(theta)])
+    state, flat_state = opt.init(theta), opt.init(flat)
+    for _ in range(3):
+        gradient = {key: rng.standard_normal(shape).astype(dtype) for key, shape in reversed(shapes.items())}
+        update, state = opt.update(gradient, state)
+        flat_update, flat_state = opt.update(
+            np.concatenate([gradient[key].ravel() for key in sorted(gradient)]), flat_state
+        )
+        assert {key: (u.shape, u.dtype) for key, u in update.items()} == {k: (s, dtype) for k, s in shapes.items()}
+        np.testing.assert_array_equal(np.concatenate([update[key].ravel() for key in sorted(update)]), flat_update)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_update_is_pure(backend):
+    opt = small(backend=backend)
+    theta = np.linspace(-1, 1, 50)
+    state = opt.init(theta)
+    _, state = opt.update(theta, state)
+    again = [opt.update(theta, state) for _ in range(2)]
+    np.testing.assert_array_equal(again[0][0], again[1][0])
+    for a, b in zip(again[0][1].layers, again[1][1].layers):
+        np.testing.assert_array_equal(a.h, b.h)
+        np.testing.assert_array_equal(a.c, b.c)
+
+
+def test_update_is_the_step_of_the_original():
+    opt = small(backend="numpy", output_scale=0.3)
+    gradient = np.linspace(-2, 2, 7)
+    update, _ = opt.update(gradient, opt.init(gradient))
+    (expected, _), _ = cw.step(gradient, cw.init_state(7, opt.params), opt.params, 10.0, 0.3)
+    np.testing.assert_array_equal(update, expected)
+
+
+def test_float32_and_float64_agree_to_float32():
+    opt = small()
+    gradient = np.linspace(-2, 2, 100)
+    wide, _ = opt.update(gradient, opt.init(gradient))
+    narrow, _ = opt.update(gradient.astype(np.float32), opt.init(gradient.astype(np.float32)))
+    np.testing.assert_allclose(narrow, wide, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "error", "message"),
+    [
+        (np.ones(4), ValueError, r"gradient: expected the shapes of theta, \(3,\), got \(4,\)"),
+        ({"W": np.ones(3)}, ValueError, "gradient: expected the shapes of theta"),
+        (np.ones(3, int), TypeError, "gradient: expected float32 or float64 arrays.*int64"),
+        (np.ones(3, np.float16), TypeError, "float16"),
+        (np.ones(3, complex), TypeError, "complex128"),
+        ({}, TypeError, "nothing"),
+        ({"a": np.ones(1, np.float32), "b": np.ones(1)}, TypeError, "all of one dtype"),
+    ],
+)
+def test_a_bad_gradient_is_named(gradient, error, message):
+    opt = small()
+    with pytest.raises(error, match=message):
+        opt.update(gradient, opt.init(np.ones(3)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": (0,)}, "hidden"), ({"hidden": (2.5,)}, "hidden"), ({"preprocess": 0}, "preprocess"),
+        ({"preprocess": np.nan}, "preprocess"), ({"output_scale": np.inf}, "output_scale"),
+        ({"output_scale": 0.0}, "output_scale"), ({"backend": "cuda"}, "backend"),
+        ({"params": cw.init_params(np.random.default_rng(0), (3,), 1)}, "params: expected arrays of shapes"),
+    ],
+)
+def test_bad_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        CoordinatewiseLSTM(**settings)
+
+
+def test_without_numba_auto_takes_numpy_and_numba_says_so(monkeypatch):
+    monkeypatch.setattr(backends, "_numba_is_installed", lambda: False)
+    backends._twin.cache_clear()
+    params = small().params
+    assert backends.choose("auto", params, 10**6) is cw
+    with pytest.raises(ImportError, match="needs numba and SciPy"):
+        backends.choose("numba", params, 10**6)
+
+
+def test_auto_takes_the_twin_where_it_pays():
+    params = small().params
+    assert backends.choose("auto", params, 10**4).__name__.endswith("compiled.coordinatewise")
+    assert backends.choose("auto", params, 1) is cw
+    assert backends.choose("auto", CoordinatewiseLSTM(hidden=()).params, 10**4) is cw
+
+
+# ------------------------------------------------------------------------------------------------- SciPy
+
+
+def descending():
+    """A linear rule: update = -0.1 gradient."""
+    params = cw.Params((), np.full((1, 1), -0.1), np.zeros(1))
+    return CoordinatewiseLSTM(hidden=(), params=params)
+
+
+def bowl(x, shift=1.0):
+    return float(((x - shift) ** 2).sum())
+
+
+def bowl_gradient(x, shift=1.0):
+    return 2 * (x - shift)
+
+
+def minimize(fun=bowl, x0=(0.0, 3.0), jac=bowl_gradient, method=None, **more):
+    return scipy.optimize.minimize(fun, np.array(x0), jac=jac, method=method or descending().scipy_method, **more)
+
+
+def test_scipy_minimize():
+    result = minimize(options={"maxiter": 50})
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-4)
+    assert result.success and result.status == 0
+    assert (result.nit, result.nfev, result.njev) == (50, 51, 51)
+    np.testing.assert_allclose(result.jac, bowl_gradient(result.x))
+    assert result.fun == bowl(result.x)
+
+
+def test_scipy_jac_true_args_and_tol():
+    result = minimize(lambda x, s: (bowl(x, s), bowl_gradient(x, s)), jac=True, args=(2.0,), tol=1e-3,
+                      options={"maxiter": 500})
+    np.testing.assert_allclose(result.x, 2.0, atol=1e-3)
+    assert result.success and result.nit < 100 and "gtol" in result.message
+
+
+def test_scipy_callbacks():
+    seen = []
+    minimize(callback=lambda xk: seen.append(xk), options={"maxiter": 3})
+    assert [type(x) for x in seen] == [np.ndarray] * 3
+
+    def stop(intermediate_result):
+        if intermediate_result.nit == 2:
+            raise StopIteration
+
+    result = minimize(callback=stop, options={"maxiter": 10})
+    assert result.nit == 2 and not result.success and result.status == 99
+
+
+def test_scipy_returns_the_best_point():
+    params = cw.Params((), np.full((1, 1), -0.9), np.full(1, 0.5))  # overshoots
+    method = CoordinatewiseLSTM(hidden=(), params=params).scipy_method
+    values = []
+
+    def fun(x):
+        values.append(bowl(x))
+        return values[-1]
+
+    result = minimize(fun, method=method, options={"maxiter": 7})
+    assert result.fun == min(values)
+
+
+def test_scipy_stops_at_values_that_are_not_finite():
+    result = minimize(lambda x: np.nan if x[0] > 0.3 else bowl(x), options={"maxiter": 50})
+    assert not result.success and result.status == 2 and "not finite" in result.message
+    assert np.isfinite(result.fun) and np.isfinite(result.x).all()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"jac": None}, "jac"), ({"bounds": [(0, 1), (0, 1)]}, "bounds"), ({"options": {"maxiter": -1}}, "maxiter"),
+        ({"constraints": {"type": "eq", "fun": lambda x: 0}}, "constraints"),
+        ({"jac": lambda x: np.ones(3)}, "jac: expected a gradient of shape"),
+    ],
+)
+def test_scipy_refuses_what_it_cannot_do(more, message):
+    with pytest.raises(ValueError, match=message):
+        minimize(**more)
