@@ -1,0 +1,318 @@
+"""The documentation is true: its links, formulas, tags, numbers, table and code.
+
+``python tests/test_docs.py --write`` writes the tables that are made from code into the pages.
+"""
+
+import ast
+import contextlib
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from l2l_ref.catalogue import OPERATIONS  # noqa: E402
+from l2l_ref.learned import coordinatewise as cw  # noqa: E402
+from l2l_ref.metatrain import presets  # noqa: E402
+from l2l_ref.metatrain.train import Recipe  # noqa: E402
+from l2l_ref.optimizees import MLP, Quadratic  # noqa: E402
+
+DOCS, PACKAGE = ROOT / "docs", ROOT / "l2l_ref"
+PAGES = sorted(DOCS.glob("*.md"))
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+TAG = r"[A-Z]\d"
+ROW = re.compile(rf"^\| ({TAG}) \| `([\w/]+\.py)` \|", re.M)
+
+
+def prose(text):
+    """A page without its code, fenced and inline."""
+    return re.sub(r"`[^`\n]*`", "", FENCE.sub("", text))
+
+
+def anchors(text):
+    """The anchors that GitHub gives to the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def markers(name):
+    return f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n" + "".join(f"| {' | '.join(map(str, cells))} |\n" for cells in lines) + "\n"
+
+
+def catalogue_table():
+    def cell(text):
+        return text.replace("|", "\\|")
+
+    return table(
+        ["operation", "module", "equation", "source"],
+        [
+            [op.name, f"`{op.module.removeprefix('l2l_ref.')}`", f"`{cell(op.equation)}`", cell(op.source)]
+            for op in OPERATIONS
+        ],
+    )
+
+
+def moves(recipe):
+    recipe = Recipe(**recipe)
+    return recipe.epochs * recipe.tasks * recipe.steps // recipe.unroll
+
+
+def presets_table():
+    def default(law, name):
+        return inspect.signature(law).parameters[name].default
+
+    rows = []
+    for problem, by_name in presets.PRESETS.items():
+        law = Quadratic if problem == "quadratic" else MLP
+        for name in presets.NAMES:
+            model, settings, recipe = (by_name[name][part] for part in ("model", "problem", "recipe"))
+            full = Recipe(**recipe)
+            rows.append([
+                problem, name,
+                settings.get("dist", default(law, "dist")) if law is Quadratic else "-",
+                settings.get("theta0_scale", default(law, "theta0_scale")),
+                f"{model.get('preprocess') or 'none'}", model.get("output_scale", 1.0),
+                full.functions, full.tasks, full.epochs, f"{moves(recipe):,}",
+                full.learning_rate, full.final_learning_rate,
+            ])
+    return table(
+        ["problem", "preset", "W and y", "scale of theta0", "p", "output scale", "functions", "tasks", "epochs",
+         "moves", "first rate", "last rate"],
+        rows,
+    )
+
+
+TABLES = [("operations.md", "catalogue", catalogue_table), ("presets.md", "presets", presets_table)]
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+@each_page
+def test_links_resolve(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text("utf-8"))):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), f"{target}: no such file"
+        if anchor:
+            assert anchor in anchors(file.read_text("utf-8")), f"{target}: no such heading"
+
+
+@each_page
+def test_every_page_is_in_the_index(page):
+    assert page.name == "README.md" or f"({page.name})" in (DOCS / "README.md").read_text("utf-8")
+
+
+@each_page
+def test_formulas_are_balanced(page):
+    text = prose(page.read_text("utf-8"))
+    assert text.count("$$") % 2 == 0
+    for paragraph in text.split("\n\n"):
+        assert paragraph.count("$$") % 2 == 0 and paragraph.count("$") % 2 == 0, paragraph
+    for formula in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", text, re.S):
+        formula = "".join(formula)
+        for left, right in ("{}", "()", "[]"):
+            assert formula.count(left) == formula.count(right), formula
+        # Markdown would take these for its own before the formula is read
+        assert not re.search(r"\\[,;:!{}_]|\|", formula), formula
+
+
+@each_page
+def test_python_blocks_run(page, tmp_path):
+    """The blocks of a page run one after the other, in one namespace, in an empty folder."""
+    blocks = [match for match in FENCE.finditer(page.read_text("utf-8")) if match[1] == "python"]
+    names, skipped = {"__name__": "docs"}, []
+    with contextlib.chdir(tmp_path):
+        for match in blocks:
+            line = match.string.count("\n", 0, match.start()) + 1
+            code = compile("\n" * line + match[2], str(page), "exec")
+            try:
+                exec(code, names)
+            except FileNotFoundError as missing:  # a data set that is not there
+                skipped.append(f"line {line}: {missing}")
+            except ModuleNotFoundError as missing:
+                if missing.name.startswith("l2l_ref"):
+                    raise
+                skipped.append(f"line {line}: {missing}")
+    if skipped:
+        pytest.skip("; ".join(skipped))
+
+
+def headers_and_comments():
+    """(file, tags defined in its header, tags in its comments) for every module that has any."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        source = path.read_text("utf-8")
+        header = ast.get_docstring(ast.parse(source), clean=False) or ""
+        defined = set(re.findall(rf"^    ({TAG})  ", header, re.M))
+        comments = " ".join(re.findall(r"#(.*)", source))
+        used = set(re.findall(rf"\b({TAG})\b", comments))
+        if defined or used:
+            yield path.relative_to(PACKAGE).as_posix(), defined, used
+
+
+def test_every_tag_is_in_the_table():
+    rows = set(ROW.findall((DOCS / "notation.md").read_text("utf-8")))
+    defined = {(tag, file) for file, tags, _ in headers_and_comments() for tag in tags}
+    assert defined, "no tag was found at all"
+    assert defined == rows, f"not in docs/notation.md: {defined - rows}; not in the code: {rows - defined}"
+
+
+def test_every_tag_in_a_comment_is_defined():
+    known = {tag for tag, _ in ROW.findall((DOCS / "notation.md").read_text("utf-8"))}
+    for file, _, used in headers_and_comments():
+        assert used <= known, f"{file}: {used - known}"
+
+
+@each_page
+def test_named_functions_exist(page):
+    defined = {
+        node.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    named = set(re.findall(r"`(\w+_backward)`", page.read_text("utf-8"))) - {"op_backward"}
+    assert named <= defined, named - defined
+
+
+def test_every_backward_is_on_a_page():
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    missing = [op.backward.__name__ for op in OPERATIONS if f"`{op.backward.__name__}`" not in text]
+    assert not missing
+
+
+@pytest.mark.parametrize("page, name, table", TABLES, ids=[name for _, name, _ in TABLES])
+def test_tables_are_current(page, name, table):
+    begin, end = markers(name)
+    assert (DOCS / page).read_text("utf-8").partition(begin)[2].partition(end)[0] == table(), (
+        "run python tests/test_docs.py --write"
+    )
+
+
+def test_the_lstm_table_quotes_the_code():
+    """The left column of "Line by line" is the code of lstm_cell_backward, whole and in its order."""
+    source = (PACKAGE / "ops/lstm.py").read_text("utf-8")
+    (function,) = (
+        node for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and node.name == "lstm_cell_backward"
+    )
+    lines = source.splitlines()[function.lineno : function.end_lineno]
+    code = [line.partition("#")[0].strip().rstrip(",") for line in lines if re.search(r"# L\d", line)]
+    text = (DOCS / "lstm.md").read_text("utf-8").partition("## Line by line")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(.+?)` \|", text, re.M) == code
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_parameters_are_counted_right(inputs):
+    params = cw.init_params(np.random.default_rng(0), (20, 20), inputs)
+    assert f"**{cw.flatten(params).size:,}**" in (DOCS / "coordinatewise.md").read_text("utf-8")
+
+
+def test_the_worked_example_is_right():
+    """x_t, the gradient and u_t of the second window, in meta-gradient.md, by the closed form."""
+    x = -0.5 + 1.5 * 0.98 ** np.arange(6)
+    u = [2 * x[t + 1 :].sum() for t in range(5)]
+    text = (DOCS / "meta-gradient.md").read_text("utf-8")
+    for t in range(5):
+        assert f"| {t} | {x[t]:.6f} | {2 * x[t]:.6f} | {u[t]:.6f} |" in text
+    assert f"{np.dot(u, 2 * x[:5]):.6f}," in text and f"{np.sum(u):.6f}$$" in text
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_the_memory_of_a_tile_is_right(inputs):
+    pytest.importorskip("numba")
+    from l2l_ref.compiled.coordinatewise import _buffer_size
+
+    numbers = _buffer_size.py_func(20, 64, np.array([inputs, 20, 20]))
+    text = (DOCS / "meta-gradient.md").read_text("utf-8")
+    assert f"| {numbers:,} | {4 * numbers:,} bytes | {8 * numbers:,} bytes |" in text
+
+
+def test_the_errors_of_tanh_are_as_small_as_stated():
+    pytest.importorskip("numba")
+    from l2l_ref.compiled import jit
+
+    coefficients = re.search(r"^P0, .*?^ONE", Path(jit.__file__).read_text("utf-8"), re.M | re.S)[0]
+    P, Q = np.array([float(v) for v in re.findall(r"\d\.\d+(?:e-\d+)?", coefficients)]).reshape(2, 5)
+    assert np.array_equal(np.float32(P), np.float32([jit.P0, jit.P1, jit.P2, jit.P3, jit.P4]))
+
+    def fit(x, P, Q):
+        u = x * x
+        p, q = P[4], Q[4]
+        for k in (3, 2, 1, 0):
+            p, q = p * u + P[k], q * u + Q[k]
+        return np.clip(x * p / q, -1, 1)
+
+    x = np.concatenate([np.geomspace(1e-8, 8.6, 20_001), np.linspace(1e-4, 8.6, 20_001)])
+    assert np.abs(fit(x, P, Q) / np.tanh(x) - 1).max() < 1.4e-8
+
+    x = x.astype(np.float32)
+    exact = np.tanh(x.astype(np.float64))
+    t = fit(np.minimum(x, np.float32(8.6)), np.float32(P), np.float32(Q))
+    assert t.dtype == np.float32
+    assert np.abs(t - exact).max() < 4e-7 and np.abs(t / exact - 1).max() < 4e-7
+
+    half = np.float32(0.5)
+    s = half - half * t  # sigmoid(-2x)
+    assert np.abs(s - 1 / (1 + np.exp(2 * x.astype(np.float64)))).max() < 2e-7
+
+
+def test_release_moves_phi_as_often_as_the_released_code():
+    for problem, presets_of in presets.PRESETS.items():
+        assert moves(presets_of["release"]["recipe"]) == 50_000, problem
+
+
+def test_the_table_of_differences_is_right():
+    """The last three columns of the first table in presets.md, for the rows that are settings."""
+    text = (DOCS / "presets.md").read_text("utf-8").partition("## The seven differences")[2].partition("\n## ")[0]
+    rows = {}
+    for line in re.findall(r"^\| (.*) \|$", text, re.M):
+        first, *_, default, paper, release = line.split(" | ")
+        rows[first] = dict(zip(presets.NAMES, (default, paper, release)))
+
+    def row(start):
+        (found,) = (row for first, row in rows.items() if first.startswith(start))
+        return found
+
+    for name in presets.NAMES:
+        settings = {problem: presets.PRESETS[problem][name] for problem in presets.PRESETS}
+        assert row("entries of $W$")[name] == settings["quadratic"]["problem"]["dist"]
+        for problem in "digits", "mnist":
+            assert float(row("output scale")[name]) == settings[problem]["model"]["output_scale"]
+            assert float(row("constant $p$")[name]) == settings[problem]["model"]["preprocess"]
+        for chosen in settings.values():
+            first_point_too = chosen["recipe"].get("boundary_term", False)
+            assert row("loss of a window")[name] == ("21" if first_point_too else "20")
+        rates = {settings[problem]["recipe"][rate] for problem in settings
+                 for rate in ("learning_rate", "final_learning_rate")}
+        assert (rates == {0.001}) == (row("learning rate")[name] == "0.001")
+
+
+def write():
+    for page, name, table in TABLES:
+        path = DOCS / page
+        text = path.read_text("utf-8")
+        begin, end = markers(name)
+        if begin not in text or end not in text:
+            sys.exit(f"{path}: the two markers of the table {name!r} are not there")
+        before, _, rest = text.partition(begin)
+        path.write_text(before + begin + table() + end + rest.partition(end)[2], "utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--write"]:
+        sys.exit("usage: python tests/test_docs.py --write")
+    write()
