@@ -10,7 +10,7 @@ from l2l_ref.compiled import coordinatewise as twin
 from l2l_ref.learned import coordinatewise as cw
 from l2l_ref.ops.lstm import LSTMState
 
-# For float32, sums of some hundred terms of order 1 in another order, and gates with an error of 3e-7.
+# For float32, sums of some hundred terms of order 1 in another order, and gates with an error of 4e-7.
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
 
 
