@@ -1,16 +1,21 @@
 """Arrays with a card, in one file: ``.npz`` without pickle, written whole or not at all.
 
 The card is a JSON object, stored as text beside the arrays. It carries the format version and a hash of the
-arrays. Reading believes nothing: the names, shapes and dtypes that a reader expects are compared with what
-the file's headers say before any array is allocated, and the values must be finite and match the hash.
+arrays. Reading believes nothing: nothing in the file may be compressed or promise more bytes than the file has,
+the names, shapes and dtypes that a reader expects are compared with what the file's headers say before any array
+is allocated, and the values must be finite and match the hash.
 """
 
 import hashlib
 import json
+import math
 import os
+import reprlib
+import struct
 import tempfile
+import tokenize
+import warnings
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +23,30 @@ import numpy as np
 FORMAT = 1
 LARGEST_CARD = 2**24  # bytes
 
+# What zipfile and NumPy raise on bytes that are not what they should be. (An OSError comes from a seek there.)
+_BROKEN = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OverflowError, MemoryError, struct.error,
+           UnicodeError, OSError)
+
 
 def write(path, arrays, card):
     """Write a dict of arrays and a card (a JSON-able dict) to ``path``.
 
     A temporary file beside it is written, flushed to disk and renamed, so that a crash leaves the old
-    file or the new one.
+    file or the new one. Raises ValueError for values that are not finite, OSError when it cannot be written.
     """
     path = Path(path)
-    card = {"format": FORMAT, **card, "sha256": digest(arrays)}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path}: {name} holds values that are not finite, so it is not written")
+    card = {**card, "format": FORMAT, "sha256": digest(arrays)}
     text = np.frombuffer(json.dumps(card).encode(), np.uint8)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    if len(text) > LARGEST_CARD:
+        raise ValueError(f"{path}: its card would be larger than {LARGEST_CARD} bytes")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "wb") as stream:
             np.savez(stream, card=text, **arrays)
@@ -56,14 +74,16 @@ def read(path, expect):
     ValueError
         When the file is not such a file; says what is wrong. OSError when it cannot be read at all.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            card = _card(archive)
-            arrays = _arrays(archive, expect(card))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a readable .npz file ({error})") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: {error.args[0] if error.args else error}") from None
+    with open(path, "rb") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                _check_members(archive, os.fstat(stream.fileno()).st_size)
+                card = _card(archive)
+                arrays = _arrays(archive, expect(card))
+        except _BROKEN as error:
+            raise ValueError(f"{path}: not a readable .npz file ({_in_one_line(error)})") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: {_in_one_line(error)}") from None
     if digest(arrays) != card.get("sha256"):
         raise ValueError(f"{path}: the arrays do not match the hash on the card")
     return arrays, card
@@ -79,17 +99,33 @@ def digest(arrays):
     return total.hexdigest()
 
 
+def _in_one_line(error):
+    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    return text if len(text) <= 500 else f"{text[:500]} ..."
+
+
+def _check_members(archive, size):
+    """Nothing twice, nothing compressed, and no more bytes than the file's own ``size``."""
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    if len(set(names)) < len(names):
+        raise ValueError("it holds two arrays of one name")
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+            raise ValueError(f"{reprlib.repr(member.filename)} is compressed, which these files are not")
+    promised = sum(member.file_size for member in members)
+    if promised > size:
+        raise ValueError(f"it promises {promised} bytes of arrays and has {size}")
+
+
 def _card(archive):
-    names = archive.namelist()
-    if "card.npy" not in names:
+    if "card.npy" not in archive.namelist():
         raise ValueError("it has no card")
-    if archive.getinfo("card.npy").file_size > LARGEST_CARD:
-        raise ValueError(f"its card is larger than {LARGEST_CARD} bytes")
     with archive.open("card.npy") as stream:
         shape, dtype = _header(stream, "card")
         if len(shape) != 1 or dtype != np.uint8 or shape[0] > LARGEST_CARD:
-            raise ValueError("its card is not text")
-        text = stream.read(shape[0])
+            raise ValueError(f"its card is not text, or larger than {LARGEST_CARD} bytes")
+        text = _values(stream, "card", shape[0])
     try:
         card = json.loads(text)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
@@ -97,29 +133,36 @@ def _card(archive):
     if not isinstance(card, dict):
         raise ValueError("its card is not a JSON object")
     if card.get("format") != FORMAT:
-        raise ValueError(f"its format is {card.get('format')!r}, this version reads {FORMAT}")
+        raise ValueError(f"its format is {reprlib.repr(card.get('format'))}, this version reads {FORMAT}")
     return card
 
 
 def _arrays(archive, expected):
-    names = {name.removesuffix(".npy") for name in archive.namelist()} - {"card"}
-    if names != set(expected):
-        missing, extra = sorted(set(expected) - names), sorted(names - set(expected))
-        raise ValueError(f"arrays missing: {missing or 'none'}, not expected: {extra or 'none'}")
+    names, wanted = set(archive.namelist()) - {"card.npy"}, {name + ".npy" for name in expected}
+    if names != wanted:
+        missing, extra = (reprlib.repr(sorted(difference)) if difference else "none"
+                          for difference in (wanted - names, names - wanted))
+        raise ValueError(f"arrays missing: {missing}, not expected: {extra}")
     arrays = {}
     for name, (shape, dtype) in expected.items():
+        shape, dtype = tuple(shape), np.dtype(dtype)
         with archive.open(name + ".npy") as stream:
             came = _header(stream, name)
-            if came != (tuple(shape), np.dtype(dtype)):
-                raise ValueError(f"{name}: expected shape {tuple(shape)} of {np.dtype(dtype)}, got {came[0]} of {came[1]}")
-            size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-            data = stream.read(size + 1)
-        if len(data) != size:
-            raise ValueError(f"{name}: expected {size} bytes of values, got {len(data)}")
+            if came != (shape, dtype):
+                raise ValueError(f"{name}: expected shape {shape} of {dtype}, got {came[0]} of {came[1]}")
+            data = _values(stream, name, math.prod(shape) * dtype.itemsize)
         arrays[name] = np.frombuffer(data, dtype).reshape(shape)
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name}: holds values that are not finite")
     return arrays
+
+
+def _values(stream, name, size):
+    """The rest of a stream, which must be ``size`` bytes; having reached its end it has checked its CRC."""
+    data = stream.read(size + 1)
+    if len(data) != size:
+        raise ValueError(f"{name}: expected {size} bytes of values, got {'more' if len(data) > size else len(data)}")
+    return data
 
 
 def _header(stream, name):
@@ -128,9 +171,11 @@ def _header(stream, name):
         version = np.lib.format.read_magic(stream)
         if version != (1, 0):
             raise ValueError(f"version {version}")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    except (ValueError, SyntaxError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy warns where it guesses
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    except (ValueError, SyntaxError, TypeError, Warning, RecursionError, tokenize.TokenError) as error:
         raise ValueError(f"{name}: not a readable array ({error})") from None
-    if fortran and len(shape) > 1:
-        raise ValueError(f"{name}: expected C order")
+    if dtype.hasobject or fortran and len(shape) > 1 or any(units < 0 for units in shape):
+        raise ValueError(f"{name}: expected plain numbers in C order")
     return shape, dtype

@@ -1,7 +1,8 @@
 """The command line: ``l2l-ref COMMAND``, the same as ``python -m l2l_ref COMMAND``. One file a command.
 
 A command's module has ``configure(parser)`` and ``run(args) -> exit code``; its docstring's first line is the
-help. A user's mistake is a ValueError, OSError or ImportError: one line on stderr, exit code 2.
+help. A user's mistake is a ValueError, OSError or ImportError: one line on stderr, exit code 2. So is a number that
+is too large for this machine.
 """
 
 import argparse
@@ -10,12 +11,20 @@ import os
 import signal
 import sys
 
+MISTAKES = (ValueError, OSError, ImportError, MemoryError, OverflowError)
 COMMANDS = ("compare", "train", "models", "audit", "bench", "data")
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
 def main(argv=None):
     """Run one command; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="l2l-ref", description="Learned optimizers in NumPy, with hand-written and proved backward passes."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -30,8 +39,8 @@ def main(argv=None):
     except BrokenPipeError:  # the reader of our output has gone, as in ``| head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except (ValueError, OSError, ImportError) as error:
-        print(f"l2l-ref {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+    except MISTAKES as error:
+        print(f"l2l-ref {args.command}: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"l2l-ref {args.command}: interrupted", file=sys.stderr)

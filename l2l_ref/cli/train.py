@@ -4,7 +4,10 @@ The weights with the best validation are written to --output, with a card that h
 the time taken and a score on functions that no decision was based on.
 """
 
+import argparse
 import json
+import math
+import os
 import shlex
 import sys
 import time
@@ -22,7 +25,8 @@ TEST = 3  # the stream of random numbers of the functions that the score is take
 TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
 
 # Options whose values go into the recipe, the problem and the model under their own names.
-RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "clip", "patience")
+RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
+          "clip", "averaging", "patience")
 LAW = ("dist", "theta0_scale", "data_dir")
 MODEL = ("hidden", "preprocess", "output_scale")
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
@@ -33,27 +37,60 @@ def units(text):
     try:
         return tuple(int(part) for part in text.split(",") if part)
     except ValueError:
-        raise ValueError(f"expected whole numbers with commas between them, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expected whole numbers with commas between them, got {text!r}") from None
+
+
+def number(text):
+    """"1e-3" -> 0.001; an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a finite number, got {text!r}")
+    return value
+
+
+def whole(least):
+    """The argparse type of whole numbers from ``least`` on."""
+
+    def convert(text):
+        if not text.removeprefix("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number >= {least}, got {text!r}")
+        return int(text)
+
+    return convert
+
+
+def require_writable(path):
+    """ValueError when a file could not be put at ``path``: said before hours of work, not after."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path}: the folder {path.parent} cannot be written to")
 
 
 def configure(parser):
     parser.add_argument("problem", choices=presets.PRESETS)
     parser.add_argument("--preset", choices=presets.NAMES, default="default",
                         help="whose settings: this project's, the paper's, or the released code's")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--output", metavar="FILE", help="where the weights go; default PROBLEM-lstm.npz")
     parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the checkpoint, or start afresh where there is none yet")
     for name in ("epochs", "tasks", "functions", "steps", "unroll", "patience"):
-        parser.add_argument(f"--{name}", type=int, metavar="N")
-    for name in ("learning-rate", "final-learning-rate", "clip", "preprocess", "output-scale", "theta0-scale"):
-        parser.add_argument(f"--{name}", type=float, metavar="X")
+        parser.add_argument(f"--{name}", type=whole(1), metavar="N")
+    for name in ("learning-rate", "final-learning-rate", "decay-from", "clip", "averaging", "preprocess",
+                 "output-scale", "theta0-scale"):
+        parser.add_argument(f"--{name}", type=number, metavar="X")
     parser.add_argument("--hidden", type=units, metavar="N,N", help="units of the LSTM layers")
     parser.add_argument("--dist", choices=("uniform", "normal"), help="the law of the quadratics")
     parser.add_argument("--data-dir", metavar="FOLDER", help="where MNIST lies; default: the variable L2L_REF_DATA")
     parser.add_argument("--backend", choices=("auto", "numpy", "numba"), default="auto")
-    parser.add_argument("--threads", type=int, metavar="N")
+    parser.add_argument("--threads", type=whole(1), metavar="N")
     parser.add_argument("--json", action="store_true", help="print the card on stdout")
 
 
@@ -63,9 +100,11 @@ def run(args):
     if args.dist and args.problem != "quadratic":
         raise ValueError("--dist: only for quadratic")
     output = Path(args.output or f"{args.problem}-lstm.npz")
-    for path in (output, Path(args.checkpoint or output)):
-        if not path.parent.is_dir():
-            raise ValueError(f"{path}: there is no folder {path.parent}")
+    require_writable(output)
+    if args.checkpoint:
+        require_writable(Path(args.checkpoint))
+        if Path(args.checkpoint).resolve() == output.resolve():
+            raise ValueError("--checkpoint: expected another file than --output")
 
     def given(names):
         return {name: getattr(args, name) for name in names if getattr(args, name) is not None}

@@ -68,17 +68,23 @@ def _cache_file(name, problem, steps, functions, seed):
         "steps": steps, "functions": functions, "grid": GRID, "seed": repr(seed),
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # nobody's home
+        return None
     return Path(root) / "l2l_ref" / f"tuning-{digest}.json"
 
 
 def _read(file):
     """The cached losses, or None: a cache that cannot be read is no cache."""
     try:
-        losses = [float(loss) for loss in json.loads(file.read_text())]
-    except (AttributeError, OSError, ValueError, TypeError):
+        losses = None if file is None else json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
         return None
-    return losses if len(losses) == len(GRID) else None
+    good = isinstance(losses, list) and len(losses) == len(GRID) and all(
+        type(loss) is float and loss > -np.inf for loss in losses
+    )
+    return losses if good else None
 
 
 def _write(file, losses):

@@ -12,6 +12,9 @@ Seeds: weights, training tasks and validation tasks have streams of their own, a
 on the seed and the epoch's number alone. So a run that is resumed sees what it would have seen.
 """
 
+import json
+import operator
+import reprlib
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,16 +34,19 @@ TRAINING, VALIDATION = 1, 2
 STUCK_AFTER = 3  # epochs before a run may be called stuck
 STUCK_ABOVE = 0.97  # of the level of having learned nothing
 
+DIVERGED = float(np.finfo(float).max)  # stands in the log, which is JSON, for a validation that is not finite
+
 
 @dataclass(frozen=True)
 class Recipe:
     """How to meta-train.
 
     ``epochs`` of ``tasks`` tasks, each a batch of ``functions`` functions, run for ``steps`` steps in windows
-    of ``unroll``. Adam's learning rate is ``learning_rate`` for the first half of the epochs and then falls,
-    by the same factor each epoch, to ``final_learning_rate``. The meta-gradient is clipped to the norm
-    ``clip``. Validation is on ``validation_functions`` functions; with ``patience`` the run ends after so
-    many epochs without a better one.
+    of ``unroll``. Adam's learning rate is ``learning_rate`` for the fraction ``decay_from`` of the epochs and
+    then falls, by the same factor each epoch, towards ``final_learning_rate``. The meta-gradient is clipped to
+    the norm ``clip``, or not at all. What is validated and kept is phi averaged over the updates, with weights
+    that fall off by the factor ``averaging`` an update; 0 is phi itself. Validation is on
+    ``validation_functions`` functions; with ``patience`` the run ends after so many epochs without a better one.
 
     ``boundary_term`` counts f at the first point of each window too, as the released code does. The point is a
     constant of the window, so this changes the loss that is reported and no gradient.
@@ -53,7 +59,9 @@ class Recipe:
     unroll: int = 20
     learning_rate: float = 3e-3
     final_learning_rate: float = 6e-5
-    clip: float = 10.0
+    decay_from: float = 0.5
+    clip: float | None = 10.0
+    averaging: float = 0.0
     validation_functions: int = 256
     patience: int | None = None
     boundary_term: bool = False
@@ -66,12 +74,17 @@ class Recipe:
         if self.steps % self.unroll:
             raise ValueError(f"unroll: expected a divisor of steps={self.steps}, got {self.unroll}")
         for name in ("learning_rate", "final_learning_rate", "clip"):
+            if name == "clip" and self.clip is None:
+                continue
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(f"{name}: expected a finite number > 0, got {getattr(self, name)!r}")
+        for name in ("decay_from", "averaging"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a number in [0, 1), got {getattr(self, name)!r}")
 
     def rate(self, epoch):
         """Adam's learning rate in an epoch, counted from 0."""
-        fallen = max(0.0, 2 * epoch / self.epochs - 1)
+        fallen = max(0.0, (epoch / self.epochs - self.decay_from) / (1 - self.decay_from))
         return self.learning_rate * (self.final_learning_rate / self.learning_rate) ** fallen
 
 
@@ -80,6 +93,7 @@ class Progress:
     """Where a run stands after an epoch; phi in float64, all of it in the checkpoint."""
 
     phi: np.ndarray
+    average: np.ndarray
     adam: AdamState
     best_phi: np.ndarray
     epoch: int = 0
@@ -140,7 +154,8 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
     model : CoordinatewiseLSTM
         Gives the architecture and the initial weights; is not changed.
     problem : a problem of ``optimizees``, or any object with ``sample(functions, seed)``
-        Where it has ``on(split)``, training draws from "train" and validation from "validation".
+        Where it has ``on(split)``, training draws from "train" and validation from "validation". ``config``
+        and ``chance`` (see ``optimizees``) are used where they are there.
     steps, unroll : int
         The horizon, and the length of a window of backpropagation.
     seed : int
@@ -165,32 +180,35 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
     ValueError
         For a bad recipe, or a checkpoint that is broken or belongs to another run.
     """
-    recipe = Recipe(steps=steps, unroll=unroll, **recipe)
+    recipe, seed = Recipe(steps=steps, unroll=unroll, **recipe), operator.index(seed)
+    if seed < 0:
+        raise ValueError(f"seed: expected a whole number >= 0, got {seed}")
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
-    run = {"model": model.config, "problem": problem.config, "recipe": asdict(recipe), "seed": seed,
-           "initial": files.digest({"phi": cw.flatten(model.params)})}
+    run = {"model": model.config, "problem": getattr(problem, "config", type(problem).__name__),
+           "recipe": asdict(recipe), "seed": seed, "initial": files.digest({"phi": cw.flatten(model.params)})}
     progress = _resume(checkpoint, run) if resume and checkpoint and Path(checkpoint).exists() else None
     if progress is None:
         phi = cw.flatten(model.params).astype(np.float64)
-        progress = Progress(phi, Adam(recipe.learning_rate).init(phi), phi)
+        progress = Progress(phi, phi, Adam(recipe.learning_rate).init(phi), phi)
     validation = validate_on.sample(recipe.validation_functions, _seed(seed, VALIDATION))
-    level = problem.chance
+    level = getattr(problem, "chance", None)
     if level is None:
         level = float(np.mean(validation.loss_and_gradient(validation.theta0)[0]))
 
     while progress.epoch < recipe.epochs and not _patience_is_over(progress, recipe):
         started = time.perf_counter()
         entry = _train_epoch(model, train_on, recipe, seed, progress)
-        candidate = _with_phi(model, progress.phi)
+        candidate = _with_phi(model, progress.average)
         validation = validate_on.sample(recipe.validation_functions, _seed(seed, VALIDATION))
-        curve = rollout(candidate, validation, recipe.steps).mean(axis=1)
-        final, total = (float(v) if np.isfinite(v) else np.finfo(float).max for v in (curve[-1], curve[1:].sum()))
+        with np.errstate(over="ignore", invalid="ignore"):
+            curve = rollout(candidate, validation, recipe.steps).mean(axis=1)
+            final, total = (float(v) if np.isfinite(v) else DIVERGED for v in (curve[-1], curve[1:].sum()))
         entry |= {"validation_final": final, "validation_sum": total, "seconds": time.perf_counter() - started}
         progress.log.append(entry)
         progress.epoch += 1
-        if progress.best is entry:
-            progress.best_phi = progress.phi
+        if progress.best is entry and final < DIVERGED:
+            progress.best_phi = progress.average
         if progress.epoch >= STUCK_AFTER and progress.best["validation_final"] > STUCK_ABOVE * level:
             entry["stuck"] = (f"stuck at the level of having learned nothing ({level:.4g}) after "
                               f"{progress.epoch} epochs: try another seed or a smaller learning rate")
@@ -208,7 +226,8 @@ def _seed(seed, *stream):
 
 def _with_phi(model, phi):
     """The same optimizer with other weights, in float32 as they will be saved."""
-    params = cw.unflatten(phi.astype(np.float32), model.params)
+    with np.errstate(over="ignore"):
+        params = cw.unflatten(phi.astype(np.float32), model.params)
     return CoordinatewiseLSTM(model.hidden, model.preprocess, model.output_scale, params=params,
                               backend=model.backend, threads=model.threads)
 
@@ -233,9 +252,11 @@ def _train_epoch(model, problem, recipe, seed, progress):
                 if not np.isfinite(norm):  # this trajectory has left float32's range: learn nothing from it
                     skipped += 1
                     break
-                d_phi *= min(1.0, recipe.clip / max(norm, 1e-300))
+                if recipe.clip is not None and norm > recipe.clip:
+                    d_phi *= recipe.clip / norm
                 update, progress.adam = adam.update(d_phi, progress.adam)     # T3
                 progress.phi = progress.phi + update
+                progress.average = recipe.averaging * progress.average + (1 - recipe.averaging) * progress.phi
                 losses.append(window_loss(window, first, recipe.boundary_term))
                 norms.append(norm)
     return {"epoch": progress.epoch + 1, "learning_rate": adam.learning_rate,
@@ -250,26 +271,47 @@ def _patience_is_over(progress, recipe):
 
 
 def _save(path, progress, run):
-    arrays = {"phi": progress.phi, "best_phi": progress.best_phi, "m": progress.adam.m, "v": progress.adam.v}
+    arrays = {"phi": progress.phi, "average": progress.average, "best_phi": progress.best_phi,
+              "m": progress.adam.m, "v": progress.adam.v}
     files.write(path, arrays, {"checkpoint": run, "epoch": progress.epoch, "adam_t": progress.adam.t,
                                "log": progress.log})
 
 
 def _resume(path, run):
     """The Progress that a checkpoint holds; ValueError when it is another run's."""
-    n = []
+    run = json.loads(json.dumps(run))  # as it comes back from a file: tuples are lists there
+    sizes = (1 if run["model"]["preprocess"] is None else 2, *run["model"]["hidden"])
+    n = sum(4 * H * (D + H + 1) for D, H in zip(sizes, sizes[1:])) + sizes[-1] + 1
 
     def expect(card):
         theirs = card.get("checkpoint")
         if not isinstance(theirs, dict):
             raise ValueError("it is not a checkpoint of meta-training")
         for part, ours in run.items():
-            if theirs.get(part) != ours:
-                raise ValueError(f"it belongs to another run: its {part} is {theirs.get(part)}, not {ours}")
-        sizes = (1 if run["model"]["preprocess"] is None else 2, *run["model"]["hidden"])
-        n.append(sum(4 * H * (D + H + 1) for D, H in zip(sizes, sizes[1:])) + sizes[-1] + 1)
-        return {name: ((n[0],), np.float64) for name in ("phi", "best_phi", "m", "v")}
+            _require_same(part, theirs.get(part), ours)
+        epoch, log = card.get("epoch"), card.get("log")
+        if type(epoch) is not int or type(card.get("adam_t")) is not int or card["adam_t"] < 0:
+            raise ValueError("its epoch or adam_t is not a count")
+        if not isinstance(log, list) or len(log) != epoch or not all(_is_entry(*pair) for pair in enumerate(log)):
+            raise ValueError(f"its log does not describe {epoch} epochs")
+        return {name: ((n,), np.float64) for name in ("phi", "average", "best_phi", "m", "v")}
 
     arrays, card = files.read(path, expect)
+    if (arrays["v"] < 0).any():
+        raise ValueError(f"{path}: v, a mean of squares, holds negative values")
     adam = AdamState(card["adam_t"], arrays["m"], arrays["v"])
-    return Progress(arrays["phi"], adam, arrays["best_phi"], card["epoch"], card["log"])
+    return Progress(arrays["phi"], arrays["average"], adam, arrays["best_phi"], card["epoch"], card["log"])
+
+
+def _require_same(part, theirs, ours):
+    if theirs == ours:
+        return
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for name in sorted(theirs.keys() | ours.keys()):
+            _require_same(f"{part}, {name}", theirs.get(name), ours.get(name))
+    raise ValueError(f"it belongs to another run: its {part} is {reprlib.repr(theirs)}, not {reprlib.repr(ours)}")
+
+
+def _is_entry(index, entry):
+    return (isinstance(entry, dict) and entry.get("epoch") == index + 1
+            and all(type(entry.get(name)) is float for name in ("validation_final", "validation_sum", "seconds")))

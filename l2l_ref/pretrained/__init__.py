@@ -1,5 +1,7 @@
 """Trained optimizers: those that ship with the package, and the user's own files."""
 
+import reprlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,10 @@ from ..learned import coordinatewise as cw
 from ..learned.optimizer import CoordinatewiseLSTM, leaves_of
 
 FOLDER = Path(__file__).parent
-LARGEST_LAYER = 4096  # units; a card that promises more is not believed
+
+# A card that promises more is not believed.
+LARGEST_LAYER = 4096  # units
+LARGEST_DEPTH = 64    # layers
 
 
 def models():
@@ -42,7 +47,7 @@ def load(name, **settings):
         path = Path(name)
     if not path.is_file():
         shipped = ", ".join(sorted(p.stem for p in FOLDER.glob("*.npz")))
-        raise ValueError(f"name: expected the path of a file or one of {shipped}; got {str(name)!r}")
+        raise ValueError(f"name: expected the path of a file or one of {shipped or '(none)'}; got {str(name)!r}")
     arrays, card = files.read(path, _expect)
     model = CoordinatewiseLSTM(params=_to_params(arrays, card["model"]), **_arguments(card["model"]), **settings)
     model.card = card
@@ -52,7 +57,8 @@ def load(name, **settings):
 def save(model, path, card=None):
     """Write an optimizer's weights, as float32, and its card to ``path``, whole or not at all.
 
-    ``card`` adds to what the model knows of itself; by default the card that it carries.
+    ``card`` adds to what the model knows of itself; by default the card that it carries. Raises ValueError for
+    weights that are not finite in float32.
     """
     card = dict(card or model.card or {})
     card["model"] = model.config
@@ -61,7 +67,8 @@ def save(model, path, card=None):
 
 
 def _to_arrays(params):
-    return {name: np.ascontiguousarray(a, np.float32) for name, a in zip(_names(params), leaves_of(params))}
+    with np.errstate(over="ignore"):  # files.write refuses what this makes infinite
+        return {name: np.ascontiguousarray(a, np.float32) for name, a in zip(_names(params), leaves_of(params))}
 
 
 def _names(params):
@@ -73,14 +80,19 @@ def _arguments(config):
     if not isinstance(config, dict) or config.get("model") != "coordinatewise-lstm":
         raise ValueError("its card does not describe a coordinatewise-lstm")
     hidden = config.get("hidden")
-    if not isinstance(hidden, list) or len(hidden) > 64 or not all(
-        isinstance(units, int) and 1 <= units <= LARGEST_LAYER for units in hidden
+    if not isinstance(hidden, list) or len(hidden) > LARGEST_DEPTH or not all(
+        type(units) is int and 1 <= units <= LARGEST_LAYER for units in hidden
     ):
-        raise ValueError(f"hidden: expected at most 64 whole numbers in 1..{LARGEST_LAYER}, got {hidden!r}")
-    for name in ("preprocess", "output_scale"):
-        if not (isinstance(config.get(name), (int, float)) or name == "preprocess" and config.get(name) is None):
-            raise ValueError(f"{name}: expected a number, got {config.get(name)!r}")
-    return {"hidden": tuple(hidden), "preprocess": config["preprocess"], "output_scale": config["output_scale"]}
+        raise ValueError(f"hidden: expected at most {LARGEST_DEPTH} whole numbers in 1..{LARGEST_LAYER}, "
+                         f"got {reprlib.repr(hidden)}")
+    if "preprocess" not in config:
+        raise ValueError("its card does not say what preprocess is")
+    preprocess, scale = config["preprocess"], config.get("output_scale")
+    if preprocess is not None and (type(preprocess) not in (int, float) or not 0 < preprocess < 80):
+        raise ValueError(f"preprocess: expected null or a number between 0 and 80, got {reprlib.repr(preprocess)}")
+    if type(scale) not in (int, float) or not 0 < abs(scale) <= sys.float_info.max:
+        raise ValueError(f"output_scale: expected a finite number other than 0, got {reprlib.repr(scale)}")
+    return {"hidden": tuple(hidden), "preprocess": preprocess, "output_scale": scale}
 
 
 def _expect(card):

@@ -1,0 +1,419 @@
+import io
+import json
+import os
+import struct
+import tracemalloc
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from l2l_ref import files
+
+W = np.arange(6, dtype=np.float32).reshape(2, 3)
+B = np.array([0.5, -1.0])
+EXPECTED = {"W": ((2, 3), np.float32), "b": ((2,), np.float64)}
+
+
+def expect(card):
+    return EXPECTED
+
+
+def npy(array, **settings):
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.asarray(array), **settings)
+    return stream.getvalue()
+
+
+def npy_header(text, version=b"\x01\x00"):
+    """The first bytes of an .npy file with a header of our own."""
+    text = text.encode("latin1") + b"\n"
+    return b"\x93NUMPY" + version + struct.pack("<H", len(text)) + text
+
+
+def card_bytes(card):
+    text = card if isinstance(card, bytes) else json.dumps(card).encode()
+    return npy(np.frombuffer(text, np.uint8))
+
+
+def good_card(arrays=None):
+    return {"format": files.FORMAT, "sha256": files.digest(arrays or {"W": W, "b": B})}
+
+
+def members(**changes):
+    """The members of a good file, some of them replaced; None leaves one out."""
+    given = {"card": card_bytes(good_card()), "W": npy(W), "b": npy(B)} | changes
+    return [(f"{name}.npy", content) for name, content in given.items() if content is not None]
+
+
+def zipped(path, contents, compression=zipfile.ZIP_STORED):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that come twice
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            for name, content in contents:
+                archive.writestr(name, content)
+
+
+def refusal(path, expect=expect):
+    """The one line that says why a file is refused."""
+    with pytest.raises(ValueError) as caught:
+        files.read(path, expect)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message and len(message) < len(str(path)) + 700
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "weights.npz"
+
+
+@pytest.fixture
+def good(path):
+    files.write(path, {"W": W, "b": B}, {"name": "good"})
+    return path.read_bytes()
+
+
+# What is written comes back.
+
+DTYPES = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_, np.complex128, ">f4"])
+FINITE = {"allow_nan": False, "allow_infinity": False}
+
+
+@st.composite
+def some_arrays(draw):
+    names = st.text("abcXYZ_.0123456789 ", min_size=1, max_size=8).filter(lambda name: name not in ("card", "file"))
+    shapes = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
+
+    def array():
+        dtype = np.dtype(draw(DTYPES))
+        values = draw(arrays(dtype, draw(shapes), elements=FINITE if dtype.kind in "fc" else None))
+        return values.T if draw(st.booleans()) else values
+
+    return {name: array() for name in draw(st.lists(names, unique=True, max_size=3))}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(**FINITE) | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=5,
+)
+
+
+@given(some_arrays(), st.dictionaries(st.text().filter(lambda key: key not in ("format", "sha256")), JSON))
+def test_round_trip(tmp_path_factory, written, card):
+    path = tmp_path_factory.mktemp("files") / "any.npz"
+    files.write(path, written, card)
+    read, read_card = files.read(path, lambda card: {name: (a.shape, a.dtype) for name, a in written.items()})
+    assert read.keys() == written.keys()
+    for name, array in written.items():
+        assert read[name].dtype == array.dtype and read[name].shape == array.shape
+        assert read[name].tobytes() == array.tobytes()
+    assert {key: read_card[key] for key in card} == card
+    assert set(read_card) - set(card) == {"format", "sha256"}
+
+
+def test_any_npz_reader_can_read_it(path, good):
+    with np.load(path, allow_pickle=False) as archive:
+        np.testing.assert_array_equal(archive["W"], W)
+        assert json.loads(archive["card"].tobytes())["name"] == "good"
+
+
+def test_a_card_with_another_format_is_written_in_this_one(path):
+    files.write(path, {"W": W, "b": B}, {"format": 99, "sha256": "no"})
+    assert files.read(path, expect)[1] == good_card()
+
+
+@given(st.sampled_from(["W", "b"]), st.integers(0, 1))
+def test_digest_tells_everything_apart(name, entry):
+    held = {"W": W, "b": B}
+    changed = {key: array.copy() for key, array in held.items()}
+    changed[name].flat[entry] = np.nextafter(changed[name].flat[entry], np.inf, dtype=changed[name].dtype)
+    others = [changed, {"W": W, "c": B}, {"W": W.reshape(3, 2), "b": B}, {"W": W.astype(np.int32), "b": B}, {"W": W}]
+    assert len({files.digest(other) for other in [held, *others]}) == len(others) + 1
+
+
+# Whole or not at all.
+
+
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(path, good, monkeypatch):
+    def fails(*arguments, **keywords):
+        raise OSError(28, "No space left on device")
+
+    for target in ("os.fsync", "os.replace", "os.chmod", "numpy.savez"):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, fails)
+            with pytest.raises(OSError, match="No space"):
+                files.write(path, {"W": W + 1, "b": B}, {})
+        assert path.read_bytes() == good
+        assert os.listdir(path.parent) == [path.name]
+
+
+def test_an_interrupted_write_leaves_the_old_file(path, good, monkeypatch):
+    def interrupted(stream, **arrays):
+        stream.write(good[:100])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("numpy.savez", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write(path, {"W": W + 1, "b": B}, {})
+    assert path.read_bytes() == good and os.listdir(path.parent) == [path.name]
+
+
+def test_it_is_on_disk_before_it_takes_the_name(path, good, monkeypatch):
+    synced = []
+    fsync, replace = os.fsync, os.replace
+
+    def watched(source, target):
+        assert synced == [os.path.getsize(source)] and path.read_bytes() == good
+        replace(source, target)
+
+    monkeypatch.setattr("os.fsync", lambda handle: (synced.append(os.fstat(handle).st_size), fsync(handle)))
+    monkeypatch.setattr("os.replace", watched)
+    files.write(path, {"W": W + 1, "b": B}, {})
+    np.testing.assert_array_equal(files.read(path, expect)[0]["W"], W + 1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_could_not_be_read_is_not_written(path, good, bad):
+    with pytest.raises(ValueError, match="weights.npz: b holds values that are not finite"):
+        files.write(path, {"W": W, "b": np.array([0, bad])}, {})
+    assert path.read_bytes() == good
+
+
+def test_a_card_that_is_not_json_is_not_written(path, good):
+    with pytest.raises(TypeError):
+        files.write(path, {"W": W, "b": B}, {"name": object()})
+    assert path.read_bytes() == good and os.listdir(path.parent) == [path.name]
+
+
+def test_a_folder_that_is_missing(tmp_path):
+    path = tmp_path / "nowhere" / "weights.npz"
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write(path, {"W": W}, {})
+    assert caught.value.filename == str(path)
+
+
+def test_a_path_that_is_a_folder(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        files.write(tmp_path / "folder", {"W": W}, {})
+    with pytest.raises(OSError, match="folder"):
+        files.read(tmp_path / "folder", expect)
+    assert os.listdir(tmp_path) == ["folder"] and not os.listdir(tmp_path / "folder")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent.npz"):
+        files.read(tmp_path / "absent.npz", expect)
+
+
+# Hostile files.
+
+
+def test_the_helpers_of_this_test_make_a_good_file(path):
+    """Else every refusal below could have another reason."""
+    zipped(path, members())
+    read, card = files.read(path, expect)
+    np.testing.assert_array_equal(read["W"], W)
+    np.testing.assert_array_equal(read["b"], B)
+
+
+def test_every_truncation_is_refused(path, good):
+    for length in range(0, len(good)):
+        path.write_bytes(good[:length])
+        refusal(path)
+
+
+def test_every_byte_may_be_wrong(path, good):
+    """A wrong byte in a member is refused; elsewhere it may be one that no value depends on (a time, say)."""
+    rng = np.random.default_rng(0)
+    arrays, card = files.read(path, expect)
+    with zipfile.ZipFile(path) as archive:
+        contents = [archive.read(name) for name in archive.namelist()]
+    inside = {at for content in contents for at in range(good.index(content), good.index(content) + len(content))}
+    for at in range(len(good)):
+        wrong = bytearray(good)
+        wrong[at] ^= rng.integers(1, 256)
+        path.write_bytes(wrong)
+        try:
+            read, read_card = files.read(path, expect)
+        except ValueError:
+            refusal(path)
+        else:
+            assert files.digest(read) == files.digest(arrays) and read_card == card and at not in inside
+
+
+@given(st.data())
+def test_many_bytes_may_be_wrong(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("files") / "any.npz"
+    files.write(path, {"W": W, "b": B}, {"name": "good"})
+    wrong = bytearray(path.read_bytes())
+    for at, byte in data.draw(st.lists(st.tuples(st.integers(0, len(wrong) - 1), st.integers(0, 255)), max_size=8)):
+        wrong[at] = byte
+    path.write_bytes(wrong)
+    try:
+        read, card = files.read(path, expect)
+    except ValueError:
+        refusal(path)
+    else:
+        assert files.digest(read) == files.digest({"W": W, "b": B}) and card["name"] == "good"
+
+
+@given(st.binary(max_size=300), st.sampled_from(["card", "W", "b", "file"]))
+def test_anything_in_a_members_place(tmp_path_factory, content, where):
+    path = tmp_path_factory.mktemp("files") / "any.npz"
+    if where == "file":
+        path.write_bytes(content)
+    else:
+        zipped(path, members(**{where: content}))
+    refusal(path)
+    if where != "file":
+        zipped(path, members(**{where: b"\x93NUMPY\x01\x00" + content}))
+        refusal(path)
+
+
+@given(st.text(st.characters(max_codepoint=255), max_size=200))
+def test_anything_in_a_header(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("files") / "any.npz"
+    for header in (text, f"{{'descr': {text}, 'fortran_order': False, 'shape': (2, 3)}}",
+                   f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({text}) }}"):
+        zipped(path, members(W=npy_header(header) + b"\x00" * 24))
+        refusal(path)
+
+
+@given(JSON)
+def test_any_json_in_the_cards_place(tmp_path_factory, card):
+    path = tmp_path_factory.mktemp("files") / "any.npz"
+    zipped(path, members(card=card_bytes(card)))
+    refusal(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"not a zip at all " * 99, b"PK\x05\x06" + b"\x00" * 18])
+def test_not_a_zip_or_an_empty_one(path, content):
+    path.write_bytes(content)
+    refusal(path)
+
+
+# changed members -> what the refusal says
+WRONG = {
+    "no card": ({"card": None}, "no card"),
+    "an array missing": ({"b": None}, "arrays missing: ['b.npy'], not expected: none"),
+    "an array too many": ({"c": npy(B)}, "arrays missing: none, not expected: ['c.npy']"),
+    "another name": ({"b": None, "B": npy(B)}, "missing: ['b.npy'], not expected: ['B.npy']"),
+    "a path for a name": ({"../b": npy(B)}, "not expected: ['../b.npy']"),
+    "another shape": ({"W": npy(W.T.copy())}, "W: expected shape (2, 3) of float32, got (3, 2) of float32"),
+    "a flat shape": ({"W": npy(W.ravel())}, "got (6,) of float32"),
+    "another precision": ({"W": npy(W.astype(np.float64))}, "got (2, 3) of float64"),
+    "another byte order": ({"W": npy(W.astype(">f4"))}, "got (2, 3) of >f4"),
+    "integers": ({"W": npy(W.astype(np.int32))}, "got (2, 3) of int32"),
+    "Fortran order": ({"W": npy(np.asfortranarray(W))}, "W: expected plain numbers in C order"),
+    "pickled objects": ({"W": npy(W.astype(object), allow_pickle=True)}, "W: expected plain numbers"),
+    "nan": ({"b": npy(np.array([0, np.nan]))}, "b: holds values that are not finite"),
+    "infinity": ({"b": npy(np.array([-np.inf, 0]))}, "b: holds values that are not finite"),
+    "other values": ({"b": npy(B + 1)}, "the arrays do not match the hash"),
+    "no hash": ({"card": card_bytes({"format": files.FORMAT})}, "the arrays do not match the hash"),
+    "too few values": ({"b": npy(B)[:-1]}, "b: expected 16 bytes of values, got 15"),
+    "too many values": ({"b": npy(B) + b"\x00"}, "b: expected 16 bytes of values, got more"),
+    "a newer .npy": ({"b": npy(B, version=(2, 0))}, "b: not a readable array (version (2, 0))"),
+    "Python 2's long integers": (
+        {"W": npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L)}") + W.tobytes()},
+        "W: not a readable array",
+    ),
+    "a negative shape": (
+        {"W": npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (-2, -3)}") + W.tobytes()},
+        "W: expected plain numbers",
+    ),
+    "an unclosed header": ({"W": npy_header("{'descr': '<f4', (((((") + W.tobytes()}, "W: not a readable array"),
+    "a deep header": ({"W": npy_header("(" * 9000) + W.tobytes()}, "W: not a readable array"),
+    "a long header": ({"W": npy_header("{}" + " " * 60_000) + W.tobytes()}, "W: not a readable array"),
+    "a card of numbers": ({"card": npy(B)}, "its card is not text"),
+    "a card of rows": ({"card": npy(np.zeros((2, 2), np.uint8))}, "its card is not text"),
+    "an empty card": ({"card": card_bytes(b"")}, "its card is not JSON"),
+    "a card not in UTF-8": ({"card": card_bytes(b'{"a": "\xff\xfe"}')}, "its card is not JSON"),
+    "a card not in JSON": ({"card": card_bytes(b"{'format': 1}")}, "its card is not JSON"),
+    "a card of a list": ({"card": card_bytes([1, 2])}, "its card is not a JSON object"),
+    "a nested card": ({"card": card_bytes(b"[" * 1_000_000)}, "its card is not JSON"),
+    "a card of digits": ({"card": card_bytes(b'{"format": ' + b"9" * 10_000 + b"}")}, "limit"),
+    "a newer format": ({"card": card_bytes(good_card() | {"format": 2})}, "its format is 2, this version reads 1"),
+    "no format": ({"card": card_bytes({})}, "its format is None"),
+    "a talkative format": ({"card": card_bytes({"format": "two\nlines" * 10**6})}, "its format is 'two"),
+    "a card cut short": ({"card": card_bytes(good_card())[:-1]}, "card: expected"),
+    "a card that goes on": ({"card": card_bytes(good_card()) + b" "}, "got more"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_content_is_named(path, wrong):
+    changes, reason = WRONG[wrong]
+    zipped(path, members(**changes))
+    assert reason in refusal(path)
+
+
+def test_the_error_of_a_card_that_is_not_wanted_names_the_file(path, good):
+    def unwanted(card):
+        raise ValueError("hidden: expected\nother things")
+
+    assert refusal(path, unwanted) == "hidden: expected other things"
+    assert refusal(path, lambda card: {"W": card["shape"]}) == "shape"
+
+
+@pytest.mark.parametrize("name", ["W.npy", "card.npy"])
+def test_two_members_of_one_name(path, name):
+    zipped(path, [*members(), (name, dict(members())[name])])
+    assert refusal(path) == "it holds two arrays of one name"
+
+
+def test_a_name_without_its_suffix(path):
+    zipped(path, [("b" if name == "b.npy" else name, content) for name, content in members()])
+    assert "missing: ['b.npy'], not expected: ['b']" in refusal(path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_bomb(path, compression):
+    """8 MB of zeros in some kilobytes: refused for being compressed, before anything is unpacked."""
+    size = 2**23
+    header = npy_header(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({size},)}}")
+    zipped(path, members(W=header + bytes(size)), compression)
+    assert path.stat().st_size < size / 500
+    assert peak(lambda: refusal(path, lambda card: EXPECTED | {"W": ((size,), np.uint8)})) < 2**20
+    zipped(path, members(card=header + bytes(size)), compression)
+    assert peak(lambda: refusal(path)) < 2**20
+
+
+@pytest.mark.parametrize("shape", [(10**12,), (2**40, 2**40), (2**63,), (10**30, 3), (2**28,)])
+@pytest.mark.parametrize("name", ["W", "card"])
+def test_a_header_that_promises_too_much_costs_nothing(path, shape, name):
+    header = npy_header(f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}")
+    zipped(path, members(**{name: header + bytes(100)}))
+    asked = EXPECTED | {"W": (shape, np.uint8)}  # a card can make the reader expect it, too
+    assert peak(lambda: refusal(path, lambda card: asked)) < 2**20
+    assert peak(lambda: refusal(path)) < 2**20
+
+
+def test_a_directory_that_promises_too_much_costs_nothing(path):
+    """Both sizes of a member, in the zip's directory, say 1 GB, and so does its header."""
+    size = 2**30
+    header = npy_header(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({size},)}}")
+    zipped(path, members(W=header + bytes(100)))
+    real, lie = struct.pack("<II", *(len(header) + 100,) * 2), struct.pack("<II", *(len(header) + size,) * 2)
+    content = path.read_bytes()
+    assert content.count(real) == 2
+    path.write_bytes(content.replace(real, lie))
+    asked = EXPECTED | {"W": ((size,), np.uint8)}
+    assert peak(lambda: refusal(path, lambda card: asked)) < 2**20
+    assert "promises" in refusal(path)
+
+
+def peak(function):
+    """The largest number of bytes that Python held at once."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

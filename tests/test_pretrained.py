@@ -1,0 +1,232 @@
+import json
+import shlex
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import l2l_ref
+from l2l_ref import files, pretrained
+from l2l_ref.learned.optimizer import CoordinatewiseLSTM, leaves_of
+
+SHIPPED = sorted(path.stem for path in pretrained.FOLDER.glob("*.npz"))
+NEEDED = {"quadratic-lstm", "quadratic-normal-lstm", "mnist-lstm", "digits-lstm"}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "mine.npz"
+
+
+@pytest.fixture
+def model():
+    return CoordinatewiseLSTM(hidden=(3, 2), preprocess=10.0, output_scale=0.1, rng=5, backend="numpy")
+
+
+def updates(model, gradients):
+    state, out = model.init(gradients[0]), []
+    for gradient in gradients:
+        update, state = model.update(gradient, state)
+        out.append(update)
+    return np.stack(out)
+
+
+# What is saved comes back.
+
+
+@given(st.lists(st.integers(1, 5), max_size=3), st.none() | st.floats(0.1, 79), st.integers(0, 2**32),
+       st.floats(-1e3, 1e3).filter(bool))
+def test_round_trip(tmp_path_factory, hidden, preprocess, seed, scale):
+    path = tmp_path_factory.mktemp("weights") / "any.npz"
+    model = CoordinatewiseLSTM(tuple(hidden), preprocess, scale, rng=seed, backend="numpy")
+    pretrained.save(model, path)
+    loaded = pretrained.load(path, backend="numpy")
+    assert loaded.config == model.config
+    gradients = np.random.default_rng(seed).standard_normal((4, 6)).astype(np.float32)
+    came, wanted = updates(loaded, gradients), updates(model, gradients)
+    assert came.dtype == wanted.dtype == np.float32
+    assert came.tobytes() == wanted.tobytes()
+
+
+def test_float32_weights_and_the_settings_of_the_caller(path, model):
+    pretrained.save(model, path)
+    loaded = pretrained.load(str(path), backend="numpy", threads=1)
+    assert {a.dtype for a in leaves_of(loaded.params)} == {np.dtype(np.float32)}
+    assert (loaded.backend, loaded.threads) == ("numpy", 1)
+
+
+def test_the_card_comes_along(path, tmp_path, model):
+    pretrained.save(model, path, {"seed": 5, "problem": {"problem": "mine"}})
+    loaded = pretrained.load(path)
+    assert (loaded.card["name"], loaded.card["seed"], loaded.card["model"]) == ("mine", 5, model.config)
+    pretrained.save(loaded, tmp_path / "again.npz")
+    assert pretrained.load(tmp_path / "again.npz").card == loaded.card
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+
+
+def test_the_card_given_is_not_changed(path, model):
+    card = {"seed": 5}
+    pretrained.save(model, path, card)
+    assert card == {"seed": 5} and model.card is None
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+def test_weights_that_are_not_finite_in_float32_are_not_saved(path, model, bad):
+    model.params.b[0] = bad
+    with pytest.raises(ValueError, match="mine.npz: b holds values that are not finite"):
+        pretrained.save(model, path)
+    assert not path.exists()
+
+
+# What is not a model is refused.
+
+
+@pytest.mark.parametrize("name", ["no-such-lstm", "", ".", "no/such/file.npz", "../pretrained"])
+def test_an_unknown_name_lists_those_there_are(name):
+    with pytest.raises(ValueError) as caught:
+        pretrained.load(name)
+    assert str(caught.value).startswith("name: ") and repr(name) in str(caught.value)
+    assert all(shipped in str(caught.value) for shipped in NEEDED)
+
+
+HUGE = 10**9
+HOSTILE_MODELS = {
+    "no object": 7,
+    "a list": [],
+    "nothing": None,
+    "another model": {"model": "gru"},
+    "a unit too many": {"hidden": [3, 3]},
+    "a unit too few": {"hidden": [2, 2]},
+    "a layer too few": {"hidden": [3]},
+    "a layer too many": {"hidden": [3, 2, 2]},
+    "no layers": {"hidden": []},
+    "more units than can be": {"hidden": [HUGE]},
+    "more units than are believed": {"hidden": [pretrained.LARGEST_LAYER + 1]},
+    "large layers": {"hidden": [pretrained.LARGEST_LAYER] * 64},
+    "many layers": {"hidden": [1] * 65},
+    "very many layers": {"hidden": [1] * 10**6},
+    "a long number": {"hidden": [10**4000]},
+    "no units": {"hidden": [0, 2]},
+    "negative units": {"hidden": [-3, 2]},
+    "half a unit": {"hidden": [3.0, 2]},
+    "units in words": {"hidden": ["3", "2"]},
+    "a word": {"hidden": "32"},
+    "truth": {"hidden": [True, 2]},
+    "nested": {"hidden": [[3], [2]]},
+    "an object": {"hidden": {"0": 3, "1": 2}},
+    "null": {"hidden": None},
+    "preprocess nan": {"preprocess": float("nan")},
+    "preprocess infinite": {"preprocess": float("inf")},
+    "preprocess 0": {"preprocess": 0},
+    "preprocess negative": {"preprocess": -10.0},
+    "preprocess 80": {"preprocess": 80},
+    "preprocess a word": {"preprocess": "10"},
+    "preprocess true": {"preprocess": True},
+    "preprocess long": {"preprocess": 10**400},
+    "preprocess a list": {"preprocess": [10]},
+    "no preprocess is another shape": {"preprocess": None},
+    "output_scale 0": {"output_scale": 0},
+    "output_scale nan": {"output_scale": float("nan")},
+    "output_scale infinite": {"output_scale": float("-inf")},
+    "output_scale a word": {"output_scale": "1\n2"},
+    "output_scale null": {"output_scale": None},
+    "output_scale true": {"output_scale": True},
+    "output_scale long": {"output_scale": 10**400},
+}
+MISSING = ["model", "hidden", "preprocess", "output_scale"]
+
+
+def write_with(path, model, config):
+    files.write(path, pretrained._to_arrays(model.params), {"model": config})
+
+
+def refusal(path):
+    with pytest.raises(ValueError) as caught:
+        pretrained.load(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message and len(message) < len(str(path)) + 500
+    return message
+
+
+def test_the_config_that_the_hostile_ones_change_is_good(path, model):
+    write_with(path, model, model.config)
+    assert pretrained.load(path).config == model.config
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_MODELS)
+def test_a_hostile_card_is_refused(path, model, hostile):
+    changes = HOSTILE_MODELS[hostile]
+    write_with(path, model, model.config | changes if isinstance(changes, dict) else changes)
+    message = refusal(path)
+    for name in ("preprocess", "output_scale"):
+        assert not hostile.startswith(name) or name in message
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_a_card_that_lacks_something_is_refused(path, model, missing):
+    write_with(path, model, {name: value for name, value in model.config.items() if name != missing})
+    refusal(path)
+
+
+def test_a_card_without_model_is_refused(path, model):
+    files.write(path, pretrained._to_arrays(model.params), {"name": "mine"})
+    assert "does not describe" in refusal(path)
+
+
+def test_other_arrays_are_refused(path, model):
+    written = pretrained._to_arrays(model.params)
+    for changed in (written | {"layers.2.W_x": np.ones((2, 8), np.float32)},
+                    {name: a for name, a in written.items() if name != "layers.1.W_h"},
+                    written | {"W": written["W"].astype(np.float64)},
+                    written | {"W": written["W"].T.copy()}):
+        files.write(path, changed, {"model": model.config})
+        refusal(path)
+
+
+# The optimizers that ship.
+
+
+def test_what_ships():
+    assert NEEDED <= set(SHIPPED)
+    cards = l2l_ref.models()
+    assert [card["name"] for card in cards] == SHIPPED
+    json.dumps(cards, allow_nan=False)
+
+
+def test_each_shipped_problem_is_the_one_of_its_name():
+    problems = {card["name"]: card["problem"] for card in l2l_ref.models()}
+    assert problems["quadratic-lstm"]["dist"] == "uniform"
+    assert problems["quadratic-normal-lstm"]["dist"] == "normal"
+    assert [problems[f"{name}-lstm"]["problem"] for name in ("quadratic", "mnist", "digits")] == [
+        "quadratic", "mnist", "digits"]
+
+
+@pytest.mark.parametrize("name", sorted(NEEDED | set(SHIPPED)))
+def test_a_shipped_card_says_how_it_came_about(name):
+    card = pretrained.load(name).card
+    kinds = {"name": str, "command": str, "seed": int, "minutes": float, "score": dict, "problem": dict,
+             "recipe": dict, "model": dict, "version": str, "epochs": int, "best_epoch": int, "validation": dict}
+    assert {key: type(card[key]) for key in kinds} == kinds
+    assert card["name"] == name
+    assert 1 <= card["best_epoch"] <= card["epochs"] <= card["recipe"]["epochs"]
+    score = card["score"]
+    assert score["functions"] >= 20 and score["steps"] == card["recipe"].get("steps", 100)
+    assert 0 < score["final"] < score["sum"] < np.inf
+
+
+@pytest.mark.parametrize("name", sorted(NEEDED | set(SHIPPED)))
+def test_a_shipped_command_can_be_given_anywhere(name):
+    card = pretrained.load(name).card
+    words = shlex.split(card["command"])
+    assert words[:3] == ["l2l-ref", "train", card["problem"]["problem"]]
+    assert not set(card["command"]) & {"/", "\\", "~", "\n"}
+    assert words[words.index("--seed") + 1] == str(card["seed"])
+
+
+@pytest.mark.parametrize("name", sorted(NEEDED | set(SHIPPED)))
+def test_a_shipped_optimizer_takes_steps(name):
+    model = pretrained.load(name, backend="numpy")
+    gradients = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    steps = updates(model, gradients)
+    assert np.isfinite(steps).all() and (steps != 0).all()
