@@ -3,14 +3,14 @@
 The function is seen as a *line*: t -> outputs (M,), the vector of all outputs when the one
 entry under test has the value t. Wanted is the slope of w . line(t) at t = x, for weights w.
 
-    C1  D(h)  = (line(x + h) - line(x - h)) / 2h              central difference
-    C2  R(h)  = (4 D(h) - D(2h)) / 3                          Richardson: the h^2 term cancels
-    C3  bound = 2 |w| . |R(h) - R(2h)|                        truncation
+    D1  D(h)  = (line(x + h) - line(x - h)) / 2h              central difference
+    D2  R(h)  = (4 D(h) - D(2h)) / 3                          Richardson: the h^2 term cancels
+    D3  bound = 2 |w| . |R(h) - R(2h)|                        truncation
               + 1.5 / h  |w| . noise                          rounding
 
-C3, truncation: the error of R falls as h^4, so that of R(h) is a 15th of R(h) - R(2h); taking the
+D3, truncation: the error of R falls as h^4, so that of R(h) is a 15th of R(h) - R(2h); taking the
 whole difference twice leaves a factor of 30 for functions that are not yet in that regime.
-C3, rounding: when each output is off by at most noise, 4/3 D(h) is off by 4/3 noise / h and
+D3, rounding: when each output is off by at most noise, 4/3 D(h) is off by 4/3 noise / h and
 1/3 D(2h) by 1/6 noise / h. As noise serve `ULPS` units in the last place of the output; before
 anything is called wrong the noise is measured as well, see `measured_noise`.
 
@@ -90,12 +90,12 @@ def _rung(line, x, h, w, noise_of, out, idle, idle_rounding):
     f_up, f_down = np.array([line(t) for t in up]), np.array([line(t) for t in down])
     if not (np.isfinite(f_up).all() and np.isfinite(f_down).all()):
         return Slope(np.nan, np.inf, 0.0)
-    D = (f_up - f_down) / (up - down)[:, None]                                              # C1
-    R, R_wide = (4.0 * D[0] - D[1]) / 3.0, (4.0 * D[1] - D[2]) / 3.0                        # C2
+    D = (f_up - f_down) / (up - down)[:, None]                                              # D1
+    R, R_wide = (4.0 * D[0] - D[1]) / 3.0, (4.0 * D[1] - D[2]) / 3.0                        # D2
     noise = noise_of(np.maximum(np.abs(f_up).max(axis=0), np.abs(f_down).max(axis=0)), h)
     w_abs, moved = np.abs(w), ~idle
     rounding = 1.5 / h * (w_abs[moved] @ noise[moved]) + idle_rounding * (w_abs[idle] @ np.abs(out[idle]))
-    bound = 2.0 * w_abs @ np.abs(R - R_wide) + rounding                                     # C3
+    bound = 2.0 * w_abs @ np.abs(R - R_wide) + rounding                                     # D3
     sides = _kink((f_up - out) / (up - x)[:, None], (out - f_down) / (x - down)[:, None], w, rounding)
     return Slope(w @ R, bound, w_abs @ np.abs(R), sides=sides)
 

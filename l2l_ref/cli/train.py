@@ -26,7 +26,7 @@ TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
 
 # Options whose values go into the recipe, the problem and the model under their own names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
-          "clip", "averaging", "patience")
+          "clip", "averaging", "patience", "rollback")
 LAW = ("dist", "theta0_scale", "data_dir")
 MODEL = ("hidden", "preprocess", "output_scale")
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
@@ -81,7 +81,7 @@ def configure(parser):
     parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the checkpoint, or start afresh where there is none yet")
-    for name in ("epochs", "tasks", "functions", "steps", "unroll", "patience"):
+    for name in ("epochs", "tasks", "functions", "steps", "unroll", "patience", "rollback"):
         parser.add_argument(f"--{name}", type=whole(1), metavar="N")
     for name in ("learning-rate", "final-learning-rate", "decay-from", "clip", "averaging", "preprocess",
                  "output-scale", "theta0-scale"):
@@ -175,7 +175,7 @@ class Reporter:
             self.first_epoch = progress.epoch - 1
         pace = (time.monotonic() - self.started) / (progress.epoch - self.first_epoch)
         loss = "none" if entry["loss"] is None else f"{entry['loss']:.4g}"
-        print(f"epoch {progress.epoch}/{recipe.epochs}  loss {loss}  validation f({recipe.steps}) "
+        print(f"epoch {progress.epoch}/{recipe.epochs}  loss {loss}  validation f "
               f"{entry['validation_final']:.4g}  sum {entry['validation_sum']:.4g}  best "
               f"{progress.best['validation_final']:.4g}  left {clock(pace * (recipe.epochs - progress.epoch))}",
               file=sys.stderr, flush=True)

@@ -2,9 +2,9 @@
 
 Each operation is checked on its example and on every further case, for several seeds:
 
-    A1  float64 against central differences
-    A2  float64 against the complex step, where the operation is analytic
-    A3  float32 against central differences of the same values in float64
+    - float64 against central differences
+    - float64 against the complex step, where the operation is analytic
+    - float32 against central differences of the same values in float64
 """
 
 from typing import NamedTuple
@@ -51,7 +51,7 @@ def in_float32(inputs):
 
 
 def checks(operation, case, seed):
-    """Yield the Checks A1, A2 and A3 of one example of one operation."""
+    """Yield the Checks of one example of one operation."""
     inputs = examples(operation)[case](np.random.default_rng(seed))
     runs = {"central": (inputs, "central")}
     if operation.analytic:

@@ -125,6 +125,7 @@ def paired(results, step):
         return {name: interval(ours - r.losses[step]) for name, r in results.items() if name != LEARNED}
 
 
+@np.errstate(invalid="ignore")  # inf - inf, where an optimizer has diverged
 def to_json(results, problem, model, steps):
     """The comparison as a JSON-able dict; a loss that is not finite becomes None."""
 

@@ -19,10 +19,11 @@ _QUADRATIC = {
 _IMAGES = {
     "model": {"preprocess": 10.0, "output_scale": 0.1},
     "problem": {},
-    "recipe": {"functions": 1, "tasks": 20, "epochs": 30, "validation_functions": 12,
-               "learning_rate": 5e-3, "final_learning_rate": 5e-5},
+    "recipe": {"functions": 1, "tasks": 20, "epochs": 25, "validation_functions": 12,
+               "learning_rate": 5e-3, "final_learning_rate": 1e-4, "decay_from": 0.3, "averaging": 0.99},
 }
-_RELEASE_ADAM = {"learning_rate": 1e-3, "final_learning_rate": 1e-3, "boundary_term": True}
+_RELEASE_ADAM = {"learning_rate": 1e-3, "final_learning_rate": 1e-3, "clip": None,
+                 "boundary_term": True}
 _RELEASE_IMAGES = {
     "model": {"preprocess": 5.0, "output_scale": 0.01},
     "problem": {"theta0_scale": 0.01},

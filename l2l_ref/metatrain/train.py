@@ -6,7 +6,8 @@
     T3  after each window phi moves by Adam on the clipped meta-gradient
 
 An *epoch* is a fixed number of tasks, freshly drawn, followed by a validation on tasks that stay the same.
-The optimizer with the best validation is what comes out (early stopping).
+The optimizer with the best validation is what comes out (early stopping). The validation is the mean loss over
+the last tenth of the steps: where minibatches are drawn, that of the last step alone is mostly noise.
 
 Seeds: weights, training tasks and validation tasks have streams of their own, and the tasks of an epoch depend
 on the seed and the epoch's number alone. So a run that is resumed sees what it would have seen.
@@ -48,6 +49,10 @@ class Recipe:
     that fall off by the factor ``averaging`` an update; 0 is phi itself. Validation is on
     ``validation_functions`` functions; with ``patience`` the run ends after so many epochs without a better one.
 
+    With ``rollback``, so many epochs without a better validation send the run back to where it was at the best
+    one, and halve the learning rate from there on. Good optimizers lie close to unstable ones, and a run that has
+    stepped over the edge takes long to find back.
+
     ``boundary_term`` counts f at the first point of each window too, as the released code does. The point is a
     constant of the window, so this changes the loss that is reported and no gradient.
     """
@@ -62,14 +67,16 @@ class Recipe:
     decay_from: float = 0.5
     clip: float | None = 10.0
     averaging: float = 0.0
+    rollback: int | None = None
     validation_functions: int = 256
     patience: int | None = None
     boundary_term: bool = False
 
     def __post_init__(self):
-        for name in ("epochs", "tasks", "functions", "steps", "unroll", "validation_functions", "patience"):
+        for name in ("epochs", "tasks", "functions", "steps", "unroll", "validation_functions", "patience",
+                     "rollback"):
             value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1 or name == "patience" and value is None):
+            if not (isinstance(value, int) and value >= 1 or name in ("patience", "rollback") and value is None):
                 raise ValueError(f"{name}: expected a whole number >= 1, got {value!r}")
         if self.steps % self.unroll:
             raise ValueError(f"unroll: expected a divisor of steps={self.steps}, got {self.unroll}")
@@ -95,7 +102,10 @@ class Progress:
     phi: np.ndarray
     average: np.ndarray
     adam: AdamState
-    best_phi: np.ndarray
+    best_phi: np.ndarray     # of the best validation,
+    best_adam: AdamState     # with Adam as it then was
+    rollbacks: int = 0
+    since: int = 0           # epochs since the best validation or the last rollback
     epoch: int = 0
     log: list[dict] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -190,7 +200,8 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
     progress = _resume(checkpoint, run) if resume and checkpoint and Path(checkpoint).exists() else None
     if progress is None:
         phi = cw.flatten(model.params).astype(np.float64)
-        progress = Progress(phi, phi, Adam(recipe.learning_rate).init(phi), phi)
+        adam = Adam(recipe.learning_rate).init(phi)
+        progress = Progress(phi, phi, adam, phi, adam)
     validation = validate_on.sample(recipe.validation_functions, _seed(seed, VALIDATION))
     level = getattr(problem, "chance", None)
     if level is None:
@@ -203,12 +214,18 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
         validation = validate_on.sample(recipe.validation_functions, _seed(seed, VALIDATION))
         with np.errstate(over="ignore", invalid="ignore"):
             curve = rollout(candidate, validation, recipe.steps).mean(axis=1)
-            final, total = (float(v) if np.isfinite(v) else DIVERGED for v in (curve[-1], curve[1:].sum()))
+            last = curve[-max(1, recipe.steps // 10) :].mean()
+            final, total = (float(v) if np.isfinite(v) else DIVERGED for v in (last, curve[1:].sum()))
         entry |= {"validation_final": final, "validation_sum": total, "seconds": time.perf_counter() - started}
         progress.log.append(entry)
         progress.epoch += 1
+        progress.since += 1
         if progress.best is entry and final < DIVERGED:
-            progress.best_phi = progress.average
+            progress.best_phi, progress.best_adam, progress.since = progress.average, progress.adam, 0
+        if recipe.rollback is not None and progress.since >= recipe.rollback:
+            progress.phi = progress.average = progress.best_phi
+            progress.adam, progress.since = progress.best_adam, 0
+            progress.rollbacks += 1
         if progress.epoch >= STUCK_AFTER and progress.best["validation_final"] > STUCK_ABOVE * level:
             entry["stuck"] = (f"stuck at the level of having learned nothing ({level:.4g}) after "
                               f"{progress.epoch} epochs: try another seed or a smaller learning rate")
@@ -234,7 +251,7 @@ def _with_phi(model, phi):
 
 def _train_epoch(model, problem, recipe, seed, progress):
     """One epoch: moves progress.phi and progress.adam, returns an entry for the log."""
-    adam = Adam(recipe.rate(progress.epoch))
+    adam = Adam(recipe.rate(progress.epoch) / 2**progress.rollbacks)
     losses, norms, skipped = [], [], 0
     with np.errstate(over="ignore", invalid="ignore"):
         for k in range(recipe.tasks):
@@ -270,11 +287,15 @@ def _patience_is_over(progress, recipe):
     )
 
 
+COUNTS = ("epoch", "adam_t", "best_adam_t", "rollbacks", "since")
+
+
 def _save(path, progress, run):
-    arrays = {"phi": progress.phi, "average": progress.average, "best_phi": progress.best_phi,
-              "m": progress.adam.m, "v": progress.adam.v}
-    files.write(path, arrays, {"checkpoint": run, "epoch": progress.epoch, "adam_t": progress.adam.t,
-                               "log": progress.log})
+    adam, best = progress.adam, progress.best_adam
+    arrays = {"phi": progress.phi, "average": progress.average, "m": adam.m, "v": adam.v,
+              "best_phi": progress.best_phi, "best_m": best.m, "best_v": best.v}
+    counts = (progress.epoch, adam.t, best.t, progress.rollbacks, progress.since)
+    files.write(path, arrays, {"checkpoint": run, **dict(zip(COUNTS, counts)), "log": progress.log})
 
 
 def _resume(path, run):
@@ -290,17 +311,22 @@ def _resume(path, run):
         for part, ours in run.items():
             _require_same(part, theirs.get(part), ours)
         epoch, log = card.get("epoch"), card.get("log")
-        if type(epoch) is not int or type(card.get("adam_t")) is not int or card["adam_t"] < 0:
-            raise ValueError("its epoch or adam_t is not a count")
+        for name in COUNTS:
+            if type(card.get(name)) is not int or card[name] < 0:
+                raise ValueError(f"its {name} is not a count")
         if not isinstance(log, list) or len(log) != epoch or not all(_is_entry(*pair) for pair in enumerate(log)):
             raise ValueError(f"its log does not describe {epoch} epochs")
-        return {name: ((n,), np.float64) for name in ("phi", "average", "best_phi", "m", "v")}
+        return {name: ((n,), np.float64) for name in ("phi", "average", "m", "v", "best_phi", "best_m", "best_v")}
 
     arrays, card = files.read(path, expect)
-    if (arrays["v"] < 0).any():
-        raise ValueError(f"{path}: v, a mean of squares, holds negative values")
-    adam = AdamState(card["adam_t"], arrays["m"], arrays["v"])
-    return Progress(arrays["phi"], arrays["average"], adam, arrays["best_phi"], card["epoch"], card["log"])
+    for name in ("v", "best_v"):
+        if (arrays[name] < 0).any():
+            raise ValueError(f"{path}: {name}, a mean of squares, holds negative values")
+    return Progress(
+        arrays["phi"], arrays["average"], AdamState(card["adam_t"], arrays["m"], arrays["v"]),
+        arrays["best_phi"], AdamState(card["best_adam_t"], arrays["best_m"], arrays["best_v"]),
+        card["rollbacks"], card["since"], card["epoch"], card["log"],
+    )
 
 
 def _require_same(part, theirs, ours):

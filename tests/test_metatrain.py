@@ -1,0 +1,622 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l2l_ref import files
+from l2l_ref.baselines.gradient import Adam
+from l2l_ref.learned import coordinatewise as cw
+from l2l_ref.learned.optimizer import CoordinatewiseLSTM
+from l2l_ref.metatrain import train
+from l2l_ref.metatrain.train import Recipe, meta_train, run_window, window_gradient, window_loss
+from l2l_ref.optimizees import Quadratic
+from l2l_ref.optimizees.rollout import rollout
+from l2l_ref.pretrained import save
+
+TINY = {"steps": 4, "unroll": 2, "epochs": 3, "tasks": 2, "functions": 2, "validation_functions": 3}
+
+
+class Parabola:
+    """f(x) = x^2 from x = 1; the same function whatever the seed."""
+
+    config, chance = {"problem": "parabola"}, None
+
+    def __init__(self, dtype=np.float64):
+        self.dtype = dtype
+
+    def sample(self, functions, seed):
+        return ParabolaTask(np.ones((functions, 1), self.dtype))
+
+
+class ParabolaTask:
+    def __init__(self, theta0):
+        self.theta0 = theta0
+
+    def loss_and_gradient(self, theta):
+        return (theta * theta)[:, 0], 2 * theta
+
+
+def linear_rule():
+    """u = w g + b with w = b = 0."""
+    return CoordinatewiseLSTM(hidden=(), params=cw.Params((), np.zeros((1, 1)), np.zeros(1)), backend="numpy")
+
+
+def tiny(hidden=(3,), seed=0, backend="numpy", **settings):
+    return CoordinatewiseLSTM(hidden, rng=seed, backend=backend, **settings)
+
+
+def weights(model):
+    return cw.flatten(model.params)
+
+
+def arrays_of(path):
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files if name != "card"}
+
+
+def same_bits(a, b):
+    return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def final(model, problem=None, **changes):
+    """The weights after a tiny training."""
+    recipe = TINY | {"seed": 0} | changes
+    trained, _ = meta_train(model, problem or Quadratic(dim=3), **recipe)
+    return weights(trained)
+
+
+# (a) Worked by hand: two windows of five steps on a parabola.
+
+
+def test_golden_windows():
+    model, task, adam = linear_rule(), Parabola().sample(1, 0), Adam(0.01)
+    theta, state, evaluation = task.theta0, model.init(task.theta0), task.loss_and_gradient(task.theta0)
+    phi = weights(model)
+    moments = adam.init(phi)
+
+    def window(phi, theta, state, evaluation):
+        model = CoordinatewiseLSTM(hidden=(), params=cw.unflatten(phi, linear_rule().params), backend="numpy")
+        *after, losses, gradients, loss_gradients = run_window(model, task, theta, state, evaluation, 5)
+        loss = window_loss(losses, evaluation[0], boundary_term=True)
+        without = window_loss(losses, evaluation[0])
+        assert without == pytest.approx(loss - evaluation[0].mean(), rel=1e-12)
+        return loss, window_gradient(model, gradients, loss_gradients, state, 1), after
+
+    loss, gradient, (theta, state, evaluation) = window(phi, theta, state, evaluation)
+    assert loss == 6.0 and gradient.dtype == np.float64
+    np.testing.assert_array_equal(gradient, [60.0, 30.0])
+    update, moments = adam.update(gradient, moments)
+    phi = phi + update
+    np.testing.assert_allclose(phi, [-0.01, -0.01], rtol=1e-8)
+
+    loss, gradient, (theta, state, evaluation) = window(phi, theta, state, evaluation)
+    assert loss == pytest.approx(5.170182903446651, rel=1e-8)
+    assert theta[0, 0] == pytest.approx(0.8558811961823869, rel=1e-8)
+    assert evaluation[0][0] == pytest.approx(0.7325326219785935, rel=1e-8)
+    np.testing.assert_allclose(gradient, [51.52734961434568, 26.80035789396444], rtol=1e-8)
+
+
+def test_golden_training():
+    """The same two windows through meta_train: its weights are those of two Adam steps, in float32."""
+    recipe = {"steps": 10, "unroll": 5, "epochs": 1, "tasks": 1, "functions": 1, "validation_functions": 1,
+              "learning_rate": 0.01, "final_learning_rate": 0.01, "clip": 1e9, "boundary_term": True}
+    trained, log = meta_train(linear_rule(), Parabola(), seed=0, **recipe)
+    adam, phi, moments = Adam(0.01), np.zeros(2), Adam(0.01).init(np.zeros(2))
+    for gradient in ([60.0, 30.0], [51.52734961434568, 26.80035789396444]):
+        update, moments = adam.update(np.array(gradient), moments)
+        phi = phi + update
+    np.testing.assert_allclose(weights(trained), phi, rtol=1e-6)
+    assert log[0]["loss"] == pytest.approx((6.0 + 5.170182903446651) / 2, rel=1e-7)
+    norms = [np.hypot(60, 30), np.hypot(51.52734961434568, 26.80035789396444)]
+    assert log[0]["gradient_norm"] == pytest.approx(np.mean(norms), rel=1e-7)  # the median of two
+
+
+def test_the_boundary_term_is_in_the_loss_and_in_no_gradient():
+    results = [meta_train(tiny(), Parabola(), **TINY, boundary_term=term) for term in (False, True)]
+    assert same_bits(*(weights(model) for model, _ in results))
+    (_, without), (_, log) = results
+    assert log[0]["loss"] > without[0]["loss"] and log[0]["validation_sum"] == without[0]["validation_sum"]
+
+
+def test_clipping():
+    """One Adam step sees g / |g| clip; with no step to follow, its first moment is a tenth of that."""
+    seen = []
+    recipe = {"steps": 5, "unroll": 5, "epochs": 1, "tasks": 1, "functions": 1, "validation_functions": 1}
+    for clip in (1.0, None):
+        meta_train(linear_rule(), Parabola(), clip=clip, report=lambda p, r: seen.append(p.adam.m), **recipe)
+    np.testing.assert_allclose(seen[0], 0.1 * np.array([60.0, 30.0]) / np.hypot(60, 30), rtol=1e-12)
+    np.testing.assert_allclose(seen[1], [6.0, 3.0], rtol=1e-12)
+
+
+# (b) Windows cut the gradient and nothing else.
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_windows_do_not_change_the_trajectory(backend):
+    model = tiny((4, 3), seed=1, backend=backend, output_scale=3.0, preprocess=10.0)
+    task = Quadratic(dim=8).sample(4, 7)
+
+    def run(unroll):
+        theta, state, evaluation = task.theta0, model.init(task.theta0), task.loss_and_gradient(task.theta0)
+        parts = []
+        for _ in range(20 // unroll):
+            theta, state, evaluation, *window = run_window(model, task, theta, state, evaluation, unroll)
+            parts.append(window)
+        return theta, *(np.concatenate(pieces) for pieces in zip(*parts))
+
+    ones, whole = run(1), run(20)
+    assert all(same_bits(*pair) for pair in zip(ones, whole))
+    curve = rollout(model, task, 20)
+    assert same_bits(whole[1], curve[1:]) and np.ptp(curve[:, 0]) > 0
+
+
+# (c) The gradient of a window is that of the surrogate loss.
+
+
+@given(st.integers(0, 10**6), st.sampled_from([(), (2,), (3, 2)]), st.sampled_from([None, 10.0]), st.integers(1, 4))
+@settings(max_examples=15)
+def test_window_gradient_is_that_of_the_surrogate(seed, hidden, preprocess, functions):
+    """d/dphi of mean_b sum_t <u_t, g_t(phi)>, u_t = sum of later gradients of f: differences, gradients held fixed."""
+    model = tiny(hidden, seed, preprocess=preprocess, output_scale=0.5)
+    rng = np.random.default_rng(seed)
+    model.params = cw.unflatten(rng.normal(0, 0.5, weights(model).size), model.params)
+    task = Quadratic(dim=2).sample(functions, seed, dtype=np.float64)
+    theta, state, evaluation = task.theta0, model.init(task.theta0), task.loss_and_gradient(task.theta0)
+    theta, state, evaluation, *_ = run_window(model, task, theta, state, evaluation, 2)
+    *_, gradients, loss_gradients = run_window(model, task, theta, state, evaluation, 3)
+    assert gradients.dtype == np.float64
+
+    def surrogate(phi):
+        moved = CoordinatewiseLSTM(hidden, preprocess, 0.5, params=cw.unflatten(phi, model.params), backend="numpy")
+        shaped, total = state, 0.0
+        for t in range(3):
+            update, shaped = moved.update(gradients[t].reshape(functions, 2), shaped)
+            total += sum(loss_gradients[s] @ update.ravel() for s in range(t, 3))
+        return total / functions
+
+    phi, step = weights(model), 1e-5
+    directions = np.eye(phi.size) * step
+    differences = np.array([(surrogate(phi + d) - surrogate(phi - d)) / (2 * step) for d in directions])
+    came = window_gradient(model, gradients, loss_gradients, state, functions)
+    np.testing.assert_allclose(came, differences, rtol=1e-6, atol=1e-7 * (1 + np.abs(differences).max()))
+
+
+# (d) Seeds and threads.
+
+
+def test_same_seed_same_weights_another_seed_others():
+    assert same_bits(final(tiny()), final(tiny()))
+    assert not np.array_equal(final(tiny()), final(tiny(), seed=1))
+    assert not np.array_equal(final(tiny()), final(tiny(seed=1)))
+
+
+def test_a_seed_may_be_any_integer():
+    assert same_bits(final(tiny(), seed=np.int64(3)), final(tiny(), seed=3))
+    with pytest.raises(ValueError, match="seed: expected a whole number >= 0, got -1"):
+        final(tiny(), seed=-1)
+    with pytest.raises(TypeError):
+        final(tiny(), seed=None)
+
+
+def test_threads_do_not_change_the_weights():
+    recipe = {"epochs": 1, "tasks": 1, "functions": 40}  # 400 coordinates are several tiles
+    assert same_bits(*(final(tiny(backend="numba", threads=threads), Quadratic(), **recipe) for threads in (1, 2)))
+
+
+def test_the_model_given_is_not_changed():
+    model = tiny()
+    before = weights(model)
+    assert not np.array_equal(final(model), before.astype(np.float32))
+    assert same_bits(weights(model), before)
+
+
+def test_training_never_sees_the_functions_of_the_validation():
+    asked = []
+
+    class Watched(Quadratic):
+        def on(self, split):
+            asked.append(split)
+            return self
+
+        def sample(self, functions, seed, dtype=np.float32):
+            asked.append((functions, seed.spawn_key))
+            return super().sample(functions, seed, dtype)
+
+    meta_train(tiny(), Watched(dim=3), **TINY)
+    training = [key for functions, key in (a for a in asked if isinstance(a, tuple)) if functions == 2]
+    validation = [key for functions, key in (a for a in asked if isinstance(a, tuple)) if functions == 3]
+    assert len(set(training)) == len(training) == 6 and len(set(validation)) == 1
+    assert not set(training) & set(validation)
+    assert sorted(a for a in asked if isinstance(a, str)) == ["train", "validation"]
+
+
+# (e) Interrupted and resumed.
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_after(k):
+    def report(progress, recipe):
+        if progress.epoch == k:
+            raise Interrupted
+
+    return report
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.ckpt"
+
+
+@pytest.fixture
+def checkpoint(path):
+    """The checkpoint of a tiny run that was interrupted after its first epoch."""
+    with pytest.raises(Interrupted):
+        final(tiny(), checkpoint=path, report=interrupt_after(1))
+    return path
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+@pytest.mark.parametrize("problem", [Parabola(np.float32), Quadratic(dim=3)])
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_a_resumed_run_is_the_same_run(path, k, problem, averaging):
+    settings = {"epochs": 4, "patience": 3, "learning_rate": 0.05, "averaging": averaging}
+    whole, log = meta_train(tiny(), problem, **TINY | settings)
+    with pytest.raises(Interrupted):
+        meta_train(tiny(), problem, **TINY | settings, checkpoint=path, report=interrupt_after(k))
+    epochs = []
+    resumed, resumed_log = meta_train(tiny(), problem, **TINY | settings, checkpoint=path, resume=True,
+                                      report=lambda progress, recipe: epochs.append(progress.epoch))
+    assert epochs == list(range(k + 1, 5))
+    assert same_bits(weights(resumed), weights(whole))
+    for entries in (log, resumed_log):
+        for entry in entries:
+            entry.pop("seconds")
+    assert resumed_log == log
+
+
+def test_resume_without_a_checkpoint_starts_afresh(path):
+    assert same_bits(final(tiny(), checkpoint=path, resume=True), final(tiny()))
+    assert path.exists()
+
+
+def test_without_resume_the_checkpoint_is_not_read(path):
+    path.write_bytes(b"something else")
+    assert same_bits(final(tiny(), checkpoint=path), final(tiny()))
+
+
+def test_a_problem_with_tuples_in_its_config_resumes(path):
+    class Tupled(Quadratic):
+        config = {"problem": "tupled", "sizes": (1, 2)}
+
+    with pytest.raises(Interrupted):
+        final(tiny(), Tupled(dim=3), checkpoint=path, report=interrupt_after(1))
+    assert same_bits(final(tiny(), Tupled(dim=3), checkpoint=path, resume=True), final(tiny()))
+
+
+def test_a_problem_needs_no_more_than_sample(path):
+    class Bare:
+        def sample(self, functions, seed):
+            return Quadratic(dim=3).sample(functions, seed)
+
+    assert same_bits(final(tiny(), Bare(), checkpoint=path), final(tiny()))
+
+
+OTHERS = {
+    "seed is 0, not 1": {"seed": 1},
+    "initial is": {"model": tiny(seed=9)},
+    "model, hidden is [3], not [4]": {"model": tiny((4,))},
+    "model, output_scale is 1.0, not 0.5": {"model": tiny(output_scale=0.5)},
+    "model, preprocess is None, not 10.0": {"model": tiny(preprocess=10.0)},
+    "problem, dim is 3, not 2": {"problem": Quadratic(dim=2)},
+    "problem, dist is 'uniform', not 'normal'": {"problem": Quadratic(dim=3, dist="normal")},
+    "recipe, epochs is 3, not 5": {"epochs": 5},
+    "recipe, learning_rate is 0.003, not 0.1": {"learning_rate": 0.1},
+    "recipe, patience is None, not 2": {"patience": 2},
+    "recipe, boundary_term is False, not True": {"boundary_term": True},
+}
+
+
+@pytest.mark.parametrize("difference", OTHERS)
+def test_the_checkpoint_of_another_run_is_refused(checkpoint, difference):
+    before, changes = checkpoint.read_bytes(), dict(OTHERS[difference])
+    with pytest.raises(ValueError) as caught:
+        final(changes.pop("model", tiny()), checkpoint=checkpoint, resume=True, **changes)
+    message = str(caught.value)
+    assert message.startswith(f"{checkpoint}: it belongs to another run: its {difference}") and "\n" not in message
+    assert checkpoint.read_bytes() == before
+
+
+def resume_refused(checkpoint):
+    before = checkpoint.read_bytes()
+    with pytest.raises(ValueError) as caught:
+        final(tiny(), checkpoint=checkpoint, resume=True)
+    assert str(caught.value).startswith(f"{checkpoint}: ") and "\n" not in str(caught.value)
+    assert checkpoint.read_bytes() == before and os.listdir(checkpoint.parent) == [checkpoint.name]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[: len(b) // 2], lambda b: b"",
+                                    lambda b: b.replace(b'"epoch": 1', b'"epoch": 2', 1)])
+def test_a_damaged_checkpoint_is_refused_and_left_alone(checkpoint, damage):
+    content = checkpoint.read_bytes()
+    assert damage(content) != content
+    checkpoint.write_bytes(damage(content))
+    resume_refused(checkpoint)
+
+
+def test_weights_are_no_checkpoint(path):
+    save(tiny(), path)
+    assert "not a checkpoint" in resume_refused(path)
+
+
+ENTRY = {"epoch": 1, "validation_final": 1.0, "validation_sum": 2.0, "seconds": 0.1}
+HOSTILE_CARDS = {
+    "no epoch": {"epoch": None},
+    "half an epoch": {"epoch": 1.0},
+    "an epoch that is not in the log": {"epoch": 2},
+    "a negative epoch": {"epoch": -1},
+    "a word for Adam's t": {"adam_t": "4"},
+    "a negative t": {"adam_t": -1},
+    "true": {"epoch": True},
+    "no log": {"log": None},
+    "an empty log": {"log": []},
+    "a log of numbers": {"log": [1]},
+    "a log without validation": {"log": [{"epoch": 1}]},
+    "a word for the validation": {"log": [ENTRY | {"validation_final": "1"}]},
+    "another epoch in the log": {"log": [ENTRY | {"epoch": 2}]},
+    "a word for a run": {"checkpoint": "run"},
+    "an empty run": {"checkpoint": {}},
+}
+
+
+def rewrite(checkpoint, arrays=(), card=()):
+    """Change a checkpoint and give it a hash that fits."""
+    with np.load(checkpoint, allow_pickle=False) as archive:
+        held = {name: archive[name] for name in archive.files}
+    old_card = json.loads(held.pop("card").tobytes())
+    files.write(checkpoint, held | dict(arrays), old_card | dict(card))
+
+
+def test_rewriting_alone_does_no_harm(checkpoint):
+    rewrite(checkpoint, card={"log": [ENTRY | {"loss": 1.0}]})
+    assert np.isfinite(final(tiny(), checkpoint=checkpoint, resume=True)).all()
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_CARDS)
+def test_a_hostile_checkpoint_is_refused(checkpoint, hostile):
+    rewrite(checkpoint, card=HOSTILE_CARDS[hostile])
+    resume_refused(checkpoint)
+
+
+def test_hostile_arrays_are_refused(checkpoint):
+    good = checkpoint.read_bytes()
+    for arrays in ({"v": -np.ones(weights(tiny()).size)}, {"phi": np.zeros(3)}, {"m": weights(tiny(seed=1)) > 0},
+                   {"extra": np.zeros(3)}):
+        checkpoint.write_bytes(good)
+        rewrite(checkpoint, arrays=arrays)
+        resume_refused(checkpoint)
+
+
+# (f) Killed, at any moment, and started again.
+
+
+def epochs_in(checkpoint):
+    if not checkpoint.exists():
+        return 0
+    with np.load(checkpoint, allow_pickle=False) as archive:
+        return json.loads(archive["card"].tobytes())["epoch"]
+
+
+def test_killed_and_resumed_until_it_is_done(tmp_path):
+    """L2L_REF_KILLS says how often; a kill comes anywhere between start-up and the last line."""
+    kills = int(os.environ.get("L2L_REF_KILLS", "3"))
+    command = [sys.executable, "-m", "l2l_ref", "train", "quadratic", "--epochs", "12", "--tasks", "1",
+               "--functions", "2", "--steps", "4", "--unroll", "2", "--hidden", "3", "--backend", "numpy"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(train.__file__).parents[2]),
+                                                               os.environ.get("PYTHONPATH", "")])}
+    settings = {"env": environment, "cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    undisturbed = subprocess.run([*command, "--output", "whole.npz"], **settings, timeout=120)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    resumable = [*command, "--output", "resumed.npz", "--checkpoint", "run.ckpt", "--resume"]
+
+    wanted = arrays_of(tmp_path / "whole.npz")
+    assert len(wanted) == 5
+
+    def finish():
+        last = subprocess.run(resumable, **settings, timeout=120)
+        assert last.returncode == 0, last.stderr
+        came = arrays_of(tmp_path / "resumed.npz")
+        assert wanted.keys() == came.keys() and all(same_bits(wanted[name], came[name]) for name in wanted)
+        (tmp_path / "run.ckpt").unlink()
+
+    rng = np.random.default_rng()
+    killed = 0
+    while killed < kills:
+        process = subprocess.Popen(resumable, **settings)
+        try:
+            # Wait for some epochs to be reported, then for a moment more: that is where the writing goes on.
+            for _ in range(rng.integers(0, 4)):
+                process.stderr.readline()
+            time.sleep(rng.uniform(0, 0.01))
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        assert process.returncode in (-signal.SIGKILL, 0)  # 0: it was done before the signal came
+        killed += process.returncode != 0
+        if epochs_in(tmp_path / "run.ckpt") == 12:
+            finish()
+    finish()
+
+
+# (g) Stuck.
+
+
+class Flat(Parabola):
+    """f = 1 everywhere."""
+
+    def sample(self, functions, seed):
+        task = ParabolaTask(np.ones((functions, 2), np.float32))
+        task.loss_and_gradient = lambda theta: (np.ones(len(theta), np.float32), np.zeros_like(theta))
+        return task
+
+
+def test_a_run_that_learns_nothing_is_called_stuck():
+    _, log = meta_train(tiny(), Flat(), **TINY | {"epochs": 5})
+    assert ["stuck" in entry for entry in log] == [False, False, True, True, True]
+    assert "level of having learned nothing (1) after 3 epochs" in log[2]["stuck"]
+
+
+def test_a_run_that_learns_is_not_called_stuck():
+    _, log = meta_train(tiny(), Parabola(np.float32), **TINY | {"epochs": 5, "learning_rate": 0.05})
+    assert not any("stuck" in entry for entry in log)
+    assert log[-1]["validation_final"] < 0.9
+
+
+def test_the_level_of_a_guess_is_the_problems_own():
+    class Guessed(Flat):
+        chance = 2.0
+
+    _, log = meta_train(tiny(), Guessed(), **TINY | {"epochs": 5})
+    assert not any("stuck" in entry for entry in log)
+
+
+# (h) Diverging.
+
+
+@pytest.mark.parametrize("rate", [10.0, 1e6, 1e38, 1e39, 1e300])
+@pytest.mark.parametrize("hidden", [(), (3,)])
+def test_a_diverging_run_ends_with_finite_weights(tmp_path, path, rate, hidden):
+    settings = {"learning_rate": rate, "final_learning_rate": rate, "steps": 40, "unroll": 20}
+    trained, log = meta_train(tiny(hidden), Quadratic(dim=3), checkpoint=path, **TINY | settings)
+    assert np.isfinite(weights(trained)).all()
+    assert all(np.isfinite([entry["validation_final"], entry["validation_sum"]]).all() for entry in log)
+    json.dumps([entry | {"loss": None} for entry in log], allow_nan=False)
+    assert all(np.isfinite(array).all() for array in arrays_of(path).values())
+    resumed, _ = meta_train(tiny(hidden), Quadratic(dim=3), checkpoint=path, resume=True, **TINY | settings)
+    assert same_bits(weights(resumed), weights(trained))
+    save(trained, tmp_path / "trained.npz")
+
+
+def test_a_diverging_task_is_dropped_and_counted():
+    settings = {"learning_rate": 10.0, "final_learning_rate": 10.0, "steps": 200, "unroll": 50}
+    _, log = meta_train(tiny(()), Quadratic(dim=3), **TINY | settings)
+    assert sum(entry["skipped"] for entry in log) > 0
+
+
+class Poisoned(Parabola):
+    """Training tasks whose gradient is nan; validation as it should be."""
+
+    def on(self, split):
+        return self if split == "train" else Parabola(np.float32)
+
+    def sample(self, functions, seed):
+        task = ParabolaTask(np.ones((functions, 1), np.float32))
+        task.loss_and_gradient = lambda theta: ((theta * theta)[:, 0], np.nan * theta)
+        return task
+
+
+def test_nan_gradients_teach_nothing():
+    model = tiny()
+    trained, log = meta_train(model, Poisoned(), **TINY)
+    assert same_bits(weights(trained), weights(model).astype(np.float32))
+    assert [(entry["skipped"], entry["loss"], entry["gradient_norm"]) for entry in log] == [(2, None, None)] * 3
+
+
+# (i) Early stopping.
+
+
+class Scripted(Parabola):
+    """A validation that says what a script says, epoch by epoch."""
+
+    def __init__(self, script):
+        super().__init__(np.float32)
+        self.script, self.drawn = script, -1  # the first draw is for the level of a guess
+
+    def on(self, split):
+        return self if split == "validation" else Parabola(np.float32)
+
+    def sample(self, functions, seed):
+        value = self.script[max(self.drawn, 0)]
+        self.drawn += 1
+        task = ParabolaTask(np.ones((functions, 1), np.float32))
+        task.loss_and_gradient = lambda theta: (np.full(len(theta), value, np.float32), np.zeros_like(theta))
+        return task
+
+
+@pytest.mark.parametrize("script, patience, epochs, best", [
+    ([5, 3, 4, 4, 4, 4], 2, 4, 2),
+    ([5, 3, 4, 2, 4, 4], 2, 6, 4),
+    ([5, 6, 7, 8, 9, 9], 1, 2, 1),
+    ([3, 3, 3, 3, 3, 3], 2, 3, 1),  # as good as the best is not better
+    ([5, 3, 4, 4, 4, 4], None, 6, 2),
+    ([6, 5, 4, 3, 2, 1], 1, 6, 6),
+    ([np.nan, np.inf, 4, 5, 6, 7], 3, 6, 3),
+])
+def test_the_best_weights_come_out(script, patience, epochs, best):
+    seen = []
+    trained, log = meta_train(tiny(), Scripted(script), **TINY | {"epochs": 6}, patience=patience,
+                              report=lambda progress, recipe: seen.append(progress.phi.astype(np.float32)))
+    assert len(log) == epochs
+    assert same_bits(weights(trained), seen[best - 1])
+    assert len({phi.tobytes() for phi in seen}) == epochs
+    finite = [value if np.isfinite(value) else train.DIVERGED for value in script[:epochs]]
+    assert [entry["validation_final"] for entry in log] == finite
+
+
+def test_when_nothing_could_be_validated_the_first_weights_come_out():
+    model = tiny()
+    trained, _ = meta_train(model, Scripted([np.nan] * 6), **TINY)
+    assert same_bits(weights(trained), weights(model).astype(np.float32))
+
+
+# The recipe.
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"epochs": 0}, "epochs: expected a whole number >= 1, got 0"),
+    ({"tasks": 1.5}, "tasks: expected a whole number >= 1, got 1.5"),
+    ({"functions": "2"}, "functions: expected a whole number >= 1, got '2'"),
+    ({"patience": 0}, "patience: expected a whole number >= 1, got 0"),
+    ({"unroll": 3}, "unroll: expected a divisor of steps=4, got 3"),
+    ({"unroll": 8}, "unroll: expected a divisor of steps=4, got 8"),
+    ({"learning_rate": 0.0}, "learning_rate: expected a finite number > 0, got 0.0"),
+    ({"final_learning_rate": np.inf}, "final_learning_rate: expected a finite number > 0, got inf"),
+    ({"clip": np.nan}, "clip: expected a finite number > 0, got nan"),
+    ({"averaging": 1.0}, "averaging: expected a number in [0, 1), got 1.0"),
+    ({"decay_from": np.nan}, "decay_from: expected a number in [0, 1), got nan"),
+])
+def test_a_bad_recipe_is_refused(changes, message):
+    with pytest.raises(ValueError) as caught:
+        final(tiny(), **changes)
+    assert str(caught.value) == message
+
+
+@given(st.integers(1, 50), st.floats(1e-6, 1), st.floats(1e-6, 1), st.sampled_from([0.0, 0.25, 0.5, 0.75]))
+def test_the_learning_rate_stays_and_then_falls_to_the_final_one(epochs, first, last, decay_from):
+    recipe = Recipe(epochs=epochs, learning_rate=first, final_learning_rate=last, decay_from=decay_from)
+    rates = [recipe.rate(epoch) for epoch in range(epochs + 1)]
+    stays = int(decay_from * epochs)
+    assert rates[: stays + 1] == [first] * (stays + 1)
+    assert rates[-1] == pytest.approx(last, rel=1e-9)
+    falls = np.diff(np.log(rates))[stays + 1 :]
+    np.testing.assert_allclose(falls, np.log(last / first) / (1 - decay_from) / epochs, atol=1e-9)
+
+
+def test_what_is_kept_is_the_average_over_the_updates():
+    seen, first = [], weights(tiny())
+    recipe = TINY | {"unroll": 4, "tasks": 1, "averaging": 0.75}  # one update an epoch
+    trained, log = meta_train(tiny(), Scripted([3, 2, 1]), **recipe, report=lambda p, r: seen.append(p.phi))
+    average = 0.75**3 * first + 0.25 * (0.75**2 * seen[0] + 0.75 * seen[1] + seen[2])
+    np.testing.assert_allclose(weights(trained), average, rtol=1e-6, atol=1e-9)
+    assert not np.allclose(weights(trained), seen[2], rtol=1e-4)
