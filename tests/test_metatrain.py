@@ -164,7 +164,7 @@ def test_windows_do_not_change_the_trajectory(backend):
 @given(st.integers(0, 10**6), st.sampled_from([(), (2,), (3, 2)]), st.sampled_from([None, 10.0]), st.integers(1, 4))
 @settings(max_examples=15)
 def test_window_gradient_is_that_of_the_surrogate(seed, hidden, preprocess, functions):
-    """d/dphi of mean_b sum_t <u_t, g_t(phi)>, u_t = sum of later gradients of f: differences, gradients held fixed."""
+    """Differences of mean_b sum_t <u_t, g_t(phi)>, u_t the sum of the later gradients of f, which are held fixed."""
     model = tiny(hidden, seed, preprocess=preprocess, output_scale=0.5)
     rng = np.random.default_rng(seed)
     model.params = cw.unflatten(rng.normal(0, 0.5, weights(model).size), model.params)
@@ -175,7 +175,8 @@ def test_window_gradient_is_that_of_the_surrogate(seed, hidden, preprocess, func
     assert gradients.dtype == np.float64
 
     def surrogate(phi):
-        moved = CoordinatewiseLSTM(hidden, preprocess, 0.5, params=cw.unflatten(phi, model.params), backend="numpy")
+        params = cw.unflatten(phi, model.params)
+        moved = CoordinatewiseLSTM(hidden, preprocess, 0.5, params=params, backend="numpy")
         shaped, total = state, 0.0
         for t in range(3):
             update, shaped = moved.update(gradients[t].reshape(functions, 2), shaped)
@@ -268,9 +269,9 @@ def checkpoint(path):
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 @pytest.mark.parametrize("problem", [Parabola(np.float32), Quadratic(dim=3)])
-@pytest.mark.parametrize("averaging", [0.0, 0.9])
-def test_a_resumed_run_is_the_same_run(path, k, problem, averaging):
-    settings = {"epochs": 4, "patience": 3, "learning_rate": 0.05, "averaging": averaging}
+@pytest.mark.parametrize("more", [{}, {"averaging": 0.9}, {"rollback": 1, "learning_rate": 5.0}])
+def test_a_resumed_run_is_the_same_run(path, k, problem, more):
+    settings = {"epochs": 4, "patience": 3, "learning_rate": 0.05} | more
     whole, log = meta_train(tiny(), problem, **TINY | settings)
     with pytest.raises(Interrupted):
         meta_train(tiny(), problem, **TINY | settings, checkpoint=path, report=interrupt_after(k))
@@ -401,7 +402,8 @@ def test_a_hostile_checkpoint_is_refused(checkpoint, hostile):
 
 def test_hostile_arrays_are_refused(checkpoint):
     good = checkpoint.read_bytes()
-    for arrays in ({"v": -np.ones(weights(tiny()).size)}, {"phi": np.zeros(3)}, {"m": weights(tiny(seed=1)) > 0},
+    negative = -np.ones(weights(tiny()).size)
+    for arrays in ({"v": negative}, {"best_v": negative}, {"phi": np.zeros(3)}, {"m": negative > 0},
                    {"extra": np.zeros(3)}):
         checkpoint.write_bytes(good)
         rewrite(checkpoint, arrays=arrays)
@@ -425,7 +427,8 @@ def test_killed_and_resumed_until_it_is_done(tmp_path):
                "--functions", "2", "--steps", "4", "--unroll", "2", "--hidden", "3", "--backend", "numpy"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(train.__file__).parents[2]),
                                                                os.environ.get("PYTHONPATH", "")])}
-    settings = {"env": environment, "cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    settings = {"env": environment, "cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE,
+                "text": True}
     undisturbed = subprocess.run([*command, "--output", "whole.npz"], **settings, timeout=120)
     assert undisturbed.returncode == 0, undisturbed.stderr
     resumable = [*command, "--output", "resumed.npz", "--checkpoint", "run.ckpt", "--resume"]
@@ -574,6 +577,23 @@ def test_the_best_weights_come_out(script, patience, epochs, best):
     assert [entry["validation_final"] for entry in log] == finite
 
 
+def test_a_run_that_gets_worse_goes_back_to_its_best():
+    """Worse at epochs 3 and 4: back to where it was after epoch 2, with half the learning rate; again at 6."""
+    seen, rates = [], []
+
+    def report(progress, recipe):
+        seen.append((progress.phi, progress.adam))
+        rates.append(progress.log[-1]["learning_rate"])
+
+    settings = TINY | {"epochs": 8, "rollback": 2, "learning_rate": 0.5, "final_learning_rate": 0.5}
+    trained, _ = meta_train(tiny(), Scripted([5, 3, 4, 4, 4, 4, 2, 4]), **settings, report=report)
+    assert rates == [0.5] * 4 + [0.25] * 2 + [0.125] * 2
+    best = seen[1]
+    for epoch, (phi, adam) in enumerate(seen, 1):
+        assert (np.array_equal(phi, best[0]), adam is best[1]) == (epoch in (2, 4, 6),) * 2
+    assert same_bits(weights(trained), seen[6][0].astype(np.float32))
+
+
 def test_when_nothing_could_be_validated_the_first_weights_come_out():
     model = tiny()
     trained, _ = meta_train(model, Scripted([np.nan] * 6), **TINY)
@@ -587,6 +607,7 @@ def test_when_nothing_could_be_validated_the_first_weights_come_out():
     ({"epochs": 0}, "epochs: expected a whole number >= 1, got 0"),
     ({"tasks": 1.5}, "tasks: expected a whole number >= 1, got 1.5"),
     ({"functions": "2"}, "functions: expected a whole number >= 1, got '2'"),
+    ({"rollback": 0}, "rollback: expected a whole number >= 1, got 0"),
     ({"patience": 0}, "patience: expected a whole number >= 1, got 0"),
     ({"unroll": 3}, "unroll: expected a divisor of steps=4, got 3"),
     ({"unroll": 8}, "unroll: expected a divisor of steps=4, got 8"),

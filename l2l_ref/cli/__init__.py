@@ -35,7 +35,9 @@ def main(argv=None):
         modules[name].configure(commands.add_parser(name, help=summary, description=summary))
     args = parser.parse_args(argv)
     try:
-        return modules[args.command].run(args)
+        code = modules[args.command].run(args)
+        sys.stdout.flush()  # here, where a pipe that has no reader can still be caught
+        return code
     except BrokenPipeError:  # the reader of our output has gone, as in ``| head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE

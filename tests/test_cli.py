@@ -1,0 +1,461 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from l2l_ref.baselines.gradient import OPTIMIZERS
+from l2l_ref.cli import COMMANDS, main
+from l2l_ref.cli.compare import TUNING_FUNCTIONS
+from l2l_ref.evaluation import tuning
+from l2l_ref.evaluation.compare import compare, paired, table, to_json
+from l2l_ref.evaluation.figures import learning_curves
+from l2l_ref.learned import coordinatewise as cw
+from l2l_ref.learned.optimizer import CoordinatewiseLSTM
+from l2l_ref.optimizees import Quadratic
+from l2l_ref.pretrained import FOLDER, load, save
+
+PACKAGE = Path(__file__).resolve().parent.parent
+TRAIN = ["--epochs", "2", "--tasks", "1", "--functions", "2", "--steps", "4", "--unroll", "2", "--hidden", "3",
+         "--backend", "numpy"]
+COMPARE = ["--functions", "2", "--steps", "3", "--backend", "numpy"]
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path, monkeypatch):
+    """A folder of its own to work in, a cache of its own, no data."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
+    monkeypatch.delenv("L2L_REF_DATA", raising=False)
+    monkeypatch.setitem(TUNING_FUNCTIONS, "digits", 1)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command: (exit code, stdout, stderr)."""
+
+    def run(*words):
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as end:  # argparse's way
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def no_figure(monkeypatch):
+    """Drawing takes longer than the comparison."""
+    monkeypatch.setattr("l2l_ref.evaluation.figures.learning_curves", lambda *arguments: None)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """The path of a tiny saved optimizer."""
+    path = tmp_path / "tiny.npz"
+    save(CoordinatewiseLSTM((3,), rng=1), path, {"name": "tiny"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What a tiny training leaves behind: its folder and its card."""
+    folder = tmp_path_factory.mktemp("trained")
+    process = python("-m", "l2l_ref", "train", "quadratic", *TRAIN, "--output", folder / "q.npz", "--json",
+                     "--checkpoint", folder / "run.ckpt", cwd=folder)
+    assert process.returncode == 0, process.stderr
+    return folder, json.loads(process.stdout), process.stderr
+
+
+def python(*words, cwd):
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE), "XDG_CACHE_HOME": str(Path(cwd) / "cache"),
+                                "MPLCONFIGDIR": str(Path(cwd) / "matplotlib")}
+    return subprocess.run([sys.executable, *map(str, words)], cwd=cwd, env=environment, text=True, timeout=120,
+                          capture_output=True)
+
+
+# What users get wrong: one line on stderr, exit code 2.
+
+MISTAKES = {
+    "no command": ([], "COMMAND"),
+    "an unknown command": (["paint"], "paint"),
+    "an unknown problem": (["train", "chess"], "chess"),
+    "an unknown option": (["train", "quadratic", "--colour", "red"], "--colour"),
+    "an unknown preset": (["train", "quadratic", "--preset", "best"], "best"),
+    "an output in no folder": (["train", "quadratic", "--output", "nowhere/q.npz"], "no folder nowhere"),
+    "an output that is a folder": (["train", "quadratic", "--output", "folder"], "folder: is a folder"),
+    "a checkpoint in no folder": (["train", "quadratic", "--checkpoint", "nowhere/c"], "no folder nowhere"),
+    "a checkpoint that is a folder": (["train", "quadratic", "--checkpoint", "folder"], "folder: is a folder"),
+    "a checkpoint that is the output": (["train", "digits", "--checkpoint", "q", "--output", "./q"], "--checkpoint"),
+    "resume from nothing": (["train", "quadratic", "--resume"], "--resume: needs --checkpoint"),
+    "resume from a text": (["train", "quadratic", "--resume", "--checkpoint", "text"], "text: not a readable"),
+    "dist of digits": (["train", "digits", "--dist", "normal"], "--dist: only for quadratic"),
+    "an unknown dist": (["train", "quadratic", "--dist", "cauchy"], "cauchy"),
+    "no hidden units": (["train", "quadratic", "--hidden", "0"], "hidden: expected whole numbers >= 1"),
+    "negative hidden units": (["train", "quadratic", "--hidden=-3"], "hidden: expected whole numbers >= 1"),
+    "hidden units in words": (["train", "quadratic", "--hidden", "x"], "--hidden: expected whole numbers"),
+    "half a hidden unit": (["train", "quadratic", "--hidden", "2.5"], "--hidden: expected whole numbers"),
+    "too many hidden units": (["train", "quadratic", "--hidden", "99999999999"], "l2l-ref train: "),
+    "no steps": (["train", "quadratic", "--steps", "0"], "--steps: expected a whole number >= 1, got '0'"),
+    "no epochs": (["train", "quadratic", "--epochs", "0"], "--epochs: expected a whole number >= 1"),
+    "half a task": (["train", "quadratic", "--tasks", "1.5"], "--tasks: expected a whole number >= 1"),
+    "functions in words": (["train", "quadratic", "--functions", "few"], "--functions: expected a whole number"),
+    "unroll that does not divide": (["train", "quadratic", "--steps", "10", "--unroll", "3"], "divisor of steps=10"),
+    "a negative seed": (["train", "quadratic", "--seed", "-1"], "--seed: expected a whole number >= 0"),
+    "a seed in words": (["train", "quadratic", "--seed", "x"], "--seed: expected a whole number >= 0"),
+    "theta0-scale nan": (["train", "quadratic", "--theta0-scale", "nan"], "--theta0-scale: expected a finite number"),
+    "learning rate infinite": (["train", "quadratic", "--learning-rate", "inf"], "--learning-rate: expected"),
+    "learning rate 0": (["train", "quadratic", "--learning-rate", "0"], "learning_rate: expected"),
+    "negative clip": (["train", "quadratic", "--clip=-1"], "clip: expected"),
+    "output scale 0": (["train", "quadratic", "--output-scale", "0"], "output_scale: expected"),
+    "preprocess 0": (["train", "quadratic", "--preprocess", "0"], "preprocess: expected"),
+    "no threads": (["train", "quadratic", "--threads", "0"], "--threads: expected a whole number >= 1"),
+    "an unknown backend": (["train", "quadratic", "--backend", "abacus"], "abacus"),
+    "train mnist without data": (["train", "mnist"], "L2L_REF_DATA"),
+    "train mnist with no data there": (["train", "mnist", "--data-dir", "folder"], "train-images"),
+    "train mnist with no folder": (["train", "mnist", "--data-dir", "nowhere"], "nowhere"),
+    "compare an unknown problem": (["compare", "chess"], "chess"),
+    "an unknown model": (["compare", "digits", "--model", "none"], "got 'none'"),
+    "a model that is a text": (["compare", "digits", "--model", "text"], "text: not a readable .npz file"),
+    "a model that is a folder": (["compare", "digits", "--model", "folder"], "got 'folder'"),
+    "a figure in no folder": (["compare", "digits", "--figure", "nowhere/f.png"], "no folder nowhere"),
+    "a figure that is a folder": (["compare", "digits", "--figure", "folder"], "folder: is a folder"),
+    "compare dist of digits": (["compare", "digits", "--dist", "normal"], "--dist: not for digits"),
+    "compare hidden of quadratics": (["compare", "quadratic", "--hidden", "3"], "--hidden: not for quadratic"),
+    "compare activation of quadratics": (["compare", "quadratic", "--activation", "relu"], "--activation: not for"),
+    "compare data of quadratics": (["compare", "quadratic", "--data-dir", "folder"], "--data-dir: not for"),
+    "compare no hidden units": (["compare", "digits", "--hidden", "0"], "hidden: expected whole numbers >= 1"),
+    "compare hidden units in words": (["compare", "digits", "--hidden", "x"], "--hidden: expected whole numbers"),
+    "compare no steps": (["compare", "digits", "--steps", "0"], "--steps: expected a whole number >= 1"),
+    "compare no functions": (["compare", "digits", "--functions", "0"], "--functions: expected a whole number >= 1"),
+    "compare a negative seed": (["compare", "digits", "--seed", "-1"], "--seed: expected a whole number >= 0"),
+    "compare no threads": (["compare", "digits", "--threads", "0"], "--threads: expected a whole number >= 1"),
+    "compare theta0-scale nan": (["compare", "digits", "--theta0-scale", "nan"], "--theta0-scale: expected"),
+    "compare mnist without data": (["compare", "mnist"], "L2L_REF_DATA"),
+    "audit of nothing": (["audit", "--only", "no-such-operation"], "no-such-operation"),
+    "audit a negative seed": (["audit", "--seed", "-1"], "--seed: expected a number >= 0"),
+    "bench of nothing": (["bench", "sandwich"], "sandwich"),
+    "bench no steps": (["bench", "meta-gradient", "--steps", "0"], "--steps: expected a number >= 1"),
+    "models with an option of others": (["models", "--seed", "1"], "--seed"),
+    "data with an option of others": (["data", "--seed", "1"], "--seed"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_users_mistake_is_one_line(run, tmp_path, mistake):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text").write_text("not weights")
+    words, reason = MISTAKES[mistake]
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith("l2l-ref") and err.count("\n") == 1 and reason in err
+    assert sorted(os.listdir(tmp_path)) == ["folder", "text"]
+
+
+def test_a_mistake_has_no_traceback_in_a_real_process(tmp_path):
+    for words in (["train", "quadratic", "--resume"], ["train", "quadratic", "--hidden", "x"]):
+        process = python("-m", "l2l_ref", *words, cwd=tmp_path)
+        assert (process.returncode, process.stdout) == (2, "")
+        assert process.stderr.startswith("l2l-ref train: ") and process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_begins_with_the_summary_of_the_command(run, name):
+    code, out, err = run(name, "--help")
+    assert (code, err) == (0, "") and out.startswith(f"usage: l2l-ref {name}")
+    assert " ".join(summary(name).split()) in " ".join(out.split())
+    assert name in run("--help")[1]
+
+
+def summary(name):
+    return sys.modules[f"l2l_ref.cli.{name}"].__doc__.strip().splitlines()[0]
+
+
+def test_a_folder_that_may_not_be_written_to(run, tmp_path, monkeypatch):
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "locked")  # the administrator always may
+    for words in (["train", "quadratic", "--output", "locked/q"], ["compare", "digits", "--figure", "locked/f.png"]):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "") and "cannot be written to" in err and err.count("\n") == 1
+
+
+def test_interrupted(run, monkeypatch):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("l2l_ref.cli.models.run", interrupted)
+    assert run("models") == (130, "", "l2l-ref models: interrupted\n")
+
+
+def test_a_mistake_of_ours_is_not_hidden(run, monkeypatch):
+    def wrong(args):
+        raise KeyError("ours")
+
+    monkeypatch.setattr("l2l_ref.cli.models.run", wrong)
+    with pytest.raises(KeyError):
+        run("models")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and signals are POSIX's")
+def test_the_reader_of_the_output_may_leave(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        process = subprocess.run([sys.executable, "-m", "l2l_ref", "data"], stdout=write, stderr=subprocess.PIPE,
+                                 env=os.environ | {"PYTHONPATH": str(PACKAGE)}, timeout=60)
+    finally:
+        os.close(write)
+    assert (process.returncode, process.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+# train
+
+
+def test_train_writes_what_it_prints(trained):
+    folder, card, err = trained
+    loaded = load(folder / "q.npz")
+    assert {key: loaded.card[key] for key in card} == card
+    assert loaded.hidden == (3,) and loaded.card["name"] == "q"
+    assert sorted(path.name for path in folder.iterdir()) == ["q.npz", "run.ckpt"]
+    assert err.count("\n") == 3 and err.startswith("epoch 1/2 ")
+
+
+def test_the_command_on_the_card_trains_the_same_weights(trained, run, tmp_path):
+    folder, card, _ = trained
+    program, *words = card["command"].split()
+    assert program == "l2l-ref" and "/" not in card["command"]
+    code, out, err = run(*words, "--backend", "numpy")
+    assert (code, out) == (0, "")
+    again = load(tmp_path / "q.npz")
+    assert cw.flatten(again.params).tobytes() == cw.flatten(load(folder / "q.npz").params).tobytes()
+    assert again.card["command"] == card["command"]
+    assert again.card["score"] == card["score"] and again.card["validation"] == card["validation"]
+
+
+def test_a_finished_training_can_be_resumed(trained, run, tmp_path):
+    folder, card, _ = trained
+    code, out, err = run("train", "quadratic", *TRAIN, "--output", "again.npz", "--checkpoint", folder / "run.ckpt",
+                         "--resume")
+    assert (code, out) == (0, "") and "epoch" not in err
+    assert cw.flatten(load("again.npz").params).tobytes() == cw.flatten(load(folder / "q.npz").params).tobytes()
+
+
+def test_a_broken_checkpoint_is_named_and_left_alone(trained, run, tmp_path):
+    folder, _, _ = trained
+    broken = (folder / "run.ckpt").read_bytes()[:-1]
+    (tmp_path / "run.ckpt").write_bytes(broken)
+    code, out, err = run("train", "quadratic", *TRAIN, "--checkpoint", "run.ckpt", "--resume")
+    assert (code, out) == (2, "") and err.startswith("l2l-ref train: run.ckpt: ") and err.count("\n") == 1
+    assert (tmp_path / "run.ckpt").read_bytes() == broken and os.listdir(tmp_path) == ["run.ckpt"]
+
+
+def test_the_checkpoint_of_another_run_is_named(trained, run):
+    folder, _, _ = trained
+    code, out, err = run("train", "quadratic", *TRAIN, "--seed", "7", "--checkpoint", folder / "run.ckpt", "--resume")
+    assert code == 2 and "its seed is 0, not 7" in err and err.count("\n") == 1
+
+
+def test_training_that_diverges_still_ends_well(run):
+    code, out, err = run("train", "quadratic", *TRAIN[:-4], "--hidden", "", "--backend", "numpy", "--learning-rate",
+                         "1e30", "--output", "q.npz", "--json")
+    assert code == 0 and np.isfinite(cw.flatten(load("q.npz").params)).all()
+    json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+
+# compare
+
+KEYS = {"final_loss_mean", "final_loss_ci95", "curve_mean", "learning_rate", "seconds_per_step"}
+
+
+def strict(text):
+    """Exactly one JSON object, without the NaN and Infinity that Python would take."""
+    value = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert isinstance(value, dict)
+    return value
+
+
+def without_times(result):
+    for entry in result["optimizers"].values():
+        assert entry.pop("seconds_per_step") > 0
+    return result
+
+
+def cache_files(tmp_path):
+    return sorted((tmp_path / "cache" / "l2l_ref").iterdir())
+
+
+def test_compare_prints_one_json_object(run, model, tmp_path):
+    code, out, err = run("compare", "digits", "--model", model, *COMPARE, "--figure", "f.svg", "--json")
+    assert code == 0 and out.count("\n") == 1
+    result = strict(out)
+    assert result["steps"] == 3 and result["functions"] == 2 and result["problem"]["problem"] == "digits"
+    assert result["model"]["name"] == "tiny"
+    assert list(result["optimizers"]) == ["learned", *OPTIMIZERS]
+    for name, entry in result["optimizers"].items():
+        assert KEYS <= entry.keys()
+        assert len(entry["curve_mean"]) == 4 and entry["curve_mean"][-1] == entry["final_loss_mean"]
+        low, high = entry["final_loss_ci95"]
+        assert low <= entry["final_loss_mean"] <= high
+        assert (entry["learning_rate"] in tuning.GRID) == (name != "learned")
+    starts = {entry["curve_mean"][0] for entry in result["optimizers"].values()}
+    assert len(starts) == 1 and 1.5 < starts.pop() < 3.5  # everybody starts at the same points, about log 10
+    assert (tmp_path / "f.svg").read_text().startswith("<?xml")
+    assert "figure: f.svg" in err
+
+
+def test_compare_again_takes_the_rates_from_the_cache(run, model, tmp_path, monkeypatch, no_figure):
+    words = ["compare", "digits", "--model", model, *COMPARE, "--json"]
+    first = without_times(strict(run(*words)[1]))
+    held = {file: file.read_text() for file in cache_files(tmp_path)}
+    assert len(held) == len(OPTIMIZERS)
+    with monkeypatch.context() as patch:
+        patch.setattr("l2l_ref.evaluation.tuning.rollout", lambda *a: pytest.fail("tuned again"))
+        assert without_times(strict(run(*words)[1])) == first
+
+    nested, short = "[" * 100_000, json.dumps([1.0] * (len(tuning.GRID) - 1))
+    lists = [json.dumps([bad] * len(tuning.GRID)) for bad in (float("nan"), float("-inf"), "1", None, True, [1.0])]
+    objects = json.dumps({str(k): 1.0 for k in range(len(tuning.GRID))})
+    for corrupted in ("", "{", "7", "\0\xff", nested, short, objects, *lists):
+        victim = cache_files(tmp_path)[0]
+        victim.write_text(corrupted, encoding="latin1")
+        assert without_times(strict(run(*words)[1])) == first
+        assert {file: file.read_text() for file in cache_files(tmp_path)} == held  # it has mended itself
+
+
+def test_the_cache_is_used_and_fresh_does_not_use_it(run, model, tmp_path, no_figure):
+    words = ["compare", "digits", "--model", model, *COMPARE, "--json"]
+    first = without_times(strict(run(*words)[1]))
+    for file in cache_files(tmp_path):
+        file.write_text(json.dumps([0.0] + [1.0] * (len(tuning.GRID) - 1)))
+    code, out, err = run(*words)
+    rates = {entry["learning_rate"] for name, entry in strict(out)["optimizers"].items() if name != "learned"}
+    assert rates == {tuning.GRID[0]} and err.count("lies at the edge of its grid") == len(OPTIMIZERS)
+    assert without_times(strict(run(*words, "--fresh")[1])) == first
+
+
+@pytest.mark.parametrize("changes", [["--steps", "4"], ["--seed", "1"], ["--hidden", "5"], ["--activation", "relu"],
+                                     ["--theta0-scale", "0.2"]])
+def test_other_conditions_are_tuned_for_anew(run, model, tmp_path, changes, no_figure):
+    words = ["compare", "digits", "--model", model, *COMPARE, "--json"]
+    run(*words)
+    run(*words, *changes)
+    assert len(cache_files(tmp_path)) == 2 * len(OPTIMIZERS)
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(run, model, tmp_path, monkeypatch, no_figure):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert run("compare", "digits", "--model", model, *COMPARE)[0] == 0
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert run("compare", "digits", "--model", model, *COMPARE)[0] == 0
+
+
+def test_compare_prints_a_table(run, model, tmp_path):
+    code, out, err = run("compare", "digits", "--model", model, *COMPARE)
+    assert code == 0
+    title, header, *rows = out.splitlines()
+    assert title == "digits, hidden units 20, sigmoid: 2 functions"
+    assert header.split()[:2] == ["optimizer", "rate"] and "f(3)" in header.split()
+    names = [row.split()[0] for row in rows[: len(OPTIMIZERS) + 1]]
+    assert sorted(names) == sorted(["learned", *OPTIMIZERS])
+    at = header.index("f(3)") + len("f(3)")
+    finals = [float(row[:at].split()[-1]) for row in rows[: len(names)]]
+    assert finals == sorted(finals)
+    assert (tmp_path / "compare-digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_on_one_function_has_no_interval(run, model, no_figure):
+    result = strict(run("compare", "digits", "--model", model, *COMPARE, "--functions", "1", "--json")[1])
+    assert result["optimizers"]["adam"]["final_loss_ci95"] == [None, None]
+
+
+def test_compare_without_matplotlib(model, tmp_path):
+    code = ("import sys; sys.modules['matplotlib'] = None; from l2l_ref.cli import main; "
+            "sys.exit(main(sys.argv[1:]))")
+    process = python("-c", code, "compare", "digits", "--model", model, *COMPARE, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert all(f"\n{name} " in process.stdout for name in ["learned", *OPTIMIZERS])
+    assert "no figure: a figure needs matplotlib: pip install 'l2l-ref[plot]'" in process.stderr.splitlines()
+    assert not (tmp_path / "compare-digits.png").exists()
+
+
+def test_a_figure_of_no_known_format_is_said_after_the_table(run, model):
+    code, out, err = run("compare", "digits", "--model", model, *COMPARE, "--figure", "f.xyz")
+    assert code == 2 and "\nlearned " in out and "xyz" in err.splitlines()[-1] and "Traceback" not in err
+
+
+def test_an_optimizer_that_diverges_is_compared_all_the_same(tmp_path):
+    """Infinities and nans are null in JSON, last in the table, and leave the figure through its top."""
+    blown = cw.Params((), np.full((1, 1), 1e30), np.ones(1))
+    model = CoordinatewiseLSTM((), params=blown, backend="numpy")
+    problem = Quadratic(dim=2)
+    results = compare(model, problem, steps=5, functions=3, tuning_functions=2, optimizers=("sgd", "adam"))
+    assert not np.isfinite(results["learned"].losses[-1]).any()
+    result = strict(json.dumps(to_json(results, problem, model, 5), allow_nan=False))
+    assert result["optimizers"]["learned"]["final_loss_mean"] is None
+    assert result["learned_minus_baseline"]["sgd"]["mean"] is None
+    lines = table(results, problem, 5)
+    assert lines[3].startswith("learned ")
+    learning_curves(results, problem, 5, tmp_path / "f.png")
+    assert (tmp_path / "f.png").stat().st_size > 0
+
+
+def test_compare_is_fair():
+    """An optimizer compared with itself: the same functions, the same starting points, the same losses."""
+    problem, rate = Quadratic(dim=3), 0.0251
+    assert rate in tuning.GRID
+    tuned = compare(OPTIMIZERS["sgd"](rate), problem, 6, 4, optimizers=("sgd",), tuning_functions=3, cache=False)
+    same = compare(OPTIMIZERS["sgd"](tuned["sgd"].learning_rate), problem, 6, 4, optimizers=("sgd",),
+                   tuning_functions=3, cache=False)
+    np.testing.assert_array_equal(same["learned"].losses, same["sgd"].losses)
+    mean, half = paired(same, 6)["sgd"]
+    assert (mean, half) == (0, 0)
+    assert not np.array_equal(tuned["learned"].losses, compare(OPTIMIZERS["sgd"](rate), problem, 6, 4, seed=1,
+                              optimizers=(), cache=False)["learned"].losses)
+
+
+def test_tuning_takes_the_rate_with_the_least_final_loss():
+    """f = x^2 from 1 with one SGD step: theta = 1 - 2 r, so r = 0.5 is best and the grid has 0.398 and 0.631."""
+
+    class OneParabola:
+        config = {"problem": "parabola"}
+
+        def sample(self, functions, seed):
+            class Task:
+                theta0 = np.ones((functions, 1))
+
+                def loss_and_gradient(self, theta):
+                    return (theta * theta)[:, 0], 2 * theta
+
+            return Task()
+
+    tuned = tuning.tune("sgd", OneParabola(), 1, 2, 0, cache=False)
+    assert tuned.learning_rate == 0.398 and not tuned.at_edge
+    np.testing.assert_allclose(tuned.final_losses, [(1 - 2 * r) ** 2 for r in tuning.GRID], rtol=1e-9)
+    assert tuning.tune("sgd", OneParabola(), 0, 2, 0, cache=False).at_edge  # all alike: the first
+
+
+# models
+
+
+def test_models_prints_the_cards(run):
+    code, out, err = run("models", "--json")
+    assert (code, err) == (0, "")
+    cards = strict(out)["models"]
+    assert [card["name"] for card in cards] == sorted(path.stem for path in FOLDER.glob("*.npz"))
+
+
+def test_models_says_how_each_was_trained_and_what_it_scores(run, trained, monkeypatch):
+    folder, card, _ = trained
+    monkeypatch.setattr("l2l_ref.pretrained.FOLDER", folder)
+    assert strict(run("models", "--json")[1])["models"] == [load(folder / "q.npz").card]
+    code, out, err = run("models")
+    assert (code, err) == (0, "") and out.startswith("q\n")
+    for words in (card["command"], f"{card['score']['final']:.4g}", "hidden [3]", "dist uniform", "seed 0"):
+        assert words in out
