@@ -13,8 +13,9 @@ NAMES = ("default", "paper", "release")
 _QUADRATIC = {
     "model": {},
     "problem": {"dist": "uniform"},
-    "recipe": {"functions": 128, "tasks": 20, "epochs": 60, "validation_functions": 512,
-               "learning_rate": 2e-3, "final_learning_rate": 2e-5},
+    "recipe": {"functions": 128, "tasks": 20, "epochs": 60, "validation_functions": 1024,
+               "learning_rate": 3e-3, "final_learning_rate": 3e-4, "decay_from": 0.0, "averaging": 0.95,
+               "rollback": 4},
 }
 _IMAGES = {
     "model": {"preprocess": 10.0, "output_scale": 0.1},
