@@ -40,10 +40,11 @@ def learning_curves(results, problem, steps, path):
             left.plot([steps], [shown[name]], "o", mfc="none", mec=style["color"], ms=6, clip_on=False, zorder=5)
     if shown:
         left.plot([], [], "o", mfc="none", mec="#444444", ms=6, label="paper, last step")
-    lows = [np.nanmin(np.where(np.isfinite(r.mean), r.mean, np.nan)) for r in results.values()]
-    lows += [np.nanmin(np.median(r.losses, axis=1)) for r in results.values()] + list(shown.values())
+    drawn = np.concatenate([[*shown.values()], *((r.mean, np.median(r.losses, axis=1)) for r in results.values())],
+                           axis=None)
+    lowest = min(drawn[np.isfinite(drawn) & (drawn > 0)], default=1e-3 * start)
     left.set_yscale("log")
-    left.set_ylim(max(min(lows), 1e-12) / 1.3, 3 * start)  # a curve that leaves through the top has diverged
+    left.set_ylim(lowest / 1.3, 3 * start)  # a curve that leaves through the top has diverged
     left.set_title(f"mean of {r.losses.shape[1]} functions, 95 % band")
     right.set_title("median")
     for axes in (left, right):

@@ -1,0 +1,136 @@
+"""Comparisons: what is measured, what is tuned on, what is said."""
+
+import json
+
+import numpy as np
+import pytest
+
+from l2l_ref.baselines.gradient import OPTIMIZERS, SGD
+from l2l_ref.evaluation import figures, published, tuning
+from l2l_ref.evaluation.compare import COORDINATES_AT_ONCE, Curves, compare, interval, measure, paired, table, to_json
+from l2l_ref.optimizees import Quadratic
+from l2l_ref.optimizees.quadratic import QuadraticTask
+
+
+class Bowls:
+    """f = c theta^2 from theta = 1, in one dimension: SGD with rate r multiplies theta by 1 - 2 r c."""
+
+    config = {"problem": "bowls"}
+
+    def __init__(self, curvature=1.0):
+        self.curvature = curvature
+
+    def sample(self, functions, seed, dtype=np.float64):
+        return BowlsTask(functions, self.curvature)
+
+
+class BowlsTask:
+    def __init__(self, functions, curvature):
+        self.theta0, self.curvature = np.ones((functions, 1)), curvature
+
+    def loss_and_gradient(self, theta):
+        return self.curvature * theta[:, 0] ** 2, 2 * self.curvature * theta
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_a_curve_is_f_before_the_first_step_and_after_each():
+    losses, _ = measure(SGD(0.25), Bowls(), 3, 2, 0)
+    np.testing.assert_allclose(losses, [[1, 1], [1 / 4, 1 / 4], [1 / 16, 1 / 16], [1 / 64, 1 / 64]])
+
+
+def test_tuning_finds_the_best_rate_of_the_grid():
+    """After one step the best rate is 1 / (2 c): 0.5, whose neighbours in the grid are 0.398 and 0.631."""
+    assert tuning.tune("sgd", Bowls(), 1, 1, 0).learning_rate == 0.398  # (1 - 2r)^2: 0.0416 against 0.0686
+
+
+def test_a_rate_at_the_edge_is_reported():
+    lines = []
+    results = compare(SGD(0.1), Bowls(1e-9), 2, 2, optimizers=("sgd",), report=lines.append)
+    assert results["sgd"].at_edge and results["sgd"].learning_rate == max(tuning.GRID)
+    assert any("edge" in line and "sgd" in line for line in lines)
+    assert any("edge" in line for line in table(results, Bowls(), 2))
+
+
+def test_a_diverging_rate_is_never_the_best():
+    tuned = tuning.tune("sgd", Bowls(), 600, 1, 0)
+    assert np.isinf(tuned.final_losses[-1]) and 0 < tuned.learning_rate < 1
+
+
+def test_tuning_and_comparison_use_other_functions(monkeypatch):
+    seen = []
+    init = QuadraticTask.__init__
+
+    def spy(self, problem, functions, seed, dtype):
+        init(self, problem, functions, seed, dtype)
+        seen.append((functions, self.theta0[0].tobytes()))
+
+    monkeypatch.setattr(QuadraticTask, "__init__", spy)
+    compare(SGD(0.1), Quadratic(2), 2, 3, tuning_functions=5, optimizers=("sgd", "adam"))
+    tuned_on = {first for functions, first in seen if functions == 5}
+    compared_on = {first for functions, first in seen if functions == 3}
+    assert len(tuned_on) == 1 and len(compared_on) == 1 and tuned_on != compared_on
+
+
+def test_the_cache_key_holds_what_the_result_depends_on():
+    base = {"name": "sgd", "problem": Quadratic(2), "steps": 3, "functions": 2, "seed": 0}
+    changes = [{"name": "nag"}, {"problem": Quadratic(3)}, {"problem": Quadratic(2, "normal")}, {"steps": 4},
+               {"functions": 3}, {"seed": 1}]
+    files = {tuning._cache_file(**{**base, **change}) for change in ({}, *changes)}
+    assert len(files) == 1 + len(changes)
+
+
+def test_everybody_starts_from_the_same_points_and_large_comparisons_are_cut(monkeypatch):
+    monkeypatch.setattr("l2l_ref.evaluation.compare.COORDINATES_AT_ONCE", 6)
+    results = compare(SGD(0.01), Quadratic(2), 2, 8, tuning_functions=2)
+    assert COORDINATES_AT_ONCE > 6
+    for curves in results.values():
+        assert curves.losses.shape == (3, 8)
+        np.testing.assert_array_equal(curves.losses[0], results["learned"].losses[0])
+    assert len(np.unique(results["learned"].losses[0])) == 8  # no function twice
+
+
+def test_intervals():
+    values = np.array([1.0, 2.0, 3.0, 4.0])
+    mean, half = interval(values)
+    assert mean == 2.5 and half == pytest.approx(1.96 * np.std(values, ddof=1) / 2)
+    assert np.isnan(interval(np.array([1.0]))[1])
+
+
+def curves(*finals):
+    return Curves(np.array([[3.0] * len(finals), list(finals)]), None, False, 1e-6)
+
+
+def test_paired_differences_cancel_what_functions_have_in_common():
+    results = {"learned": curves(1.0, 11.0, 101.0), "sgd": curves(2.0, 12.0, 102.0)}
+    assert paired(results, 1) == {"sgd": (-1.0, 0.0)}
+
+
+def test_json_has_no_nan():
+    results = {"learned": curves(1.0, 2.0), "sgd": curves(np.inf, np.nan)}
+    text = json.dumps(to_json(results, Bowls(), None, 1), allow_nan=False)
+    assert json.loads(text)["optimizers"]["sgd"]["final_loss_mean"] is None
+
+
+def test_the_table_names_everybody_best_first():
+    results = {"learned": curves(1.0, 2.0), "sgd": curves(np.inf, 2.0), "nag": curves(0.1, 0.2)}
+    lines = table(results, Bowls(), 1)
+    assert [line.split()[0] for line in lines[1:4]] == ["nag", "learned", "sgd"]
+    assert "learned - nag" in lines[5]
+
+
+def test_the_paper_shows_the_uniform_quadratics_alone():
+    assert published.final_losses(Quadratic().config, 100)["learned"] == 0.039
+    assert published.final_losses(Quadratic(dist="normal").config, 100) == {}
+    assert published.final_losses(Quadratic().config, 50) == {}
+    assert published.final_losses(Quadratic(5).config, 100) == {}
+
+
+def test_the_figure_is_drawn(tmp_path):
+    results = compare(SGD(0.01), Quadratic(2), 3, 4, tuning_functions=2, optimizers=tuple(OPTIMIZERS)[:2])
+    results["adam"] = Curves(np.full((4, 4), np.nan), 0.1, True, 0.0)  # one that has diverged does no harm
+    figures.learning_curves(results, Quadratic(2), 3, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
