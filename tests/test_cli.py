@@ -208,7 +208,7 @@ def test_the_reader_of_the_output_may_leave(tmp_path):
     os.close(read)
     try:
         process = subprocess.run([sys.executable, "-m", "l2l_ref", "data"], stdout=write, stderr=subprocess.PIPE,
-                                 env=os.environ | {"PYTHONPATH": str(PACKAGE)}, timeout=60)
+                                 env=os.environ | {"PYTHONPATH": str(PACKAGE), "PYTHONUNBUFFERED": ""}, timeout=60)
     finally:
         os.close(write)
     assert (process.returncode, process.stderr) == (128 + signal.SIGPIPE, b"")

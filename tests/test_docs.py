@@ -97,6 +97,9 @@ def presets_table():
 TABLES = [("operations.md", "catalogue", catalogue_table), ("presets.md", "presets", presets_table)]
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+each_page_and_readme = pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT))
+)
 
 
 @each_page
@@ -130,7 +133,7 @@ def test_formulas_are_balanced(page):
         assert not re.search(r"\\[,;:!{}_]|\|", formula), formula
 
 
-@each_page
+@each_page_and_readme
 def test_python_blocks_run(page, tmp_path):
     """The blocks of a page run one after the other, in one namespace, in an empty folder."""
     blocks = [match for match in FENCE.finditer(page.read_text("utf-8")) if match[1] == "python"]

@@ -385,6 +385,15 @@ def test_a_zip_bomb(path, compression):
     assert peak(lambda: refusal(path)) < 2**20
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 99])
+def test_stored_values_that_are_said_to_be_compressed(path, good, method):
+    """The method stands ten bytes after the start of a member's entry in the directory."""
+    wrong = bytearray(good)
+    wrong[good.index(b"PK\x01\x02") + 10] = method
+    path.write_bytes(wrong)
+    assert refusal(path) == "'card.npy' is compressed, which these files are not"
+
+
 @pytest.mark.parametrize("shape", [(10**12,), (2**40, 2**40), (2**63,), (10**30, 3), (2**28,)])
 @pytest.mark.parametrize("name", ["W", "card"])
 def test_a_header_that_promises_too_much_costs_nothing(path, shape, name):

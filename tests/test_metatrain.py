@@ -119,6 +119,34 @@ def test_golden_training():
     assert log[0]["gradient_norm"] == pytest.approx(np.mean(norms), rel=1e-7)  # the median of two
 
 
+def test_training_is_windows_and_adam():
+    """An epoch written out: theta and the LSTM's state go on from window to window, phi moves after each."""
+    model, problem = tiny((3, 2), seed=4), Quadratic(dim=3)
+    recipe = {"steps": 6, "unroll": 2, "epochs": 1, "tasks": 1, "functions": 2, "validation_functions": 1,
+              "learning_rate": 0.1, "clip": None}
+    samples = []
+
+    class Watched(Quadratic):
+        def sample(self, functions, seed, dtype=np.float32):
+            samples.append(seed)
+            return super().sample(functions, seed, dtype)
+
+    trained, _ = meta_train(model, Watched(dim=3), **recipe)
+    task = problem.sample(2, samples[1])  # the first sample is the validation's
+    adam, phi = Adam(0.1), weights(model)
+    moments = adam.init(phi)
+    theta, evaluation = task.theta0, task.loss_and_gradient(task.theta0)
+    state = model.init(theta)
+    for _ in range(3):
+        params = cw.unflatten(phi.astype(np.float32), model.params)
+        current = CoordinatewiseLSTM(model.hidden, params=params, backend="numpy")
+        before = state
+        theta, state, evaluation, _, gradients, later = run_window(current, task, theta, state, evaluation, 2)
+        update, moments = adam.update(window_gradient(current, gradients, later, before, 2), moments)
+        phi = phi + update
+    assert same_bits(weights(trained), phi.astype(np.float32))
+
+
 def test_the_boundary_term_is_in_the_loss_and_in_no_gradient():
     results = [meta_train(tiny(), Parabola(), **TINY, boundary_term=term) for term in (False, True)]
     assert same_bits(*(weights(model) for model, _ in results))
@@ -284,6 +312,18 @@ def test_a_resumed_run_is_the_same_run(path, k, problem, more):
         for entry in entries:
             entry.pop("seconds")
     assert resumed_log == log
+
+
+@pytest.mark.parametrize("k", range(1, 10))
+def test_a_run_resumed_between_rollbacks_is_the_same_run(path, k):
+    settings = TINY | {"epochs": 10, "rollback": 2, "learning_rate": 5.0, "final_learning_rate": 5.0}
+    whole, log = meta_train(tiny(), Quadratic(dim=3), **settings)
+    assert len({entry["learning_rate"] for entry in log}) >= 3  # it has gone back twice
+    with pytest.raises(Interrupted):
+        meta_train(tiny(), Quadratic(dim=3), **settings, checkpoint=path, report=interrupt_after(k))
+    resumed, resumed_log = meta_train(tiny(), Quadratic(dim=3), **settings, checkpoint=path, resume=True)
+    assert same_bits(weights(resumed), weights(whole))
+    assert [e["validation_final"] for e in resumed_log] == [e["validation_final"] for e in log]
 
 
 def test_resume_without_a_checkpoint_starts_afresh(path):

@@ -163,6 +163,13 @@ def test_a_hostile_card_is_refused(path, model, hostile):
         assert not hostile.startswith(name) or name in message
 
 
+@pytest.mark.parametrize("one", [True, 1.0, "1", [1]])
+def test_what_equals_a_number_is_no_number_of_units(path, one):
+    model = CoordinatewiseLSTM(hidden=(1,), backend="numpy")
+    write_with(path, model, model.config | {"hidden": [one]})
+    assert "hidden: expected" in refusal(path)
+
+
 @pytest.mark.parametrize("missing", MISSING)
 def test_a_card_that_lacks_something_is_refused(path, model, missing):
     write_with(path, model, {name: value for name, value in model.config.items() if name != missing})

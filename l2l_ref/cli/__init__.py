@@ -8,7 +8,6 @@ is too large for this machine.
 import argparse
 import importlib
 import os
-import signal
 import sys
 
 MISTAKES = (ValueError, OSError, ImportError, MemoryError, OverflowError)
@@ -40,7 +39,7 @@ def main(argv=None):
         return code
     except BrokenPipeError:  # the reader of our output has gone, as in ``| head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return 141  # 128 + SIGPIPE, as shells say it
     except MISTAKES as error:
         print(f"l2l-ref {args.command}: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2

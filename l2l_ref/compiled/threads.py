@@ -10,7 +10,8 @@ def _pool(threads):
     return ThreadPoolExecutor(threads, thread_name_prefix="l2l_ref")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 def available():
