@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import signal
@@ -681,3 +682,18 @@ def test_what_is_kept_is_the_average_over_the_updates():
     average = 0.75**3 * first + 0.25 * (0.75**2 * seen[0] + 0.75 * seen[1] + seen[2])
     np.testing.assert_allclose(weights(trained), average, rtol=1e-6, atol=1e-9)
     assert not np.allclose(weights(trained), seen[2], rtol=1e-4)
+
+
+def test_a_part_of_the_coordinates_gives_the_gradient_in_the_mean():
+    """Over all subsets of m of n coordinates, the mean of the estimates is the gradient itself."""
+    rng = np.random.default_rng(0)
+    model = CoordinatewiseLSTM(hidden=(3,), rng=1, backend="numpy")
+    gradients, loss_gradients = rng.standard_normal((2, 4, 5))
+    _, state = model.update(rng.standard_normal(5), model.init(np.zeros(5)))
+    whole = window_gradient(model, gradients, loss_gradients, state, 1)
+    parts = [
+        window_gradient(model, gradients, loss_gradients, state, 1, np.array(chosen))
+        for chosen in itertools.combinations(range(5), 2)
+    ]
+    np.testing.assert_allclose(np.mean(parts, axis=0), whole, rtol=1e-10, atol=1e-12)
+    assert not np.allclose(parts[0], whole)

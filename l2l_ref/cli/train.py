@@ -26,7 +26,7 @@ TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
 
 # Options whose values go into the recipe, the problem and the model under their own names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
-          "clip", "averaging", "patience", "rollback")
+          "clip", "averaging", "coordinates", "patience", "rollback")
 LAW = ("dist", "theta0_scale", "data_dir")
 MODEL = ("hidden", "preprocess", "output_scale")
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
@@ -81,7 +81,7 @@ def configure(parser):
     parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the checkpoint, or start afresh where there is none yet")
-    for name in ("epochs", "tasks", "functions", "steps", "unroll", "patience", "rollback"):
+    for name in ("epochs", "tasks", "functions", "steps", "unroll", "patience", "rollback", "coordinates"):
         parser.add_argument(f"--{name}", type=whole(1), metavar="N")
     for name in ("learning-rate", "final-learning-rate", "decay-from", "clip", "averaging", "preprocess",
                  "output-scale", "theta0-scale"):

@@ -20,17 +20,18 @@ _QUADRATIC = {
 _IMAGES = {
     "model": {"preprocess": 10.0, "output_scale": 0.1},
     "problem": {},
-    "recipe": {"functions": 1, "tasks": 20, "epochs": 25, "validation_functions": 12,
-               "learning_rate": 5e-3, "final_learning_rate": 1e-4, "decay_from": 0.3, "averaging": 0.99},
+    "recipe": {"functions": 1, "tasks": 20, "epochs": 60, "validation_functions": 12, "coordinates": 4000,
+               "learning_rate": 1e-2, "final_learning_rate": 1e-4, "decay_from": 0.2, "averaging": 0.98,
+               "clip": None},
 }
 _RELEASE_ADAM = {"learning_rate": 1e-3, "final_learning_rate": 1e-3, "clip": None,
                  "boundary_term": True}
 _RELEASE_IMAGES = {
     "model": {"preprocess": 5.0, "output_scale": 0.01},
-    "problem": {"theta0_scale": 0.01},
+    "problem": {},
     "recipe": {"functions": 1, "epochs": 500, **_RELEASE_ADAM},
 }
-_DIGITS = {"functions": 8, "validation_functions": 64}
+_DIGITS = {"functions": 4, "epochs": 40, "validation_functions": 48}
 
 PRESETS = {
     "quadratic": {
@@ -41,7 +42,7 @@ PRESETS = {
     "digits": {
         "default": {**_IMAGES, "recipe": {**_IMAGES["recipe"], **_DIGITS}},
         "paper": {**_IMAGES, "recipe": {**_IMAGES["recipe"], **_DIGITS}},
-        "release": {**_RELEASE_IMAGES, "recipe": {**_RELEASE_IMAGES["recipe"], **_DIGITS}},
+        "release": {**_RELEASE_IMAGES, "recipe": {**_RELEASE_IMAGES["recipe"], **_DIGITS, "epochs": 500}},
     },
     "mnist": {
         "default": _IMAGES,

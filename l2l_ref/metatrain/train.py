@@ -30,7 +30,7 @@ from ..learned.optimizer import CoordinatewiseLSTM, OptimizerState
 from ..optimizees.rollout import rollout
 
 # The streams of random numbers of one run.
-TRAINING, VALIDATION = 1, 2
+TRAINING, VALIDATION, COORDINATES = 1, 2, 4
 
 STUCK_AFTER = 3  # epochs before a run may be called stuck
 STUCK_ABOVE = 0.97  # of the level of having learned nothing
@@ -48,6 +48,10 @@ class Recipe:
     the norm ``clip``, or not at all. What is validated and kept is phi averaged over the updates, with weights
     that fall off by the factor ``averaging`` an update; 0 is phi itself. Validation is on
     ``validation_functions`` functions; with ``patience`` the run ends after so many epochs without a better one.
+
+    With ``coordinates``, the meta-gradient of a window is estimated from so many coordinates, drawn at random,
+    where there are more: on large networks that costs a fraction, and what it adds in noise is little beside
+    what the draw of the function adds.
 
     With ``rollback``, so many epochs without a better validation send the run back to where it was at the best
     one, and halve the learning rate from there on. Good optimizers lie close to unstable ones, and a run that has
@@ -67,16 +71,17 @@ class Recipe:
     decay_from: float = 0.5
     clip: float | None = 10.0
     averaging: float = 0.0
+    coordinates: int | None = None
     rollback: int | None = None
     validation_functions: int = 256
     patience: int | None = None
     boundary_term: bool = False
 
     def __post_init__(self):
-        for name in ("epochs", "tasks", "functions", "steps", "unroll", "validation_functions", "patience",
-                     "rollback"):
+        optional = ("patience", "rollback", "coordinates")
+        for name in ("epochs", "tasks", "functions", "steps", "unroll", "validation_functions", *optional):
             value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1 or name in ("patience", "rollback") and value is None):
+            if not (isinstance(value, int) and value >= 1 or name in optional and value is None):
                 raise ValueError(f"{name}: expected a whole number >= 1, got {value!r}")
         if self.steps % self.unroll:
             raise ValueError(f"unroll: expected a divisor of steps={self.steps}, got {self.unroll}")
@@ -146,12 +151,21 @@ def window_loss(losses, first, boundary_term=False):
     return float(losses.sum(axis=0).mean() + (first.mean() if boundary_term else 0.0))
 
 
-def window_gradient(model, gradients, loss_gradients, state, functions):
-    """dL/dphi of a window (T1, C5), a flat float64 vector. ``state`` is the one before the window."""
+def window_gradient(model, gradients, loss_gradients, state, functions, chosen=None):
+    """dL/dphi of a window (T1, C5), a flat float64 vector. ``state`` is the one before the window.
+
+    With ``chosen``, an array of m of the n coordinates drawn at random, an estimate from these alone: the
+    gradient is a sum over coordinates, so n / m times a part of it is right in the mean.
+    """
     d_updates = cw.suffix_sums(loss_gradients) / loss_gradients.dtype.type(functions)
+    layers = state.layers
+    if chosen is not None:
+        weight = d_updates.dtype.type(d_updates.shape[1] / len(chosen))
+        gradients, d_updates = gradients[:, chosen], weight * d_updates[:, chosen]
+        layers = tuple(type(layer)(*(a.T[:, chosen].T for a in layer)) for layer in layers)
     params = model.params_as(gradients.dtype)
     twin = backends.choose(model.backend, params, gradients.shape[1])
-    d_params = twin.meta_gradient(gradients, d_updates, state.layers, params, model.preprocess,
+    d_params = twin.meta_gradient(gradients, d_updates, layers, params, model.preprocess,
                                   model.output_scale, model.threads)
     return cw.flatten(d_params).astype(np.float64)
 
@@ -241,6 +255,13 @@ def _seed(seed, *stream):
     return np.random.SeedSequence(seed, spawn_key=stream)
 
 
+def _choose(wanted, n, rng):
+    """``wanted`` of n coordinates in ascending order, or None for all of them."""
+    if wanted is None or wanted >= n:
+        return None
+    return np.sort(rng.choice(n, wanted, replace=False))
+
+
 def _with_phi(model, phi):
     """The same optimizer with other weights, in float32 as they will be saved."""
     with np.errstate(over="ignore"):
@@ -252,6 +273,7 @@ def _with_phi(model, phi):
 def _train_epoch(model, problem, recipe, seed, progress):
     """One epoch: moves progress.phi and progress.adam, returns an entry for the log."""
     adam = Adam(recipe.rate(progress.epoch) / 2**progress.rollbacks)
+    rng = np.random.default_rng(_seed(seed, COORDINATES, progress.epoch))
     losses, norms, skipped = [], [], 0
     with np.errstate(over="ignore", invalid="ignore"):
         for k in range(recipe.tasks):
@@ -264,7 +286,8 @@ def _train_epoch(model, problem, recipe, seed, progress):
                 theta, state, evaluation, window, gradients, loss_gradients = run_window(
                     current, task, theta, state, evaluation, recipe.unroll
                 )
-                d_phi = window_gradient(current, gradients, loss_gradients, before, recipe.functions)
+                chosen = _choose(recipe.coordinates, gradients.shape[1], rng)
+                d_phi = window_gradient(current, gradients, loss_gradients, before, recipe.functions, chosen)
                 norm = float(np.sqrt(d_phi @ d_phi))
                 if not np.isfinite(norm):  # this trajectory has left float32's range: learn nothing from it
                     skipped += 1

@@ -101,14 +101,14 @@ class MLP:
     batch : int
         Images a minibatch, drawn with replacement; 128 in the paper.
     theta0_scale : float
-        theta0, weights and biases, is normal with this standard deviation. The paper gives none; 0.1 is
-        this project's choice, 0.01 the released code's.
+        theta0, weights and biases, is normal with this standard deviation. The paper gives none; 0.01 is that
+        of the code released with it.
     data_dir : path or None
         Where MNIST lies; None asks the environment variable L2L_REF_DATA.
     """
 
     def __init__(self, dataset="digits", hidden=(20,), activation="sigmoid", split="train", batch=128,
-                 theta0_scale=0.1, data_dir=None):
+                 theta0_scale=0.01, data_dir=None):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         if any(int(units) != units or units < 1 for units in hidden):
