@@ -13,7 +13,7 @@ NAMES = ("default", "paper", "release")
 _QUADRATIC = {
     "model": {},
     "problem": {"dist": "uniform"},
-    "recipe": {"functions": 128, "tasks": 20, "epochs": 60, "validation_functions": 1024,
+    "recipe": {"functions": 128, "tasks": 20, "epochs": 80, "validation_functions": 1024,
                "learning_rate": 3e-3, "final_learning_rate": 3e-4, "decay_from": 0.0, "averaging": 0.95,
                "rollback": 4},
 }
