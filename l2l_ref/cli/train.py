@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
+from ..learned.backends import name_of
 from ..metatrain import presets
-from ..metatrain.train import meta_train
+from ..metatrain.train import Recipe, meta_train
 from ..optimizees.rollout import rollout
 from ..pretrained import save
 
@@ -120,6 +121,7 @@ def run(args):
     card = {
         "name": output.stem,
         "version": __version__,
+        "made with": {"backend": name_of(model.backend, model.params), "numpy": np.__version__},
         "model": trained.config,
         "problem": problem.config,
         "recipe": recipe,
@@ -129,19 +131,22 @@ def run(args):
         "epochs": len(log),
         "best_epoch": best["epoch"],
         "validation": {"final": best["validation_final"], "sum": best["validation_sum"]},
-        "score": score(trained, problem, args),
+        "score": score(trained, problem, recipe.get("steps", Recipe.steps), args),
     }
     save(trained, output, card)
-    print(f"{output}: f at step {card['score']['steps']} {card['score']['final']:.4g}, sum over the steps "
-          f"{card['score']['sum']:.4g} (mean over {card['score']['functions']} test functions); "
-          f"{card['minutes']} min", file=sys.stderr)
+    final, total = ("not finite" if card["score"][name] is None else f"{card['score'][name]:.4g}" for name in ("final", "sum"))
+    print(f"{output}: f at step {card['score']['steps']} {final}, sum over the steps {total} "
+          f"(mean over {card['score']['functions']} test functions); {card['minutes']} min", file=sys.stderr)
     if args.json:
         print(json.dumps(card))
     return 0
 
 
 def command(args):
-    """The command that trains the same weights again, anywhere: what was given, without places of this machine."""
+    """The command that trains the weights again: what was given, without places of this machine.
+
+    To the last bit it does so with the same backend, on processors that round alike.
+    """
     words = ["l2l-ref", "train", args.problem]
     for name, value in vars(args).items():
         if name in NOT_ON_CARD or value is None or (name, value) == ("preset", "default"):
@@ -154,13 +159,14 @@ def command(args):
     return shlex.join(words)
 
 
-def score(model, problem, args):
+def score(model, problem, steps, args):
     """Mean loss at the last step and mean sum over the steps, on test functions drawn from the seed."""
     test = problem.on("test") if hasattr(problem, "on") else problem
-    functions, steps = TEST_FUNCTIONS[args.problem], args.steps or 100
+    functions = TEST_FUNCTIONS[args.problem]
     task = test.sample(functions, np.random.SeedSequence(args.seed, spawn_key=(TEST,)))
     curve = rollout(model, task, steps).mean(axis=1, dtype=np.float64)
-    return {"functions": functions, "steps": steps, "final": float(curve[-1]), "sum": float(curve[1:].sum())}
+    final, total = (float(v) if np.isfinite(v) else None for v in (curve[-1], curve[1:].sum()))
+    return {"functions": functions, "steps": steps, "final": final, "sum": total}
 
 
 class Reporter:

@@ -5,7 +5,10 @@ a loop from being vectorised; ``contract`` alone of the fast-math flags, which a
 multiply-adds and nothing that loses a NaN.
 """
 
+import hashlib
 import math
+import os
+from pathlib import Path
 
 import numba
 from numba import types
@@ -16,10 +19,30 @@ FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 def kernel(function):
     """Compile ``function`` with the package's flags, cached on disk where that is possible."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = _CACHE  # read while the decorator runs, and put back
     try:
         return numba.njit(cache=True, **FLAGS)(function)
-    except RuntimeError:  # a read-only installation has nowhere to put a cache
+    except RuntimeError:  # there is nowhere to put a cache
         return numba.njit(**FLAGS)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _cache_folder():
+    """A folder of machine code for exactly these sources.
+
+    numba compares a cached kernel with the file that it stands in alone, not with the functions that it calls
+    in others.
+    """
+    sources = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        sources.update(path.read_bytes())
+    root = numba.config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(root, "l2l_ref", f"numba-{sources.hexdigest()[:16]}")
+
+
+_CACHE = _cache_folder()
 
 
 def tanh(x):

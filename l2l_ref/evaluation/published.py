@@ -19,4 +19,5 @@ def final_losses(problem_config, steps):
     hidden = problem_config.get("hidden")
     law = problem_config.get("dist") or problem_config.get("activation")
     key = (problem_config["problem"], law, None if hidden is None else tuple(hidden), steps)
-    return FINAL_LOSSES.get(key, {}) if problem_config.get("dim", 10) == 10 else {}
+    same = problem_config.get("dim", 10) == 10 and problem_config.get("batch", 128) == 128
+    return FINAL_LOSSES.get(key, {}) if same else {}

@@ -10,12 +10,12 @@ import json
 import os
 import zlib
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .. import __version__
 from ..baselines.gradient import OPTIMIZERS
 from ..optimizees.rollout import rollout
 
@@ -63,7 +63,7 @@ def _cache_file(name, problem, steps, functions, seed):
     optimizer = OPTIMIZERS[name](1.0)
     data = getattr(problem, "data", None)
     key = {
-        "version": __version__, "optimizer": name, "constants": asdict(optimizer), "problem": problem.config,
+        "sources": _sources(), "optimizer": name, "constants": asdict(optimizer), "problem": problem.config,
         "data": None if data is None else [zlib.crc32(data.images), zlib.crc32(data.labels)],
         "steps": steps, "functions": functions, "grid": GRID, "seed": repr(seed),
     }
@@ -73,6 +73,16 @@ def _cache_file(name, problem, steps, functions, seed):
     except RuntimeError:  # nobody's home
         return None
     return Path(root) / "l2l_ref" / f"tuning-{digest}.json"
+
+
+@lru_cache(maxsize=None)
+def _sources():
+    """A hash of the code that a result depends on."""
+    package, total = Path(__file__).parent.parent, hashlib.sha256()
+    for folder in ("baselines", "ops", "optimizees"):
+        for path in sorted((package / folder).glob("*.py")):
+            total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 def _read(file):

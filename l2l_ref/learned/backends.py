@@ -7,35 +7,41 @@ from . import coordinatewise as original
 
 BACKENDS = ("auto", "numpy", "numba")
 
-# Below this many coordinates one step is faster in NumPy than the way into compiled code and back.
-# The meta-gradient of a whole unroll pays at any size.
-SMALLEST_STEP = 16
-
-
-@lru_cache(maxsize=None)
-def _numba_is_installed():
-    return all(importlib.util.find_spec(name) is not None for name in ("numba", "scipy"))
+# Below this many coordinates a step takes about as long in NumPy, and nothing has to be compiled for it.
+SMALLEST_STEP = 256
 
 
 @lru_cache(maxsize=None)
 def _twin():
-    if not _numba_is_installed():
-        raise ImportError("backend: 'numba' needs numba and SciPy, which are not installed; use 'numpy' or 'auto'")
-    from ..compiled import coordinatewise as twin
-
+    """The compiled twin, or the reason why there is none, a string."""
+    missing = [name for name in ("numba", "scipy") if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"{' and '.join(missing)} cannot be found"
+    try:
+        from ..compiled import coordinatewise as twin
+    except ImportError as error:  # numba refuses versions of NumPy that it does not know
+        return str(error)
     return twin
 
 
 def choose(backend, params, n):
     """The module whose ``advance`` and ``meta_gradient`` to call for n coordinates.
 
-    ``auto`` takes numba where it is installed and the work is large enough to pay. Raises ValueError
-    for an unknown backend, ImportError for a numba that is not there.
+    ``auto`` takes numba where it works and the work is large enough to pay. Raises ValueError for an unknown
+    backend, ImportError for "numba" where it does not work.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "numpy" or backend == "auto" and (not params.layers or n < SMALLEST_STEP):
+        return original
+    twin = _twin()
+    if not isinstance(twin, str):
+        return twin
     if backend == "numba":
-        return _twin()
-    if backend == "auto" and params.layers and n >= SMALLEST_STEP and _numba_is_installed():
-        return _twin()
+        raise ImportError(f"backend: 'numba' does not work here ({twin}); use 'numpy' or 'auto'")
     return original
+
+
+def name_of(backend, params):
+    """What ``backend`` comes to for large work: "numpy" or "numba"."""
+    return "numpy" if choose(backend, params, SMALLEST_STEP) is original else "numba"

@@ -91,7 +91,7 @@ def step(gradient, state, params, p=None, scale=1.0):
     else:
         z, preprocessing = log_and_sign(gradient, p)                 # C1
     new_state, cells = [], []
-    for layer_state, layer in zip(state, params.layers):
+    for layer_state, layer in zip(state, params.layers, strict=True):
         layer_state, cell = lstm_cell(z, layer_state, layer)         # C2
         z = layer_state.h
         new_state.append(layer_state)
@@ -144,10 +144,14 @@ def unroll_backward(d_out, cache):
     return d_gradients, d_state, d_params
 
 
+def arrays_of(params):
+    """The arrays of a Params: W_x, W_h, b of each layer, then W, b."""
+    return [a for layer in params.layers for a in layer] + [params.W, params.b]
+
+
 def flatten(params):
-    """Params -> one vector: W_x, W_h, b of each layer, then W, b."""
-    arrays = [a for layer in params.layers for a in layer] + [params.W, params.b]
-    return np.concatenate([a.ravel() for a in arrays])
+    """Params -> one vector, its arrays one after the other."""
+    return np.concatenate([a.ravel() for a in arrays_of(params)])
 
 
 def unflatten(vector, like):

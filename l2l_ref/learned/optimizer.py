@@ -1,5 +1,7 @@
 """The learned optimizer as an object: weights, settings, and the interface that optimizers share."""
 
+import warnings
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +11,9 @@ from . import backends
 from . import coordinatewise as cw
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+# What a file may promise before it is believed; so nothing larger is made.
+LARGEST_LAYER, MOST_LAYERS = 4096, 64
 
 
 class OptimizerState(NamedTuple):
@@ -44,8 +49,12 @@ class CoordinatewiseLSTM:
 
     def __init__(self, hidden=(20, 20), preprocess=None, output_scale=1.0, *, rng=0, params=None,
                  backend="auto", threads=None):
-        if any(int(units) != units or units < 1 for units in hidden):
-            raise ValueError(f"hidden: expected whole numbers >= 1, got {hidden!r}")
+        if not isinstance(hidden, (tuple, list)) or len(hidden) > MOST_LAYERS or not all(
+            isinstance(units, Integral) and 1 <= units <= LARGEST_LAYER for units in hidden
+        ):
+            raise ValueError(f"hidden: expected at most {MOST_LAYERS} whole numbers in 1..{LARGEST_LAYER}, got {hidden!r}")
+        if threads is not None and not (isinstance(threads, Integral) and threads >= 1):
+            raise ValueError(f"threads: expected None or a whole number >= 1, got {threads!r}")
         if preprocess is not None and not 0 < preprocess < 80:
             raise ValueError(f"preprocess: expected None or a number between 0 and 80, got {preprocess!r}")
         if not np.isfinite(output_scale) or output_scale == 0:
@@ -57,12 +66,10 @@ class CoordinatewiseLSTM:
         self.output_scale = float(output_scale)
         self.backend, self.threads = backend, threads
         self.card = None
-        drawn = cw.init_params(np.random.default_rng(rng), self.hidden, 1 if preprocess is None else 2)
-        if params is not None:
-            wanted, given = ([a.shape for a in leaves_of(tree)] for tree in (drawn, params))
-            if wanted != given:
-                raise ValueError(f"params: expected arrays of shapes {wanted}, got {given}")
-        self.params = params or drawn
+        inputs = 1 if preprocess is None else 2
+        if params is None:
+            params = cw.init_params(np.random.default_rng(rng), self.hidden, inputs)
+        self.params = _checked(params, self.hidden, inputs)
 
     def __repr__(self):
         return (f"CoordinatewiseLSTM(hidden={self.hidden}, preprocess={self.preprocess}, "
@@ -76,18 +83,21 @@ class CoordinatewiseLSTM:
 
     @property
     def params(self):
-        """The weights, in the precision in which they were given."""
+        """The weights, in the precision in which they were given: a copy of the optimizer's own, read only.
+
+        Assign a whole Params to change them.
+        """
         return self._params
 
     @params.setter
     def params(self, params):
-        self._params = params
+        self._params = _frozen(cw.unflatten(cw.flatten(params), params))
         self._by_dtype = {}
 
     def params_as(self, dtype):
         """The weights in another precision."""
         if dtype not in self._by_dtype:
-            self._by_dtype[dtype] = cw.unflatten(cw.flatten(self._params).astype(dtype), self._params)
+            self._by_dtype[dtype] = _frozen(cw.unflatten(cw.flatten(self._params).astype(dtype), self._params))
         return self._by_dtype[dtype]
 
     def init(self, theta):
@@ -120,38 +130,46 @@ class CoordinatewiseLSTM:
         flat = np.concatenate([leaf.ravel() for leaf in leaves(gradient)])
         params = self.params_as(dtype)
         layers = state.layers
+        wanted = [(len(flat), units) for units in self.hidden]
+        if [layer.h.shape for layer in layers] != wanted or [layer.c.shape for layer in layers] != wanted:
+            raise ValueError(f"state: expected the layers of this optimizer, {wanted}, "
+                             f"got {[layer.h.shape for layer in layers]}")
         if layers and layers[0].h.dtype != dtype:
             layers = tuple(type(layer)(*(a.astype(dtype) for a in layer)) for layer in layers)
         twin = backends.choose(self.backend, params, len(flat))
         g, layers = twin.advance(flat, layers, params, self.preprocess, self.output_scale, self.threads)
         return _like(gradient, g), OptimizerState(layers, shapes)
 
-    def scipy_method(self, fun, x0, args=(), *, jac=None, callback=None, maxiter=100, gtol=0.0, **ignored):
+    def scipy_method(self, fun, x0, args=(), *, jac=None, callback=None, maxiter=100, gtol=0.0, tol=None,
+                     bounds=None, constraints=(), hess=None, hessp=None, **unknown):
         """A ``method`` for ``scipy.optimize.minimize``.
 
         ``minimize(fun, x0, jac=gradient, method=optimizer.scipy_method, options={"maxiter": 100})``. The
         best point seen is returned, since a learned optimizer need not go down at every step. Options:
         ``maxiter``, the steps to take, and ``gtol``, the largest gradient entry at which to stop (``tol``
         means the same). ``callback`` is SciPy's, in either form; StopIteration ends the run. Bounds and
-        constraints are refused, a Hessian is not needed.
+        constraints are refused, a Hessian is not needed. Running out of steps is status 1, as in SciPy's own.
 
         Raises ValueError without ``jac``, with bounds or constraints, for a maxiter below 0.
         """
-        from scipy.optimize import OptimizeResult
+        from scipy.optimize import OptimizeResult, OptimizeWarning
 
         if not callable(jac):
             raise ValueError("jac: a learned optimizer needs the gradient; pass a function, or jac=True")
-        for name in ("bounds", "constraints"):
-            if ignored.get(name) is not None and ignored[name] != ():
+        for name, value in (("bounds", bounds), ("constraints", constraints)):
+            if value is not None and value != ():
                 raise ValueError(f"{name}: not supported by a learned optimizer")
-        if not maxiter >= 0:
-            raise ValueError(f"maxiter: expected a number >= 0, got {maxiter!r}")
-        gtol = gtol if ignored.get("tol") is None else ignored["tol"]
+        if maxiter != int(maxiter) or maxiter < 0:
+            raise ValueError(f"maxiter: expected a whole number >= 0, got {maxiter!r}")
+        if unknown:
+            warnings.warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning, stacklevel=3)
+        gtol = gtol if tol is None else tol
         theta = np.array(x0, dtype=np.float64)
         state = self.init(theta)
-        best, status, message = None, 0, "The given number of steps was taken."
-        for step in range(maxiter + 1):
-            value, gradient = float(fun(theta, *args)), np.asarray(jac(theta, *args), dtype=np.float64)
+        best, status, message = None, 1, "The given number of steps was taken."
+        for step in range(int(maxiter) + 1):
+            value = float(fun(theta.copy(), *args))
+            gradient = np.array(jac(theta.copy(), *args), dtype=np.float64)
             if gradient.shape != theta.shape:
                 raise ValueError(f"jac: expected a gradient of shape {theta.shape}, got {gradient.shape}")
             if best is None or value < best.fun:
@@ -160,7 +178,7 @@ class CoordinatewiseLSTM:
                 status, message = 2, f"The function or its gradient is not finite at step {step}."
                 break
             if np.abs(gradient).max(initial=0.0) <= gtol:
-                message = "Every entry of the gradient is at most gtol."
+                status, message = 0, "Every entry of the gradient is at most gtol."
                 break
             if callback is not None and step > 0:
                 try:
@@ -185,9 +203,24 @@ def _call_back(callback, intermediate_result):
         callback(intermediate_result.x)
 
 
-def leaves_of(params):
-    """The arrays of a Params, in order."""
-    return [a for layer in params.layers for a in layer] + [params.W, params.b]
+def _frozen(params):
+    """The same Params, its arrays read only."""
+    for a in cw.arrays_of(params):
+        a.flags.writeable = False
+    return params
+
+
+def _checked(params, hidden, inputs):
+    """``params`` when its arrays fit the architecture; ValueError otherwise."""
+    sizes = (inputs, *hidden)
+    wanted = [shape for D, H in zip(sizes, hidden) for shape in ((D, 4 * H), (H, 4 * H), (4 * H,))]
+    wanted += [(sizes[-1], 1), (1,)]
+    arrays = cw.arrays_of(params)
+    if [a.shape for a in arrays] != wanted:
+        raise ValueError(f"params: expected arrays of shapes {wanted}, got {[a.shape for a in arrays]}")
+    if not all(a.dtype in FLOATS for a in arrays):
+        raise ValueError(f"params: expected float32 or float64 arrays, got {sorted({str(a.dtype) for a in arrays})}")
+    return params
 
 
 def _dtype(name, tree):

@@ -14,8 +14,7 @@ _QUADRATIC = {
     "model": {},
     "problem": {"dist": "uniform"},
     "recipe": {"functions": 128, "tasks": 20, "epochs": 80, "validation_functions": 1024,
-               "learning_rate": 3e-3, "final_learning_rate": 3e-4, "decay_from": 0.0, "averaging": 0.95,
-               "rollback": 4},
+               "learning_rate": 3e-3, "final_learning_rate": 3e-4, "averaging": 0.95, "rollback": 4},
 }
 _IMAGES = {
     "model": {"preprocess": 10.0, "output_scale": 0.1},
@@ -24,12 +23,11 @@ _IMAGES = {
                "learning_rate": 1e-2, "final_learning_rate": 1e-4, "decay_from": 0.2, "averaging": 0.98,
                "clip": None},
 }
-_RELEASE_ADAM = {"learning_rate": 1e-3, "final_learning_rate": 1e-3, "clip": None,
-                 "boundary_term": True}
+_RELEASE = {"learning_rate": 1e-3, "final_learning_rate": 1e-3, "clip": None, "boundary_term": True}
 _RELEASE_IMAGES = {
     "model": {"preprocess": 5.0, "output_scale": 0.01},
     "problem": {},
-    "recipe": {"functions": 1, "epochs": 500, **_RELEASE_ADAM},
+    "recipe": {"functions": 1, "epochs": 500, **_RELEASE},
 }
 _DIGITS = {"functions": 4, "epochs": 40, "validation_functions": 48}
 
@@ -37,7 +35,7 @@ PRESETS = {
     "quadratic": {
         "default": _QUADRATIC,
         "paper": {**_QUADRATIC, "problem": {"dist": "normal"}},
-        "release": {**_QUADRATIC, "recipe": {"functions": 128, "epochs": 500, **_RELEASE_ADAM}},
+        "release": {**_QUADRATIC, "recipe": {"functions": 128, "epochs": 500, **_RELEASE}},
     },
     "digits": {
         "default": {**_IMAGES, "recipe": {**_IMAGES["recipe"], **_DIGITS}},

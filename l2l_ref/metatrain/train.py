@@ -67,8 +67,8 @@ class Recipe:
     steps: int = 100
     unroll: int = 20
     learning_rate: float = 3e-3
-    final_learning_rate: float = 6e-5
-    decay_from: float = 0.5
+    final_learning_rate: float = 1e-4
+    decay_from: float = 0.0
     clip: float | None = 10.0
     averaging: float = 0.0
     coordinates: int | None = None
@@ -210,7 +210,8 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
     run = {"model": model.config, "problem": getattr(problem, "config", type(problem).__name__),
-           "recipe": asdict(recipe), "seed": seed, "initial": files.digest({"phi": cw.flatten(model.params)})}
+           "recipe": asdict(recipe), "seed": seed, "backend": backends.name_of(model.backend, model.params),
+           "initial": files.digest({"phi": cw.flatten(model.params)})}
     progress = _resume(checkpoint, run) if resume and checkpoint and Path(checkpoint).exists() else None
     if progress is None:
         phi = cw.flatten(model.params).astype(np.float64)

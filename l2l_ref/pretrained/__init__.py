@@ -8,13 +8,9 @@ import numpy as np
 
 from .. import files
 from ..learned import coordinatewise as cw
-from ..learned.optimizer import CoordinatewiseLSTM, leaves_of
+from ..learned.optimizer import LARGEST_LAYER, MOST_LAYERS, CoordinatewiseLSTM
 
 FOLDER = Path(__file__).parent
-
-# A card that promises more is not believed.
-LARGEST_LAYER = 4096  # units
-LARGEST_DEPTH = 64    # layers
 
 
 def models():
@@ -68,7 +64,7 @@ def save(model, path, card=None):
 
 def _to_arrays(params):
     with np.errstate(over="ignore"):  # files.write refuses what this makes infinite
-        return {name: np.ascontiguousarray(a, np.float32) for name, a in zip(_names(params), leaves_of(params))}
+        return {name: np.ascontiguousarray(a, np.float32) for name, a in zip(_names(params), cw.arrays_of(params))}
 
 
 def _names(params):
@@ -80,10 +76,10 @@ def _arguments(config):
     if not isinstance(config, dict) or config.get("model") != "coordinatewise-lstm":
         raise ValueError("its card does not describe a coordinatewise-lstm")
     hidden = config.get("hidden")
-    if not isinstance(hidden, list) or len(hidden) > LARGEST_DEPTH or not all(
+    if not isinstance(hidden, list) or len(hidden) > MOST_LAYERS or not all(
         type(units) is int and 1 <= units <= LARGEST_LAYER for units in hidden
     ):
-        raise ValueError(f"hidden: expected at most {LARGEST_DEPTH} whole numbers in 1..{LARGEST_LAYER}, "
+        raise ValueError(f"hidden: expected at most {MOST_LAYERS} whole numbers in 1..{LARGEST_LAYER}, "
                          f"got {reprlib.repr(hidden)}")
     if "preprocess" not in config:
         raise ValueError("its card does not say what preprocess is")
