@@ -6,6 +6,7 @@
 import ast
 import contextlib
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ if __name__ == "__main__":
 from l2l_ref.catalogue import OPERATIONS  # noqa: E402
 from l2l_ref.learned import coordinatewise as cw  # noqa: E402
 from l2l_ref.metatrain import presets  # noqa: E402
-from l2l_ref.metatrain.train import Recipe  # noqa: E402
+from l2l_ref.learned.optimizer import CoordinatewiseLSTM  # noqa: E402
+from l2l_ref.metatrain.train import Recipe, meta_train  # noqa: E402
 from l2l_ref.optimizees import MLP, Quadratic  # noqa: E402
 
 DOCS, PACKAGE = ROOT / "docs", ROOT / "l2l_ref"
@@ -313,6 +315,23 @@ def write():
             sys.exit(f"{path}: the two markers of the table {name!r} are not there")
         before, _, rest = text.partition(begin)
         path.write_text(before + begin + table() + end + rest.partition(end)[2], "utf-8")
+
+
+def test_the_checkpoint_is_described_as_it_is(tmp_path):
+    path, text = tmp_path / "run.ckpt", (DOCS / "files.md").read_text("utf-8")
+    meta_train(CoordinatewiseLSTM(hidden=(1,), backend="numpy"), Quadratic(1), steps=1, unroll=1, checkpoint=path,
+               epochs=1, tasks=1, functions=1, validation_functions=1)
+    with np.load(path) as stored:
+        card = json.loads(bytes(stored["card"]))
+        names = {*stored.files, *card, *card["checkpoint"]} - {"card", "format", "sha256"}
+    section = text[text.index("## Checkpoints") : text.index("## Weights for PyTorch")]
+    assert {name for name in names if f"`{name}`" not in section} == set()
+
+
+def test_no_placeholder_is_left():
+    for page in PAGES:
+        left = re.findall(r"<!-- (.*?) -->", page.read_text("utf-8"))
+        assert all(re.fullmatch(r"\w+: (begin|end)", marker) for marker in left), f"{page.name}: {left}"
 
 
 if __name__ == "__main__":
