@@ -22,11 +22,13 @@ class SoftmaxCrossEntropyCache(NamedTuple):
 def softmax_cross_entropy(logits, labels):
     """E1. logits (N, C), labels (N,) integers in 0..C-1 -> losses (N,) in nats, cache.
 
-    Raises ValueError on other shapes and on labels outside 0..C-1.
+    Raises ValueError on other shapes, on labels that are no integers and on labels outside 0..C-1.
     """
     require_shape("logits", logits, N=None, C=None)
     N, C = logits.shape
     require_shape("labels", labels, N=N)
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels: expected integers, got {labels.dtype}")
     if N and not (0 <= labels.min() and labels.max() < C):
         raise ValueError(f"labels: expected integers in 0..{C - 1}, got {labels.min()}..{labels.max()}")
     p, _ = softmax(logits)

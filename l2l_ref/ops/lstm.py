@@ -66,8 +66,13 @@ def lstm_cell(x, state, params):
     """
     h, c = state
     W_x, W_h, b = params
-    N, D, H = len(x), W_x.shape[0], W_h.shape[0]
-    require_shape("x", x, N=N, D=D)
+    require_shape("W_h", W_h, H=None, gates=None)
+    H = len(W_h)
+    require_shape("W_h", W_h, H=H, gates=4 * H)
+    require_shape("W_x", W_x, D=None, gates=4 * H)
+    require_shape("b", b, gates=4 * H)
+    require_shape("x", x, N=None, D=len(W_x))
+    N = len(x)
     require_shape("h", h, N=N, H=H)
     require_shape("c", c, N=N, H=H)
 

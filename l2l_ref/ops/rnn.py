@@ -32,9 +32,12 @@ class RNNCache(NamedTuple):
 def rnn_cell(x, h, params):
     """R1. x (N, D), h (N, H), params -> h' (N, H), cache. Raises ValueError on other shapes."""
     W_x, W_h, b = params
-    N, D, H = len(x), W_x.shape[0], W_h.shape[0]
-    require_shape("x", x, N=N, D=D)
-    require_shape("h", h, N=N, H=H)
+    require_shape("W_x", W_x, D=None, H=None)
+    D, H = W_x.shape
+    require_shape("W_h", W_h, H=H, K=H)
+    require_shape("b", b, H=H)
+    require_shape("x", x, N=None, D=D)
+    require_shape("h", h, N=len(x), H=H)
     h_new, tanh_cache = tanh(x @ W_x + h @ W_h + b)                  # R1
     return h_new, RNNCache(x, h, W_x, W_h, tanh_cache)
 
