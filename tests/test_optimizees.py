@@ -1,5 +1,7 @@
 """The problems: what a seed fixes, and that a task is the function it says it is."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -102,12 +104,26 @@ def test_a_rollout_measures_before_and_after_each_step():
         (lambda: MLP(activation="tanh"), "activation"), (lambda: MLP(hidden=(0,)), "hidden"),
         (lambda: MLP(batch=0), "batch"), (lambda: MLP(theta0_scale=float("nan")), "theta0_scale"),
         (lambda: Quadratic(theta0_scale=-1.0), "theta0_scale"), (lambda: MLP("cifar"), "cifar"),
-        (lambda: MLP(split="all"), "split"),
+        (lambda: MLP(split="all"), "split"), (lambda: MLP(hidden=(20, True)), "hidden"),
+        (lambda: MLP(batch=True), "batch"),
+        (lambda: MLP(hidden=np.array([True])), "hidden"), (lambda: MLP(hidden=(float("nan"),)), "hidden"),
+        (lambda: MLP(hidden="20"), "hidden"), (lambda: MLP(hidden=(np.float32("inf"),)), "hidden"),
+        (lambda: MLP(hidden=(2.5,)), "hidden"), (lambda: MLP(batch=float("inf")), "batch"),
+        (lambda: Quadratic(dim=True), "dim"), (lambda: Quadratic(dim=np.True_), "dim"),
     ],
 )
 def test_a_bad_law_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("hidden", [(20.0,), [20], np.array([20]), np.array([20.0], np.float32)])
+def test_whole_numbers_of_any_type_become_ints(hidden):
+    mlp, quadratic = MLP(hidden=hidden, batch=np.int64(5)), Quadratic(dim=hidden[0])
+    assert mlp.hidden == (20,) and mlp.sizes == (64, 20, 10)
+    assert all(type(value) is int for value in (*mlp.hidden, *mlp.sizes, mlp.batch, quadratic.dim))
+    for problem in (mlp, quadratic):
+        assert json.loads(json.dumps(problem.config)) == problem.config
 
 
 def test_real_mnist(mnist_folder):

@@ -18,7 +18,7 @@ from ..ops.activations import relu, relu_backward, sigmoid, sigmoid_backward
 from ..ops.linear import linear, linear_backward
 from ..ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from ..ops.shapes import require_shape
-from .quadratic import generators, scale_of
+from .quadratic import generators, is_count, scale_of
 
 ACTIVATIONS = {"sigmoid": (sigmoid, sigmoid_backward), "relu": (relu, relu_backward)}
 
@@ -111,11 +111,12 @@ class MLP:
                  theta0_scale=0.01, data_dir=None):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        if any(int(units) != units or units < 1 for units in hidden):
+        if not all(map(is_count, hidden)):
             raise ValueError(f"hidden: expected whole numbers >= 1, got {hidden!r}")
-        if int(batch) != batch or batch < 1:
+        if not is_count(batch):
             raise ValueError(f"batch: expected a whole number >= 1, got {batch!r}")
-        self.dataset, self.hidden, self.activation, self.split = dataset, tuple(hidden), activation, split
+        self.dataset, self.activation, self.split = dataset, activation, split
+        self.hidden = tuple(int(units) for units in hidden)
         self.batch, self.theta0_scale, self.data_dir = int(batch), scale_of(theta0_scale), data_dir
         self.data = load(dataset, split, data_dir)
         self.sizes = (self.data.images.shape[1], *self.hidden, self.data.classes)

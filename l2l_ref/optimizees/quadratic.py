@@ -5,6 +5,7 @@ Dims: B functions at once, d parameters each.
     Q1  f(theta) = ||W theta - y||^2      theta (B, d), W (B, d, d), y (B, d)  ->  f (B,)
 """
 
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +59,7 @@ class Quadratic:
     def __init__(self, dim=10, dist="uniform", theta0_scale=0.01):
         if dist not in DISTS:
             raise ValueError(f"dist: expected one of {', '.join(DISTS)}, got {dist!r}")
-        if int(dim) != dim or dim < 1:
+        if not is_count(dim):
             raise ValueError(f"dim: expected a whole number >= 1, got {dim!r}")
         self.dim, self.dist, self.theta0_scale = int(dim), dist, scale_of(theta0_scale)
 
@@ -88,6 +89,11 @@ class QuadraticTask:
         losses, cache = quadratic(theta, self.W, self.y)
         gradient, _, _ = quadratic_backward(np.ones_like(losses), cache)
         return losses, gradient
+
+
+def is_count(value):
+    """Whether this is a whole number >= 1, of any type of numbers; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and 1 <= value < np.inf and value % 1 == 0
 
 
 def scale_of(theta0_scale):
