@@ -141,7 +141,15 @@ MISTAKES = {
     "audit of nothing": (["audit", "--only", "no-such-operation"], "no-such-operation"),
     "audit a negative seed": (["audit", "--seed", "-1"], "--seed: expected a number >= 0"),
     "bench of nothing": (["bench", "sandwich"], "sandwich"),
-    "bench no steps": (["bench", "meta-gradient", "--steps", "0"], "--steps: expected a number >= 1"),
+    "bench no steps": (["bench", "meta-gradient", "--steps", "0"], "--steps: expected a whole number >= 1"),
+    "bench no coordinates": (["bench", "meta-gradient", "--coordinates", "0"], "--coordinates: expected a whole number"),
+    "bench no rounds": (["bench", "meta-gradient", "--rounds", "0"], "--rounds: expected a whole number >= 1"),
+    "bench a negative seed": (["bench", "meta-gradient", "--seed", "-1"], "--seed: expected a whole number >= 0"),
+    "bench no threads": (["bench", "meta-gradient", "--threads", "1,0"], "--threads: expected whole numbers >= 1"),
+    "bench negative threads": (["bench", "meta-gradient", "--threads=-2"], "--threads: expected whole numbers >= 1"),
+    "bench no counts of threads": (["bench", "meta-gradient", "--threads", ""], "--threads: expected at least one"),
+    "bench no hidden units": (["bench", "meta-gradient", "--hidden", "20,0"], "--hidden: expected whole numbers >= 1"),
+    "bench negative hidden units": (["bench", "meta-gradient", "--hidden=-3"], "--hidden: expected whole numbers >= 1"),
     "models with an option of others": (["models", "--seed", "1"], "--seed"),
     "data with an option of others": (["data", "--seed", "1"], "--seed"),
 }
@@ -305,14 +313,14 @@ def test_compare_prints_one_json_object(run, model, tmp_path):
         assert (entry["learning_rate"] in tuning.GRID) == (name != "learned")
     starts = {entry["curve_mean"][0] for entry in result["optimizers"].values()}
     assert len(starts) == 1 and 1.5 < starts.pop() < 3.5  # everybody starts at the same points, about log 10
-    assert (tmp_path / "f.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "f.svg").read_text(encoding="utf-8").startswith("<?xml")
     assert "figure: f.svg" in err
 
 
 def test_compare_again_takes_the_rates_from_the_cache(run, model, tmp_path, monkeypatch, no_figure):
     words = ["compare", "digits", "--model", model, *COMPARE, "--json"]
     first = without_times(strict(run(*words)[1]))
-    held = {file: file.read_text() for file in cache_files(tmp_path)}
+    held = {file: file.read_text(encoding="utf-8") for file in cache_files(tmp_path)}
     assert len(held) == len(OPTIMIZERS)
     with monkeypatch.context() as patch:
         patch.setattr("l2l_ref.evaluation.tuning.rollout", lambda *a: pytest.fail("tuned again"))
@@ -325,7 +333,7 @@ def test_compare_again_takes_the_rates_from_the_cache(run, model, tmp_path, monk
         victim = cache_files(tmp_path)[0]
         victim.write_text(corrupted, encoding="latin1")
         assert without_times(strict(run(*words)[1])) == first
-        assert {file: file.read_text() for file in cache_files(tmp_path)} == held  # it has mended itself
+        assert {file: file.read_text(encoding="utf-8") for file in cache_files(tmp_path)} == held  # it has mended itself
 
 
 def test_the_cache_is_used_and_fresh_does_not_use_it(run, model, tmp_path, no_figure):

@@ -6,25 +6,22 @@ import sys
 import numpy as np
 
 from ..evaluation.bench import meta_gradient
-from .train import units
+from .arguments import counts, units, whole
 
 
 def configure(parser):
     parser.add_argument("work", choices=("meta-gradient",))
-    parser.add_argument("--coordinates", type=int, default=15_910, metavar="N")
-    parser.add_argument("--steps", type=int, default=20, metavar="T")
+    parser.add_argument("--coordinates", type=whole(1), default=15_910, metavar="N")
+    parser.add_argument("--steps", type=whole(1), default=20, metavar="T")
     parser.add_argument("--hidden", type=units, default=(20, 20), metavar="N,N")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--threads", type=units, default=(1, 2), metavar="N,N", help="thread counts; default 1,2")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=counts, default=(1, 2), metavar="N,N", help="thread counts; default 1,2")
+    parser.add_argument("--rounds", type=whole(1), default=5, metavar="N")
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--json", action="store_true")
 
 
 def run(args):
-    for name in ("coordinates", "steps", "rounds"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name}: expected a number >= 1, got {getattr(args, name)}")
     result = meta_gradient(args.coordinates, args.steps, args.hidden, np.dtype(args.dtype).type, args.threads,
                            args.rounds, args.seed, report=lambda line: print(line, file=sys.stderr, flush=True))
     if args.json:

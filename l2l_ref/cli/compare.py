@@ -8,7 +8,7 @@ from ..evaluation import figures
 from ..evaluation.compare import compare, table, to_json
 from ..metatrain.presets import build
 from ..pretrained import load
-from .train import number, require_writable, units, whole
+from .arguments import number, require_writable, units, whole
 
 FUNCTIONS = {"quadratic": 2000, "digits": 50, "mnist": 100}
 TUNING_FUNCTIONS = {"quadratic": 1000, "digits": 6, "mnist": 10}

@@ -4,10 +4,7 @@ The weights with the best validation are written to --output, with a card that h
 the time taken and a score on functions that no decision was based on.
 """
 
-import argparse
 import json
-import math
-import os
 import shlex
 import sys
 import time
@@ -21,6 +18,7 @@ from ..metatrain import presets
 from ..metatrain.train import Recipe, meta_train
 from ..optimizees.rollout import rollout
 from ..pretrained import save
+from .arguments import number, require_writable, units, whole
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
 TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
@@ -31,46 +29,6 @@ RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "f
 LAW = ("dist", "theta0_scale", "data_dir")
 MODEL = ("hidden", "preprocess", "output_scale")
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
-
-
-def units(text):
-    """"20,20" -> (20, 20); an argparse type."""
-    try:
-        return tuple(int(part) for part in text.split(",") if part)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected whole numbers with commas between them, got {text!r}") from None
-
-
-def number(text):
-    """"1e-3" -> 0.001; an argparse type."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"expected a finite number, got {text!r}")
-    return value
-
-
-def whole(least):
-    """The argparse type of whole numbers from ``least`` on."""
-
-    def convert(text):
-        if not text.removeprefix("-").isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number >= {least}, got {text!r}")
-        return int(text)
-
-    return convert
-
-
-def require_writable(path):
-    """ValueError when a file could not be put at ``path``: said before hours of work, not after."""
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path}: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: the folder {path.parent} cannot be written to")
 
 
 def configure(parser):
