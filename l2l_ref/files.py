@@ -12,7 +12,6 @@ import math
 import os
 import reprlib
 import struct
-import tempfile
 import tokenize
 import warnings
 import zipfile
@@ -43,19 +42,19 @@ def write(path, arrays, card):
     text = np.frombuffer(json.dumps(card).encode(), np.uint8)
     if len(text) > LARGEST_CARD:
         raise ValueError(f"{path}: its card would be larger than {LARGEST_CARD} bytes")
+    temporary = path.parent / f"{path.name}.{os.getpid()}.tmp"
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        stream = open(temporary, "wb")
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from None
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with stream:
             np.savez(stream, card=text, **arrays)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 

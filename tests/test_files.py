@@ -144,13 +144,32 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(path, good, monkey
     def fails(*arguments, **keywords):
         raise OSError(28, "No space left on device")
 
-    for target in ("os.fsync", "os.replace", "os.chmod", "numpy.savez"):
+    for target in ("os.fsync", "os.replace", "numpy.savez"):
         with monkeypatch.context() as patch:
             patch.setattr(target, fails)
             with pytest.raises(OSError, match="No space"):
                 files.write(path, {"W": W + 1, "b": B}, {})
         assert path.read_bytes() == good
         assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the umask is POSIX's")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_the_umask_says_who_may_read_it(path, umask):
+    before = os.umask(umask)
+    try:
+        files.write(path, {"W": W, "b": B}, {})
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_what_a_killed_process_left_is_no_obstacle(path):
+    """The next process may have the same number."""
+    (path.parent / f"{path.name}.{os.getpid()}.tmp").write_bytes(b"half")
+    files.write(path, {"W": W, "b": B}, {})
+    files.read(path, expect)
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_an_interrupted_write_leaves_the_old_file(path, good, monkeypatch):
