@@ -14,11 +14,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mnist_folder():
-    """The folder of the real MNIST; the test is skipped where there is none."""
+    """The folder of the real MNIST; the test is skipped where there is none.
+
+    Of the session, so that it looks before a test takes the variable away.
+    """
     named = os.environ.get("L2L_REF_DATA")
-    for folder in [Path(named)] if named else [ROOT.parent / "shared" / "data"]:
-        if (folder / "mnist").is_dir() or list(folder.glob("train-images*")):
-            return folder
+    if named and ((Path(named) / "mnist").is_dir() or list(Path(named).glob("train-images*"))):
+        return Path(named)
     pytest.skip("MNIST is not here: name its folder in L2L_REF_DATA")

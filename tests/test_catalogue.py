@@ -70,7 +70,7 @@ def backwards_in_the_source():
         parts = path.relative_to(ROOT.parent).with_suffix("").parts
         if parts[1] in ("checking", "compiled"):  # the one checks, the other holds twins
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and node.name.endswith("_backward"):
                 yield ".".join(parts), node.name
 

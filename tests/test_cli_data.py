@@ -1,9 +1,7 @@
 import argparse
 import gzip
 import json
-import os
 import struct
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +9,6 @@ from l2l_ref.cli import data
 from l2l_ref.datasets.files import VARIABLE
 
 KINDS = ["train images", "train labels", "test images", "test labels"]
-
-
-REAL = os.environ.get(VARIABLE) or Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
@@ -90,10 +85,8 @@ def test_known_content_is_recognised(command, folder, monkeypatch):
     assert "10000, content as published" in command("--data-dir", folder)[1]
 
 
-def test_the_real_mnist_is_recognised(command):
-    code, report, _ = command("--json", "--data-dir", REAL)
-    if any(entry["status"] == "missing" for entry in report["mnist"].values()):
-        pytest.skip(f"no MNIST: {report['mnist']['train images']['problem']}")
+def test_the_real_mnist_is_recognised(command, mnist_folder):
+    code, report, _ = command("--json", "--data-dir", mnist_folder)
     assert code == 0
     assert [report["mnist"][kind]["count"] for kind in KINDS] == [60_000, 60_000, 10_000, 10_000]
     assert all(entry["sha256_matches"] for entry in report["mnist"].values())

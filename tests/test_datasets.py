@@ -1,5 +1,4 @@
 import gzip
-import os
 import struct
 import tracemalloc
 from math import prod
@@ -15,7 +14,6 @@ from l2l_ref.datasets.files import VARIABLE
 from l2l_ref.datasets.idx import read_idx
 
 SHAPES = st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple)
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def as_idx(array):
@@ -214,12 +212,8 @@ def test_images_of_another_size_are_refused(tmp_path):
         load("mnist", "test", tmp_path)
 
 
-def test_the_real_mnist():
-    folder = os.environ.get(VARIABLE) or BESIDE
-    try:
-        splits = {split: load("mnist", split, folder) for split in SPLITS["mnist"]}
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+def test_the_real_mnist(mnist_folder):
+    splits = {split: load("mnist", split, mnist_folder) for split in SPLITS["mnist"]}
     assert splits["train"].labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert splits["test"].labels[:5].tolist() == [7, 2, 1, 0, 4]
     counts = np.bincount(np.concatenate([splits["train"].labels, splits["validation"].labels]))

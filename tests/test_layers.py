@@ -31,7 +31,7 @@ def part(path):
 def imported(path):
     """Names of modules that a file imports, absolute."""
     package = ("l2l_ref", *path.relative_to(PACKAGE).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -71,6 +71,22 @@ def test_the_checker_knows_nothing_of_the_rest(path):
 def test_numba_is_named_in_one_module():
     naming = {str(p.relative_to(PACKAGE)) for p in FILES if any(n.split(".")[0] == "numba" for n in imported(p))}
     assert naming == {"compiled/jit.py"}
+
+
+TESTS = sorted((ROOT / "tests").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: p.name)
+def test_tests_read_text_as_utf8(path):
+    """Whatever the machine's own encoding is."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "read_text":
+            assert node.args or node.keywords, f"line {node.lineno}: read_text without an encoding"
+
+
+@pytest.mark.parametrize("path", [p for p in TESTS if p.name != "test_layers.py"], ids=lambda p: p.name)
+def test_tests_look_for_data_nowhere_but_where_they_are_told(path):
+    assert '"shared"' not in path.read_text(encoding="utf-8"), "the fixture mnist_folder says where data lies"
 
 
 # What somebody with NumPy alone can do; the blocked modules raise ImportError when anything asks for them.

@@ -461,8 +461,14 @@ def epochs_in(checkpoint):
         return json.loads(archive["card"].tobytes())["epoch"]
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_killed_and_resumed_until_it_is_done(tmp_path):
-    """L2L_REF_KILLS says how often; a kill comes anywhere between start-up and the last line."""
+    """L2L_REF_KILLS says how often; a kill comes anywhere between start-up and the last line.
+
+    The moments are drawn anew each time; L2L_REF_KILL_SEED, printed when the test fails, draws the same again.
+    """
+    seed = int(os.environ.get("L2L_REF_KILL_SEED") or np.random.SeedSequence().entropy % 2**32)
+    print(f"L2L_REF_KILL_SEED={seed}")
     kills = int(os.environ.get("L2L_REF_KILLS", "3"))
     command = [sys.executable, "-m", "l2l_ref", "train", "quadratic", "--epochs", "12", "--tasks", "1",
                "--functions", "2", "--steps", "4", "--unroll", "2", "--hidden", "3", "--backend", "numpy"]
@@ -484,7 +490,7 @@ def test_killed_and_resumed_until_it_is_done(tmp_path):
         assert wanted.keys() == came.keys() and all(same_bits(wanted[name], came[name]) for name in wanted)
         (tmp_path / "run.ckpt").unlink()
 
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(seed)
     killed = 0
     while killed < kills:
         process = subprocess.Popen(resumable, **settings)

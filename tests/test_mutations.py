@@ -1,8 +1,8 @@
 """One sign wrong in any backward of the catalogue: the checker notices.
 
 A mutant is a backward in which one thing was changed: a + became a -, a - a +, a leading minus went,
-one factor of a product was negated, or the result. Where a change of source cannot change a value it is named in
-HARMLESS with the reason.
+one factor of a product was negated, or the result. A + of lists stays, since a - of lists would not even run. Where
+a change of source cannot change a value it is named in HARMLESS with the reason.
 """
 
 import ast
@@ -31,13 +31,18 @@ def about_positions(tree):
     return {id(inner) for place in places for inner in ast.walk(place)}
 
 
+def of_numbers(node):
+    """Whether a + stands between numbers: not between lists, where a - raises TypeError."""
+    return not any(isinstance(side, (ast.List, ast.Tuple)) for side in ast.iter_child_nodes(node))
+
+
 def mutations(tree):
     """Yield (description, node, change); ``change()`` mutates ``tree`` in place."""
     positions = about_positions(tree)
     for node in ast.walk(tree):
         if id(node) in positions:
             continue
-        if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in FLIPPED:
+        if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in FLIPPED and of_numbers(node):
             other = FLIPPED[type(node.op)]
             yield f"{SIGN[type(node.op)]} -> {SIGN[other]}", node, lambda n=node, o=other: setattr(n, "op", o())
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -86,11 +91,7 @@ def test_a_wrong_sign_is_caught(backward, number):
         if operation.backward is not backward:
             continue
         for draw in reversed(examples(operation).values()):  # the edge cases are the smallest
-            try:
-                report = gradcheck(operation.forward, wrong, draw(np.random.default_rng(0)))
-            except (TypeError, ValueError):
-                return  # the mutant does not even run: - between lists, for one
-            if not report.ok:
+            if not gradcheck(operation.forward, wrong, draw(np.random.default_rng(0))).ok:
                 return
     pytest.fail("the mutant passes every example")
 
