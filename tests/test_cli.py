@@ -14,6 +14,7 @@ from l2l_ref.cli.compare import TUNING_FUNCTIONS
 from l2l_ref.evaluation import tuning
 from l2l_ref.evaluation.compare import compare, paired, table, to_json
 from l2l_ref.evaluation.figures import learning_curves
+from l2l_ref.learned import backends
 from l2l_ref.learned import coordinatewise as cw
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 from l2l_ref.optimizees import Quadratic
@@ -23,6 +24,12 @@ PACKAGE = Path(__file__).resolve().parent.parent
 TRAIN = ["--epochs", "2", "--tasks", "1", "--functions", "2", "--steps", "4", "--unroll", "2", "--hidden", "3",
          "--backend", "numpy"]
 COMPARE = ["--functions", "2", "--steps", "3", "--backend", "numpy"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels():
+    """The compiled twin looks once for a place of its cache: before a test's own folder becomes that place."""
+    backends.name_of("auto", cw.init_params(np.random.default_rng(0)))
 
 
 @pytest.fixture(autouse=True)
