@@ -88,7 +88,7 @@ def _sources():
 def _read(file):
     """The cached losses, or None: a cache that cannot be read is no cache."""
     try:
-        losses = None if file is None else json.loads(file.read_text())
+        losses = None if file is None else json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     good = isinstance(losses, list) and len(losses) == len(GRID) and all(
@@ -103,7 +103,7 @@ def _write(file, losses):
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(losses))
+        temporary.write_text(json.dumps(losses), encoding="utf-8")
         temporary.replace(file)
     except OSError:  # a home that cannot be written to costs time, not the result
         pass
