@@ -53,7 +53,8 @@ def run(args):
     if args.json:
         print(json.dumps(to_json(results, problem, model, args.steps)))
     else:
-        print("\n".join([f"{figures.describe(problem.config)}: {functions} functions", *table(results, problem, args.steps)]))
+        print(f"{figures.describe(problem.config)}: {functions} functions")
+        print("\n".join(table(results, problem, args.steps)))
     try:
         figures.learning_curves(results, problem, args.steps, figure)
         print(f"figure: {figure}", file=sys.stderr)

@@ -92,9 +92,10 @@ def run(args):
         "score": score(trained, problem, recipe.get("steps", Recipe.steps), args),
     }
     save(trained, output, card)
-    final, total = ("not finite" if card["score"][name] is None else f"{card['score'][name]:.4g}" for name in ("final", "sum"))
-    print(f"{output}: f at step {card['score']['steps']} {final}, sum over the steps {total} "
-          f"(mean over {card['score']['functions']} test functions); {card['minutes']} min", file=sys.stderr)
+    taken = card["score"]
+    final, total = ("not finite" if taken[name] is None else f"{taken[name]:.4g}" for name in ("final", "sum"))
+    print(f"{output}: f at step {taken['steps']} {final}, sum over the steps {total} "
+          f"(mean over {taken['functions']} test functions); {card['minutes']} min", file=sys.stderr)
     if args.json:
         print(json.dumps(card))
     return 0

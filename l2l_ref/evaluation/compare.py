@@ -74,7 +74,8 @@ def measure(optimizer, problem, steps, functions, seed):
     optimizer.update(zeros, optimizer.init(zeros))  # whatever compiles, compiles before the clock runs
     timed, curves = _Timed(optimizer), []
     for first in range(0, functions, at_once):
-        task = problem.sample(min(at_once, functions - first), np.random.SeedSequence(seed, spawn_key=(COMPARISON, first)))
+        part = np.random.SeedSequence(seed, spawn_key=(COMPARISON, first))
+        task = problem.sample(min(at_once, functions - first), part)
         curves.append(rollout(timed, task, steps))
     return np.concatenate(curves, axis=1).astype(np.float64), timed.seconds / steps / functions
 

@@ -52,7 +52,8 @@ class CoordinatewiseLSTM:
         if not isinstance(hidden, (tuple, list)) or len(hidden) > MOST_LAYERS or not all(
             isinstance(units, Integral) and 1 <= units <= LARGEST_LAYER for units in hidden
         ):
-            raise ValueError(f"hidden: expected at most {MOST_LAYERS} whole numbers in 1..{LARGEST_LAYER}, got {hidden!r}")
+            raise ValueError(f"hidden: expected at most {MOST_LAYERS} whole numbers in 1..{LARGEST_LAYER}, "
+                             f"got {hidden!r}")
         if threads is not None and not (isinstance(threads, Integral) and threads >= 1):
             raise ValueError(f"threads: expected None or a whole number >= 1, got {threads!r}")
         if preprocess is not None and not 0 < preprocess < 80:

@@ -26,7 +26,7 @@ from .. import files
 from ..baselines.gradient import Adam, AdamState
 from ..learned import backends
 from ..learned import coordinatewise as cw
-from ..learned.optimizer import CoordinatewiseLSTM, OptimizerState
+from ..learned.optimizer import CoordinatewiseLSTM
 from ..optimizees.rollout import rollout
 
 # The streams of random numbers of one run.
