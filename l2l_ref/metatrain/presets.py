@@ -29,7 +29,7 @@ _RELEASE_IMAGES = {
     "problem": {},
     "recipe": {"functions": 1, "epochs": 500, **_RELEASE},
 }
-_DIGITS = {"functions": 4, "epochs": 40, "validation_functions": 48}
+_DIGITS = {"functions": 4, "epochs": 15, "validation_functions": 48, "learning_rate": 3e-3, "rollback": 3}
 
 PRESETS = {
     "quadratic": {
@@ -40,7 +40,8 @@ PRESETS = {
     "digits": {
         "default": {**_IMAGES, "recipe": {**_IMAGES["recipe"], **_DIGITS}},
         "paper": {**_IMAGES, "recipe": {**_IMAGES["recipe"], **_DIGITS}},
-        "release": {**_RELEASE_IMAGES, "recipe": {**_RELEASE_IMAGES["recipe"], **_DIGITS, "epochs": 500}},
+        "release": {**_RELEASE_IMAGES, "recipe": {**_RELEASE_IMAGES["recipe"], "functions": 4,
+                                                  "validation_functions": 48}},
     },
     "mnist": {
         "default": _IMAGES,
