@@ -402,7 +402,7 @@ def test_weights_are_no_checkpoint(path):
     assert "not a checkpoint" in resume_refused(path)
 
 
-ENTRY = {"epoch": 1, "validation_final": 1.0, "validation_sum": 2.0, "seconds": 0.1}
+ENTRY = {"epoch": 1, "validation_final": 1.0, "validation_sum": 2.0, "judged": 1.0, "seconds": 0.1}
 HOSTILE_CARDS = {
     "no epoch": {"epoch": None},
     "half an epoch": {"epoch": 1.0},

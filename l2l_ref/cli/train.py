@@ -25,7 +25,7 @@ TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
 
 # Options whose values go into the recipe, the problem and the model under their own names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
-          "clip", "averaging", "coordinates", "patience", "rollback")
+          "clip", "averaging", "coordinates", "judge", "patience", "rollback")
 LAW = ("dist", "theta0_scale", "data_dir")
 MODEL = ("hidden", "preprocess", "output_scale")
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
@@ -45,6 +45,7 @@ def configure(parser):
     for name in ("learning-rate", "final-learning-rate", "decay-from", "clip", "averaging", "preprocess",
                  "output-scale", "theta0-scale"):
         parser.add_argument(f"--{name}", type=number, metavar="X")
+    parser.add_argument("--judge", choices=("final", "sum"), help="what is best: the last losses or the sum of all")
     parser.add_argument("--hidden", type=units, metavar="N,N", help="units of the LSTM layers")
     parser.add_argument("--dist", choices=("uniform", "normal"), help="the law of the quadratics")
     parser.add_argument("--data-dir", metavar="FOLDER", help="where MNIST lies; default: the variable L2L_REF_DATA")
@@ -75,7 +76,7 @@ def run(args):
     )
     trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
                               report=Reporter(), **recipe)
-    best = min(log, key=lambda entry: entry["validation_final"])
+    best = min(log, key=lambda entry: entry["judged"])
     card = {
         "name": output.stem,
         "version": __version__,

@@ -6,8 +6,9 @@
     T3  after each window phi moves by Adam on the clipped meta-gradient
 
 An *epoch* is a fixed number of tasks, freshly drawn, followed by a validation on tasks that stay the same.
-The optimizer with the best validation is what comes out (early stopping). The validation is the mean loss over
-the last tenth of the steps: where minibatches are drawn, that of the last step alone is mostly noise.
+The optimizer with the best validation is what comes out (early stopping). It is judged by the mean loss over the
+last tenth of the steps, since where minibatches are drawn that of the last step alone is mostly noise, or by the
+sum over all steps.
 
 Seeds: weights, training tasks and validation tasks have streams of their own, and the tasks of an epoch depend
 on the seed and the epoch's number alone. So a run that is resumed sees what it would have seen.
@@ -47,7 +48,8 @@ class Recipe:
     then falls, by the same factor each epoch, towards ``final_learning_rate``. The meta-gradient is clipped to
     the norm ``clip``, or not at all. What is validated and kept is phi averaged over the updates, with weights
     that fall off by the factor ``averaging`` an update; 0 is phi itself. Validation is on
-    ``validation_functions`` functions; with ``patience`` the run ends after so many epochs without a better one.
+    ``validation_functions`` functions and judged by the "final" losses or by their "sum"; with ``patience`` the run
+    ends after so many epochs without a better one.
 
     With ``coordinates``, the meta-gradient of a window is estimated from so many coordinates, drawn at random,
     where there are more: on large networks that costs a fraction, and what it adds in noise is little beside
@@ -74,6 +76,7 @@ class Recipe:
     coordinates: int | None = None
     rollback: int | None = None
     validation_functions: int = 256
+    judge: str = "final"
     patience: int | None = None
     boundary_term: bool = False
 
@@ -83,6 +86,8 @@ class Recipe:
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= 1 or name in optional and value is None):
                 raise ValueError(f"{name}: expected a whole number >= 1, got {value!r}")
+        if self.judge not in ("final", "sum"):
+            raise ValueError(f"judge: expected 'final' or 'sum', got {self.judge!r}")
         if self.steps % self.unroll:
             raise ValueError(f"unroll: expected a divisor of steps={self.steps}, got {self.unroll}")
         for name in ("learning_rate", "final_learning_rate", "clip"):
@@ -118,7 +123,7 @@ class Progress:
     @property
     def best(self):
         """The entry of the log with the best validation."""
-        return min(self.log, key=lambda entry: entry["validation_final"])
+        return min(self.log, key=lambda entry: entry["judged"])
 
 
 def run_window(model, task, theta, state, evaluation, unroll):
@@ -231,11 +236,12 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
             curve = rollout(candidate, validation, recipe.steps).mean(axis=1)
             last = curve[-max(1, recipe.steps // 10) :].mean()
             final, total = (float(v) if np.isfinite(v) else DIVERGED for v in (last, curve[1:].sum()))
-        entry |= {"validation_final": final, "validation_sum": total, "seconds": time.perf_counter() - started}
+        entry |= {"validation_final": final, "validation_sum": total,
+                  "judged": final if recipe.judge == "final" else total, "seconds": time.perf_counter() - started}
         progress.log.append(entry)
         progress.epoch += 1
         progress.since += 1
-        if progress.best is entry and final < DIVERGED:
+        if progress.best is entry and entry["judged"] < DIVERGED:
             progress.best_phi, progress.best_adam, progress.since = progress.average, progress.adam, 0
         if recipe.rollback is not None and progress.since >= recipe.rollback:
             progress.phi = progress.average = progress.best_phi
@@ -364,4 +370,4 @@ def _require_same(part, theirs, ours):
 
 def _is_entry(index, entry):
     return (isinstance(entry, dict) and entry.get("epoch") == index + 1
-            and all(type(entry.get(name)) is float for name in ("validation_final", "validation_sum", "seconds")))
+            and all(type(entry.get(name)) is float for name in ("validation_final", "validation_sum", "judged", "seconds")))
