@@ -11,7 +11,7 @@ from ..pretrained import load
 from .arguments import number, require_writable, units, whole
 
 FUNCTIONS = {"quadratic": 2000, "digits": 50, "mnist": 100}
-TUNING_FUNCTIONS = {"quadratic": 1000, "digits": 6, "mnist": 10}
+TUNING_FUNCTIONS = {"quadratic": 1000, "digits": 3, "mnist": 10}
 
 
 def configure(parser):
