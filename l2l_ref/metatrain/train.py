@@ -217,14 +217,15 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
     run = {"model": model.config, "problem": getattr(problem, "config", type(problem).__name__),
            "recipe": asdict(recipe), "seed": seed, "backend": backends.name_of(model.backend, model.params),
            "initial": files.digest({"phi": cw.flatten(model.params)})}
-    progress = _resume(checkpoint, run) if resume and checkpoint and Path(checkpoint).exists() else None
-    if progress is None:
-        phi = cw.flatten(model.params).astype(np.float64)
+    phi = cw.flatten(model.params).astype(np.float64)
+    if resume and checkpoint and Path(checkpoint).exists():
+        progress = _resume(checkpoint, run, len(phi))
+    else:
         adam = Adam(recipe.learning_rate).init(phi)
         progress = Progress(phi, phi, adam, phi, adam)
-    validation = validate_on.sample(recipe.validation_functions, _seed(seed, VALIDATION))
     level = getattr(problem, "chance", None)
     if level is None:
+        validation = validate_on.sample(recipe.validation_functions, _seed(seed, VALIDATION))
         level = float(np.mean(validation.loss_and_gradient(validation.theta0)[0]))
 
     while progress.epoch < recipe.epochs and not _patience_is_over(progress, recipe):
@@ -328,11 +329,9 @@ def _save(path, progress, run):
     files.write(path, arrays, {"checkpoint": run, **dict(zip(COUNTS, counts)), "log": progress.log})
 
 
-def _resume(path, run):
-    """The Progress that a checkpoint holds; ValueError when it is another run's."""
+def _resume(path, run, n):
+    """The Progress, of n weights, that a checkpoint holds; ValueError when it is another run's."""
     run = json.loads(json.dumps(run))  # as it comes back from a file: tuples are lists there
-    sizes = (1 if run["model"]["preprocess"] is None else 2, *run["model"]["hidden"])
-    n = sum(4 * H * (D + H + 1) for D, H in zip(sizes, sizes[1:])) + sizes[-1] + 1
 
     def expect(card):
         theirs = card.get("checkpoint")
