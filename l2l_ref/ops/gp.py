@@ -1,0 +1,329 @@
+"""Functions drawn from a Gaussian process: values by the chain rule, one query after the other; and the posterior.
+
+Dims: B functions at once, each of mean 0, queried at points of d dimensions; T queries are planned, t are done.
+
+A draw is a differentiable function of its queries: all randomness is in the standard normal numbers z and epsilon,
+which are inputs.
+
+    S1  k_t = k(x_t, x_s) for s < t,   c = v (1 + jitter)            covariance k, variance v
+    S2  (l_t, delta_t) = row t of the Cholesky factor of K + v jitter I, from k_t and c
+    S3  mean_t = l_t . z_<t                                          what the earlier values predict
+    S4  f_t = mean_t + delta_t z_t
+    S5  y_t = f_t + noise epsilon_t                                  what is observed of it
+
+mean_t and delta_t are mean and standard deviation of f_t, given f_<t: expected improvement takes them as they are,
+if there is no noise. The posterior given noisy data y at points x, at query points q, needs a system of its own:
+
+    V1  K = k(x, x) + (v jitter + noise^2) I,   k = k(x, q)          (n, n) and (n, m)
+    V2  mean = k^T a,   a = K^-1 y                                   (m,)
+    V3  deviation^2 = v (1 + jitter) - diag(k^T W),   W = K^-1 k     (m,)
+
+Jitter is part of the model: a variance of v jitter, independent at each query. Without it a point that is queried
+twice makes K singular. With it the second value differs from the first by a normal number of variance
+2 v jitter (to first order).
+
+Source: Chen et al. 2017, section 4.2.2 of the review (the chain rule and its cost); Rasmussen & Williams 2006, equations (2.23)
+and (2.24) for V2 and V3.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .cholesky import CholeskyRowCache, cholesky_row, cholesky_row_backward
+from .covariance import covariance_pair
+from .shapes import positive, require_floating, require_shape
+
+# For a covariance matrix of 100 points of which many coincide to be positive definite after rounding, with room.
+JITTER = {"float32": 2e-5, "float64": 1e-10}
+
+
+class GPState(NamedTuple):
+    """B functions, known at their first t queries. Entries of later rows mean nothing."""
+
+    x: np.ndarray  # (B, T, d), the points
+    z: np.ndarray  # (B, T), the normal numbers
+    L: np.ndarray  # (B, T, T), the Cholesky factor, lower
+    t: int
+
+
+class Draw(NamedTuple):
+    """The values at one query, or what a loss says of them."""
+
+    f: np.ndarray          # (B,)
+    mean: np.ndarray       # (B,), of f given the earlier values
+    deviation: np.ndarray  # (B,), standard deviation of f given the earlier values
+
+
+def gp_start(B, T, d, dtype=np.float64):
+    """The GPState of B functions before the first of T queries. All zeros, so it also starts a backward pass."""
+    return GPState(np.zeros((B, T, d), dtype), np.zeros((B, T), dtype), np.zeros((B, T, T), dtype), 0)
+
+
+class GPAppendCache(NamedTuple):
+    t: int
+    z: np.ndarray          # (B,)
+    z_before: np.ndarray   # (B, t)
+    row: CholeskyRowCache
+    covariance: tuple      # the cache of the covariance
+    covariance_backward: object
+    jitter: float
+
+
+def gp_append(state, x, z, length_scale, variance, covariance="squared_exponential", jitter=None, in_place=False):
+    """S1 to S4: query each function at one more point.
+
+    Parameters
+    ----------
+    state : GPState
+        With t < T queries done.
+    x : ndarray (B, d)
+    z : ndarray (B,)
+        Standard normal numbers.
+    length_scale : number, or ndarray (d,)
+    variance : number
+    covariance : {"squared_exponential", "matern32", "matern52"}
+    jitter : float >= 0, optional
+        Relative to the variance; default `JITTER` of the precision of x.
+    in_place : bool
+        Write row t into the arrays of ``state`` rather than into copies. Its rows before t stay, so that all states
+        of one sequence of queries, and all their caches, share one set of arrays.
+
+    Returns
+    -------
+    (Draw, GPState), GPAppendCache
+
+    Raises
+    ------
+    ValueError
+        For other shapes, a full state, a length scale, variance or jitter out of range, an unknown covariance;
+        and where the new point leaves no variance (`cholesky_row`).
+    """
+    X, Z, L, t = state
+    require_shape("state.x", X, B=None, T=None, d=None)
+    B, T, d = X.shape
+    require_shape("state.z", Z, B=B, T=T)
+    require_shape("state.L", L, B=B, T=T, S=T)
+    require_shape("x", x, B=B, d=d)
+    require_shape("z", z, B=B)
+    require_floating("z", z)
+    if not 0 <= t < T:
+        raise ValueError(f"state: expected fewer than its {T} queries to be done, got t={t}")
+    forward, backward = covariance_pair(covariance)
+    jitter = checked_jitter(jitter, x)
+
+    k, k_cache = forward(x[:, None], X[:, :t], length_scale, variance)  # S1
+    c = np.repeat(positive("variance", variance, x) * (1 + jitter), B)  # S1
+    row, row_cache = cholesky_row(L[:, :t, :t], k[:, 0], c)          # S2
+    mean = np.einsum("bs,bs->b", row[:, :t], Z[:, :t])               # S3
+    f = mean + row[:, t] * z                                         # S4
+
+    new = GPState(
+        _with(X, np.s_[:, t], x, in_place), _with(Z, np.s_[:, t], z, in_place),
+        _with(L, np.s_[:, t, : t + 1], row, in_place), t + 1,
+    )
+    cache = GPAppendCache(t, z, Z[:, :t], row_cache, k_cache, backward, jitter)
+    return (Draw(f, mean, row[:, t]), new), cache
+
+
+def gp_append_backward(d_out, cache, in_place=False):
+    """(d_draw, d_state') -> d_state, d_x (B, d), d_z (B,), d_length_scale () or (d,), d_variance ().
+
+    With ``in_place`` the arrays of d_state' become those of d_state.
+    """
+    (d_f, d_mean, d_deviation), d_state = d_out
+    t, z, z_before, row_cache, k_cache, covariance_backward, jitter = cache
+    d_X, d_Z, d_L = d_state[:3] if in_place else (array.copy() for array in d_state[:3])
+
+    d_mean = d_mean + d_f                                            # S4
+    d_deviation = d_deviation + d_f * z + d_L[:, t, t]               # S4, joins what came in
+    d_l = d_L[:, t, :t] + d_mean[:, None] * z_before                 # S3, joins what came in
+    d_row = np.concatenate([d_l, d_deviation[:, None]], axis=1)
+    d_L_before, d_k, d_c = cholesky_row_backward(d_row, row_cache)   # S2
+    d_x, d_x_before, d_length_scale, d_variance = covariance_backward(d_k[:, None], k_cache)  # S1
+    d_x = d_x[:, 0] + d_X[:, t]                                      # S1, joins what came in
+    d_variance = d_variance + d_c.sum() * (1 + jitter)               # S1
+    d_z = d_f * row_cache.delta + d_Z[:, t]                          # S4, joins what came in
+
+    d_X[:, :t] += d_x_before                                         # S1
+    d_Z[:, :t] += d_mean[:, None] * row_cache.l                      # S3
+    d_L[:, :t, :t] += d_L_before                                     # S2
+    for d_array in (d_X[:, t], d_Z[:, t], d_L[:, t, : t + 1]):
+        d_array[:] = 0  # row t of the old state was written over
+    return GPState(d_X, d_Z, d_L, None), d_x, d_z, d_length_scale, d_variance
+
+
+class GPSampleCache(NamedTuple):
+    steps: tuple  # T GPAppendCache; their arrays are parts of one state
+    d: int
+
+
+def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", jitter=None):
+    """S1 to S4 for a whole trajectory: x (B, T, d), z (B, T), other arguments as in `gp_append` -> f (B, T), cache.
+
+    f is L z, a draw of the joint normal law of the values at x[:, 0], x[:, 1], ... in this order. Costs O(T^3) a
+    function, and so does its backward. Raises ValueError as `gp_append` does.
+    """
+    require_shape("x", x, B=None, T=None, d=None)
+    B, T, d = x.shape
+    require_shape("z", z, B=B, T=T)
+    require_floating("x", x)
+    length_scale, variance = positive("length_scale", length_scale, x), positive("variance", variance, x)
+    state = gp_start(B, T, d, np.result_type(x, z, length_scale, variance))
+    f, steps = np.empty_like(state.z), []
+    for t in range(T):
+        (draw, state), cache = gp_append(
+            state, x[:, t], z[:, t], length_scale, variance, covariance, jitter, in_place=True
+        )
+        f[:, t] = draw.f
+        steps.append(cache)
+    return f, GPSampleCache(tuple(steps), d)
+
+
+def gp_sample_backward(d_f, cache):
+    """d_f (B, T) -> d_x (B, T, d), d_z (B, T), d_length_scale () or (d,), d_variance (). Row by row, the last first."""
+    B, T = d_f.shape
+    d_state = gp_start(B, T, cache.d, d_f.dtype)
+    d_x, d_z, d_length_scale, d_variance = np.empty_like(d_state.x), np.empty_like(d_f), 0, 0
+    none = np.zeros_like(d_f[:, 0])  # d_mean, d_deviation
+    for t in reversed(range(T)):
+        d_out = Draw(d_f[:, t], none, none), d_state
+        d_state, d_x[:, t], d_z[:, t], *d_hyper = gp_append_backward(d_out, cache.steps[t], in_place=True)
+        d_length_scale, d_variance = d_length_scale + d_hyper[0], d_variance + d_hyper[1]
+    return d_x, d_z, d_length_scale, d_variance
+
+
+class ObserveCache(NamedTuple):
+    epsilon: np.ndarray  # (...)
+    noise: np.ndarray    # ()
+
+
+def observe(f, epsilon, noise):
+    """S5. f (...), epsilon (...) standard normal numbers, noise () >= 0 -> y (...), cache.
+
+    The network sees y; a loss may use f, which is known while training. Raises ValueError on shapes that differ, and
+    for a noise that is not one finite number >= 0.
+    """
+    require_shape("epsilon", epsilon, **{f"axis{i}": length for i, length in enumerate(np.shape(f))})
+    noise = checked_noise(noise, f)
+    return f + noise * epsilon, ObserveCache(epsilon, noise)         # S5
+
+
+def observe_backward(d_y, cache):
+    """d_y (...) -> d_f (...), d_epsilon (...), d_noise ()."""
+    epsilon, noise = cache
+    return d_y.copy(), d_y * noise, (d_y * epsilon).sum()            # S5
+
+
+class Posterior(NamedTuple):
+    """What is believed of the noise-free values at m queries."""
+
+    mean: np.ndarray       # (B, m)
+    deviation: np.ndarray  # (B, m), standard deviation
+
+
+class GPPosteriorCache(NamedTuple):
+    a: np.ndarray          # (B, n), K^-1 y
+    W: np.ndarray          # (B, n, m), K^-1 k
+    k: np.ndarray          # (B, n, m)
+    deviation: np.ndarray  # (B, m)
+    noise: np.ndarray      # ()
+    jitter: float
+    data_covariance: tuple  # the cache of k(x, x)
+    query_covariance: tuple  # the cache of k(x, q)
+    covariance_backward: object
+
+
+def gp_posterior(x, y, queries, length_scale, variance, noise, covariance="squared_exponential", jitter=None):
+    """V1 to V3: what n observations say of the values at m other points.
+
+    Parameters
+    ----------
+    x : ndarray (B, n, d)
+    y : ndarray (B, n)
+    queries : ndarray (B, m, d)
+    length_scale, variance, covariance, jitter
+        As in `gp_append`.
+    noise : number >= 0
+        Standard deviation of y about the value.
+
+    Returns
+    -------
+    Posterior, GPPosteriorCache
+
+    Raises
+    ------
+    ValueError
+        For other shapes, numbers out of range, an unknown covariance; and where K is not positive definite in
+        this precision.
+    """
+    require_shape("x", x, B=None, n=None, d=None)
+    B, n, d = x.shape
+    require_shape("y", y, B=B, n=n)
+    require_shape("queries", queries, B=B, m=None, d=d)
+    forward, backward = covariance_pair(covariance)
+    jitter, noise, v = checked_jitter(jitter, x), checked_noise(noise, x), positive("variance", variance, x)
+
+    K, K_cache = forward(x, x, length_scale, variance)               # V1
+    k, k_cache = forward(x, queries, length_scale, variance)         # V1
+    K = K + (v * jitter + noise**2) * np.eye(n, dtype=x.real.dtype)  # V1
+    try:
+        solved = np.linalg.solve(K, np.concatenate([y[:, :, None], k], axis=2))
+    except np.linalg.LinAlgError:
+        raise ValueError("jitter: the covariance of the data is singular without more of it, or more noise") from None
+    a, W = solved[:, :, 0], solved[:, :, 1:]
+    mean = np.einsum("bnm,bn->bm", k, a)                             # V2
+    left = v * (1 + jitter) - np.einsum("bnm,bnm->bm", k, W)         # V3
+    if not (left.real > 0).all():
+        raise ValueError(f"jitter: a posterior variance came out as {left.real.min():.3g}, expected > 0; "
+                         "the points are too dense for this precision without more jitter or noise")
+    deviation = np.sqrt(left)                                        # V3
+    return Posterior(mean, deviation), GPPosteriorCache(a, W, k, deviation, noise, jitter, K_cache, k_cache, backward)
+
+
+def gp_posterior_backward(d_posterior, cache):
+    """-> d_x (B, n, d), d_y (B, n), d_queries (B, m, d), d_length_scale () or (d,), d_variance (), d_noise ()."""
+    d_mean, d_deviation = d_posterior
+    a, W, k, deviation, noise, jitter, K_cache, k_cache, covariance_backward = cache
+    d_left = d_deviation / (2 * deviation)                           # V3
+    d_k = d_mean[:, None] * a[:, :, None] - 2 * d_left[:, None] * W  # V2, V3
+    d_y = np.einsum("bnm,bm->bn", W, d_mean)                         # V2
+    d_K = np.einsum("bim,bm,bjm->bij", W, d_left, W)                 # V3
+    d_K = d_K - d_y[:, :, None] * a[:, None]                         # V2
+    d_diagonal = np.einsum("bii->", d_K)                             # V1
+    d_noise = 2 * noise * d_diagonal                                 # V1
+
+    d_x, d_queries, d_length_scale, d_variance = covariance_backward(d_k, k_cache)  # V1
+    d_rows, d_columns, d_length_scale_K, d_variance_K = covariance_backward(d_K, K_cache)  # V1
+    d_x = d_x + d_rows + d_columns                                   # V1
+    d_length_scale = d_length_scale + d_length_scale_K               # V1
+    d_variance = d_variance + d_variance_K + d_diagonal * jitter + d_left.sum() * (1 + jitter)  # V1, V3
+    return d_x, d_y, d_queries, d_length_scale, d_variance, d_noise
+
+
+def checked_jitter(jitter, like):
+    """``jitter``, or the default in the precision of ``like``. Raises ValueError unless it is a finite number >= 0."""
+    if jitter is None:
+        return JITTER[like.real.dtype.name]
+    if not 0 <= jitter < np.inf:
+        raise ValueError(f"jitter: expected a finite number >= 0, got {jitter!r}")
+    return float(jitter)
+
+
+def checked_noise(noise, like):
+    """``noise`` in the precision of ``like``. Raises ValueError unless it is one finite number >= 0."""
+    noise = np.asarray(noise)
+    if noise.ndim or not (np.isfinite(noise) and noise.real >= 0):
+        raise ValueError(f"noise: expected one finite number >= 0, got {noise}")
+    return noise if noise.dtype.kind == "c" else noise.astype(like.dtype)
+
+
+def _with(array, index, values, in_place):
+    """``array`` with ``values`` at ``index``; a copy of it unless ``in_place``."""
+    dtype = np.result_type(array, values)
+    if not in_place:
+        array = array.astype(dtype)
+    elif array.dtype != dtype:
+        raise ValueError(f"state: expected arrays of {dtype} to write into, got {array.dtype}")
+    array[index] = values
+    return array

@@ -1,0 +1,54 @@
+"""Expected improvement: what a query promises where smaller values are better.
+
+Everything here **minimises**. ``best`` is the smallest value so far, and an improvement is how far below it a new
+value comes. With a normal belief of mean mu and standard deviation sigma about the value:
+
+    I1  gain = best - mu,   z = gain / sigma
+    I2  EI = E max(best - value, 0) = gain Phi(z) + sigma phi(z)
+           = max(gain, 0) + sigma phi(z) G(|z|)
+    I3  dEI/dmu = -Phi(z),   dEI/dsigma = phi(z),   dEI/dbest = Phi(z)
+
+The second form of I2 has no difference of nearly equal numbers in it, so EI keeps its relative precision however far z
+lies in the tail; phi, Phi and G are those of ops/normal.py. At sigma = 0 it is the limit, max(gain, 0).
+
+Source: Jones, Schonlau & Welch 1998, equation (15), there called E[I(x)], with best for their f_min.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .normal import density, distribution, mills_gap
+from .shapes import require_floating, require_shape
+
+
+class ExpectedImprovementCache(NamedTuple):
+    phi: np.ndarray  # (...), phi(z)
+    Phi: np.ndarray  # (...), Phi(z)
+
+
+def expected_improvement(mu, sigma, best):
+    """I1, I2. mu (...), sigma (...), best (...), arrays of one shape -> EI (...) >= 0, cache.
+
+    Raises ValueError on shapes that differ, on what is not floating and on a sigma that is not >= 0.
+    """
+    for name, array in (("mu", mu), ("sigma", sigma), ("best", best)):
+        require_shape(name, array, **{f"axis{i}": length for i, length in enumerate(np.shape(mu))})
+        require_floating(name, array)
+    if not (sigma.real >= 0).all():
+        raise ValueError(f"sigma: expected numbers >= 0, got {sigma.real.min()}")
+    gain = best - mu                                                 # I1
+    with np.errstate(over="ignore"):  # gain / sigma may be as good as infinite, and phi is then 0
+        z = gain / np.where(sigma == 0, np.finfo(gain.dtype).tiny, sigma)  # I1
+    z = np.where(np.abs(z.real) > 40, np.copysign(40, z.real), z).astype(z.dtype)
+    phi = density(z)
+    tail = sigma * phi * mills_gap(np.where(z.real >= 0, z, -z))
+    improvement = np.where(gain.real > 0, gain, 0) + tail            # I2
+    return improvement.astype(gain.dtype), ExpectedImprovementCache(phi, distribution(z))
+
+
+def expected_improvement_backward(d_improvement, cache):
+    """d_EI (...) -> d_mu (...), d_sigma (...), d_best (...)."""
+    phi, Phi = cache
+    d_gain = d_improvement * Phi                                     # I3
+    return -d_gain, d_improvement * phi, d_gain                      # I3

@@ -1,0 +1,165 @@
+"""What a black-box optimizer is trained to make small: a loss of the values along its trajectory, one a function.
+
+Everything here **minimises**. Dims: B functions, T queries.
+
+    B1  L = sum_t f_t                                                summed loss
+    B2  b_t = min over s < t of y_s,          t = 2..T               the incumbent, best value before query t
+    B3  L = -sum_t EI(mean_t, deviation_t, b_t),   t = 2..T          expected improvement
+    B4  L = sum_t min(f_t - b_t, 0),          t = 2..T               observed improvement
+    B5  L = f_T                                                      final value
+    B6  L = min_t f_t                                                best value
+
+Source: Chen et al. 2017; review, equations (8), (9) and (10) for B1, B3 and B4. B5 is what the paper argues
+against, as too sparse in time; B6 is what optimizers are compared by. In (9) the review conditions on y_1:T-1; it has
+to be the values before t. At the first query there is no incumbent: there B3 and B4 have no term, by our choice.
+
+The papers do not say whether the gradient flows through b_t. ``through_incumbent=True`` gives the derivative of L as it
+is written, and ``False`` takes b_t as a constant. With True, B4 telescopes: L = min_t f_t - f_1, so it also
+rewards a bad first value.
+
+Where values tie, the minimum is the first of them, and a value that equals its incumbent is no improvement.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .improvement import ExpectedImprovementCache, expected_improvement, expected_improvement_backward
+from .shapes import require_floating, require_shape
+
+
+def _require_values(name, values):
+    require_shape(name, values, B=None, T=None)
+    require_floating(name, values)
+    if values.shape[1] < 1:
+        raise ValueError(f"{name}: expected at least T=1 value, got shape {values.shape}")
+
+
+class SumLossCache(NamedTuple):
+    T: int
+
+
+def sum_loss(f):
+    """B1. f (B, T) -> L (B,), cache. Raises ValueError on other shapes and for T = 0, as all of these do."""
+    _require_values("f", f)
+    return f.sum(axis=1), SumLossCache(f.shape[1])                   # B1
+
+
+def sum_loss_backward(d_L, cache):
+    """d_L (B,) -> d_f (B, T)."""
+    return np.repeat(d_L[:, None], cache.T, axis=1)                  # B1
+
+
+class IncumbentCache(NamedTuple):
+    first: np.ndarray  # (B, T - 1) integer, the query at which b_t was found, from 0
+    T: int
+
+
+def incumbent(y):
+    """B2. y (B, T) -> b (B, T - 1), cache."""
+    _require_values("y", y)
+    T = y.shape[1]
+    lowest = np.minimum.accumulate(y.real, axis=1)
+    falls = np.zeros(y.shape, bool)
+    falls[:, 1:] = y.real[:, 1:] < lowest[:, :-1]
+    first = np.maximum.accumulate(np.where(falls, np.arange(T), 0), axis=1)[:, :-1]
+    return np.take_along_axis(y, first, axis=1), IncumbentCache(first, T)  # B2
+
+
+def incumbent_backward(d_b, cache):
+    """d_b (B, T - 1) -> d_y (B, T)."""
+    first, T = cache
+    d_y = np.zeros((len(d_b), T), d_b.dtype)
+    np.add.at(d_y, (np.arange(len(d_b))[:, None], first), d_b)       # B2
+    return d_y
+
+
+class ExpectedImprovementLossCache(NamedTuple):
+    improvement: ExpectedImprovementCache
+    incumbent: IncumbentCache
+    through_incumbent: bool
+
+
+def expected_improvement_loss(mean, deviation, y, through_incumbent=True):
+    """B2, B3. mean, deviation, y (B, T) -> L (B,), cache.
+
+    mean and deviation are those of f_t given the earlier values, as `gp_append` draws them; the first of each is not
+    read. Raises ValueError also for a deviation that is not >= 0.
+    """
+    _require_values("y", y)
+    B, T = y.shape
+    require_shape("mean", mean, B=B, T=T)
+    require_shape("deviation", deviation, B=B, T=T)
+    b, b_cache = incumbent(y)                                        # B2
+    improvement, cache = expected_improvement(mean[:, 1:], deviation[:, 1:], b)
+    return -improvement.sum(axis=1), ExpectedImprovementLossCache(cache, b_cache, through_incumbent)  # B3
+
+
+def expected_improvement_loss_backward(d_L, cache):
+    """d_L (B,) -> d_mean (B, T), d_deviation (B, T), d_y (B, T)."""
+    T = cache.incumbent.T
+    d_improvement = np.repeat(-d_L[:, None], T - 1, axis=1)          # B3
+    d_mean, d_deviation, d_b = expected_improvement_backward(d_improvement, cache.improvement)
+    d_y = incumbent_backward(d_b if cache.through_incumbent else np.zeros_like(d_b), cache.incumbent)  # B2
+    zero = np.zeros_like(d_y[:, :1])
+    return np.concatenate([zero, d_mean], axis=1), np.concatenate([zero, d_deviation], axis=1), d_y
+
+
+class ObservedImprovementLossCache(NamedTuple):
+    improves: np.ndarray  # (B, T - 1) bool, f_t < b_t
+    incumbent: IncumbentCache
+    through_incumbent: bool
+
+
+def observed_improvement_loss(f, through_incumbent=True):
+    """B2, B4. f (B, T) -> L (B,), cache."""
+    b, b_cache = incumbent(f)                                        # B2
+    change = f[:, 1:] - b
+    improves = ~(change.real >= 0)  # nan is kept
+    terms = np.where(improves, change, np.zeros_like(change))        # B4
+    return terms.sum(axis=1), ObservedImprovementLossCache(improves, b_cache, through_incumbent)  # B4
+
+
+def observed_improvement_loss_backward(d_L, cache):
+    """d_L (B,) -> d_f (B, T)."""
+    improves, b_cache, through_incumbent = cache
+    d_change = d_L[:, None] * improves                               # B4
+    d_f = incumbent_backward(-d_change if through_incumbent else np.zeros_like(d_change), b_cache)  # B2
+    d_f[:, 1:] += d_change                                           # B4
+    return d_f
+
+
+class FinalLossCache(NamedTuple):
+    T: int
+
+
+def final_loss(f):
+    """B5. f (B, T) -> L (B,), cache."""
+    _require_values("f", f)
+    return f[:, -1].copy(), FinalLossCache(f.shape[1])               # B5
+
+
+def final_loss_backward(d_L, cache):
+    """d_L (B,) -> d_f (B, T)."""
+    d_f = np.zeros((len(d_L), cache.T), d_L.dtype)
+    d_f[:, -1] = d_L                                                 # B5
+    return d_f
+
+
+class BestLossCache(NamedTuple):
+    best: np.ndarray  # (B,) integer, the query with the smallest value
+    T: int
+
+
+def best_loss(f):
+    """B6. f (B, T) -> L (B,), cache."""
+    _require_values("f", f)
+    best = np.argmin(f.real, axis=1)
+    return f[np.arange(len(f)), best], BestLossCache(best, f.shape[1])  # B6
+
+
+def best_loss_backward(d_L, cache):
+    """d_L (B,) -> d_f (B, T)."""
+    d_f = np.zeros((len(d_L), cache.T), d_L.dtype)
+    d_f[np.arange(len(d_L)), cache.best] = d_L                       # B6
+    return d_f
