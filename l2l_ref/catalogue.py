@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .learned import coordinatewise
-from .ops import activations, linear, losses, lstm, preprocessing, rnn
+from .ops import activations, cholesky, covariance, gp, improvement, linear, losses, lstm, meta_losses, preprocessing, rnn
 from .optimizees import mlp, quadratic
 
 
@@ -93,8 +93,96 @@ def _mlp(rng, N=4):
     theta = 0.5 * _normal(rng, mlp.parameter_count(MLP_SIZES))
     return theta, rng.integers(0, 17, (N, MLP_SIZES[0])), rng.integers(0, MLP_SIZES[-1], N), MLP_SIZES
 
+def _points(rng, B=2, n=3, m=4, d=2, scales=False, spread=1.0, apart=None):
+    """x, z, length_scale; the first points of x and z are ``apart`` from each other, if that is given."""
+    x, z = spread * rng.random((B, n, d)), spread * rng.random((B, m, d))
+    if apart is not None:
+        z[:, :2] = x[:, :2] + apart * _normal(rng, B, 2, d)
+    return x, z, rng.uniform(0.3, 1.0, d if scales else ())
+
+
+def _covariance(rng, **changes):
+    return *_points(rng, **changes), rng.uniform(0.5, 2.0)
+
+
+COVARIANCE_CASES = {
+    "six dimensions": partial(_covariance, d=6),
+    "far apart": partial(_covariance, spread=10.0),
+    "nearly coincident": partial(_covariance, apart=1e-6),
+    "coincident": partial(_covariance, apart=0.0),
+    "one function": partial(_covariance, B=1),
+    "no points": partial(_covariance, m=0),
+    "one length scale a dimension": partial(_covariance, scales=True),
+}
+
+
+def _lower(rng, B, t):
+    """Cholesky factors, no entry of the diagonal near 0."""
+    return np.tril(_normal(rng, B, t, t), -1) + rng.uniform(0.5, 2.0, (B, t))[:, :, None] * np.eye(t)
+
+
+def _solve_lower(rng, B=2, t=4):
+    return _lower(rng, B, t), _normal(rng, B, t)
+
+
+def _cholesky_row(rng, B=2, t=4, left=(0.5, 2.0)):
+    """The rest of the diagonal entry, c - l . l, is between the two numbers ``left``."""
+    L, l = _lower(rng, B, t), _normal(rng, B, t)
+    return L, (L @ l[:, :, None])[:, :, 0], (l * l).sum(axis=1) + rng.uniform(*left, B)
+
+
+def _trajectory(rng, B=2, T=4, d=2, scales=False, repeated=False, apart=0.0, spread=1.0):
+    """x (B, T, d), z (B, T), length_scale, variance; with ``repeated`` later points are ``apart`` from the first."""
+    x = spread * rng.random((B, T, d))
+    if repeated:
+        x[:, 1::2] = x[:, :1] + apart * _normal(rng, B, T // 2, d)
+    return x, _normal(rng, B, T), rng.uniform(0.3, 0.8, d if scales else ()), rng.uniform(0.5, 2.0)
+
+
+def _gp_append(rng, B=2, T=4, d=2, t=2, **changes):
+    """A state with t of T queries done, the next query, length_scale, variance."""
+    x, z, length_scale, variance = _trajectory(rng, B, T, d, **changes)
+    state = gp.gp_start(B, T, d)
+    for s in range(t):
+        (_, state), _ = gp.gp_append(state, x[:, s], z[:, s], length_scale, variance, jitter=JITTER)
+    return state, x[:, t], z[:, t], length_scale, variance
+
+
+def _gp_posterior(rng, B=2, n=3, m=4, d=2, noise=0.2, **changes):
+    x, queries, length_scale, variance = _covariance(rng, B=B, n=n, m=m, d=d, **changes)
+    return x, _normal(rng, B, n), queries, length_scale, variance, noise
+
+
+def _belief(rng, *shape, z=1.0):
+    """mu, sigma, best with (best - mu) / sigma about z, of both signs."""
+    sigma, best = rng.uniform(0.2, 2.0, shape), _normal(rng, *shape)
+    return best - z * sigma * _off_zero(rng, *shape), sigma, best
+
+
+def _apart(rng, B, T):
+    """Values that are far apart within each row: where none tie, minima have a derivative."""
+    return rng.permuted(np.tile(np.arange(T) + 0.0, (B, 1)), axis=1) + 0.1 * rng.random((B, T))
+
+
+def _improvement_loss(rng, B=2, T=5):
+    return _normal(rng, B, T), rng.uniform(0.2, 2.0, (B, T)), _apart(rng, B, T)
+
+
+VALUE_CASES = {
+    "thirty steps": lambda rng: (_apart(rng, 2, 30),),
+    "one function": lambda rng: (_apart(rng, 1, 5),),
+    "one step": lambda rng: (_apart(rng, 2, 1),),
+    "no function": lambda rng: (np.zeros((0, 5)),),
+    "ties": lambda rng: (np.array([[1.0, 1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0, 0.0]]),),
+}
+
 
 LSTM_SOURCE = "Hochreiter & Schmidhuber 1997; Gers et al. 2000"
+JITTER = 0.1  # large, as rounding of nearly singular matrices is not what is checked; and the same in both precisions
+GP_SOURCE = "Chen et al. 2017; review, section 4.2.2"
+ROW = (r"k_t = k(x_t, x_{<t}) \qquad l_t = L_{<t}^{-1} k_t \qquad"
+       r" \delta_t = \sqrt{v (1 + \varepsilon) - l_t \cdot l_t} \qquad")
+INCUMBENT = r"\qquad b_t = \min_{s < t} \ "
 COORDINATEWISE_SOURCE = "Andrychowicz et al. 2016, section 2.1; review, equations (4) and (5)"
 
 OPERATIONS = (
@@ -232,5 +320,170 @@ OPERATIONS = (
         "mlp_loss with relu", partial(mlp.mlp_loss, unit=16.0, activation="relu"), mlp.mlp_loss_backward, _mlp,
         "f = mean_n cross_entropy(z_K-1 W_K + b_K, labels),  z_k = max(z_k-1 W_k + b_k, 0)",
         "Andrychowicz et al. 2016, section 3.2",
+    ),
+    Operation(
+        "squared_distance", covariance.squared_distance, covariance.squared_distance_backward, _points,
+        r"r^2 = \sum_j \ (x_j - z_j)^2 / s_j^2", "definition",
+        cases={
+            "one function": partial(_points, B=1),
+            "coincident": partial(_points, apart=0.0),
+            "no points": partial(_points, n=0),
+            "one length scale a dimension": partial(_points, scales=True),
+        },
+    ),
+    Operation(
+        "squared_exponential", covariance.squared_exponential, covariance.squared_exponential_backward, _covariance,
+        r"k = v \ e^{-r^2 / 2}", "Rasmussen & Williams 2006, equation (4.9)",
+        cases=COVARIANCE_CASES,
+    ),
+    Operation(
+        "matern32", covariance.matern32, covariance.matern32_backward, _covariance,
+        r"k = v (1 + q) e^{-q} \qquad q = \sqrt{3} \ r", "Rasmussen & Williams 2006, equation (4.17)",
+        cases=COVARIANCE_CASES,
+    ),
+    Operation(
+        "matern52", covariance.matern52, covariance.matern52_backward, _covariance,
+        r"k = v (1 + q + q^2 / 3) e^{-q} \qquad q = \sqrt{5} \ r", "Rasmussen & Williams 2006, equation (4.17)",
+        cases=COVARIANCE_CASES,
+    ),
+    Operation(
+        "solve_lower", cholesky.solve_lower, cholesky.solve_lower_backward, _solve_lower,
+        r"L x = b", "definition",
+        cases={
+            "one matrix": partial(_solve_lower, B=1),
+            "one row": partial(_solve_lower, t=1),
+            "no rows": partial(_solve_lower, t=0),
+        },
+    ),
+    Operation(
+        "cholesky_row", cholesky.cholesky_row, cholesky.cholesky_row_backward, _cholesky_row,
+        r"l = L^{-1} k \qquad \delta = \sqrt{c - l \cdot l}", "Golub & Van Loan 2013, section 4.2",
+        cases={
+            "little left": partial(_cholesky_row, left=(1e-3, 2e-3)),
+            "one matrix": partial(_cholesky_row, B=1),
+            "first row": partial(_cholesky_row, t=0),
+        },
+    ),
+    Operation(
+        "gp_append", partial(gp.gp_append, jitter=JITTER), gp.gp_append_backward, _gp_append,
+        ROW + r" m_t = l_t \cdot z_{<t} \qquad f_t = m_t + \delta_t z_t", GP_SOURCE,
+        cases={
+            "six dimensions": partial(_gp_append, B=1, d=6),
+            "one length scale a dimension": partial(_gp_append, scales=True),
+            "last query": partial(_gp_append, t=3),
+            "first query": partial(_gp_append, t=0),
+        },
+    ),
+    Operation(
+        "gp_append at earlier points", partial(gp.gp_append, jitter=JITTER), gp.gp_append_backward,
+        partial(_gp_append, t=3, repeated=True),
+        ROW + r" m_t = l_t \cdot z_{<t} \qquad f_t = m_t + \delta_t z_t", GP_SOURCE,
+        cases={"nearly": partial(_gp_append, t=3, repeated=True, apart=1e-6)},
+    ),
+    Operation(
+        "gp_sample", partial(gp.gp_sample, jitter=JITTER), gp.gp_sample_backward, _trajectory,
+        ROW + r" f_t = l_t \cdot z_{<t} + \delta_t z_t \qquad t = 1 .. T", GP_SOURCE,
+        cases={
+            "thirty steps": partial(_trajectory, B=1, T=30, d=1, spread=3.0),
+            "six dimensions": partial(_trajectory, d=6),
+            "one length scale a dimension": partial(_trajectory, scales=True),
+            "one function": partial(_trajectory, B=1),
+            "one step": partial(_trajectory, T=1),
+            "no function": partial(_trajectory, B=0),
+        },
+    ),
+    *(
+        Operation(
+            f"gp_sample with {name}", partial(gp.gp_sample, covariance=name, jitter=JITTER), gp.gp_sample_backward,
+            partial(_trajectory, scales=True),
+            ROW + r" f_t = l_t \cdot z_{<t} + \delta_t z_t \qquad t = 1 .. T", GP_SOURCE,
+            cases={
+                "coincident": partial(_trajectory, repeated=True),
+                "nearly coincident": partial(_trajectory, repeated=True, apart=1e-6),
+            },
+        )
+        for name in covariance.COVARIANCES
+    ),
+    Operation(
+        "observe", gp.observe, gp.observe_backward,
+        lambda rng: (_normal(rng, 2, 3), _normal(rng, 2, 3), rng.uniform(0.1, 1.0)),
+        r"y = f + \sigma \epsilon", "Chen et al. 2017; review, equation (7)",
+        cases={
+            "empty": lambda rng: (np.zeros((0, 3)), np.zeros((0, 3)), 0.5),
+        },
+    ),
+    Operation(
+        "gp_posterior", partial(gp.gp_posterior, jitter=JITTER), gp.gp_posterior_backward, _gp_posterior,
+        r"K = k(x, x) + (v \varepsilon + \sigma^2) I \qquad m = k^T K^{-1} y \qquad"
+        r" s^2 = v (1 + \varepsilon) - k^T K^{-1} k", "Rasmussen & Williams 2006, equations (2.23) and (2.24)",
+        cases={
+            "six dimensions": partial(_gp_posterior, d=6),
+            "at the data": partial(_gp_posterior, apart=0.0),
+            "no data": partial(_gp_posterior, n=0),
+            "one function, little noise": partial(_gp_posterior, B=1, noise=0.01),
+            "one length scale a dimension": partial(_gp_posterior, scales=True),
+        },
+    ),
+    Operation(
+        "gp_posterior with matern52", partial(gp.gp_posterior, covariance="matern52", jitter=JITTER),
+        gp.gp_posterior_backward, _gp_posterior,
+        r"K = k(x, x) + (v \varepsilon + \sigma^2) I \qquad m = k^T K^{-1} y \qquad"
+        r" s^2 = v (1 + \varepsilon) - k^T K^{-1} k", "Rasmussen & Williams 2006, equations (2.23) and (2.24)",
+    ),
+    Operation(
+        "expected_improvement", improvement.expected_improvement, improvement.expected_improvement_backward,
+        lambda rng: _belief(rng, 3, 4),
+        r"EI = (b - \mu) \Phi(z) + \sigma \phi(z) \qquad z = (b - \mu) / \sigma",
+        "Jones, Schonlau & Welch 1998, equation (15)",
+        cases={
+            "far tails": lambda rng: _belief(rng, 6, z=10.0),
+            "no gain": lambda rng: (np.ones(2), rng.uniform(0.2, 2.0, 2), np.ones(2)),
+            "small sigma": lambda rng: (_normal(rng, 3), 1e-4 * rng.uniform(1.0, 2.0, 3), _normal(rng, 3)),
+            "single": lambda rng: _belief(rng),
+            "empty": lambda rng: _belief(rng, 0, 3),
+        },
+    ),
+    Operation(
+        "sum_loss", meta_losses.sum_loss, meta_losses.sum_loss_backward,
+        lambda rng: (_apart(rng, 3, 4),),
+        r"L = \sum_t \ f_t", "Chen et al. 2017; review, equation (8)",
+        cases=VALUE_CASES,
+    ),
+    Operation(
+        "incumbent", meta_losses.incumbent, meta_losses.incumbent_backward,
+        lambda rng: (_apart(rng, 3, 4),),
+        r"b_t = \min_{s < t} \ y_s", "Chen et al. 2017; review, equation (10)",
+        cases=VALUE_CASES,
+    ),
+    Operation(
+        "expected_improvement_loss", meta_losses.expected_improvement_loss,
+        meta_losses.expected_improvement_loss_backward, _improvement_loss,
+        r"L = -\sum_{t > 1} \ EI(m_t, \delta_t, b_t)" + INCUMBENT + "y_s",
+        "Chen et al. 2017; review, equation (9)",
+        cases={
+            "thirty steps": partial(_improvement_loss, T=30),
+            "one function": partial(_improvement_loss, B=1),
+            "one step": partial(_improvement_loss, T=1),
+            "no function": partial(_improvement_loss, B=0),
+        },
+    ),
+    Operation(
+        "observed_improvement_loss", meta_losses.observed_improvement_loss,
+        meta_losses.observed_improvement_loss_backward, lambda rng: (_apart(rng, 3, 4),),
+        r"L = \sum_{t > 1} \ \min(f_t - b_t, 0)" + INCUMBENT + "f_s",
+        "Chen et al. 2017; review, equation (10)",
+        cases=VALUE_CASES,
+    ),
+    Operation(
+        "final_loss", meta_losses.final_loss, meta_losses.final_loss_backward,
+        lambda rng: (_apart(rng, 3, 4),),
+        r"L = f_T", "Chen et al. 2017; review, section 4.2.1",
+        cases=VALUE_CASES,
+    ),
+    Operation(
+        "best_loss", meta_losses.best_loss, meta_losses.best_loss_backward,
+        lambda rng: (_apart(rng, 3, 4),),
+        r"L = \min_t \ f_t", "Chen et al. 2017; the review's figures 8 to 12",
+        cases=VALUE_CASES,
     ),
 )

@@ -43,7 +43,7 @@ def expected_improvement(mu, sigma, best):
     z = np.where(np.abs(z.real) > 40, np.copysign(40, z.real), z).astype(z.dtype)
     phi = density(z)
     tail = sigma * phi * mills_gap(np.where(z.real >= 0, z, -z))
-    improvement = np.where(gain.real > 0, gain, 0) + tail            # I2
+    improvement = np.where(gain.real >= 0, gain, 0) + tail            # I2
     return improvement.astype(gain.dtype), ExpectedImprovementCache(phi, distribution(z))
 
 
