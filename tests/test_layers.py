@@ -12,12 +12,15 @@ PACKAGE = ROOT / "l2l_ref"
 # A file imports from floors below its own, and from its own folder.
 FLOOR = {
     "checking": 1, "ops": 1, "compiled": 1, "trees": 1, "files": 1,
-    "datasets": 2, "baselines": 2, "optimizees": 2, "learned": 2, "catalogue": 2,
+    "datasets": 2, "baselines": 2, "black_boxes": 2, "optimizees": 2, "learned": 2, "catalogue": 2,
     "metatrain": 3, "pretrained": 3,
     "evaluation": 4, "cli": 4,
 }
 # Within a floor: data sets below what uses them, the catalogue above what it lists, commands above what they run.
-SAME_FLOOR = {("optimizees", "datasets"), ("catalogue", "learned"), ("catalogue", "optimizees"), ("cli", "evaluation")}
+SAME_FLOOR = {
+    ("optimizees", "datasets"), ("black_boxes", "datasets"),
+    ("catalogue", "learned"), ("catalogue", "optimizees"), ("cli", "evaluation"),
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

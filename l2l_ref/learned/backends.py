@@ -1,27 +1,30 @@
 """The one file that sees both the NumPy originals and their compiled twins, and chooses."""
 
+import importlib
 import importlib.util
 from functools import lru_cache
 
+from ..ops import gp as original_gp
 from . import coordinatewise as original
 
 BACKENDS = ("auto", "numpy", "numba")
 
 # Below this many coordinates a step takes about as long in NumPy, and nothing has to be compiled for it.
 SMALLEST_STEP = 256
+# Below this many rows of Cholesky factors in a trajectory, nothing has to be compiled for it.
+SMALLEST_SAMPLE = 100
 
 
 @lru_cache(maxsize=None)
-def _twin():
-    """The compiled twin, or the reason why there is none, a string."""
+def _twin(name="coordinatewise"):
+    """The compiled twin of this name, or the reason why there is none, a string."""
     missing = [name for name in ("numba", "scipy") if importlib.util.find_spec(name) is None]
     if missing:
         return f"{' and '.join(missing)} cannot be found"
     try:
-        from ..compiled import coordinatewise as twin
+        return importlib.import_module(f"..compiled.{name}", __package__)
     except ImportError as error:  # numba refuses versions of NumPy that it does not know
         return str(error)
-    return twin
 
 
 def choose(backend, params, n):
@@ -30,11 +33,24 @@ def choose(backend, params, n):
     ``auto`` takes numba where it works and the work is large enough to pay. Raises ValueError for an unknown
     backend, ImportError for "numba" where it does not work.
     """
+    small = not params.layers or n < SMALLEST_STEP
+    return _choose(backend, original, "coordinatewise", small)
+
+
+def choose_gp(backend, functions, steps):
+    """The module whose ``gp_append``, ``gp_sample`` and backward passes to call for this many functions and queries.
+
+    A cache belongs to the module that made it. ``auto`` and what is raised are as for `choose`.
+    """
+    return _choose(backend, original_gp, "gp", functions * steps < SMALLEST_SAMPLE)
+
+
+def _choose(backend, original, name, small):
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend == "numpy" or backend == "auto" and (not params.layers or n < SMALLEST_STEP):
+    if backend == "numpy" or backend == "auto" and small:
         return original
-    twin = _twin()
+    twin = _twin(name)
     if not isinstance(twin, str):
         return twin
     if backend == "numba":

@@ -36,7 +36,7 @@ def _require_values(name, values):
 
 
 class SumLossCache(NamedTuple):
-    T: int
+    steps: int  # T
 
 
 def sum_loss(f):
@@ -47,12 +47,12 @@ def sum_loss(f):
 
 def sum_loss_backward(d_L, cache):
     """d_L (B,) -> d_f (B, T)."""
-    return np.repeat(d_L[:, None], cache.T, axis=1)                  # B1
+    return np.repeat(d_L[:, None], cache.steps, axis=1)                  # B1
 
 
 class IncumbentCache(NamedTuple):
     first: np.ndarray  # (B, T - 1) integer, the query at which b_t was found, from 0
-    T: int
+    steps: int  # T
 
 
 def incumbent(y):
@@ -97,7 +97,7 @@ def expected_improvement_loss(mean, deviation, y, through_incumbent=True):
 
 def expected_improvement_loss_backward(d_L, cache):
     """d_L (B,) -> d_mean (B, T), d_deviation (B, T), d_y (B, T)."""
-    T = cache.incumbent.T
+    T = cache.incumbent.steps
     d_improvement = np.repeat(-d_L[:, None], T - 1, axis=1)          # B3
     d_mean, d_deviation, d_b = expected_improvement_backward(d_improvement, cache.improvement)
     d_y = incumbent_backward(d_b if cache.through_incumbent else np.zeros_like(d_b), cache.incumbent)  # B2
@@ -130,7 +130,7 @@ def observed_improvement_loss_backward(d_L, cache):
 
 
 class FinalLossCache(NamedTuple):
-    T: int
+    steps: int  # T
 
 
 def final_loss(f):
@@ -141,14 +141,14 @@ def final_loss(f):
 
 def final_loss_backward(d_L, cache):
     """d_L (B,) -> d_f (B, T)."""
-    d_f = np.zeros((len(d_L), cache.T), d_L.dtype)
+    d_f = np.zeros((len(d_L), cache.steps), d_L.dtype)
     d_f[:, -1] = d_L                                                 # B5
     return d_f
 
 
 class BestLossCache(NamedTuple):
     best: np.ndarray  # (B,) integer, the query with the smallest value
-    T: int
+    steps: int  # T
 
 
 def best_loss(f):
@@ -160,6 +160,6 @@ def best_loss(f):
 
 def best_loss_backward(d_L, cache):
     """d_L (B,) -> d_f (B, T)."""
-    d_f = np.zeros((len(d_L), cache.T), d_L.dtype)
+    d_f = np.zeros((len(d_L), cache.steps), d_L.dtype)
     d_f[np.arange(len(d_L)), cache.best] = d_L                       # B6
     return d_f

@@ -1,0 +1,59 @@
+"""Many instances of one function: translated, scaled, flipped and permuted, as in Chen et al. 2017.
+
+    F1  u' = 1/2 + s P F (u - 1/2) + t        u in the unit cube, F flips, P permutes the dimensions
+
+The review (section 5.2.2) gives the ranges: t in [-0.1, 0.1], s in [0.9, 1.1]. Our choices, where it is silent: the
+box is scaled to the unit cube, one s for all dimensions, the order of F1, and the function is evaluated at u' even
+where that lies outside the box.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+TRANSLATION, SCALE = (-0.1, 0.1), (0.9, 1.1)
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    permutation: np.ndarray  # (d,) integer: dimension i of u' is dimension permutation[i] of u
+    flip: np.ndarray         # (d,), 1 or -1, of the dimensions of u'
+    scale: float
+    translation: np.ndarray  # (d,)
+
+    def __call__(self, u):
+        """F1. u (..., d) -> u' (..., d)."""
+        centred = (u - 0.5)[..., self.permutation]
+        return 0.5 + self.scale * self.flip * centred + self.translation  # F1
+
+    def inverse(self, u_new):
+        """u' (..., d) -> u (..., d)."""
+        centred = np.empty_like(u_new)
+        centred[..., self.permutation] = (u_new - 0.5 - self.translation) * self.flip / self.scale
+        return 0.5 + centred
+
+
+def draw_transform(d, seed):
+    """Draw a Transform of d dimensions; ``seed`` is an int, a SeedSequence or a Generator."""
+    rng = np.random.default_rng(seed)
+    return Transform(rng.permutation(d), rng.choice([-1.0, 1.0], d), rng.uniform(*SCALE), rng.uniform(*TRANSLATION, d))
+
+
+def transformed(box, transform):
+    """The BlackBox ``box`` behind a Transform of its inputs; bounds stay.
+
+    Its minimum is that of ``box`` if a minimizer still lies within the bounds, else None.
+    """
+    if len(transform.flip) != box.dim:
+        raise ValueError(f"transform: expected {box.dim} dimensions, as {box.name} has, got {len(transform.flip)}")
+
+    def formula(x):
+        return box.formula(box.from_unit(transform(box.to_unit(x))))
+
+    minimizers = box.minimizers
+    if minimizers is not None:
+        u = transform.inverse(box.to_unit(minimizers))
+        minimizers = box.from_unit(u[((u >= 0) & (u <= 1)).all(axis=1)])
+    known = minimizers is not None and len(minimizers) > 0
+    return replace(box, name=f"{box.name}, transformed", formula=formula, minimizers=minimizers,
+                   minimum=box.minimum if known else None)
