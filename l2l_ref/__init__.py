@@ -15,7 +15,8 @@ _HOME = {
     "models": "pretrained",
     "save": "pretrained",
 }
-_MODULES = ("baselines", "black_boxes", "catalogue", "checking", "datasets", "evaluation", "metatrain", "ops", "optimizees")
+_MODULES = ("baselines", "black_boxes", "catalogue", "checking", "datasets", "evaluation", "metatrain", "ops",
+            "optimizees")
 
 __all__ = [*_HOME, *_MODULES, "__version__"]
 

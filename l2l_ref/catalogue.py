@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .learned import coordinatewise
-from .ops import activations, cholesky, covariance, gp, improvement, linear, losses, lstm, meta_losses, preprocessing, rnn
+from .ops import (
+    activations, cholesky, covariance, gp, improvement, linear, losses, lstm, meta_losses, preprocessing, rnn,
+)
 from .optimizees import mlp, quadratic
 
 

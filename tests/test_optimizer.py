@@ -118,7 +118,7 @@ def test_bad_settings_are_named(settings, message):
 
 
 def test_without_numba_auto_takes_numpy_and_numba_says_so(monkeypatch):
-    monkeypatch.setattr(backends, "_twin", lambda: "numba cannot be found")
+    monkeypatch.setattr(backends, "_twin", lambda name: "numba cannot be found")
     params = small().params
     assert backends.choose("auto", params, 10**6) is cw
     with pytest.raises(ImportError, match="does not work here .numba cannot be found."):

@@ -1,8 +1,8 @@
 """Four standard functions of global optimization, those of Chen et al. 2017, in their usual units and signs.
 
 Branin and Goldstein-Price: Dixon & Szego 1978, "The global optimization problem: an introduction". Hartmann-3 and
-Hartmann-6: Hartman 1973, in the form of the same book. Of Hartmann-3 two versions circulate: the entry P[3, 0] is
-0.0381 here, as most collections of test functions have it, and 0.03815 elsewhere; the minimum is the same to five digits.
+Hartmann-6: Hartman 1973, in the form of the same book. Two versions of Hartmann-3 circulate: the entry P[3, 0] is
+0.0381 here, as in most collections of test functions, and 0.03815 elsewhere.
 """
 
 from collections.abc import Callable

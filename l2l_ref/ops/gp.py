@@ -22,8 +22,8 @@ Jitter is part of the model: a variance of v jitter, independent at each query. 
 twice makes K singular. With it the second value differs from the first by a normal number of variance
 2 v jitter (to first order).
 
-Source: Chen et al. 2017, section 4.2.2 of the review (the chain rule and its cost); Rasmussen & Williams 2006, equations (2.23)
-and (2.24) for V2 and V3.
+Source: Chen et al. 2017 and section 4.2.2 of the review for S1 to S4, the chain rule and its cost; equation (7) of the
+review for S5; Rasmussen & Williams 2006, equations (2.23) and (2.24), for V2 and V3.
 """
 
 from typing import NamedTuple
