@@ -1,6 +1,6 @@
 """Many instances of one function: translated, scaled, flipped and permuted, as in Chen et al. 2017.
 
-    F1  u' = 1/2 + s P F (u - 1/2) + t        u in the unit cube, F flips, P permutes the dimensions
+    F1  u' = 1/2 + s F P (u - 1/2) + t        u in the unit cube; P permutes the dimensions, F flips
 
 The review (section 5.2.2) gives the ranges: t in [-0.1, 0.1], s in [0.9, 1.1]. Our choices, where it is silent: the
 box is scaled to the unit cube, one s for all dimensions, the order of F1, and the function is evaluated at u' even

@@ -42,8 +42,9 @@ def expected_improvement(mu, sigma, best):
         z = gain / np.where(sigma == 0, np.finfo(gain.dtype).tiny, sigma)  # I1
     z = np.where(np.abs(z.real) > 40, np.copysign(40, z.real), z).astype(z.dtype)
     phi = density(z)
-    tail = sigma * phi * mills_gap(np.where(z.real >= 0, z, -z))
-    improvement = np.where(gain.real >= 0, gain, 0) + tail            # I2
+    above = gain.real >= 0
+    tail = sigma * phi * mills_gap(np.where(above, z, -z))
+    improvement = np.where(above, gain, 0) + tail                    # I2
     return improvement.astype(gain.dtype), ExpectedImprovementCache(phi, distribution(z))
 
 
