@@ -19,6 +19,8 @@ from l2l_ref.evaluation.audit import examples
 
 # (backward, source of the changed expression): why the value stays the same
 HARMLESS = {}
+# Backwards that put numbers into places and have no sign to change.
+SIGNLESS = {"final_loss_backward", "best_loss_backward", "incumbent_backward"}
 
 FLIPPED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 SIGN = {ast.Add: "+", ast.Sub: "-"}
@@ -110,4 +112,5 @@ def test_an_unchanged_copy_passes(operation):
 
 def test_there_are_enough_mutants():
     assert len(MUTANTS) >= 20
-    assert {parameters.values[0] for parameters in MUTANTS} == {op.backward for op in backwards()}
+    signless = {op.backward for op in backwards() if op.backward.__name__ in SIGNLESS}
+    assert {parameters.values[0] for parameters in MUTANTS} == {op.backward for op in backwards()} - signless
