@@ -97,8 +97,7 @@ def expected_improvement_loss(mean, deviation, y, through_incumbent=True):
 
 def expected_improvement_loss_backward(d_L, cache):
     """d_L (B,) -> d_mean (B, T), d_deviation (B, T), d_y (B, T)."""
-    d_improvement = -d_L[:, None] * np.ones_like(cache.improvement.phi)  # B3
-    d_mean, d_deviation, d_b = expected_improvement_backward(d_improvement, cache.improvement)
+    d_mean, d_deviation, d_b = expected_improvement_backward(-d_L[:, None], cache.improvement)  # B3
     d_y = incumbent_backward(d_b if cache.through_incumbent else np.zeros_like(d_b), cache.incumbent)  # B2
     zero = np.zeros_like(d_y[:, :1])
     return np.concatenate([zero, d_mean], axis=1), np.concatenate([zero, d_deviation], axis=1), d_y
