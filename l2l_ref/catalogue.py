@@ -142,10 +142,7 @@ def _at_the_minimum(rng):
     return theta, W, (W @ theta[:, :, None])[:, :, 0]
 
 
-MLP_SIZES = (6, 5, 4, 3)
-
-
-def _mlp(rng, N=4, sizes=MLP_SIZES):
+def _mlp(rng, N=4, sizes=(6, 5, 4, 3)):
     theta = 0.5 * _normal(rng, mlp.parameter_count(sizes))
     return theta, rng.integers(0, 17, (N, sizes[0])), rng.integers(0, sizes[-1], N), sizes
 
@@ -204,6 +201,7 @@ OPERATIONS = (
             "huge": _times(1e4, _one(2, 3)),
             "one row": _one(1, 3),
             "one class": _one(2, 1),
+            "three axes": _one(2, 2, 3),
             "empty": _one(0, 3),
         },
     ),
@@ -252,6 +250,7 @@ OPERATIONS = (
             "tiny": _times(1e-8, _relu),
             "huge": _times(1e8, _relu),
             "one entry": lambda rng: (_gradients(rng, 1),),
+            "two axes": lambda rng: (_gradients(rng, 2, 3),),
             "empty": _one(0),
         },
     ),
@@ -312,6 +311,7 @@ OPERATIONS = (
             "saturated": _times(3, partial(_unroll, hidden=(2, 1))),
             "tiny": _times(1e-8, partial(_unroll, hidden=(2, 1))),
             "one step": partial(_unroll, T=1),
+            "two steps": partial(_unroll, T=2, n=1, hidden=(1,)),
             "twenty steps": partial(_unroll, T=20, n=1, hidden=(2,)),
             "one coordinate": partial(_unroll, n=1, hidden=(2, 1)),
             "no layers": partial(_unroll, hidden=()),
