@@ -16,7 +16,7 @@ from l2l_ref.evaluation.audit import audit, examples, in_float32
 
 ROOT = Path(catalogue.__file__).parent
 CASES = [pytest.param(op, case, id=f"{op.name}-{case}") for op in OPERATIONS for case in examples(op)]
-SETTINGS = settings(max_examples=3, deadline=None)
+SETTINGS = settings(max_examples=2, deadline=None)
 
 
 def inputs_of(operation, case, seed):
