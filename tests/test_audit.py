@@ -17,7 +17,7 @@ from l2l_ref.evaluation import audit_page
 from l2l_ref.evaluation.audit import KINDS, audit, to_json
 
 RIGHT = {op.name: op._replace(cases={}) for op in OPERATIONS}
-RELU, LOG_AND_SIGN = RIGHT["relu"], RIGHT["log_and_sign"]
+RELU, TANH, LOG_AND_SIGN = RIGHT["relu"], RIGHT["tanh"], RIGHT["log_and_sign"]
 WRONG = RELU._replace(name="wrong <b>&", backward=lambda d_r, cache: -d_r)
 VOID = {"meta", "path", "use"}  # elements without an end; those of SVG close themselves
 LINKS = {"href", "src", "srcset", "data", "action", "xlink:href"}
@@ -183,7 +183,7 @@ def test_the_page_shows_every_operation_and_needs_nothing_else(checker):
 
 
 def test_curves_take_the_colours_of_the_page_and_ids_of_their_own():
-    text = audit_page.page(list(audit([RELU, LOG_AND_SIGN], seeds=(0,))), (0,))
+    text = audit_page.page(list(audit([TANH, LOG_AND_SIGN], seeds=(0,))), (0,))
     page = Page(text)
     assert page.elements.count("figure") == 2
     assert len(page.ids) == len(set(page.ids)) and {link[1:] for link in page.links} <= set(page.ids)

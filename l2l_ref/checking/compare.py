@@ -2,8 +2,8 @@
 
 A claim is within its limit when it differs from the slope by no more than
 
-    C1  bound of the slope  (differences.py)
-      + CLAIM_EPS eps |terms|  + 4 |change of the claim when all inputs change in their last place|
+    bound of the slope (differences.py)
+    + CLAIM_EPS eps |terms|  + 4 |change of the claim when all inputs change in their last place|
 
 A claim that is not, is wrong. One that is, but by a bound nearly as wide as the slope itself, is undecided; where
 the slope is next to nothing, beside a slope of the size that the outputs have, it need not be that narrow.
@@ -56,6 +56,7 @@ def check_array(exact, k, weights, claims, arbiter=None, indices=None, quick=Fal
     if values.size == 0:
         return Checked(k, Entry(path, 0, (), 0.0, 0.0, 0.0, 0.0, PASS), claims[0].gradient, numeric, limits, terms)
     size = float(np.sqrt(np.mean(np.square(values)))) or 1.0
+    ordinary = 1e-6 * float(np.abs(claims[0].gradient).max())
     found, kinks, naturals = [], [], []
     for index in np.ndindex(shape) if indices is None else indices:
         slope, limit = _slope(exact, k, index, weights, claims, arbiter, size, quick)
@@ -64,7 +65,7 @@ def check_array(exact, k, weights, claims, arbiter=None, indices=None, quick=Fal
         limits[index] = limit(slope, claims[0])
         naturals.append(slope.natural)
         for claim in claims:
-            verdict, note = _verdict(float(claim.gradient[index]), slope, limit(slope, claim))
+            verdict, note = _verdict(float(claim.gradient[index]), slope, limit(slope, claim), ordinary)
             if verdict == "kink":
                 kinks += [index] * (claim is claims[0])
                 continue
@@ -149,8 +150,8 @@ class Arbiter:
         return compared > 1
 
 
-def _verdict(analytic, slope, limit):
-    """The verdict on a single number, or "kink", and why."""
+def _verdict(analytic, slope, limit, ordinary=0.0):
+    """The verdict on a single number, or "kink", and why. A bound below ``ordinary`` is always narrow enough."""
     error = abs(analytic - slope.value)
     if not error <= limit:  # in this form nan is not within
         if slope.sides is not None:
@@ -160,7 +161,7 @@ def _verdict(analytic, slope, limit):
             return FAIL, f"it is a kink, and f_backward is not between the one-sided slopes {low:.6g} and {high:.6g}"
         if np.isfinite(slope.bound):
             return FAIL, ""
-    elif error == 0.0 or slope.bound <= max(0.1 * abs(slope.value), 0.1 * abs(analytic), 1e-3 * slope.natural):
+    elif error == 0.0 or slope.bound <= max(0.1 * abs(slope.value), 0.1 * abs(analytic), 1e-3 * slope.natural, ordinary):
         return PASS, ""
     if not np.isfinite(slope.bound):
         where = "on one side of here" if slope.one_sided else "around here"

@@ -95,8 +95,11 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
     far = np.fmax(np.abs(far_up), np.abs(far_down))
     reach = np.abs(w) @ np.where(idle, 0.0, np.fmax(np.abs(out), np.where(np.isfinite(far), far, 0.0)))
 
+    # Where nothing at all moves, f may be a staircase.
+    still = np.maximum(eps * np.abs(out), noise if idle.all() else 0.0) / scale
+
     def rung(h, noise_of):
-        return _rung(line, x, h, w, noise_of, out, idle, eps / scale, dtype)._replace(natural=natural, reach=reach)
+        return _rung(line, x, h, w, noise_of, out, idle, still, dtype)._replace(natural=natural, reach=reach)
 
     first = first_step(x, eps)
     slope = rung(first, lambda f, h: ULPS * eps * np.abs(f).max(axis=0))
@@ -104,27 +107,32 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
     if slope.bound <= accuracy * (slope.terms + natural) and (confirms is None or confirms(slope)):
         return slope
 
-    def measured(f, h):
-        sizes, rises = np.abs(f).max(axis=0), np.abs(f - out)
-        seen, still = measured_noise(line, x, h, out, dtype)
-        # Still among points so close although it rises over the steps: a staircase, whose stairs are its noise.
-        stair = np.where(rises > 0.0, rises, np.inf).min(axis=0)
-        seen = np.where(still & np.isfinite(stair), stair, seen)
-        seen = ULPS * np.maximum(eps * sizes, seen)
-        return np.where((rises == 0.0).all(axis=0), np.maximum(seen, noise), seen)
-
     powers = list(RUNGS)
     if 0.0 < abs(x) < 2.0**-12:  # the scale may be that of x itself
         powers += [round(np.log2(abs(x))) + power for power in (0, -6)]
     steps = [first * 2.0**power for power in powers]
-    slopes = [rung(h, measured) for h in steps if h >= 4.0 * np.spacing(np.asarray(abs(x), dtype))]
+    steps = [h for h in steps if h >= 4.0 * np.spacing(np.asarray(abs(x), dtype))]
+    close = [measured_noise(line, x, h, out, dtype) for h in steps]
+    # Noise does not depend on the step, its estimates do, by luck: the best bound must not be that of the luckiest.
+    # Nor is it less than the least change that was ever seen: f may be a staircase, and stand still in between.
+    typical = np.median([sigma for sigma, _ in close], axis=0) if steps else 0.0
+    stair = np.min([least for _, least in close], axis=0) if steps else np.inf
+
+    def measured(f, sigma):
+        sizes, rises = np.abs(f).max(axis=0), np.abs(f - out)
+        least = np.minimum(stair, np.where(rises > 0.0, rises, np.inf).min(axis=0))
+        seen = np.maximum(ULPS * np.maximum(eps * sizes, np.maximum(sigma, typical)), 1.5 * least)
+        return np.where(np.isfinite(least), seen, np.maximum(ULPS * eps * sizes, noise))
+
+    slopes = [rung(h, lambda f, h: measured(f, sigma)) for h, (sigma, _) in zip(steps, close)]
     return min(slopes, key=lambda slope: slope.bound)
 
 
-def _rung(line, x, h, w, noise_of, out, idle, idle_rounding, dtype):
+def _rung(line, x, h, w, noise_of, out, idle, still, dtype):
     """One estimate with the steps h, 2h and 4h.
 
-    ``noise_of`` maps the outputs (6, M) at these steps and h to their noise (M,).
+    ``noise_of`` maps the outputs (6, M) at these steps and h to their noise (M,); ``still`` (M,) is the slope that
+    idle outputs may hide.
     """
     up, down = (np.array(x + sign * h * np.array([1.0, 2.0, 4.0]), dtype).astype(float) for sign in (1.0, -1.0))
     f_up, f_down = np.array([line(t) for t in up]), np.array([line(t) for t in down])
@@ -135,7 +143,7 @@ def _rung(line, x, h, w, noise_of, out, idle, idle_rounding, dtype):
     R, R_wide = (4.0 * D[0] - D[1]) / 3.0, (4.0 * D[1] - D[2]) / 3.0                        # D2
     noise = noise_of(np.concatenate([f_up, f_down]), h)
     w_abs, moved = np.abs(w), ~idle
-    rounding = 1.5 / h * (w_abs[moved] @ noise[moved]) + idle_rounding * (w_abs[idle] @ np.abs(out[idle]))
+    rounding = 1.5 / h * (w_abs[moved] @ noise[moved]) + w_abs[idle] @ still[idle]
     bound = 2.0 * w_abs @ np.abs(R - R_wide) + rounding                                     # D3
     sides = _kink((f_up - out) / (up - x)[:, None], (out - f_down) / (x - down)[:, None], w, rounding)
     across = w_abs @ np.abs(f_up - f_down).T  # the same however short the way is: a jump
@@ -157,7 +165,7 @@ def _kink(right, left, w, rounding):
 
 
 def measured_noise(line, x, h, out, dtype=np.float64):
-    """Standard deviation (M,) of the rounding noise of each output near x, and whether it stands still there (M,).
+    """Standard deviation (M,) of the rounding noise of each output near x, and its least change there (M,).
 
     Over seven points so close together that a smooth function is a line there, third and higher
     differences show nothing but noise; the n-th difference multiplies its variance by (2n over n)
@@ -170,7 +178,9 @@ def measured_noise(line, x, h, out, dtype=np.float64):
     with np.errstate(invalid="ignore", over="ignore"):
         for order, factor in ((3, 20.0), (4, 70.0), (5, 252.0), (6, 924.0)):
             sigma = np.maximum(sigma, np.sqrt(np.mean(np.diff(table, order, axis=0) ** 2, axis=0) / factor))
-    return np.where(np.isfinite(sigma), sigma, np.inf), (table == out).all(axis=0)
+        changes = np.abs(table - out)
+    least = np.where(changes > 0.0, changes, np.inf).min(axis=0)
+    return np.where(np.isfinite(sigma), sigma, np.inf), least
 
 
 def complex_slope(line, x, w, eps):

@@ -2,7 +2,7 @@
 
 A backward function is linear in its cotangent, whatever the forward is:
 
-    L1  b(a u + c v) = a b(u) + c b(v),  b(0) = 0
+    G5  b(a u + c v) = a b(u) + c b(v),  b(0) = 0
 
 This needs no step, costs no call of f, and holds to rounding. A backward that ignores d_out, squares it or
 applies it twice is found here.
@@ -86,7 +86,7 @@ def examine(pair, rng, positions):
 
 
 def nonlinear(pair, cotangent, claims, spread, positions, rng):
-    """L1: a sentence when f_backward is not linear in its cotangent, else None."""
+    """G5: a sentence when f_backward is not linear in its cotangent, else None."""
     other = [None if c is None else rng.standard_normal(c.shape) for c in cotangent]
     a, c = 1.75, -0.625  # exact in every dtype
     mixed = [None if u is None else a * u + c * v for u, v in zip(cotangent, other)]
