@@ -6,6 +6,7 @@ the names, shapes and dtypes that a reader expects are compared with what the fi
 is allocated, and the values must be finite and match the hash.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -42,6 +43,19 @@ def write(path, arrays, card):
     text = np.frombuffer(json.dumps(card).encode(), np.uint8)
     if len(text) > LARGEST_CARD:
         raise ValueError(f"{path}: its card would be larger than {LARGEST_CARD} bytes")
+    with _replacing(path) as stream:
+        np.savez(stream, card=text, **arrays)
+
+
+def write_text(path, text):
+    """Write a string to ``path`` as UTF-8: whole or not at all, as `write` does."""
+    with _replacing(Path(path)) as stream:
+        stream.write(text.encode())
+
+
+@contextlib.contextmanager
+def _replacing(path):
+    """A stream of bytes that takes the place of the file ``path`` when all of them are on disk."""
     temporary = path.parent / f"{path.name}.{os.getpid()}.tmp"
     try:
         stream = open(temporary, "wb")
@@ -49,7 +63,7 @@ def write(path, arrays, card):
         raise type(error)(error.errno, error.strerror, str(path)) from None
     try:
         with stream:
-            np.savez(stream, card=text, **arrays)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)

@@ -54,16 +54,8 @@ def table(head, rows):
 
 
 def catalogue_table():
-    def cell(text):
-        return text.replace("|", "\\|")
-
-    return table(
-        ["operation", "module", "equation", "source"],
-        [
-            [op.name, f"`{op.module.removeprefix('l2l_ref.')}`", f"`{cell(op.equation)}`", cell(op.source)]
-            for op in OPERATIONS
-        ],
-    )
+    rows = [[op.name, f"`{op.module.removeprefix('l2l_ref.')}`", f"${op.equation}$", op.source] for op in OPERATIONS]
+    return table(["operation", "module", "equation", "source"], rows)
 
 
 def moves(recipe):

@@ -153,6 +153,16 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(path, good, monkey
         assert os.listdir(path.parent) == [path.name]
 
 
+def test_a_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "page.html"
+    files.write_text(path, "\N{GREEK SMALL LETTER THETA}\n")
+    assert path.read_bytes() == b"\xce\xb8\n"
+    monkeypatch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        files.write_text(path, "new")
+    assert path.read_bytes() == b"\xce\xb8\n" and os.listdir(tmp_path) == [path.name]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="the umask is POSIX's")
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 def test_the_umask_says_who_may_read_it(path, umask):

@@ -55,15 +55,15 @@ def at(array, index, factor):
 # --- planted errors in numbers
 
 NUMBERS = {
-    "one entry 1e-7 too large": (lambda x, W, b: (x, at(W, (1, 2), 1 + 1e-7), b), "inputs[1].W[1, 2]"),
-    "one entry 1e-7 too small": (lambda x, W, b: (at(x, (2, 0), 1 - 1e-7), W, b), "inputs[0][2, 0]"),
-    "one sign": (lambda x, W, b: (x, W, at(b, 1, -1)), "inputs[1].b[1]"),
-    "all signs": (lambda x, W, b: (-x, -W, -b), "inputs["),
-    "factor 2": (lambda x, W, b: (x, 2 * W, b), "inputs[1].W"),
-    "transposed": (lambda x, W, b: (x, W.T.copy(), b), "inputs[1].W"),
-    "zero": (lambda x, W, b: (0 * x, W, b), "inputs[0]"),
-    "mean for sum": (lambda x, W, b: (x, W, b / 3), "inputs[1].b"),
-    "rows permuted": (lambda x, W, b: (x[[1, 0, 2]], W, b), "inputs[0]"),
+    "one entry 1e-7 too large": (lambda x, W, b: (x, at(W, (1, 2), 1 + 1e-7), b), "params.W[1, 2]"),
+    "one entry 1e-7 too small": (lambda x, W, b: (at(x, (2, 0), 1 - 1e-7), W, b), "x[2, 0]"),
+    "one sign": (lambda x, W, b: (x, W, at(b, 1, -1)), "params.b[1]"),
+    "all signs": (lambda x, W, b: (-x, -W, -b), ("x", "params")),
+    "factor 2": (lambda x, W, b: (x, 2 * W, b), "params.W"),
+    "transposed": (lambda x, W, b: (x, W.T.copy(), b), "params.W"),
+    "zero": (lambda x, W, b: (0 * x, W, b), "x"),
+    "mean for sum": (lambda x, W, b: (x, W, b / 3), "params.b"),
+    "rows permuted": (lambda x, W, b: (x[[1, 0, 2]], W, b), "x"),
 }
 
 
@@ -74,8 +74,8 @@ def test_a_wrong_number_is_caught_and_named(name, method):
     report = gradcheck(layer, spoil(change), draw_inputs(), method=method)
     assert not report.ok and not report.problems and report.method == method
     assert report.worst.name.startswith(where)
-    assert report.max_error > 0 and where in str(report)
-    with pytest.raises(GradientMismatch, match="FAILED"):
+    assert report.max_error > 0 and report.worst.name in str(report)
+    with pytest.raises(GradientMismatch, match="FAIL"):
         report.raise_if_failed()
 
 
@@ -98,7 +98,7 @@ def test_a_term_wrong_in_the_formula_is_caught_behind_float32():
     change = spoil(lambda x, W, b: (x, W * np.asarray(1 + 1e-6, W.dtype), b))
     assert gradcheck(layer, layer_backward, draw_inputs(dtype=np.float32)).ok
     report = gradcheck(layer, change, draw_inputs(dtype=np.float32))
-    assert not report.ok and report.worst.path == "inputs[1].W"
+    assert not report.ok and report.worst.path == "params.W"
 
 
 def test_a_factor_wrong_in_float32_alone_is_caught():
@@ -127,16 +127,16 @@ def nan_at(array, index):
 STRUCTURE = {
     "sum over rows missing": (
         lambda x, W, b: (x, W, x),
-        r"gradient of inputs\[1\].b has shape \(3, 3\), expected \(3,\)",
+        r"gradient of params.b has shape \(3, 3\), expected \(3,\)",
     ),
-    "flat": (lambda x, W, b: (x, W.ravel(), b), r"inputs\[1\].W has shape \(9,\), expected \(3, 3\)"),
-    "scalar": (lambda x, W, b: (1.0, W, b), r"inputs\[0\] has shape \(\), expected \(3, 3\)"),
-    "none": (lambda x, W, b: (x, None, b), r"gradient of inputs\[1\].W is missing"),
-    "nan first": (lambda x, W, b: (nan_at(x, (0, 0)), W, b), r"inputs\[0\] is not finite: nan at \[0, 0\]"),
-    "nan last": (lambda x, W, b: (x, W, nan_at(b, 2)), r"inputs\[1\].b is not finite: nan at \[2\]"),
-    "inf": (lambda x, W, b: (x, W, b / 0.0), r"inputs\[1\].b is not finite"),
-    "float32": (lambda x, W, b: (x.astype(np.float32), W, b), r"inputs\[0\] has dtype float32, expected float64"),
-    "integer": (lambda x, W, b: (x.astype(int), W, b), r"inputs\[0\] has dtype int64, expected float64"),
+    "flat": (lambda x, W, b: (x, W.ravel(), b), r"params.W has shape \(9,\), expected \(3, 3\)"),
+    "scalar": (lambda x, W, b: (1.0, W, b), r"x has shape \(\), expected \(3, 3\)"),
+    "none": (lambda x, W, b: (x, None, b), r"gradient of params.W is missing"),
+    "nan first": (lambda x, W, b: (nan_at(x, (0, 0)), W, b), r"x is not finite: nan at \[0, 0\]"),
+    "nan last": (lambda x, W, b: (x, W, nan_at(b, 2)), r"params.b is not finite: nan at \[2\]"),
+    "inf": (lambda x, W, b: (x, W, b / 0.0), r"params.b is not finite"),
+    "float32": (lambda x, W, b: (x.astype(np.float32), W, b), r"x has dtype float32, expected float64"),
+    "integer": (lambda x, W, b: (x.astype(int), W, b), r"x has dtype int64, expected float64"),
 }
 
 
@@ -156,9 +156,9 @@ def test_a_gradient_of_the_wrong_form_is_described(name):
         (lambda x, p: (x,), "returned 1 gradients, expected 2"),
         (lambda x, p: (x, p, x), "returned 3 gradients, expected 2"),
         (lambda x, p: x, "returned one ndarray gradients, expected 2"),
-        (lambda x, p: (p, x), r"gradient of inputs\[0\] is a Params, expected one array"),
-        (lambda x, p: (x, tuple(p)), r"gradient of inputs\[1\] is a tuple, expected a Params"),
-        (lambda x, p: (x, None), r"gradient of inputs\[1\].W is missing"),
+        (lambda x, p: (p, x), r"gradient of x is a Params, expected one array"),
+        (lambda x, p: (x, tuple(p)), r"gradient of params is a tuple, expected a Params"),
+        (lambda x, p: (x, None), r"gradient of params.W is missing"),
     ],
 )
 def test_gradients_in_the_wrong_number_or_kind_are_described(gradients, sentence):
@@ -212,8 +212,8 @@ def square_backward(d, x):
 @pytest.mark.parametrize(
     "f, f_backward, sentence",
     [
-        (forward_that_writes, square_backward, r"f changed its argument inputs\[0\]"),
-        (square, backward_that_writes_inputs, r"f_backward changed inputs: inputs\[0\]"),
+        (forward_that_writes, square_backward, r"f changed its argument x"),
+        (square, backward_that_writes_inputs, r"f_backward changed inputs: x"),
         (square, backward_that_writes_d_out, "f_backward changed its d_out: out"),
         (Drifting(), square_backward, "f is not deterministic"),
         (square, DriftingBackward(), "f_backward is not deterministic"),
@@ -290,8 +290,8 @@ def test_nested_inputs_and_outputs_of_all_kinds():
     report = gradcheck(f, f_backward, (tree, 3, (np.arange(2.0), 1.5)))
     assert report.ok, report
     paths = [entry.path for entry in report.entries]
-    first = [f"inputs[0]{rest}" for rest in ("['layers'][0].W", "['layers'][0].b", "['scale']")]
-    assert paths == [*first, "inputs[2][0]", "inputs[2][1]"]
+    first = [f"tree{rest}" for rest in ("['layers'][0].W", "['layers'][0].b", "['scale']")]
+    assert paths == [*first, "pair[0]", "pair[1]"]
 
 
 def test_without_a_cache_the_backward_gets_the_inputs():
@@ -325,12 +325,12 @@ def relu(x):
 def test_at_a_kink_any_slope_between_the_one_sided_ones_passes_and_is_reported(slope, ok):
     report = gradcheck(relu, lambda d, x: d * np.where(x == 0, slope, x > 0), np.array([0.0, 1.0, -1.0]))
     assert report.ok is ok
-    assert report.entries[0].kinks == ok and "kink" in str(report)
+    assert report.entries[0].kinks == ((0,),) * ok and "kink" in str(report)
 
 
 def test_a_jump_is_not_a_pass():
     report = gradcheck(lambda x: (np.round(x), x), lambda d, x: 0 * d, np.array([0.5]))
-    assert not report.ok and "cannot decide" in str(report)
+    assert not report.ok and report.verdict == "INCONCLUSIVE" and "not smooth" in str(report)
 
 
 def test_the_complex_step_is_not_believed_where_the_imaginary_part_is_dropped():
@@ -363,11 +363,11 @@ def test_an_f_that_refuses_complex_inputs_is_checked_by_central_differences():
 
 def test_the_report_as_text_and_json():
     right = gradcheck(layer, layer_backward, draw_inputs())
-    assert str(right).startswith("gradcheck ok: 21 entries in 3 arrays")
+    assert str(right).startswith("gradcheck PASS: checked to ")
     wrong = gradcheck(layer, spoil(lambda x, W, b: (x, at(W, (1, 2), 3), b)), draw_inputs())
-    assert str(wrong).startswith("gradcheck FAILED: inputs[1].W[1, 2]: f_backward says ")
+    assert str(wrong).startswith("gradcheck FAIL: params.W[1, 2]: f_backward says ")
     data = json.loads(wrong.to_json())
-    assert data["ok"] is False and [entry["ok"] for entry in data["entries"]] == [True, False, True]
+    assert data["ok"] is False and [entry["verdict"] for entry in data["entries"]] == ["PASS", "FAIL", "PASS"]
     broken = gradcheck(layer, spoil(lambda x, W, b: (x, W.ravel(), b)), draw_inputs())
     assert json.loads(broken.to_json())["max_error"] is None
 
@@ -386,7 +386,7 @@ def test_equal_seeds_give_equal_reports():
         ((square, square_backward, np.ones(2)), {"wrt": 1}, ValueError, "wrt: .* got 1"),
         ((square, square_backward, np.ones(2)), {"cache": "yes"}, TypeError, "cache: .* got 'yes'"),
         ((square, square_backward, np.ones(2, int)), {}, TypeError, "inputs: expected at least one array of floating"),
-        ((square, square_backward, np.ones(2, complex)), {}, TypeError, r"inputs\[0\]: expected a real array"),
+        ((square, square_backward, np.ones(2, complex)), {}, TypeError, "x: expected a real array"),
         ((lambda x: 2 * x, square_backward, np.ones(2)), {"cache": True}, TypeError, "f: with cache=True"),
     ],
 )

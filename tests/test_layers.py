@@ -62,7 +62,8 @@ def test_imports_point_down(path):
 @pytest.mark.parametrize("path", [p for p in FILES if part(p) in ("ops", "checking")], ids=lambda p: p.name)
 def test_math_and_checker_import_numpy_alone(path):
     outside = {name.split(".")[0] for name in imported(path)} - {"l2l_ref", "numpy"}
-    assert outside <= sys.stdlib_module_names
+    # A report can draw itself, when somebody asks for it and has matplotlib.
+    assert outside <= sys.stdlib_module_names | ({"matplotlib"} if path.name == "report.py" else set())
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if part(p) == "checking"], ids=lambda p: p.name)

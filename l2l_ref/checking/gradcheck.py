@@ -5,28 +5,47 @@
     G3  differences.py finds the same number from values of f alone, and how far off that may be
     G4  |claim - difference| <= bound of the difference + rounding of the claim
 
-There is no tolerance to choose. Rounding of the claim is seen in two ways: as a few eps of the sizes
-that enter it, and as what the claim itself changes by when all inputs change in their last place.
+There is no tolerance to choose. Rounding of the claim is seen in two ways: as a few eps of the terms
+that it is a sum of, and as what the claim itself changes by when all inputs change in their last place.
 
-Differences are always taken in float64. Where inputs are of lower precision, f_backward runs twice:
-as given, and on the same values in float64, so that float32 rounding hides no mistake in a formula.
+The stages, in the order of their cost: structure and linearity (`structure`), some random directions through all
+inputs at once (`compare.check_direction`), single entries (`compare.check_array`), all of them where they are few,
+or those that a bisection finds below a wrong direction; and for what is wrong a guess (`diagnosis`).
+
+Differences are always taken in float64 where f takes it. Where inputs are of lower precision, f_backward runs
+twice: as given, and on the same values in float64, so that float32 rounding hides no mistake in a formula.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
 from . import trees
-from .differences import central_slope, complex_slope
-from .pair import Pair, laid_over
-from .report import Entry, Report
+from .compare import (
+    DIRECTIONS,
+    Arbiter,
+    Claim,
+    along,
+    bisect,
+    check_array,
+    check_direction,
+    curve_along,
+    curve_of,
+    draw,
+    not_analytic,
+    rate_along,
+)
+from .diagnosis import Wrong, diagnose, of_shape
+from .pair import KINDS, Pair
+from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, Direction, Report
+from .structure import LINEAR_EPS, examine, nonlinear
 
-# An entry's rounding, in eps of its dtype, relative to the sizes that enter it.
-CLAIM_EPS = 8.0
+FEW = 1000     # entries that are checked one by one unless told otherwise
+STREAM = (7,)
+SAMPLE = 32    # entries of a large wrong array that are looked at for a guess
 
 
-def gradcheck(f, f_backward, inputs, *, wrt=None, method="auto", seed=0, cache=None):
-    """Compare a hand-written backward function with differences of its forward function.
+def gradcheck(f, f_backward, inputs, *, kind="backward", wrt=None, jvp=None, method="auto", thorough=None, seed=0,
+              cache=None):
+    """Compare a hand-written derivative with differences of its function.
 
     Parameters
     ----------
@@ -37,24 +56,38 @@ def gradcheck(f, f_backward, inputs, *, wrt=None, method="auto", seed=0, cache=N
         ``f_backward(d_out, cache)``, or ``f_backward(d_out, *inputs)`` when f returns no cache. Returns
         a tuple with one gradient for each input; the gradient of a single input may come bare.
         The gradient of a constant (integers, booleans, None, other objects) is not looked at.
+        None with ``jvp`` alone. ``kind`` lists the other forms.
     inputs : tuple
         The arguments of f, at which the derivative is checked; anything but a tuple or list is the one
         argument. Each is an array, scalar, tuple, list, NamedTuple or dict, nested as you like.
-    wrt : int or sequence of int, optional
-        Positions of the inputs to check; default all.
+    kind : {"backward", "gradient", "jacobian", "hvp"}
+        What f_backward is. "gradient": ``f(*inputs)`` is one number and ``f_backward(*inputs)`` its
+        gradient, as in scipy.optimize; ``f_backward=True`` says that f returns (value, gradient) itself.
+        "jacobian": ``f_backward(*inputs)`` is d out / d input, of shape out.shape + input.shape, for each input.
+        "hvp": f is a gradient and ``f_backward(*inputs, v)`` the product of the Hessian and v.
+    wrt : int, str or sequence of these, optional
+        Positions of the inputs to check, or the names that f gives them; default all.
+    jvp : callable, optional
+        ``jvp(d_inputs, *inputs) -> d_out``, the derivative along a direction: ``d_inputs`` has one item for each
+        input, None for constants. It is compared with differences, and with f_backward by
+        <v, J u> = <J^T v, u>, which needs no step.
     method : {"auto", "central", "complex"}
-        Central differences ("auto" too), or the complex step, which is exact to rounding but needs an f
-        that is analytic and takes complex128. If one random direction shows that f is not, central
-        differences are used after all and the report says so.
+        What single entries are compared with. Central differences, or the complex step, which is exact to
+        rounding but needs an f that is analytic and takes complex128. "auto" and "complex" try it along one random
+        direction and take central differences where it fails; "complex" says so in the report. Whatever
+        the complex step calls wrong, central differences must confirm.
+    thorough : bool, optional
+        True checks every entry, False random directions alone; default every entry where there are at most
+        1,000 of them.
     seed : int
-        Seed of the random cotangent.
+        Seed of the random cotangent and directions.
     cache : bool, optional
         True or False overrides the rule above about what f returns.
 
     Returns
     -------
     Report
-        ``report.ok``, ``report.max_error``, ``print(report)``, ``report.raise_if_failed()``.
+        ``report.verdict``, ``report.ok``, ``report.max_error``, ``print(report)``, ``report.raise_if_failed()``.
 
     Raises
     ------
@@ -63,200 +96,232 @@ def gradcheck(f, f_backward, inputs, *, wrt=None, method="auto", seed=0, cache=N
         What is wrong with f or f_backward is in the report.
     """
     inputs = tuple(inputs) if type(inputs) in (tuple, list) else (inputs,)
-    positions = _checked_arguments(f, f_backward, inputs, wrt, method, cache)
-    pair = Pair(f, f_backward, inputs, cache)
-    rng = np.random.default_rng(seed)
+    _require_arguments(f, f_backward, jvp, kind, method, cache)
+    pair = Pair(f, f_backward, inputs, cache, kind)
+    positions = _positions(pair, wrt)
+    # A stream of its own: inputs that were drawn from default_rng(seed) must not meet themselves as cotangent.
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=STREAM))
+    if f_backward is None:
+        return _JVP(pair, jvp, positions, rng).report(seed)
 
-    claims, cotangent, problems = _structure(pair, rng, positions)
-    if problems:
-        return Report(False, np.inf, (), tuple(problems), "none", seed)
-    exact = pair.widened()
-    exact_claims, weights = exact.claims(cotangent), exact.weights(cotangent)
-    if any(g is None or not np.isfinite(g).all() for g in (exact_claims[k] for k in pair.tested(positions))):
-        problem = "f_backward is not finite on the same inputs in float64"
-        return Report(False, np.inf, (), (problem,), "none", seed)
-    spread = exact.spread(cotangent, exact_claims, [pair.eps(k) for k in range(len(pair.leaves))], rng)
-
-    notes = []
-    if method == "complex":
-        refusal = exact.not_analytic(weights, rng)
-        if refusal:
-            notes.append(f"complex step not used: {refusal}")
-    use_complex = method == "complex" and not notes
-    entries = []
-    for k in pair.tested(positions):
-        sides = [_Claim(claims[k], pair.eps(k), spread[k])]
-        if pair.eps(k) > exact.eps(k):
-            sides.insert(0, _Claim(exact_claims[k], exact.eps(k), spread[k] * exact.eps(k) / pair.eps(k)))
-        entries.append(_entry(exact, k, weights, sides, use_complex))
-    max_error = max((error for _, error in entries), default=0.0)
-    entries = tuple(entry for entry, _ in entries)
-    used = "complex" if use_complex else "central"
-    return Report(all(e.ok for e in entries), float(max_error), entries, (), used, seed, tuple(notes))
+    found = examine(pair, rng, positions)
+    if found.problems or found.undecided:
+        guesses = _guess_shapes(pair, found, rng) if found.misfits else ()
+        verdict = FAIL if found.problems else INCONCLUSIVE
+        return Report(verdict, problems=found.problems, undecided=found.undecided, guesses=guesses, seed=seed,
+                      evaluations=pair.evaluations)
+    return _Check(pair, positions, found, rng, method, thorough, jvp).report(seed)
 
 
-class _Claim(NamedTuple):
-    """What f_backward says of one array, in one precision."""
+def assert_gradients(f, f_backward, inputs, **options):
+    """`gradcheck`, and a GradientMismatch (an AssertionError) with the whole report unless it passes.
 
-    gradient: np.ndarray
-    eps: float
-    spread: np.ndarray  # change of the gradient when all inputs change by eps
+    Takes the arguments of `gradcheck` and returns the Report.
+    """
+    __tracebackhide__ = True  # pytest then points at the caller
+    report = gradcheck(f, f_backward, inputs, **options)
+    report.raise_if_failed()
+    return report
 
 
-def _checked_arguments(f, f_backward, inputs, wrt, method, cache):
-    for name, function in (("f", f), ("f_backward", f_backward)):
-        if not callable(function):
-            raise TypeError(f"{name}: expected a callable, got {type(function).__name__}")
+class _Check:
+    """The numbers of one check, after its structure has been found in order."""
+
+    def __init__(self, pair, positions, found, rng, method, thorough, jvp):
+        self.pair, self.positions, self.rng, self.method, self.jvp = pair, positions, rng, method, jvp
+        self.exact = exact = pair.widened()
+        self.leaves = pair.tested(positions)
+        exact_claims = found.claims if exact is pair else exact.claims(found.cotangent)
+        self.weights = exact.weights(found.cotangent)
+        self.cotangent, self.notes = found.cotangent, list(found.notes)
+        self.broken = [
+            f"the gradient of {pair.path(k)} is not finite on the same inputs in float64"
+            for k in self.leaves if exact_claims[k] is None or not np.isfinite(exact_claims[k]).all()
+        ]
+        eps = [pair.eps(k) for k in range(len(pair.leaves))]
+        spread = exact.spread(found.cotangent, exact_claims, eps, rng)
+        ratio = {k: exact.eps(k) / pair.eps(k) for k in self.leaves}
+        self.claims = {k: [Claim(exact_claims[k], exact.eps(k), spread[k] * ratio[k])] for k in self.leaves}
+        for k in self.leaves:
+            if exact is not pair:
+                self.claims[k].append(Claim(found.claims[k], pair.eps(k), spread[k]))
+        self.sharpest = {k: claims[0] for k, claims in self.claims.items()}
+        entries = sum(np.size(pair.leaves[k]) for k in self.leaves)
+        self.each_entry = entries <= FEW if thorough is None else thorough
+
+    def report(self, seed):
+        problems = list(self.broken)
+        if not problems and self.pair.kind == "backward":
+            spread = [self.claims[k][-1].spread if k in self.claims else None for k in range(len(self.pair.leaves))]
+            claims = [self.claims[k][-1].gradient if k in self.claims else None for k in range(len(self.pair.leaves))]
+            sentence = nonlinear(self.pair, self.cotangent, claims, spread, self.positions, self.rng)
+            problems += [sentence] if sentence else []
+        if problems:
+            return Report(FAIL, problems=tuple(problems), seed=seed, evaluations=self.evaluations)
+        exact, weights, rng = self.exact, self.weights, self.rng
+        refusal = not_analytic(exact, self.leaves, weights, rng) if self.method != "central" and self._worth() else ""
+        use_complex = self.method != "central" and self._worth() and not refusal
+        if refusal and self.method == "complex":
+            self.notes.append(f"complex step not used: {refusal}")
+
+        drawn = [draw(exact, self.leaves, rng, relative=number % 2 == 1) for number in range(DIRECTIONS)]
+        directions = [check_direction(exact, d, weights, along(d, self.sharpest), use_complex) for d in drawn]
+        rate = rate_along(exact, drawn[0], weights, self.sharpest)
+        checked, arbiter = [], Arbiter(exact, self.cotangent, weights) if use_complex else None
+        if self.each_entry:
+            checked = [check_array(exact, k, weights, self.claims[k], arbiter) for k in self.leaves]
+        elif any(d.verdict == FAIL for d in directions):
+            checked = self._below(arbiter)
+        guesses = self._guesses(checked)
+        entries = tuple(c.entry for c in checked)
+        curve = self._curve(checked, drawn[0])
+        if self.jvp is not None:
+            directions += _JVP(exact, self.jvp, self.positions, rng).directions(weights, self.sharpest)
+        return Report(self._verdict(entries, directions), entries, tuple(directions), (), (), guesses, tuple(self.notes),
+                      "complex" if use_complex else "central", rate, seed, self.evaluations, curve)
+
+    @property
+    def evaluations(self):
+        return self.pair.evaluations + (self.exact.evaluations if self.exact is not self.pair else 0)
+
+    def _worth(self):
+        """Whether the complex step is worth trying: for single entries, or because it was asked for."""
+        return self.each_entry or self.method == "complex"
+
+    def _verdict(self, entries, directions):
+        """Entries, each with a step and a bound of its own, say more than directions do: these decide without them."""
+        found = [entry.verdict for entry in entries]
+        along = [d.verdict for d in directions if d.what == "f_backward"]
+        if FAIL in found or any(d.verdict == FAIL for d in directions if d.what != "f_backward"):
+            return FAIL
+        if self.each_entry:
+            return INCONCLUSIVE if INCONCLUSIVE in found else PASS
+        if FAIL in along:  # and yet no single entry below is wrong: then all directions must agree on it
+            return INCONCLUSIVE if PASS in along else FAIL
+        return PASS if PASS in along else INCONCLUSIVE
+
+    def _below(self, arbiter):
+        """The array with the wrong entry that bisection finds, at that entry and at a sample of others."""
+        k, index = bisect(self.exact, self.leaves, self.weights, self.sharpest, self.rng)
+        shape = np.shape(self.exact.leaves[k])
+        found = check_array(self.exact, k, self.weights, self.claims[k], arbiter, [index])
+        if found.entry.verdict != FAIL:
+            return [found]
+        # What a mistake looks like is seen from some more entries, for which the first good step will do.
+        size = int(np.prod(shape))
+        others = np.unravel_index(self.rng.choice(size, min(size, SAMPLE), replace=False), shape)
+        sample = sorted({index, *(tuple(int(i) for i in where) for where in zip(*others))})
+        return [check_array(self.exact, k, self.weights, self.claims[k], arbiter, sample, quick=True)]
+
+    def _guesses(self, checked):
+        outputs = [(path, np.shape(leaf)) for path, leaf in self.exact.output_leaves if trees.is_floating(leaf)]
+        sides = {True: [], False: []}
+        for c in checked:
+            if c.entry.count and c.gradient.shape == c.numeric.shape:
+                sides[c.entry.wrong > 0].append(Wrong(c.entry.path, c, outputs))
+        return diagnose(sides[True], sides[False]) if sides[True] else ()
+
+    def _curve(self, checked, direction):
+        shown = [c for c in checked if c.entry.count and len(c.entry.index) == np.ndim(self.exact.leaves[c.k])]
+        if not shown:
+            return lambda: curve_along(self.exact, direction, self.weights, self.sharpest)
+        worst = max(shown, key=lambda c: (c.entry.verdict == FAIL, c.entry.excess))
+        return lambda: curve_of(self.exact, self.weights, worst.entry, worst.k)
+
+
+class _JVP:
+    """A derivative along directions, ``jvp(d_inputs, *inputs) -> d_out``."""
+
+    def __init__(self, pair, jvp, positions, rng):
+        self.pair, self.jvp, self.rng = pair, jvp, rng
+        self.leaves = pair.tested(positions)
+
+    def directions(self, weights, claims=None):
+        """Against differences and, where there are claims of a backward function, against these."""
+        found = []
+        for number in range(DIRECTIONS):
+            directions = draw(self.pair, self.leaves, self.rng, relative=number % 2 == 1)
+            d_out = weights * self._call(directions)
+            slope, terms = float(d_out.sum()), float(np.abs(d_out).sum())
+            rounding = LINEAR_EPS * self.pair.out_eps * terms
+            found.append(check_direction(self.pair, directions, weights, (slope, terms, rounding), what="jvp"))
+            if claims is not None:
+                back, length, back_rounding = along(directions, claims)
+                error, bound, scale = abs(back - slope), rounding + back_rounding, max(length, terms) or 1.0
+                found.append(Direction(ADJOINT, back, slope, error / scale, bound / scale,
+                                       PASS if error <= bound else FAIL))
+        return found
+
+    def _call(self, directions):
+        nested = [None if d is None else trees.like(d, v) for d, v in zip(directions, self.pair.leaves)]
+        d_inputs = tuple(trees.rebuild(self.pair.inputs, iter(nested)))
+        d_out = self.jvp(d_inputs, *self.pair.arguments())
+        flat = np.concatenate([np.zeros(0), *(np.ravel(v) for _, v in trees.leaves(d_out) if trees.is_floating(v))])
+        if flat.shape != self.pair.here.shape:
+            raise TypeError(f"jvp: expected {self.pair.here.size} numbers, as many as f has outputs, got {flat.size}")
+        return flat
+
+    def report(self, seed):
+        directions = self.directions(self.rng.standard_normal(self.pair.here.shape))
+        found = [d.verdict for d in directions]
+        verdict = FAIL if FAIL in found else INCONCLUSIVE if INCONCLUSIVE in found else PASS
+        return Report(verdict, directions=tuple(directions), seed=seed, evaluations=self.pair.evaluations)
+
+
+def _guess_shapes(pair, found, rng):
+    """Guesses for gradients of the wrong shape."""
+    exact, guesses = pair.widened(), []
+    weights = exact.weights(found.cotangent)
+    for k, gradient in found.misfits:
+        values = np.asarray(exact.leaves[k])
+        if values.size > FEW or not np.isfinite(gradient).all():
+            continue
+        nothing = Claim(np.full(values.shape, np.nan), pair.eps(k), np.zeros(values.shape))
+        checked = check_array(exact, k, weights, [nothing])
+        checked = checked._replace(limit=16.0 * pair.eps(k) * (np.abs(checked.numeric) + np.abs(checked.terms).sum(axis=0))
+                                   + np.nan_to_num(checked.limit, nan=0.0, posinf=0.0))
+        guess = of_shape(pair.path(k), gradient, checked)
+        guesses += [guess] * (guess is not None)
+    return tuple(guesses)
+
+
+def _require_arguments(f, f_backward, jvp, kind, method, cache):
+    if not callable(f):
+        raise TypeError(f"f: expected a callable, got {type(f).__name__}")
+    if kind not in KINDS:
+        raise ValueError(f"kind: expected one of {', '.join(map(repr, KINDS))}, got {kind!r}")
+    alone = f_backward is None and jvp is not None or f_backward is True and kind == "gradient"
+    if not callable(f_backward) and not alone:
+        raise TypeError(f"f_backward: expected a callable, got {type(f_backward).__name__}")
+    if jvp is not None and not callable(jvp):
+        raise TypeError(f"jvp: expected a callable, got {type(jvp).__name__}")
     if method not in ("auto", "central", "complex"):
         raise ValueError(f"method: expected 'auto', 'central' or 'complex', got {method!r}")
     if cache not in (None, True, False):
         raise TypeError(f"cache: expected None, True or False, got {cache!r}")
-    positions = range(len(inputs)) if wrt is None else np.atleast_1d(wrt).tolist()
-    for position in positions:
-        if not isinstance(position, int) or not 0 <= position < len(inputs):
-            raise ValueError(f"wrt: expected positions from 0 to {len(inputs) - 1}, got {position!r}")
+
+
+def _positions(pair, wrt):
+    """Positions of the inputs to check."""
+    count = len(pair.inputs)
+    if wrt is None:
+        wrt = range(1) if pair.kind == "hvp" else range(count)
+    positions = []
+    for item in [wrt] if isinstance(wrt, str) or np.ndim(wrt) == 0 else wrt:
+        if isinstance(item, str):
+            if item not in pair.names:
+                raise ValueError(f"wrt: expected some of {', '.join(pair.names)}, got {item!r}")
+            item = pair.names.index(item)
+        item = item.item() if isinstance(item, np.integer) else item
+        if type(item) is not int or not 0 <= item < count:
+            raise ValueError(f"wrt: expected positions from 0 to {count - 1}, got {item!r}")
+        positions.append(item)
     floating = 0
     for position in positions:
-        for path, leaf in trees.leaves(inputs[position], f"inputs[{position}]"):
+        for path, leaf in trees.leaves(pair.inputs[position], pair.names[position]):
             if trees.is_complex(leaf):
                 raise TypeError(f"{path}: expected a real array, got {np.asarray(leaf).dtype}")
             floating += trees.is_floating(leaf)
     if not floating:
         raise TypeError("inputs: expected at least one array of floating dtype to differentiate in, got none")
     return positions
-
-
-def _same(a, b):
-    """Equal bit for bit, where nan equals nan."""
-    a, b = np.asarray(a), np.asarray(b)
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
-
-
-def _changed(before, after):
-    """Paths of the numeric leaves that differ."""
-    after = dict(after)
-    return [
-        path
-        for path, leaf in before
-        if isinstance(leaf, (np.ndarray, np.generic, float, int)) and not _same(leaf, after.get(path))
-    ]
-
-
-def _structure(pair, rng, positions):
-    """Everything that can be wrong before numbers are compared.
-
-    Returns the gradients by leaf of the inputs, the cotangent by leaf of the outputs, and the problems.
-    """
-    originals = [(path, leaf) for path, _, leaf in pair.named]
-
-    def leaves_now(arguments):
-        return [item for i, tree in enumerate(arguments) for item in trees.leaves(tree, f"inputs[{i}]")]
-
-    arguments = pair.arguments()
-    out, pull = pair.forward(arguments)
-    problems = [f"f changed its argument {path}" for path in _changed(originals, leaves_now(arguments))]
-    outputs = trees.leaves(out, "out")
-    for path, leaf in outputs:
-        if trees.is_complex(leaf):
-            raise TypeError(f"f: expected real outputs, got {np.asarray(leaf).dtype} in {path}")
-        if trees.is_floating(leaf) and not np.isfinite(leaf).all():
-            problems.append(f"{path} is not finite at these inputs")
-    again, _ = pair.forward(pair.arguments())
-    again = trees.leaves(again, "out")
-    if len(again) != len(outputs) or _changed(outputs, again):
-        problems.append("f is not deterministic: two calls with equal inputs differ")
-    cotangent = [
-        rng.standard_normal(np.shape(leaf)).astype(np.asarray(leaf).dtype) if trees.is_floating(leaf) else None
-        for _, leaf in outputs
-    ]
-    if problems:
-        return None, cotangent, problems
-
-    d_out = laid_over(out, cotangent)
-    first = pull(d_out)
-    problems += [f"f_backward changed inputs: {p}" for p in _changed(originals, leaves_now(arguments))]
-    kept = [(path, c) for (path, _), c in zip(outputs, cotangent) if c is not None]
-    problems += [f"f_backward changed its d_out: {p}" for p in _changed(kept, trees.leaves(d_out, "out"))]
-    first = _snapshot(first)  # a second call may write into the same arrays
-    second = pull(laid_over(out, cotangent))
-    if _changed(trees.leaves(first, "gradient"), trees.leaves(second, "gradient")):
-        problems.append("f_backward is not deterministic: two calls with the same cotangent and cache differ")
-
-    gradients, misfits = pair.lay_out(first)
-    problems += misfits
-    if not misfits:
-        for k in pair.tested(positions):
-            problems += _misfit(f"gradient of {pair.named[k][0]}", gradients[k], pair.leaves[k])
-    return gradients, cotangent, problems
-
-
-def _snapshot(tree):
-    copies = (v.copy() if isinstance(v, np.ndarray) else v for _, v in trees.leaves(tree))
-    return trees.rebuild(tree, copies)
-
-
-def _misfit(name, gradient, leaf):
-    """What is wrong with the form of one gradient: no sentence or one."""
-    if gradient is None:
-        return [f"{name} is missing, expected an array of shape {np.shape(leaf)}"]
-    got, wanted = np.asarray(gradient), np.asarray(leaf)
-    if got.shape != wanted.shape:
-        return [f"{name} has shape {got.shape}, expected {wanted.shape}"]
-    # A Python float has no precision of its own: its gradient takes that of the arrays beside it.
-    weak = type(leaf) is float and np.issubdtype(got.dtype, np.floating)
-    if got.dtype != wanted.dtype and not weak:
-        return [f"{name} has dtype {got.dtype}, expected {wanted.dtype}"]
-    if not np.isfinite(got).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(got))[0])
-        where = f"[{', '.join(map(str, index))}]" if index else ""
-        return [f"{name} is not finite: {got[index]} at {where or 'its only entry'}"]
-    return []
-
-
-def _entry(exact, k, weights, claims, use_complex):
-    """Compare one array entry by entry; returns its Entry and its largest error."""
-    path, _, leaf = exact.named[k]
-    values = np.asarray(leaf)
-    if values.size == 0:
-        return Entry(path, 0, (), 0.0, 0.0, 0.0, 0.0, True), 0.0
-    size = float(np.sqrt(np.mean(np.square(values)))) or 1.0
-    found = []
-    for index in np.ndindex(values.shape):
-
-        def limit(slope, claim):
-            # A claim may pass through numbers that nearly cancel, such as 1 - tanh^2: then it is as far
-            # off as if the outputs changed by eps in response to a change of the inputs by their size,
-            # and another input may multiply that.
-            sizes = slope.terms + slope.reach * max(1.0 / size, 1.0, exact.largest)
-            return slope.bound + CLAIM_EPS * claim.eps * sizes + 4.0 * claim.spread[index]
-
-        def confirms(slope):
-            return all(abs(c.gradient[index] - slope.value) <= limit(slope, c) for c in claims)
-
-        x = values[index]
-        if use_complex:
-            slope = complex_slope(exact.line(k, index, np.complex128), x, weights, exact.out_eps)
-        else:
-            line = exact.line(k, index, values.dtype)
-            slope = central_slope(line, x, weights, exact.out_eps, exact.noise, confirms)
-        found += [_verdict(path, values, index, c.gradient[index], slope, limit(slope, c)) for c in claims]
-    worst = max(found, key=lambda entry: (not entry.ok, entry.excess))
-    kinks = len({entry.index for entry in found if entry.kinks})
-    max_error = max((np.inf if np.isnan(entry.error) else entry.error) for entry in found)
-    return worst._replace(ok=all(entry.ok for entry in found), kinks=kinks), max_error
-
-
-def _verdict(path, values, index, analytic, slope, bound):
-    """The Entry for a single number."""
-    analytic, value = float(analytic), float(slope.value)
-    error, kink, note = abs(analytic - value), False, ""
-    ok = bool(error <= bound)  # in this form nan is not ok
-    # A bound as large as the slope itself decides nothing, unless the slope is next to nothing.
-    if ok and slope.bound > max(0.1 * abs(value), 0.1 * abs(analytic), 1e-3 * slope.natural) and error > 0.0:
-        ok, note = False, "differences cannot decide here: f is too rough or too noisy"
-    elif not ok and slope.sides is not None:
-        ok = kink = slope.sides[0] <= analytic <= slope.sides[1]
-        note = "" if kink else "it is a kink, and f_backward is not between the one-sided slopes"
-    scale = max(1.0, abs(value))
-    error = 0.0 if kink else error / scale
-    return Entry(path, values.size, index, analytic, value, error, float(bound / scale), bool(ok), int(kink), note)

@@ -1,28 +1,45 @@
-"""A forward function and its backward, called with their nested arguments taken apart into leaves."""
+"""A forward function and what claims to be its derivative, called with their nested arguments taken apart into leaves.
 
+Whatever form the derivative has, it is brought into that of a backward function: d_out -> gradients.
+"""
+
+import inspect
 from functools import cached_property
 
 import numpy as np
 
 from . import trees
-from .differences import COMPLEX_STEP, central_slope, complex_slope
+
+KINDS = ("backward", "gradient", "jacobian", "hvp")
+
+
+class Misfit(Exception):
+    """What a function returned cannot be used; the text is a sentence for the report."""
 
 
 class Pair:
-    """f and f_backward, called with the structure of the inputs taken apart and put together again."""
+    """f and its derivative, called with the structure of the inputs taken apart and put together again.
 
-    def __init__(self, f, f_backward, inputs, cache):
-        self.f, self.f_backward, self.inputs, self.cache = f, f_backward, inputs, cache
+    ``kind`` says what the derivative is called with and returns, see `gradcheck`.
+    """
+
+    def __init__(self, f, f_backward, inputs, cache=None, kind="backward", names=None):
+        self.f, self.f_backward, self.inputs, self.cache, self.kind = f, f_backward, inputs, cache, kind
+        self.names = names or names_of(f, len(inputs))
         self.named = [
             (path, position, leaf)
-            for position, tree in enumerate(inputs)
-            for path, leaf in trees.leaves(tree, f"inputs[{position}]")
+            for position, (name, tree) in enumerate(zip(self.names, inputs))
+            for path, leaf in trees.leaves(tree, name)
         ]
         self.leaves = [leaf for _, _, leaf in self.named]
+        self.evaluations = 0  # how often f was called
 
     def tested(self, positions):
         """Numbers of the floating leaves of the inputs at ``positions``."""
         return [k for k, (_, i, leaf) in enumerate(self.named) if i in positions and trees.is_floating(leaf)]
+
+    def path(self, k):
+        return self.named[k][0]
 
     def eps(self, k):
         leaf = self.leaves[k]
@@ -36,13 +53,48 @@ class Pair:
 
     def forward(self, arguments):
         """Outputs, and a function d_out -> gradients."""
+        self.evaluations += 1
         result = self.f(*arguments)
-        pair = type(result) is tuple and len(result) == 2
-        if self.cache and not pair:
-            raise TypeError(f"f: with cache=True expected a tuple (out, cache), got {type(result).__name__}")
-        if pair if self.cache is None else self.cache:
-            return result[0], lambda d_out: self.f_backward(d_out, result[1])
-        return result, lambda d_out: self.f_backward(d_out, *arguments)
+        if self.kind == "backward":
+            pair = type(result) is tuple and len(result) == 2
+            if self.cache and not pair:
+                raise TypeError(f"f: with cache=True expected a tuple (out, cache), got {type(result).__name__}")
+            if pair if self.cache is None else self.cache:
+                return result[0], lambda d_out: self.f_backward(d_out, result[1])
+            return result, lambda d_out: self.f_backward(d_out, *arguments)
+        if self.kind == "hvp":  # a Hessian is symmetric, so its product with a vector is the backward of the gradient
+            return result, lambda d_out: (self.f_backward(*arguments, d_out), *[None] * (len(arguments) - 1))
+        if self.kind == "gradient":
+            gradients = None
+            if self.f_backward is True:
+                if type(result) is not tuple or len(result) != 2:
+                    raise TypeError(f"f: with f_backward=True expected (value, gradient), got {type(result).__name__}")
+                result, gradients = result
+            if np.size(result) != 1:
+                raise TypeError(f"f: kind='gradient' is for one number, got an array of shape {np.shape(result)}")
+            return result, lambda d_out: _times(
+                self.f_backward(*arguments) if gradients is None else gradients, np.ravel(d_out)[0]
+            )
+        return result, lambda d_out: self._rows(self.f_backward(*arguments), d_out)
+
+    def _rows(self, jacobians, d_out):
+        """d_out^T J for each input, from Jacobians of shape out.shape + input.shape."""
+        d_out, found = np.asarray(d_out), []
+        jacobians = (jacobians,) if len(self.inputs) == 1 and type(jacobians) is not tuple else jacobians
+        if type(jacobians) not in (tuple, list) or len(jacobians) != len(self.inputs):
+            raise Misfit(f"f_backward: expected {len(self.inputs)} Jacobians, one for each input")
+        for name, jacobian, leaf in zip(self.names, jacobians, self.inputs):
+            if jacobian is None or not trees.is_floating(leaf):
+                found.append(None)
+                continue
+            wanted = d_out.shape + np.shape(leaf)
+            if np.shape(jacobian) != wanted:
+                raise Misfit(
+                    f"the Jacobian of {name} has shape {np.shape(jacobian)}, expected {wanted}: that of the output, "
+                    "then that of the input"
+                )
+            found.append(np.tensordot(d_out, jacobian, d_out.ndim))
+        return tuple(found)
 
     def lay_out(self, gradients):
         """The gradients by leaf of the inputs, and sentences about where they do not fit."""
@@ -56,37 +108,61 @@ class Pair:
             got = len(gradients) if type(gradients) in (tuple, list) else f"one {type(gradients).__name__}"
             return None, [f"f_backward returned {got} gradients, expected {n}, one for each input"]
         found, problems = [], []
-        for i, (gradient, tree) in enumerate(zip(gradients, self.inputs)):
-            below, wrong = trees.match(gradient, tree, f"gradient of inputs[{i}]")
+        for name, gradient, tree in zip(self.names, gradients, self.inputs):
+            below, wrong = trees.match(gradient, tree, f"gradient of {name}")
             found += below
             problems += wrong
         return found, problems
 
     def widened(self):
-        """The same pair on the same values in float64."""
+        """The same pair on the same values in float64, or itself where f does not take these."""
 
         def wide(v):
             return trees.like(np.asarray(v, np.result_type(np.asarray(v).dtype, np.float64)), v)
 
         leaves = [wide(v) if trees.is_floating(v) else v for v in self.leaves]
-        return Pair(self.f, self.f_backward, tuple(trees.rebuild(self.inputs, iter(leaves))), self.cache)
+        if all(np.asarray(a).dtype == np.asarray(b).dtype for a, b in zip(leaves, self.leaves)):
+            return self
+        inputs = tuple(trees.rebuild(self.inputs, iter(leaves)))
+        pair = Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.names)
+        try:
+            pair.forward(pair.arguments())
+        except Exception:  # whatever f says to inputs of a dtype it was not made for
+            return self
+        return pair
+
+    def shrunk(self, factor):
+        """The same pair with all floating inputs times ``factor``."""
+        leaves = [trees.like(v * factor, v) if trees.is_floating(v) else v for v in self.leaves]
+        inputs = tuple(trees.rebuild(self.inputs, iter(leaves)))
+        return Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.names)
 
     def claims(self, cotangent, values=None):
         """What f_backward says, by leaf; ``cotangent`` by leaf of the outputs."""
         out, pull = self.forward(self.arguments(values))
-        found, _ = self.lay_out(pull(laid_over(out, cotangent)))
+        return self._arrays(pull(laid_over(out, cotangent)))
+
+    def _arrays(self, gradients):
+        found, _ = self.lay_out(gradients)
         return [None if g is None or not trees.is_floating(g) else np.asarray(g) for g in found]
+
+    def several_claims(self, cotangents):
+        """What f_backward says for each of several cotangents, from one forward pass."""
+        out, pull = self.forward(self.arguments())
+        return [self._arrays(snapshot(pull(laid_over(out, cotangent)))) for cotangent in cotangents]
 
     def weights(self, cotangent):
         """The cotangent as one vector (M,)."""
         return np.concatenate([np.zeros(0), *(np.ravel(c).astype(np.float64) for c in cotangent if c is not None)])
 
     def spread(self, cotangent, claims, eps, rng):
-        """How much each claim changes when every input changes by about its eps: three draws, the largest."""
+        """How much each claim changes when every input and d_out change by about their eps: three draws, the largest."""
         spread = [None if g is None else np.zeros(g.shape) for g in claims]
+        finest = min((e for e in eps if e), default=0.0)
         for _ in range(3):
+            d_out = [None if c is None else c * (1.0 + 2.0 * finest * rng.uniform(-1.0, 1.0, c.shape)) for c in cotangent]
             try:
-                others = self.claims(cotangent, self._jiggled(rng, eps))
+                others = self.claims(d_out, self._jiggled(rng, eps))
             except (ValueError, ArithmeticError):  # the inputs were on the edge of where f is defined
                 continue
             for k, (g, other) in enumerate(zip(claims, others)):
@@ -124,9 +200,13 @@ class Pair:
     @cached_property
     def out_eps(self):
         """Machine precision of the coarsest output, which may be below that of the inputs."""
-        out, _ = self.forward(self.arguments())
-        dtypes = [np.asarray(v).dtype for _, v in trees.leaves(out) if trees.is_floating(v)]
+        dtypes = [np.asarray(leaf).dtype for _, leaf in self.output_leaves if trees.is_floating(leaf)]
         return max((float(np.finfo(dtype).eps) for dtype in dtypes), default=float(np.finfo(np.float64).eps))
+
+    @cached_property
+    def output_leaves(self):
+        """(path, leaf) of all outputs."""
+        return trees.leaves(self.forward(self.arguments())[0], "out")
 
     def outputs(self, values):
         """All floating outputs as one vector (M,)."""
@@ -145,6 +225,24 @@ class Pair:
 
         return line
 
+    def direction_line(self, directions):
+        """t -> outputs (M,) where all leaves have moved by t along ``directions``, by leaf; None does not move."""
+
+        def line(t):
+            if t == 0.0:
+                return self.here
+            return self._tried(self.moved(directions, t))
+
+        return line
+
+    def moved(self, directions, t):
+        moved = []
+        for v, d in zip(self.leaves, directions):
+            step = None if d is None else np.asarray(v) + t * d
+            real = d is not None and not np.iscomplexobj(step)
+            moved.append(v if d is None else trees.like(step.astype(np.asarray(v).dtype) if real else step, v))
+        return moved
+
     def _tried(self, values):
         """The outputs, or nan where f is not defined."""
         try:
@@ -153,33 +251,23 @@ class Pair:
         except (ValueError, ArithmeticError):
             return np.full(len(self.here), np.nan)
 
-    def not_analytic(self, w, rng):
-        """Why the complex step cannot be used, by one random direction; None when it can."""
-        directions = [
-            rng.standard_normal(np.shape(v)) * np.maximum(1.0, np.abs(v)) if trees.is_floating(v) else None
-            for v in self.leaves
-        ]
 
-        def moved(t):
-            return [v if d is None else trees.like(v + t * d, v) for v, d in zip(self.leaves, directions)]
+def names_of(f, count):
+    """What the inputs are called: as the parameters of f, or inputs[0], ..."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())[:count]
+    except (TypeError, ValueError):  # ufuncs and other compiled functions
+        parameters = []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if len(parameters) == count and all(p.kind in positional for p in parameters):
+        return [p.name for p in parameters]
+    return [f"inputs[{i}]" for i in range(count)]
 
-        def line(t):
-            return self._tried(moved(t))
 
-        try:
-            # First not through _tried: the message of a refusal is worth more than nan.
-            self.outputs(moved(1j * COMPLEX_STEP))
-            step = complex_slope(line, 0.0, w, self.out_eps)
-        except (TypeError, ValueError, ArithmeticError) as error:
-            return f"f refuses complex inputs ({error})"
-        central = central_slope(line, 0.0, w, self.out_eps, self.noise, lambda slope: True)
-        low, high = central.sides or (central.value - central.bound, central.value + central.bound)
-        if low - step.bound <= step.value <= high + step.bound:
-            return None
-        return (
-            "f is not analytic here: in one random direction it gives "
-            f"{step.value:.10g}, central differences {central.value:.10g}"
-        )
+def snapshot(tree):
+    """A copy: a second call may write into the same arrays."""
+    copies = (v.copy() if isinstance(v, np.ndarray) else v for _, v in trees.leaves(tree))
+    return trees.rebuild(tree, copies)
 
 
 def laid_over(out, cotangent):
@@ -188,3 +276,9 @@ def laid_over(out, cotangent):
     for (_, leaf), c in zip(trees.leaves(out), cotangent):
         items.append(None if c is None else trees.like(np.array(c, np.asarray(leaf).dtype), leaf))
     return trees.rebuild(out, iter(items))
+
+
+def _times(gradients, factor):
+    """A tree of gradients, each times a number."""
+    scaled = (g * factor if trees.is_floating(g) else g for _, g in trees.leaves(gradients))
+    return trees.rebuild(gradients, scaled)

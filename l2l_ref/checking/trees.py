@@ -37,6 +37,11 @@ def rebuild(tree, values):
     return next(values)
 
 
+def name(path, index):
+    """An entry as one writes it: ``params['W'][3, 17]``."""
+    return path + (f"[{', '.join(str(int(i)) for i in index)}]" if len(index) else "")
+
+
 def is_floating(leaf):
     """Whether a leaf has a derivative: integers, booleans, None and other objects are constants."""
     numeric = isinstance(leaf, (np.ndarray, np.floating, float))

@@ -4,11 +4,14 @@ The exit code is 0 when every gradient of every operation is within its bound, e
 """
 
 import json
-import math
 import sys
+from pathlib import Path
 
-from l2l_ref.catalogue import OPERATIONS
-from l2l_ref.evaluation.audit import audit
+from ..catalogue import OPERATIONS
+from ..evaluation import audit_page
+from ..evaluation.audit import KINDS, audit, to_json, worst
+from ..files import write_text
+from .arguments import require_writable, whole
 
 SEEDS = 2  # draws of every example
 
@@ -16,8 +19,9 @@ SEEDS = 2  # draws of every example
 def configure(parser):
     """Add the options of this command to an ``argparse`` parser."""
     parser.add_argument("--only", metavar="NAME", help="check this operation alone")
-    parser.add_argument("--seed", type=int, default=0, help=f"the first of {SEEDS} seeds (default 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help=f"the first of {SEEDS} seeds (default 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--html", metavar="FILE", help="also write a page: equations, sources, errors and curves")
 
 
 def run(args):
@@ -26,59 +30,61 @@ def run(args):
     Raises
     ------
     ValueError
-        There is no operation named ``--only``, or the seed is negative.
+        There is no operation named ``--only``, or ``--html`` cannot be written.
+    ImportError
+        ``--html`` without matplotlib.
     """
-    if args.seed < 0:
-        raise ValueError(f"--seed: expected a number >= 0, got {args.seed}")
     operations = [op for op in OPERATIONS if args.only in (None, op.name)]
     if not operations:
         known = ", ".join(op.name for op in OPERATIONS)
         raise ValueError(f"--only: no operation named {args.only!r}; known: {known}")
+    if args.html is not None:
+        require_writable(Path(args.html))
+        audit_page.require_matplotlib()
 
+    seeds = range(args.seed, args.seed + SEEDS)
+    table = sys.stderr if args.json else sys.stdout
+    name_width = max(len(op.name) for op in operations)
+    print(_row(name_width, "operation", "cases", KINDS, "of bound", "verdict"), file=table, flush=True)
     results = []
-    for result in audit(operations, seeds=range(args.seed, args.seed + SEEDS)):
+    for result in audit(operations, seeds, _progress):
         results.append(result)
-        if sys.stderr.isatty():
-            progress = f"\r\033[K{len(results)} of {len(operations)}: {result.name}"
-            print(progress, end="", file=sys.stderr, flush=True)
+        _progress("")
+        print(_row_of(result, name_width), file=table, flush=True)
+
+    if args.json:
+        print(json.dumps(to_json(results)))
+    else:
+        print(_in_full(results))
+    if args.html is not None:
+        write_text(args.html, audit_page.page(results, seeds))
+        print(f"page: {args.html}", file=sys.stderr)
+    return 0 if all(result.ok for result in results) else 1
+
+
+def _progress(line):
+    """One line on a terminal, each in place of the one before."""
     if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
-
-    ok = all(result.ok for result in results)
-    print(json.dumps(_as_json(results, ok)) if args.json else _as_text(results, ok))
-    return 0 if ok else 1
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
-def _as_json(results, ok):
-    def number(value):
-        return value if math.isfinite(value) else None
-
-    operations = [
-        {
-            "name": result.name,
-            "module": result.module,
-            "equation": result.equation,
-            "cases": result.cases,
-            "max_error": number(result.max_error),
-            "tolerance": number(result.tolerance),
-            "ok": result.ok,
-        }
-        for result in results
-    ]
-    return {"operations": operations, "ok": ok}
+def _row(name_width, name, cases, numbers, share, verdict):
+    return f"{name:{name_width}}  {cases:>5}  {'  '.join(f'{n:>7}' for n in numbers)}  {share:>8}  {verdict}"
 
 
-def _as_text(results, ok):
-    rows = [("operation", "module", "cases", "worst error", "tolerance", "")]
-    for r in results:
-        verdict = "ok" if r.ok else "WRONG"
-        rows.append((r.name, r.module, str(r.cases), f"{r.max_error:.1e}", f"{r.tolerance:.1e}", verdict))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+def _row_of(result, name_width):
+    """The worst error of each kind, and how much of its bound the worst of all takes."""
+    of_kind = [worst(result.of(kind)) for kind in KINDS]
+    numbers = ["-" if check is None else f"{check.error:.1e}" for check in of_kind]
+    return _row(name_width, result.name, result.cases, numbers, f"{result.worst.excess:.2g}", result.verdict)
+
+
+def _in_full(results):
+    """The text below the table: every failure, and the sum."""
+    lines = []
     for result in results:
         for check in result.failures:
-            lines += ["", f"{result.name}, {check.case}, {check.kind}, seed {check.seed}:", f"  {check.report}"]
-    wrong = sum(not result.ok for result in results)
-    count = len(results)
-    lines += ["", f"{count} operations, all right" if ok else f"{wrong} of {count} operations are wrong"]
+            lines += ["", f"{result.name}, {check}:", f"  {check.report}"]
+    wrong, count = sum(not result.ok for result in results), len(results)
+    lines += ["", f"{wrong} of {count} operations did not pass" if wrong else f"{count} operations, all right"]
     return "\n".join(lines)

@@ -39,10 +39,11 @@ def solve_lower_backward(d_x, cache):
     """d_x (B, t) -> d_L (B, t, t), d_b (B, t). Solves L^T d_b = d_x by back substitution."""
     L, x = cache
     d_b, d_L = d_x.copy(), np.zeros_like(L)
-    for i in reversed(range(L.shape[1])):
+    for i in reversed(range(x.shape[1])):
         d_b[:, i] /= L[:, i, i]                                      # H1
-        d_b[:, :i] -= d_b[:, i, None] * L[:, i, :i]                  # H1
-        d_L[:, i, : i + 1] = -d_b[:, i, None] * x[:, : i + 1]        # H1
+        d = d_b[:, i : i + 1]
+        d_b[:, :i] -= d * L[:, i, :i]                                # H1
+        d_L[:, i, : i + 1] = -d * x[:, : i + 1]                      # H1
     return d_L, d_b
 
 

@@ -57,7 +57,7 @@ class Draw(NamedTuple):
 
 def gp_start(B, T, d, dtype=np.float64):
     """The GPState of B functions before the first of T queries. All zeros, so it also starts a backward pass."""
-    return GPState(np.zeros((B, T, d), dtype), np.zeros((B, T), dtype), np.zeros((B, T, T), dtype), 0)
+    return GPState(np.zeros((B, T, d), dtype), np.zeros((B, T), dtype), np.zeros((B, T, T), dtype), t=0)
 
 
 class GPAppendCache(NamedTuple):
@@ -133,7 +133,7 @@ def gp_append_backward(d_out, cache, in_place=False):
     """
     (d_f, d_mean, d_deviation), d_state = d_out
     t, z, z_before, row_cache, k_cache, covariance_backward, jitter = cache
-    d_X, d_Z, d_L = d_state[:3] if in_place else (array.copy() for array in d_state[:3])
+    d_X, d_Z, d_L = (array if in_place else array.copy() for array in d_state[:3])
 
     d_mean = d_mean + d_f                                            # S4
     d_deviation = d_deviation + d_f * z + d_L[:, t, t]               # S4, joins what came in
@@ -148,8 +148,7 @@ def gp_append_backward(d_out, cache, in_place=False):
     d_X[:, :t] += d_x_before                                         # S1
     d_Z[:, :t] += d_mean[:, None] * row_cache.l                      # S3
     d_L[:, :t, :t] += d_L_before                                     # S2
-    for d_array in (d_X[:, t], d_Z[:, t], d_L[:, t, : t + 1]):
-        d_array[:] = 0  # row t of the old state was written over
+    d_X[:, t] = d_Z[:, t] = d_L[:, t, : t + 1] = 0  # row t of the old state was written over
     return GPState(d_X, d_Z, d_L, None), d_x, d_z, d_length_scale, d_variance
 
 
@@ -185,7 +184,7 @@ def gp_sample_backward(d_f, cache):
     B, T = d_f.shape
     d_state = gp_start(B, T, cache.d, d_f.dtype)
     d_x, d_z, d_length_scale, d_variance = np.empty_like(d_state.x), np.empty_like(d_f), 0, 0
-    none = np.zeros_like(d_f[:, 0])  # d_mean, d_deviation
+    none = np.zeros(B, d_f.dtype)  # d_mean, d_deviation
     for t in reversed(range(T)):
         d_out = Draw(d_f[:, t], none, none), d_state
         d_state, d_x[:, t], d_z[:, t], *d_hyper = gp_append_backward(d_out, cache.steps[t], in_place=True)

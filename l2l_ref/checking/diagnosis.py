@@ -1,0 +1,258 @@
+"""What a wrong gradient looks like: hypotheses, each of which must explain every entry that was checked.
+
+With C the claim of f_backward, G the gradient from values of f and B the bound of each entry, a hypothesis
+says what C is, computed from G. It is kept when |C - that| <= B everywhere, and called likely when so many entries
+agree that chance cannot have done it. Nothing that fits: no guess.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from .report import Guess
+
+ENOUGH = 2  # entries with a slope of their own that a likely hypothesis must explain
+NICE = 1e-6  # how close a factor must be to be called 2 or 1/8
+
+
+class Wrong:
+    """One wrong gradient beside the right one, and what they are seen with."""
+
+    def __init__(self, path, checked, outputs):
+        self.path = path
+        self.C, self.G = checked.gradient.astype(float), checked.numeric
+        self.known = np.isfinite(self.G)
+        self.B = np.where(self.known, checked.limit, 0.0)
+        self.terms = checked.terms  # (M, ...)
+        self.outputs = outputs      # (path, shape) of each output, in the order of terms
+
+    def fits(self, G, bound=0.0):
+        """Whether C is G within its bounds and those of G, wherever both are known."""
+        return self.C.shape == G.shape and bool((np.abs(self.C - G) <= self.B + bound)[self.known].all())
+
+    @property
+    def informative(self):
+        """Entries whose slope stands clear of its bound."""
+        return self.known & (np.abs(self.G) > 10.0 * self.B)
+
+    @property
+    def bad(self):
+        return self.known & ~(np.abs(self.C - self.G) <= self.B)
+
+
+def diagnose(wrongs, rights=()):
+    """At most one Guess for each wrong array.
+
+    Parameters
+    ----------
+    wrongs, rights : lists of Wrong
+        The arrays whose gradient is wrong, and the others, which may have lent a term.
+    """
+    guesses = []
+    for wrong in wrongs:
+        others = [other for other in (*wrongs, *rights) if other is not wrong]
+        fitting = list(_whole(wrong, others)) or list(itertools.islice(
+            itertools.chain(_parts(wrong, others), _places(wrong)), 1))
+        if fitting:
+            guess, *rest = fitting
+            if any(other.pattern != guess.pattern for other in rest):
+                guess = guess._replace(text=f"{guess.text}; or {rest[0].text}", likely=False)
+            guesses.append(guess)
+    return tuple(guesses)
+
+
+def _whole(wrong, others) -> Iterator[Guess]:
+    """Hypotheses about the whole array."""
+    path, C, G, shape = wrong.path, wrong.C, wrong.G, wrong.C.shape
+    agree = int(wrong.informative.sum())
+    likely = agree >= ENOUGH
+    if wrong.fits(0.0 * G):
+        yield Guess(path, "zero", f"the gradient of {path} is all zero", likely)
+        return
+    if wrong.fits(-G):
+        yield Guess(path, "sign", f"the sign of the gradient of {path} is flipped", likely)
+    for other in others:
+        if other.G.shape == shape and _distinct(wrong, other.G) and _nonzero(wrong, other.G) and wrong.fits(other.G, other.B):
+            both = other.C.shape == shape and other.fits(G, wrong.B)
+            text = f"the gradients of {path} and {other.path} are swapped" if both else (
+                f"this is the gradient of {other.path}, not of {path}")
+            yield Guess(path, "swap", text, likely)
+    for axes in itertools.permutations(range(C.ndim)):
+        if axes != tuple(range(C.ndim)) and C.transpose(axes).shape == shape and _distinct(wrong, G.transpose(axes)):
+            if wrong.fits(G.transpose(axes), wrong.B.transpose(axes)):
+                name = "transposed" if C.ndim == 2 else f"transposed, axes {axes}"
+                yield Guess(path, "transpose", f"the gradient of {path} is {name}", likely)
+    factor = _factor(wrong, wrong.known)
+    if factor is not None and abs(factor + 1.0) > NICE:
+        known, text = _name_of(factor, shape, wrong.outputs)
+        yield Guess(path, "factor", f"the gradient of {path} is {text} the right one", likely and (known or agree > 4))
+
+
+def _parts(wrong, others) -> Iterator[Guess]:
+    """Hypotheses that something is missing or too much."""
+    path, C, G = wrong.path, wrong.C, wrong.G
+    likely = int(wrong.informative.sum()) >= ENOUGH
+    for name, rows, axis, k, length in _slices(wrong.outputs):
+        part = wrong.terms[rows].sum(axis=0)
+        if _distinct(wrong, part) and _nonzero(wrong, part) and wrong.fits(part):
+            yield Guess(path, "broadcast", f"a sum over axis {axis} of {name} is missing in the gradient of {path}: "
+                        f"it is that of {_ordinal(k, length)} alone", likely)
+    for name, rows in _whole_outputs(wrong.outputs):
+        part = G - wrong.terms[rows].sum(axis=0)
+        if len(wrong.outputs) > 1 and _distinct(wrong, part) and wrong.fits(part):
+            yield Guess(path, "term", f"the part of the gradient of {path} that comes through {name} is missing", likely)
+    for other in others:
+        for sign, word in ((1.0, "too much"), (-1.0, "too little")):
+            if other.G.shape == C.shape and _nonzero(wrong, other.G) and wrong.fits(G + sign * other.G, other.B):
+                yield Guess(path, "term", f"the gradient of {path} has that of {other.path} {word} in it", likely)
+    for axis in range(C.ndim):
+        for shift in (1, -1):
+            moved = np.roll(G, shift, axis)
+            if C.shape[axis] > 2 and _distinct(wrong, moved) and wrong.fits(moved, np.roll(wrong.B, shift, axis)):
+                yield Guess(path, "shift", f"the gradient of {path} is shifted by one along axis {axis}", likely)
+        if _distinct(wrong, np.flip(G, axis)) and wrong.fits(np.flip(G, axis), np.flip(wrong.B, axis)):
+            yield Guess(path, "shift", f"the gradient of {path} is reversed along axis {axis}", likely)
+
+
+def _places(wrong) -> Iterator[Guess]:
+    """Where the wrong entries are, when they form a pattern, and what they look like."""
+    path, C, shape, bad = wrong.path, wrong.C, wrong.C.shape, wrong.bad
+    if not bad.any() or bad[wrong.known].all() and bad.sum() < C.size:
+        return
+    look = _look(wrong)
+    if C.ndim == 2 and shape[0] > 1 and shape[1] > 1:
+        row, column = np.indices(shape)
+        for mask, name in ((row == column, "the diagonal"), (row != column, "everything but the diagonal"),
+                           (row > column, "the part below the diagonal"), (row < column, "the part above the diagonal")):
+            if (bad == (mask & wrong.known & (bad | wrong.informative)))[wrong.known].all() and mask.sum() > 1:
+                yield Guess(path, "place", f"only {name} of the gradient of {path} is wrong{look}")
+    for axis in range(C.ndim):
+        rows = [k for k in range(shape[axis]) if bad.take(k, axis).any()]
+        blocks = _blocks(wrong, axis)
+        if blocks:
+            yield Guess(path, "block", f"along axis {axis} of the gradient of {path} the right one has the factors "
+                        f"{blocks}")
+        if shape[axis] > 1 and len(rows) < shape[axis] and (rows == list(range(rows[0], rows[-1] + 1))):
+            if int(bad.sum()) < 2:
+                continue  # a single entry says nothing of a pattern
+            place = _ordinal(rows[0], shape[axis]) if len(rows) == 1 else f"{rows[0]} to {rows[-1]}"
+            yield Guess(path, "place", f"only {place} of axis {axis} of the gradient of {path} is wrong{look}")
+
+
+def of_shape(path, gradient, checked):
+    """A Guess for a gradient of the wrong shape, with ``checked`` the right one; None when nothing fits."""
+    C, G = np.asarray(gradient, float), checked.numeric
+    bound = np.where(np.isfinite(checked.limit), checked.limit, 0.0)
+    enough = int((np.abs(G) > 10 * bound).sum()) >= ENOUGH
+
+    def fits(value):
+        return value.shape == G.shape and bool((np.abs(value - G) <= (1 + C.size / max(1, G.size)) * bound).all())
+
+    for axes in itertools.permutations(range(C.ndim)):
+        if axes != tuple(range(C.ndim)) and fits(C.transpose(axes)):
+            return Guess(path, "transpose", f"the gradient of {path} is transposed", enough)
+    for count in range(1, C.ndim + 1):
+        for axes in itertools.combinations(range(C.ndim), count):
+            summed = C.sum(axis=axes)
+            for value in (summed, summed.reshape(G.shape) if summed.size == G.size else summed):
+                if fits(value):
+                    which = f"axis {axes[0]}" if count == 1 else f"axes {axes}"
+                    return Guess(path, "broadcast", f"a sum over {which} is missing: the gradient of {path} was not "
+                                 f"summed over what {path} was broadcast along", enough or C.size > 1)
+    if C.size == G.size and fits(C.reshape(G.shape)):
+        return Guess(path, "shape", f"the gradient of {path} is right but for its shape", enough)
+    return None
+
+
+def _distinct(wrong, value):
+    """Whether a hypothesis says anything else than that the gradient is right."""
+    return value.shape == wrong.G.shape and bool((np.abs(value - wrong.G) > 4.0 * wrong.B)[wrong.known].any())
+
+
+def _nonzero(wrong, value):
+    return bool((np.abs(value) > 10.0 * wrong.B)[wrong.known].any())
+
+
+def _factor(wrong, where):
+    """The one k with C = k G at ``where``; None when there is none, or it is 1 or 0."""
+    C, G, B = wrong.C[where], wrong.G[where], wrong.B[where]
+    sure = np.abs(G) > 10.0 * B
+    if not sure.any():
+        return None
+    weight = np.where(sure, (np.abs(G) / np.where(B > 0.0, B, np.abs(G).max())), 0.0) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        k = float((weight * np.where(sure, C / G, 0.0)).sum() / weight.sum())
+    off = np.abs(C - k * G) > 2.0 * max(1.0, abs(k)) * B
+    return None if off.any() or abs(k - 1.0) < NICE else k
+
+
+def _name_of(k, shape, outputs):
+    """Whether a factor has a meaning, and words for it: ``2 times``."""
+    lengths = {f"axis {a} of the array": n for a, n in enumerate(shape)}
+    lengths |= {f"axis {a} of {name}": n for name, out in outputs for a, n in enumerate(out)}
+    for n in (2.0, 3.0, 4.0):
+        for value, name in ((n, f"{n:.0f}"), (-n, f"-{n:.0f}"), (1 / n, f"1/{n:.0f}"), (-1 / n, f"-1/{n:.0f}")):
+            if abs(k - value) <= NICE * abs(value):
+                hint = next((f" ({w} has length {n:.0f}: a mean for a sum?)" for w, m in lengths.items()
+                             if m == n and "out" in w), "")
+                return True, f"{name} times{hint if abs(value) != 2 else ''}"
+    for where, n in lengths.items():
+        for value, name in ((n, f"{n}"), (1 / n if n else 0.0, f"1/{n}")):
+            if n > 1 and abs(k - value) <= NICE * value:
+                return True, f"{name} times ({where} has length {n}: a mean for a sum, or the reverse?)"
+    return False, f"{k:.6g} times"
+
+
+def _look(wrong):
+    """What the wrong entries have in common, as the end of a sentence."""
+    bad = wrong.bad
+    if not wrong.C[bad].any():
+        return ": it is zero there"
+    factor = _factor(wrong, bad)
+    if factor is None or bad.sum() < ENOUGH:
+        return ""
+    return ": the sign is flipped there" if abs(factor + 1.0) < NICE else f": {factor:.6g} times the right one there"
+
+
+def _blocks(wrong, axis):
+    """Factors by slice along an axis, when each slice is right but for one and they differ; else ""."""
+    length = wrong.C.shape[axis]
+    if not 1 < length <= 8 or wrong.C.size < 2 * ENOUGH * length or not wrong.known.all():
+        return ""
+    factors = []
+    for k in range(length):
+        where = np.zeros(wrong.C.shape, bool)
+        where[(slice(None),) * axis + (k,)] = True
+        if not wrong.bad[where].any():
+            factors.append(1.0)
+        elif not wrong.C[where].any():
+            factors.append(0.0)
+        else:
+            factors.append(_factor(wrong, where))
+    if any(f is None for f in factors) or len(set(factors)) < 3:
+        return ""
+    return "[" + ", ".join(f"{f:.4g}" for f in factors) + "]"
+
+
+def _whole_outputs(outputs):
+    """(path, rows of the terms) of each output."""
+    start = 0
+    for name, shape in outputs:
+        size = int(np.prod(shape))
+        yield name, slice(start, start + size)
+        start += size
+
+
+def _slices(outputs):
+    """(path, rows of the terms, axis, k, length) for the first and the last slice along each axis of each output."""
+    for (name, shape), (_, rows) in zip(outputs, _whole_outputs(outputs)):
+        numbers = np.arange(rows.start, rows.stop).reshape(shape)
+        for axis, length in enumerate(shape):
+            if length > 1:
+                for k in (0, length - 1):
+                    yield name, numbers.take(k, axis).ravel(), axis, k, length
+
+
+def _ordinal(k, length):
+    return "the first index" if k == 0 else "the last index" if k == length - 1 else f"index {k}"

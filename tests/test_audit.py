@@ -1,0 +1,209 @@
+"""The audit: what it runs, what it says, and its page."""
+
+import html
+import inspect
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from l2l_ref.catalogue import OPERATIONS
+from l2l_ref.cli import main
+from l2l_ref.evaluation import audit_page
+from l2l_ref.evaluation.audit import KINDS, audit, to_json
+
+RIGHT = {op.name: op._replace(cases={}) for op in OPERATIONS}
+RELU, TANH, LOG_AND_SIGN = RIGHT["relu"], RIGHT["tanh"], RIGHT["log_and_sign"]
+WRONG = RELU._replace(name="wrong <b>&", backward=lambda d_r, cache: -d_r)
+VOID = {"meta", "path", "use"}  # elements without an end; those of SVG close themselves
+LINKS = {"href", "src", "srcset", "data", "action", "xlink:href"}
+
+
+def a_report(verdict="PASS", error=1e-12, bound=1e-9):
+    """What `gradcheck` returns, as far as the audit looks at it."""
+    number = SimpleNamespace(verdict=verdict, error=error, bound=bound, kinks=())
+    return SimpleNamespace(verdict=verdict, entries=(number,), directions=(), problems=(), notes=("a note",),
+                           checked_to=1e-8, worst=number, curve=lambda: (np.zeros(0), np.zeros(0)))
+
+
+@pytest.fixture
+def checker(monkeypatch):
+    """A checker that finds nothing, in no time; records what it was asked."""
+    asked = []
+
+    def gradcheck(f, f_backward, inputs, **options):
+        asked.append((f, inputs, options))
+        return a_report()
+
+    monkeypatch.setattr("l2l_ref.evaluation.audit.gradcheck", gradcheck)
+    return asked
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """``l2l-ref audit`` of a few operations: (exit code, stdout, stderr)."""
+    monkeypatch.setattr("l2l_ref.cli.audit.OPERATIONS", (RELU, WRONG))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        return main(["audit", *words]), *capsys.readouterr()
+
+    return run
+
+
+class Page(HTMLParser):
+    """Ids, links and text of a page; every element must be closed in its order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.elements, self.text, self.open = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, name, attributes):
+        self.elements.append(name)
+        self.ids += [value for key, value in attributes if key == "id"]
+        self.links += [value for key, value in attributes if key in LINKS]
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_startendtag(self, name, attributes):
+        self.handle_starttag(name, attributes)
+        if name not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, name):
+        if name not in VOID:
+            assert self.open.pop() == name
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_every_kind_is_asked_of_the_checker(checker):
+    results = list(audit([RELU], seeds=(3,)))
+    assert [(check.case, check.kind, check.seed) for check in results[0].checks] == [
+        ("example", kind, 3) for kind in KINDS
+    ]
+    options = [(o["method"], o["thorough"], o["seed"]) for _, _, o in checker]
+    assert options == [("central", True, 3), ("complex", True, 3), ("complex", False, 3), ("central", True, 3)]
+    assert [inputs[0].dtype for _, inputs, _ in checker] == [np.float64] * 3 + [np.float32]
+
+
+def test_what_is_not_analytic_is_spared_the_complex_step(checker):
+    (result,) = audit([RELU._replace(analytic=False)], seeds=(0,))
+    assert [check.kind for check in result.checks] == ["central", "adjoint", "float32"]
+    assert {options["method"] for _, _, options in checker} == {"central"}
+    assert ">-</td>" in audit_page.page([result], (0,))
+
+
+def test_right_is_right_in_every_kind():
+    (result,) = audit([LOG_AND_SIGN], seeds=(0,))
+    assert result.ok and not result.failures and 0 < result.max_error <= result.tolerance
+    assert all(check.worst is not None for check in result.checks)
+
+
+def test_wrong_is_wrong_in_every_kind():
+    (result,) = audit([WRONG], seeds=(0,))
+    assert result.verdict == "FAIL" and result.max_error > result.tolerance
+    assert len(result.failures) == len(KINDS)
+
+
+def test_a_wrong_structure_has_no_finite_error():
+    (result,) = audit([RELU._replace(backward=lambda d, cache: d[:1])], seeds=(0,))
+    assert result.verdict == "FAIL" and result.max_error == np.inf
+    assert to_json([result])["operations"][0]["max_error"] is None
+    Page(audit_page.page([result], (0,)))
+
+
+def test_what_cannot_be_decided_is_not_right(checker, monkeypatch):
+    monkeypatch.setattr("l2l_ref.evaluation.audit.gradcheck", lambda *a, **k: a_report("INCONCLUSIVE"))
+    (result,) = audit([RELU], seeds=(0,))
+    assert not result.ok and result.verdict == "INCONCLUSIVE"
+    said = to_json([result])
+    assert not said["ok"] and said["operations"][0]["verdict"] == "INCONCLUSIVE"
+
+
+def test_json_keeps_its_promises(run):
+    code, out, err = run("--only", "relu", "--json")
+    said = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert code == 0 and out.count("\n") == 1 and said["ok"] is True and "relu" in err
+    (operation,) = said["operations"]
+    assert operation.keys() >= {"name", "module", "equation", "cases", "max_error", "tolerance", "ok"}
+    assert (operation["name"], operation["module"], operation["cases"]) == ("relu", "l2l_ref.ops.activations", 1)
+    assert {check["kind"] for check in operation["checks"]} == set(KINDS)
+
+
+def test_a_wrong_operation_ends_with_1_and_its_text(run, tmp_path):
+    code, out, err = run("--html", "a.html")
+    assert code == 1 and "1 of 2 operations did not pass" in out and "wrong <b>&, example, central, seed 0:" in out
+    table = out.splitlines()
+    assert table[1].startswith("relu") and table[1].endswith("PASS") and table[2].endswith("FAIL")
+    assert "page: a.html" in err
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert "<b>" not in text and "wrong <b>&" in page.text
+    assert text.count('class="failure"') == 2 * len(KINDS)  # two seeds
+    assert run("--json")[0] == 1
+    assert run("--only", "relu")[0] == 0
+
+
+def test_a_page_without_matplotlib_is_said_before_the_audit(run, monkeypatch, tmp_path):
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr("l2l_ref.cli.audit.audit", lambda *arguments: pytest.fail("the audit was begun"))
+    code, out, err = run("--html", "a.html")
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "pip install 'l2l-ref[plot]'" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_page_shows_every_operation_and_needs_nothing_else(checker):
+    text = audit_page.page(list(audit(OPERATIONS, seeds=(0,))), (0,))
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.elements)
+    assert not re.search(r"https?:|@import|url\((?!#)", text)
+    content = "".join(page.text)
+    for op in OPERATIONS:
+        assert op.name in page.text and op.source in content
+        for function in (op.forward, op.backward):
+            function = getattr(function, "func", function)
+            assert html.escape(inspect.getsource(function).rstrip(), quote=False) in text
+        for part in op.equation.split(r"\qquad"):
+            assert f'aria-label="{html.escape(part.strip())}"' in text
+        for case in op.cases:
+            assert case in page.text
+    assert "log_and_sign, p = 3.0" in page.text
+
+
+def test_curves_take_the_colours_of_the_page_and_ids_of_their_own():
+    text = audit_page.page(list(audit([TANH, LOG_AND_SIGN], seeds=(0,))), (0,))
+    page = Page(text)
+    assert page.elements.count("figure") == 2
+    assert len(page.ids) == len(set(page.ids)) and {link[1:] for link in page.links} <= set(page.ids)
+    assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(page.ids)
+    svg = text.partition("<figure>")[2]
+    assert not set(audit_page.COLORS) & set(re.findall(r"#[0-9a-f]{6}", svg)) and "var(--accent)" in svg
+    assert len(text) < 150_000
+
+
+def test_a_source_that_cannot_be_read_is_said():
+    assert audit_page._source(np.add) == ("add", "its source is not at hand")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
+def test_equations_can_be_drawn(operation):
+    page = Page(audit_page.equation(operation.equation))
+    assert page.elements.count("svg") == page.elements.count("path") == operation.equation.count(r"\qquad") + 1
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
+def test_every_operation_is_tried_at_its_edges(operation):
+    assert any(case.startswith("one ") for case in operation.cases), "a batch of one"
+    assert len(operation.cases) >= 3
