@@ -200,8 +200,9 @@ def test_bad_arguments_are_named(module):
 
     append()
     for name, wrong in (
-        ("x", np.zeros((2, 3))), ("x", np.zeros(2)), ("z", np.zeros(3)), ("length_scale", 0.0), ("length_scale", np.nan),
-        ("length_scale", np.ones(3)), ("length_scale", -np.ones(2)), ("variance", 0.0), ("variance", np.ones(2)),
+        ("x", np.zeros((2, 3))), ("x", np.zeros(2)), ("z", np.zeros(3)),
+        ("length_scale", 0.0), ("length_scale", np.nan), ("length_scale", np.ones(3)), ("length_scale", -np.ones(2)),
+        ("variance", 0.0), ("variance", np.ones(2)),
         ("covariance", "linear"), ("jitter", -1.0), ("jitter", np.nan), ("state", state._replace(t=3)),
         ("state", state._replace(z=np.zeros((2, 4)))), ("state", state._replace(L=np.zeros((2, 3, 2)))),
     ):
