@@ -21,6 +21,7 @@ from .report import FAIL, INCONCLUSIVE, PASS, Direction, Entry
 CLAIM_EPS = 8.0
 DIRECTIONS = 3
 AGREE = 1e-6  # how close a right claim comes to the complex step where few of its digits are lost
+PROVED = 4  # wrong entries of an array, before the others are looked at with one step
 SHRUNK = (0.5, 2.0**-3, 2.0**-6, 2.0**-10)
 
 
@@ -59,7 +60,9 @@ def check_array(exact, k, weights, claims, arbiter=None, indices=None, quick=Fal
     ordinary = 1e-6 * float(np.abs(claims[0].gradient).max())
     found, kinks, naturals = [], [], []
     for index in np.ndindex(shape) if indices is None else indices:
-        slope, limit = _slope(exact, k, index, weights, claims, arbiter, size, quick)
+        # An array that is known to be wrong need not be proved to be so in each entry.
+        known = sum(e.verdict == FAIL for e in found) >= PROVED
+        slope, limit = _slope(exact, k, index, weights, claims, arbiter, size, quick or known)
         if slope.by_output is not None:
             numeric[index], terms[(slice(None), *index)] = slope.value, weights * slope.by_output
         limits[index] = limit(slope, claims[0])

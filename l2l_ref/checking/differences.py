@@ -207,7 +207,7 @@ def taylor_rate(line, w, claim, eps):
     clear of rounding. None where it never does, or where f is not defined.
     """
     out = line(0.0)
-    steps = 2.0 ** -np.arange(4.0, 11.0)
+    steps = 2.0 ** -np.arange(6.0, 14.0)
     with np.errstate(all="ignore"):
         rest = np.array([abs(w @ (line(t) - out) - t * claim) for t in steps])
         clear = np.isfinite(rest) & (rest > 64.0 * eps * (np.abs(w) @ np.abs(out) + np.abs(claim) * steps))

@@ -70,8 +70,9 @@ class Pair:
                 if type(result) is not tuple or len(result) != 2:
                     raise TypeError(f"f: with f_backward=True expected (value, gradient), got {type(result).__name__}")
                 result, gradients = result
-            if np.size(result) != 1:
-                raise TypeError(f"f: kind='gradient' is for one number, got an array of shape {np.shape(result)}")
+            if trees.children(result) is not None or np.size(result) != 1:
+                got = f"a {type(result).__name__}" if trees.children(result) is not None else f"shape {np.shape(result)}"
+                raise TypeError(f"f: with kind='gradient' expected one number, got {got}")
             return result, lambda d_out: _times(
                 self.f_backward(*arguments) if gradients is None else gradients, np.ravel(d_out)[0]
             )
@@ -192,10 +193,12 @@ class Pair:
 
     def _jiggled(self, rng, eps):
         """The leaves with every entry changed by up to 2 eps of itself; ``eps`` by leaf."""
-        return [
-            trees.like(v * (1.0 + 2.0 * e * rng.uniform(-1.0, 1.0, np.shape(v))), v) if e else v
-            for v, e in zip(self.leaves, eps)
-        ]
+
+        def jiggled(v, e):
+            changed = np.asarray(v) * (1.0 + 2.0 * e * rng.uniform(-1.0, 1.0, np.shape(v)))
+            return trees.like(changed.astype(np.asarray(v).dtype), v)
+
+        return [jiggled(v, e) if e else v for v, e in zip(self.leaves, eps)]
 
     @cached_property
     def out_eps(self):

@@ -262,9 +262,13 @@ class Report:
 
         steps, errors = self.curve()
         ax = plt.gca() if ax is None else ax
-        ax.loglog(steps, errors, ".-", markersize=4, linewidth=1)
-        ax.set_xlabel("step h")
-        ax.set_ylabel("|difference - f_backward|")
+        drawn = errors > 0.0  # where the difference is exact there is nothing to draw
+        ax.loglog(steps[drawn], errors[drawn], ".-", markersize=4, linewidth=1)
+        # The same range for right and wrong gradients: what stays up is wrong, what comes down is right.
+        ax.set_ylim(min(1e-13, errors[drawn].min(initial=1.0)), max(10.0, errors.max(initial=0.0)))
+        ax.set_title(f"{self.worst.name if self.worst else 'a random direction'}: {self.verdict}")
+        ax.set_xlabel("step h of the central difference")
+        ax.set_ylabel("|difference - f_backward| / max(1, |f_backward|)")
         return ax
 
 
