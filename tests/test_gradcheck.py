@@ -155,7 +155,7 @@ def test_a_gradient_of_the_wrong_form_is_described(name):
     [
         (lambda x, p: (x,), "returned 1 gradients, expected 2"),
         (lambda x, p: (x, p, x), "returned 3 gradients, expected 2"),
-        (lambda x, p: x, "returned one ndarray gradients, expected 2"),
+        (lambda x, p: x, "returned one ndarray, expected 2 gradients"),
         (lambda x, p: (p, x), r"gradient of x is a Params, expected one array"),
         (lambda x, p: (x, tuple(p)), r"gradient of params is a tuple, expected a Params"),
         (lambda x, p: (x, None), r"gradient of params.W is missing"),
@@ -603,7 +603,7 @@ def test_a_single_entry_that_is_wrong_is_not_given_a_pattern():
 def test_the_taylor_remainder_is_a_second_opinion():
     assert gradcheck(layer, layer_backward, draw_inputs()).taylor_rate == pytest.approx(2.0, abs=0.1)
     wrong = gradcheck(layer, spoil(lambda x, W, b: (x, 1.03 * W, b)), draw_inputs())
-    assert wrong.taylor_rate == pytest.approx(1.0, abs=0.2) and ", it is wrong" in str(wrong)
+    assert wrong.taylor_rate == pytest.approx(1.0, abs=0.2) and "Taylor remainder falls as t^" in str(wrong)
 
 
 def test_the_v_curve_comes_down_for_a_right_gradient_alone():
@@ -637,3 +637,83 @@ def test_inputs_drawn_from_the_same_seed_are_not_the_cotangent():
 
     x = np.random.default_rng(0).standard_normal(5)
     assert gradcheck(unit, lambda d, cache: -d / cache[1], x).verdict == "FAIL"
+
+
+# --- what its first users tripped over
+
+def tied_maximum_backward(d, a):
+    return d * (a == a.max()) / (a == a.max()).sum()
+
+
+@pytest.mark.parametrize("spoiled", [-1.0, 2.0, 3.0])
+def test_gross_mistakes_at_a_tie_do_not_pass(spoiled):
+    ties = np.array([1.0, 1.0, 0.5])
+    assert gradcheck(np.max, tied_maximum_backward, ties).ok
+    assert gradcheck(np.max, lambda d, a: spoiled * tied_maximum_backward(d, a), ties).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("unit", [1e-19, 1e-9, 1e9])
+@pytest.mark.parametrize("factor, verdict", [(1.0, "PASS"), (1.01, "FAIL"), (-1.0, "FAIL"), (0.0, "FAIL")])
+def test_any_unit_will_do(unit, factor, verdict):
+    """abs keeps the complex step out."""
+    q = unit * np.array([1.0, 2.0, -3.0])
+    report = gradcheck(lambda q: (np.abs(q) ** 2).sum() / unit, lambda d, q: factor * 2 * q * d / unit, q)
+    assert report.verdict == verdict, report
+
+
+def test_a_narrow_peak_at_a_large_coordinate():
+    c, s = 2.4e9, 1e3
+
+    def peak(x):
+        return np.exp(-np.abs(x - c) ** 2 / (2 * s**2))
+
+    x = c + s * np.array([-1.0, 0.5, 0.1])
+    assert gradcheck(peak, lambda d, x: -d * (x - c) / s**2 * peak(x), x).ok
+    assert gradcheck(peak, lambda d, x: -1.1 * d * (x - c) / s**2 * peak(x), x).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("n", [1, 10, 100, 300])
+def test_a_mean_in_float32_inside_is_never_called_wrong(n):
+    x = np.random.default_rng(n).standard_normal(n)
+    report = gradcheck(lambda a: np.float64(np.mean(np.float32(np.abs(a)) ** 2)), lambda d, a: 2 * a * d / n, x)
+    assert report.verdict != "FAIL", report
+
+
+def test_kinks_at_many_entries_are_not_a_pass_by_directions():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(3000) * (rng.random(3000) > 0.3)
+    report = gradcheck(lambda a: np.maximum(a, 0).sum(), lambda d, a: d * (a > 0), x)
+    assert report.verdict == "INCONCLUSIVE" and "kink" in str(report)
+
+
+def test_an_f_that_asserts_its_domain_is_checked_within_it():
+    def log(a):
+        assert (a > 0).all()
+        return np.log(a)
+
+    assert gradcheck(log, lambda d, a: d / a, np.array([1e-3, 2.0]), method="central").ok
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.dtype(">f8"), np.float16])
+def test_other_dtypes(dtype):
+    x = np.array([0.25, -0.5, 1.5]).astype(dtype)
+    assert gradcheck(lambda a: 2 * np.sin(a), lambda d, a: 2 * d * np.cos(a), x).ok
+
+
+def test_gradients_of_constants_and_of_what_is_not_checked_may_be_left_out():
+    inputs = (X, np.ones(4))
+    assert gradcheck(lambda a, y: ((a - y) ** 2).sum(), lambda a, y: 2 * (a - y), inputs, kind="gradient", wrt="a").ok
+    tree = {"x": X, "n": 3}
+    assert gradcheck(lambda t: t["x"] ** t["n"], lambda d, t: {"x": 3 * d * t["x"] ** 2}, (tree,)).ok
+
+
+def test_a_tolerance_can_be_given_for_what_is_solved_to_one():
+    off = lambda d, x: d * np.cos(x) * (1 + 1e-7)  # noqa: E731
+    assert gradcheck(np.sin, off, X).verdict == "FAIL"
+    assert gradcheck(np.sin, off, X, rtol=1e-5).ok
+    assert gradcheck(np.sin, lambda d, x: 1.001 * d * np.cos(x), X, rtol=1e-5).verdict == "FAIL"
+
+
+def test_two_outputs_taken_for_a_cache_are_pointed_out():
+    report = gradcheck(lambda x: (np.sin(x), np.cos(x)), lambda d, x: d * np.cos(x), X)
+    assert report.verdict == "FAIL" and "cache=False" in str(report)

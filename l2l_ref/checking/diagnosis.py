@@ -94,12 +94,13 @@ def _parts(wrong, others) -> Iterator[Guess]:
     """Hypotheses that something is missing or too much."""
     path, C, G = wrong.path, wrong.C, wrong.G
     likely = int(wrong.informative.sum()) >= ENOUGH
-    for name, rows, axis, k, length in _slices(wrong.outputs):
+    outputs = wrong.outputs if len(wrong.terms) else []
+    for name, rows, axis, k, length in _slices(outputs):
         part = wrong.terms[rows].sum(axis=0)
         if _distinct(wrong, part) and _nonzero(wrong, part) and wrong.fits(part):
             yield Guess(path, "broadcast", f"a sum over axis {axis} of {name} is missing in the gradient of {path}: "
                         f"it is that of {_ordinal(k, length)} alone", likely)
-    for name, rows in _whole_outputs(wrong.outputs):
+    for name, rows in _whole_outputs(outputs):
         part = G - wrong.terms[rows].sum(axis=0)
         if len(wrong.outputs) > 1 and _distinct(wrong, part) and wrong.fits(part):
             yield Guess(path, "term", f"the part of the gradient of {path} that comes through {name} is missing", likely)

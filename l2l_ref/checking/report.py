@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
     ``error`` is |analytic - numeric| and ``bound`` what rounding and truncation explain of it, both
     relative to the largest entry of the array's gradient. The worst entry is the one with the
-    largest error / bound.
+    largest error / bound, of wrong ones that with the largest error.
     """
 
     path: str        # "params.W_x"
@@ -40,6 +40,7 @@ class Entry(NamedTuple):
     undecided: int = 0
     kinks: tuple = ()    # indices of entries that lie on a kink, between the two one-sided slopes
     note: str = ""
+    size: int = 0        # entries that there are
 
     @property
     def ok(self):
@@ -174,7 +175,7 @@ class Report:
     @property
     def worst(self):
         """The entry closest to its bound, or furthest beyond it; None when nothing was compared."""
-        return max((e for e in self.entries if e.count), key=_badness, default=None)
+        return max((e for e in self.entries if e.count), key=badness, default=None)
 
     def __str__(self):
         return "\n  ".join([f"gradcheck {self.verdict}: {self._headline()}", *self._details()])
@@ -184,20 +185,26 @@ class Report:
             return (self.problems + self.undecided)[0]
         if self.ok:
             to = f"checked to {self.checked_to:.1g}"
+            if self.entries and self.checked_to == 0.0 and any(entry.kinks for entry in self.entries):
+                return "every entry lies on a kink, between the one-sided slopes"
             count = sum(entry.count for entry in self.entries)
             if count or not self.directions:
                 arrays = f"{count} {_plural(count, 'entry', 'entries')} of {len(self.entries)} "
                 return f"{to}: {arrays}{_plural(len(self.entries), 'array', 'arrays')}, by {METHODS[self.method]}"
-            number = len(self.directions)
+            decided = sum(d.ok for d in self.directions)
+            number = f"{len(self.directions)}" if decided == len(self.directions) else f"{decided} of {len(self.directions)}"
             return f"{to}, but for one chance in {1 / MISSED:.0f}: {number} random directions"
-        return str(max((*self.entries, *self.directions), key=_badness))
+        worst = self.worst
+        told = worst is not None and (worst.verdict == self.verdict or not self.directions)
+        return str(worst if told else max(self.directions, key=badness))
 
     def _details(self):
         lines = [*(self.problems + self.undecided)[1:], *map(str, self.guesses)]
-        shown = sorted((e for e in self.entries if e.count), key=_badness, reverse=True)
+        shown = sorted((e for e in self.entries if e.count), key=badness, reverse=True)
         width = max((len(e.path) for e in shown), default=0)
         for e in shown[:20]:
-            text = f"{e.path:<{width}}  {e.verdict}  {e.count} {_plural(e.count, 'entry', 'entries')}, "
+            number = f"{e.count} of {e.size:,}" if e.count < e.size else f"{e.count}"
+            text = f"{e.path:<{width}}  {e.verdict}  {number} {_plural(e.size, 'entry', 'entries')}, "
             text += f"{e.wrong} wrong, " if e.wrong else ""
             text += f"{e.undecided} undecided, " if e.undecided else ""
             text += f"worst error {e.error:.1e}, bound {e.bound:.1e}"
@@ -213,8 +220,10 @@ class Report:
         if not shown or self.verdict == INCONCLUSIVE and any(d.verdict == FAIL for d in self.directions):
             lines += map(str, self.directions)
         if self.taylor_rate is not None and not self.ok:
-            means = "it is wrong" if self.taylor_rate < 1.5 else "as for a right slope: it cannot see a small mistake"
-            lines.append(f"second opinion: the Taylor remainder falls as t^{self.taylor_rate:.2f}, {means}")
+            means = "1 for a wrong one, 2 for a right one or a mistake too small for it"
+            lines.append(f"second opinion, along a direction: the Taylor remainder falls as t^{self.taylor_rate:.2f} ({means})")
+        if shown:
+            lines.append("errors and bounds are relative to the largest entry of each gradient")
         return lines + list(self.notes)
 
     def to_json(self):
@@ -279,12 +288,16 @@ def _excess(item):
     return math.inf if math.isnan(ratio) else ratio
 
 
-def _badness(item):
-    return (item.verdict == FAIL, item.verdict == INCONCLUSIVE, item.excess)
+def badness(item):
+    """What the worst one has most of: of wrong ones the error, of others the share of the bound."""
+    wrong = item.verdict == FAIL
+    return (wrong, item.verdict == INCONCLUSIVE, item.error if wrong else _excess(item))
 
 
 def _numbers(item, one="f_backward", other="differences"):
     say = "say" if other.endswith("s") else "says"
+    if math.isnan(item.numeric):
+        return f"{one} says {item.analytic:.10g}"
     return (f"{one} says {item.analytic:.10g}, {other} {say} {item.numeric:.10g} "
             f"(error {item.error:.2g}, bound {item.bound:.2g})")
 
