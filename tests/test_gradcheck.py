@@ -1,6 +1,10 @@
 """The checker is itself checked: planted errors are caught, right gradients are never accused."""
 
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from l2l_ref import checking
 from l2l_ref.checking import GradientMismatch, assert_gradients, gradcheck
+from l2l_ref.cli import main
 
 SETTINGS = settings(max_examples=60, deadline=None)
 
@@ -582,7 +588,8 @@ def test_swapped_gradients_and_a_missing_sum_are_named():
     def scaled(x, s):
         return x * s
 
-    first_only = gradcheck(scaled, lambda d, x, s: (d * s, (d * x)[0]), (np.ones((4, 3)) + np.eye(4, 3), np.arange(1.0, 4.0)))
+    inputs = (np.ones((4, 3)) + np.eye(4, 3), np.arange(1.0, 4.0))
+    first_only = gradcheck(scaled, lambda d, x, s: (d * s, (d * x)[0]), inputs)
     assert first_only.guesses[0].pattern == "broadcast" and "a sum over axis 0 of out is missing" in str(first_only)
 
 
@@ -717,3 +724,86 @@ def test_a_tolerance_can_be_given_for_what_is_solved_to_one():
 def test_two_outputs_taken_for_a_cache_are_pointed_out():
     report = gradcheck(lambda x: (np.sin(x), np.cos(x)), lambda d, x: d * np.cos(x), X)
     assert report.verdict == "FAIL" and "cache=False" in str(report)
+
+
+def test_the_checker_runs_alone(tmp_path):
+    """Copied out of the package, beside nothing but NumPy."""
+    shutil.copytree(Path(checking.__file__).parent, tmp_path / "mychecker", ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "import sys, numpy as np; from mychecker import gradcheck; "
+        "assert gradcheck(np.sin, lambda d, x: d * np.cos(x), np.ones(3)).ok; "
+        "assert gradcheck(np.sin, lambda d, x: d, np.ones(3)).verdict == 'FAIL'; "
+        "print([m for m in ('l2l_ref', 'scipy', 'numba', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+# --- the command
+
+MODULE = """
+import numpy as np
+
+def layer(x, W, b):
+    y = np.tanh(x @ W + b)
+    return y, (x, W, y)
+
+def right(d_y, cache):
+    x, W, y = cache
+    d_a = d_y * (1 - y**2)
+    return d_a @ W.T, x.T @ d_a, d_a.sum(axis=0)
+
+def wrong(d_y, cache):
+    d_x, d_W, d_b = right(d_y, cache)
+    return d_x, d_W, -d_b
+
+def square(x):
+    return np.floor(x)
+
+def flat(d_y, x):
+    return 0 * d_y
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "their_module.py").write_text(MODULE)
+    rng = np.random.default_rng(0)
+    arrays = {"W": rng.normal(size=(3, 4)), "b": rng.normal(size=4), "x": rng.normal(size=(5, 3))}
+    np.savez(tmp_path / "in.npz", **arrays)
+    np.savez(tmp_path / "one.npz", np.array([1.0, 2.5]))
+    (tmp_path / "no.npz").write_text("no arrays")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("their_module", None)
+
+
+@pytest.mark.parametrize(
+    "names, code, text",
+    [
+        ("layer right --inputs in.npz", 0, "gradcheck PASS: checked to"),
+        ("layer wrong --inputs in.npz", 1, "the sign of the gradient of b is flipped"),
+        ("layer wrong --inputs in.npz --wrt x,W", 0, "2 arrays"),
+        ("square flat --inputs one.npz", 3, "INCONCLUSIVE: x[0]"),
+        ("layer right --inputs no.npz", 2, "no.npz: expected an .npz file of arrays"),
+        ("layer right --inputs none.npz", 2, "none.npz"),
+        ("layer left --inputs in.npz", 2, "module their_module has no left"),
+        ("layer right --inputs in.npz --wrt z", 2, "wrt: expected some of x, W, b, got 'z'"),
+        ("layer right --inputs in.npz --kind gradient", 2, "expected one number, got a tuple"),
+        ("layer np --inputs in.npz", 2, "expected a function, got module"),
+    ],
+)
+def test_the_command(folder, capsys, names, code, text):
+    f, backward, *rest = names.split()
+    assert main(["gradcheck", f"their_module:{f}", f"their_module:{backward}", *rest]) == code
+    out, err = capsys.readouterr()
+    assert text in (err if code == 2 else out) and (code != 2 or err.count("\n") == 1)
+
+
+def test_the_command_gives_json_and_a_curve(folder, capsys):
+    pytest.importorskip("matplotlib")
+    names = ["their_module:layer", "their_module:wrong"]
+    assert main(["gradcheck", *names, "--inputs", "in.npz", "--json", "--plot", "v.png"]) == 1
+    assert json.loads(capsys.readouterr().out)["verdict"] == "FAIL"
+    assert (folder / "v.png").read_bytes()[:4] == b"\x89PNG"

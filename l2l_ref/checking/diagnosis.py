@@ -73,7 +73,8 @@ def _whole(wrong, others) -> Iterator[Guess]:
     if wrong.fits(-G):
         yield Guess(path, "sign", f"the sign of the gradient of {path} is flipped", likely)
     for other in others:
-        if other.G.shape == shape and _distinct(wrong, other.G) and _nonzero(wrong, other.G) and wrong.fits(other.G, other.B):
+        telling = other.G.shape == shape and _distinct(wrong, other.G) and _nonzero(wrong, other.G)
+        if telling and wrong.fits(other.G, other.B):
             both = other.C.shape == shape and other.fits(G, wrong.B)
             text = f"the gradients of {path} and {other.path} are swapped" if both else (
                 f"this is the gradient of {other.path}, not of {path}")
@@ -103,7 +104,8 @@ def _parts(wrong, others) -> Iterator[Guess]:
     for name, rows in _whole_outputs(outputs):
         part = G - wrong.terms[rows].sum(axis=0)
         if len(wrong.outputs) > 1 and _distinct(wrong, part) and wrong.fits(part):
-            yield Guess(path, "term", f"the part of the gradient of {path} that comes through {name} is missing", likely)
+            text = f"the part of the gradient of {path} that comes through {name} is missing"
+            yield Guess(path, "term", text, likely)
     for other in others:
         for sign, word in ((1.0, "too much"), (-1.0, "too little")):
             if other.G.shape == C.shape and _nonzero(wrong, other.G) and wrong.fits(G + sign * other.G, other.B):
@@ -126,7 +128,8 @@ def _places(wrong) -> Iterator[Guess]:
     if C.ndim == 2 and shape[0] > 1 and shape[1] > 1:
         row, column = np.indices(shape)
         for mask, name in ((row == column, "the diagonal"), (row != column, "everything but the diagonal"),
-                           (row > column, "the part below the diagonal"), (row < column, "the part above the diagonal")):
+                           (row > column, "the part below the diagonal"),
+                           (row < column, "the part above the diagonal")):
             if (bad == (mask & wrong.known & (bad | wrong.informative)))[wrong.known].all() and mask.sum() > 1:
                 yield Guess(path, "place", f"only {name} of the gradient of {path} is wrong{look}")
     for axis in range(C.ndim):

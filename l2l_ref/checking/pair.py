@@ -93,7 +93,8 @@ class Pair:
                     raise TypeError(f"f: with f_backward=True expected (value, gradient), got {type(result).__name__}")
                 result, gradients = result
             if trees.children(result) is not None or np.size(result) != 1:
-                got = f"a {type(result).__name__}" if trees.children(result) is not None else f"shape {np.shape(result)}"
+                one = trees.children(result) is None
+                got = f"shape {np.shape(result)}" if one else f"a {type(result).__name__}"
                 raise TypeError(f"f: with kind='gradient' expected one number, got {got}")
             return result, lambda d_out: _times(
                 self.f_backward(*arguments) if gradients is None else gradients, np.ravel(d_out)[0]
@@ -147,7 +148,8 @@ class Pair:
                 given = dict(zip(wanted, gradients))
                 gradients = tuple(given.get(i) for i in range(n))
         if type(gradients) not in (tuple, list) or len(gradients) != n:
-            got = f"{len(gradients)} gradients" if type(gradients) in (tuple, list) else f"one {type(gradients).__name__}"
+            several = type(gradients) in (tuple, list)
+            got = f"{len(gradients)} gradients" if several else f"one {type(gradients).__name__}"
             return None, [f"f_backward returned {got}, expected {n} gradients, one for each input"]
         found, problems = [], []
         for name, gradient, tree in zip(self.names, gradients, self.inputs):
@@ -198,11 +200,13 @@ class Pair:
         return np.concatenate([np.zeros(0), *(np.ravel(c).astype(np.float64) for c in cotangent if c is not None)])
 
     def spread(self, cotangent, claims, eps, rng):
-        """How much each claim changes when every input and d_out change by about their eps: three draws, the largest."""
+        """How much each claim changes when inputs and d_out change by about their eps: three draws, the largest."""
         spread = [None if g is None else np.zeros(g.shape) for g in claims]
         finest = min((e for e in eps if e), default=0.0)
         for _ in range(3):
-            d_out = [None if c is None else c * (1.0 + 2.0 * finest * rng.uniform(-1.0, 1.0, c.shape)) for c in cotangent]
+            d_out = [
+                None if c is None else c * (1.0 + 2.0 * finest * rng.uniform(-1.0, 1.0, c.shape)) for c in cotangent
+            ]
             try:
                 others = self.claims(d_out, self._jiggled(rng, eps))
             except Exception:  # the inputs were on the edge of where f is defined

@@ -192,8 +192,9 @@ class Report:
                 arrays = f"{count} {_plural(count, 'entry', 'entries')} of {len(self.entries)} "
                 return f"{to}: {arrays}{_plural(len(self.entries), 'array', 'arrays')}, by {METHODS[self.method]}"
             decided = sum(d.ok for d in self.directions)
-            number = f"{len(self.directions)}" if decided == len(self.directions) else f"{decided} of {len(self.directions)}"
-            return f"{to}, but for one chance in {1 / MISSED:.0f}: {number} random directions"
+            number = len(self.directions)
+            of = f"{number}" if decided == number else f"{decided} of {number}"
+            return f"{to}, but for one chance in {1 / MISSED:.0f}: {of} random directions"
         worst = self.worst
         told = worst is not None and (worst.verdict == self.verdict or not self.directions)
         return str(worst if told else max(self.directions, key=badness))
@@ -220,8 +221,9 @@ class Report:
         if not shown or self.verdict == INCONCLUSIVE and any(d.verdict == FAIL for d in self.directions):
             lines += map(str, self.directions)
         if self.taylor_rate is not None and not self.ok:
-            means = "1 for a wrong one, 2 for a right one or a mistake too small for it"
-            lines.append(f"second opinion, along a direction: the Taylor remainder falls as t^{self.taylor_rate:.2f} ({means})")
+            means = "so it is wrong" if self.taylor_rate < 1.5 else "so a mistake is a small one"
+            lines.append("second opinion, along a direction: the Taylor remainder falls as "
+                         f"t^{self.taylor_rate:.2f}, {means}")
         if shown:
             lines.append("errors and bounds are relative to the largest entry of each gradient")
         return lines + list(self.notes)

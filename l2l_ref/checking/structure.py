@@ -101,7 +101,8 @@ def nonlinear(pair, cotangent, claims, spread, rng):
             continue
         size = np.abs(u).max() + np.abs(v).max()
         # On its way a gradient may have been as large as the outputs are beside the inputs.
-        largest = np.abs(pair.here).max(initial=0.0) * sum(np.abs(c).sum() for c in (*cotangent, *other) if c is not None)
+        weight = sum(np.abs(c).sum() for c in (*cotangent, *other) if c is not None)
+        largest = weight * np.abs(pair.here).max(initial=0.0)
         natural = largest * max(1.0, 1.0 / (np.abs(pair.leaves[k]).max() or 1.0))
         allowed = pair.eps(k) * (LINEAR_EPS * size + 64.0 * natural) + 64.0 * spread[k]
         if (np.abs(nothing) > allowed).any() and np.array_equal(u, v):
