@@ -728,7 +728,8 @@ def test_two_outputs_taken_for_a_cache_are_pointed_out():
 
 def test_the_checker_runs_alone(tmp_path):
     """Copied out of the package, beside nothing but NumPy."""
-    shutil.copytree(Path(checking.__file__).parent, tmp_path / "mychecker", ignore=shutil.ignore_patterns("__pycache__"))
+    there = tmp_path / "mychecker"
+    shutil.copytree(Path(checking.__file__).parent, there, ignore=shutil.ignore_patterns("__pycache__"))
     code = (
         "import sys, numpy as np; from mychecker import gradcheck; "
         "assert gradcheck(np.sin, lambda d, x: d * np.cos(x), np.ones(3)).ok; "
