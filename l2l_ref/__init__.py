@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CoordinatewiseLSTM": "learned.optimizer",
+    "assert_gradients": "checking",
     "gradcheck": "checking",
     "load": "pretrained",
     "meta_train": "metatrain.train",

@@ -25,7 +25,7 @@ LINKS = {"href", "src", "srcset", "data", "action", "xlink:href"}
 
 def a_report(verdict="PASS", error=1e-12, bound=1e-9):
     """What `gradcheck` returns, as far as the audit looks at it."""
-    number = SimpleNamespace(verdict=verdict, error=error, bound=bound, kinks=())
+    number = SimpleNamespace(verdict=verdict, error=error, bound=bound, kinks=(), count=1)
     return SimpleNamespace(verdict=verdict, entries=(number,), directions=(), problems=(), notes=("a note",),
                            checked_to=1e-8, worst=number, curve=lambda: (np.zeros(0), np.zeros(0)))
 

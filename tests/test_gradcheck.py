@@ -1,6 +1,10 @@
 """The checker is itself checked: planted errors are caught, right gradients are never accused."""
 
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l2l_ref.checking import GradientMismatch, gradcheck
+from l2l_ref import checking
+from l2l_ref.checking import GradientMismatch, assert_gradients, gradcheck
+from l2l_ref.cli import main
 
 SETTINGS = settings(max_examples=60, deadline=None)
 
@@ -155,7 +161,7 @@ def test_a_gradient_of_the_wrong_form_is_described(name):
     [
         (lambda x, p: (x,), "returned 1 gradients, expected 2"),
         (lambda x, p: (x, p, x), "returned 3 gradients, expected 2"),
-        (lambda x, p: x, "returned one ndarray gradients, expected 2"),
+        (lambda x, p: x, "returned one ndarray, expected 2 gradients"),
         (lambda x, p: (p, x), r"gradient of x is a Params, expected one array"),
         (lambda x, p: (x, tuple(p)), r"gradient of params is a tuple, expected a Params"),
         (lambda x, p: (x, None), r"gradient of params.W is missing"),
@@ -393,3 +399,412 @@ def test_equal_seeds_give_equal_reports():
 def test_bad_arguments_are_refused(arguments, options, error, message):
     with pytest.raises(error, match=message):
         gradcheck(*arguments, **options)
+
+
+# --- other forms of derivative
+
+X = np.array([0.3, -1.2, 0.7, 2.0])
+
+
+def rosenbrock(x):
+    return np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def rosenbrock_gradient(x):
+    g = np.zeros_like(x)
+    g[:-1] = -400 * x[:-1] * (x[1:] - x[:-1] ** 2) - 2 * (1 - x[:-1])
+    g[1:] += 200 * (x[1:] - x[:-1] ** 2)
+    return g
+
+
+def rosenbrock_hessian(x):
+    H = np.diag(-400 * x[:-1], 1) + np.diag(-400 * x[:-1], -1)
+    H[:-1, :-1] += np.diag(1200 * x[:-1] ** 2 - 400 * x[1:] + 2)
+    return H + np.diag(np.r_[0.0, np.full(len(x) - 1, 200.0)])
+
+
+FORMS = {
+    "gradient": (rosenbrock, rosenbrock_gradient, "gradient"),
+    "value and gradient": (lambda x: (rosenbrock(x), rosenbrock_gradient(x)), True, "gradient"),
+    "jacobian": (rosenbrock_gradient, rosenbrock_hessian, "jacobian"),
+    "hvp": (rosenbrock_gradient, lambda x, v: rosenbrock_hessian(x) @ v, "hvp"),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_of_derivative(name):
+    f, derivative, kind = FORMS[name]
+    assert gradcheck(f, derivative, X, kind=kind).ok
+    if derivative is True:
+        wrong = gradcheck(lambda x: (rosenbrock(x), at(rosenbrock_gradient(x), 2, 1 + 1e-6)), True, X, kind=kind)
+    else:
+        wrong = gradcheck(f, lambda *a: at(derivative(*a), 2, 1 + 1e-6), X, kind=kind)
+    assert wrong.verdict == "FAIL"
+
+
+def test_a_jacobian_for_each_of_several_inputs():
+    def jacobians(A, x):
+        return np.einsum("ij,k->ijk", np.eye(3), x), A
+
+    A = np.arange(6.0).reshape(3, 2)
+    assert gradcheck(lambda A, x: A @ x, jacobians, (A, np.ones(2)), kind="jacobian").ok
+    transposed = gradcheck(lambda A, x: A @ x, lambda A, x: (jacobians(A, x)[0], A.T), (A, np.ones(2)), kind="jacobian")
+    assert "the Jacobian of x has shape (2, 3), expected (3, 2)" in transposed.problems[0]
+
+
+def product_jvp(d, x, y):
+    return d[0] * y + x * d[1]
+
+
+def test_a_derivative_along_directions_alone_and_beside_a_backward():
+    inputs = (X, X[::-1].copy())
+    backward = lambda d, x, y: (d * y, d * x)  # noqa: E731
+    assert gradcheck(np.multiply, None, inputs, jvp=product_jvp).ok
+    assert gradcheck(np.multiply, backward, inputs, jvp=product_jvp).ok
+    wrong = lambda d, x, y: product_jvp(d, x, -y)  # noqa: E731
+    assert gradcheck(np.multiply, None, inputs, jvp=wrong).verdict == "FAIL"
+    both = gradcheck(np.multiply, backward, inputs, jvp=wrong)
+    assert both.verdict == "FAIL" and all(entry.ok for entry in both.entries)
+    assert "<J^T v, u>" in [d.what for d in both.directions if not d.ok][1]
+
+
+# --- three verdicts, each with its reason
+
+def test_inconclusive_says_why():
+    def noisy(x):
+        return x**2 + x * 9.87654321e12 % 1.0, x
+
+    for f, where, reason in (
+        (noisy, 0.5, "not smooth|noise"),
+        (lambda x: (np.floor(x), x), 2.0, "not smooth"),
+        (lambda x: (x + np.random.default_rng().random(), x), 0.5, "not deterministic"),
+        (lambda x: (np.sqrt(x), x), 0.0, "edge of the domain: f is not finite on one side"),
+        (lambda x: (x / 0.0, x), 0.5, "not finite"),
+    ):
+        with np.errstate(all="ignore"):
+            report = gradcheck(f, lambda d, x: 0 * d, np.array([where]))
+        assert report.verdict == "INCONCLUSIVE" and not report.ok, report
+        with pytest.raises(GradientMismatch, match=reason):
+            report.raise_if_failed()
+
+
+def test_a_function_that_rounds_to_float32_inside_is_checked_as_far_as_that_goes():
+    def f(x):
+        return np.sin(x.astype(np.float32)).astype(float), x
+
+    right = gradcheck(f, lambda d, x: d * np.cos(x), X)
+    assert right.ok and 1e-9 < right.checked_to < 1e-2
+    assert gradcheck(f, lambda d, x: 1.1 * d * np.cos(x), X).verdict == "FAIL"
+
+
+def test_float32_alone_is_enough_where_f_takes_nothing_else():
+    def f(x):
+        if x.dtype != np.float32:
+            raise TypeError("float32 only")
+        return np.sin(x), x
+
+    x = X.astype(np.float32)
+    assert gradcheck(f, lambda d, x: d * np.cos(x), x).ok
+    assert gradcheck(f, lambda d, x: np.float32(1.1) * d * np.cos(x), x).verdict == "FAIL"
+
+
+@pytest.mark.parametrize(
+    "wrong, sentence",
+    [
+        (lambda d, x: 2 * x, "ignores d_out"),
+        (lambda d, x: 2 * x * d * np.abs(d), "not linear in d_out"),
+        (lambda d, x: 2 * x * d + 1e-3, "not linear in d_out"),
+    ],
+)
+def test_a_backward_that_is_not_linear_in_its_cotangent_is_described(wrong, sentence):
+    report = gradcheck(lambda x: x**2, wrong, X)
+    assert report.verdict == "FAIL" and sentence in report.problems[0] and report.evaluations < 10
+
+
+# --- large inputs
+
+def test_a_million_inputs_cost_fifty_evaluations():
+    A = np.random.default_rng(1).standard_normal(10**6)
+    calls = []
+
+    def f(x):
+        calls.append(1)
+        return np.sum(np.sin(x) * A)
+
+    x = np.random.default_rng(0).standard_normal(10**6)
+    report = gradcheck(f, lambda d, x: d * np.cos(x) * A, x)
+    assert report.ok and report.checked_to < 1e-8 and not report.entries
+    assert len(calls) == report.evaluations <= 50
+
+
+def test_bisection_finds_the_entry_that_is_wrong_among_many():
+    x = {"W": np.random.default_rng(0).standard_normal((60, 50)), "b": np.ones(40)}
+
+    def f(p):
+        return np.sum(np.sin(p["W"])) + np.sum(p["b"] ** 3)
+
+    def f_backward(d, p):
+        d_W = d * np.cos(p["W"])
+        return {"W": at(d_W, (31, 17), 1.01), "b": 3 * d * p["b"] ** 2}
+
+    report = gradcheck(f, f_backward, (x,))
+    assert report.verdict == "FAIL" and report.worst.name == "p['W'][31, 17]" and report.evaluations < 1500
+
+
+def test_thorough_decides_between_entries_and_directions():
+    assert gradcheck(square, square_backward, X, thorough=False).entries == ()
+    assert gradcheck(square, square_backward, np.ones(1200), thorough=True).entries[0].count == 1200
+
+
+# --- what is wrong
+
+GUESSES = {
+    "sign": (lambda x, W, b: (x, -W, b), "sign", "sign of the gradient of params.W is flipped"),
+    "half": (lambda x, W, b: (x / 2, W, b), "factor", "gradient of x is 1/2 times the right one"),
+    "mean for sum": (lambda x, W, b: (x, W, b / 4), "factor", "1/4 times the right one (axis 0 of out has length 4"),
+    "transposed": (lambda x, W, b: (x, W.T.copy(), b), "transpose", "gradient of params.W is transposed"),
+    "zero": (lambda x, W, b: (0 * x, W, b), "zero", "gradient of x is all zero"),
+    "last row": (lambda x, W, b: (at(x, 3, 0), W, b), "place", "only the last index of axis 0 of the gradient of x"),
+    "shifted": (lambda x, W, b: (np.roll(x, 1, 0), W, b), "shift", "shifted by one along axis 0"),
+    "diagonal": (lambda x, W, b: (x, W * (1 + np.eye(3)), b), "place", "only the diagonal of the gradient of params.W"),
+    "not summed": (lambda x, W, b: (x, W, np.tile(b / 4, (4, 1))), "broadcast", "a sum over axis 0 is missing"),
+    "blocks": (lambda x, W, b: (x, W * [1.0, 0.0, -1.0], b), "block", "the factors [1, 0, -1]"),
+}
+
+
+@pytest.mark.parametrize("name", GUESSES)
+def test_the_pattern_of_a_mistake_is_named(name):
+    change, pattern, text = GUESSES[name]
+    report = gradcheck(layer, spoil(change), draw_inputs(N=4))
+    (guess,) = report.guesses
+    assert guess.pattern == pattern and guess.likely and text in guess.text and f"guess: {guess.text}" in str(report)
+
+
+def test_swapped_gradients_and_a_missing_sum_are_named():
+    inputs = (np.arange(1.0, 4.0), np.array([0.5, -1.0, 2.0]))
+    swapped = gradcheck(lambda *pair: pair[0] * pair[1], lambda d, x, y: (d * x, d * y), inputs)
+    assert "the gradients of inputs[0] and inputs[1] are swapped" in str(swapped)
+
+    def scaled(x, s):
+        return x * s
+
+    inputs = (np.ones((4, 3)) + np.eye(4, 3), np.arange(1.0, 4.0))
+    first_only = gradcheck(scaled, lambda d, x, s: (d * s, (d * x)[0]), inputs)
+    assert first_only.guesses[0].pattern == "broadcast" and "a sum over axis 0 of out is missing" in str(first_only)
+
+
+def test_the_part_of_one_output_that_is_missing_is_named():
+    def f(x):
+        return {"y": np.sin(x), "z": x**3}
+
+    report = gradcheck(f, lambda d, x: d["y"] * np.cos(x), X)
+    assert "the part of the gradient of x that comes through out['z'] is missing" in str(report)
+
+
+def test_a_single_entry_that_is_wrong_is_not_given_a_pattern():
+    assert not gradcheck(layer, spoil(lambda x, W, b: (x, at(W, (1, 2), 1.3), b)), draw_inputs()).guesses
+
+
+# --- the report
+
+def test_the_taylor_remainder_is_a_second_opinion():
+    assert gradcheck(layer, layer_backward, draw_inputs()).taylor_rate == pytest.approx(2.0, abs=0.1)
+    wrong = gradcheck(layer, spoil(lambda x, W, b: (x, 1.03 * W, b)), draw_inputs())
+    assert wrong.taylor_rate == pytest.approx(1.0, abs=0.2) and "Taylor remainder falls as t^" in str(wrong)
+
+
+def test_the_v_curve_comes_down_for_a_right_gradient_alone():
+    steps, errors = gradcheck(layer, layer_backward, draw_inputs()).curve()
+    assert errors.min() < 1e-9 < errors[0] and steps[0] == 0.25
+    _, errors = gradcheck(layer, spoil(lambda x, W, b: (x, 2 * W, b)), draw_inputs()).curve()
+    assert errors.min() > 1e-3
+    with pytest.raises(ValueError, match="curve: this check did not come to compare numbers"):
+        gradcheck(layer, spoil(lambda x, W, b: (x, None, b)), draw_inputs()).curve()
+
+
+def test_a_report_draws_itself():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    figure, ax = plt.subplots()
+    assert gradcheck(layer, layer_backward, draw_inputs()).plot(ax) is ax and len(ax.lines) == 1
+    plt.close(figure)
+
+
+def test_assert_gradients_returns_the_report_or_raises_with_it():
+    assert assert_gradients(layer, layer_backward, draw_inputs()).ok
+    with pytest.raises(AssertionError, match="gradcheck FAIL: x.*\n.*guess"):
+        assert_gradients(layer, spoil(lambda x, W, b: (-x, W, b)), draw_inputs())
+
+
+def test_inputs_drawn_from_the_same_seed_are_not_the_cotangent():
+    """x drawn from default_rng(0) and a cotangent from default_rng(0) would be one and the same."""
+
+    def unit(x):
+        size = np.sqrt(x @ x)
+        return x / size, (x / size, size)
+
+    x = np.random.default_rng(0).standard_normal(5)
+    assert gradcheck(unit, lambda d, cache: -d / cache[1], x).verdict == "FAIL"
+
+
+# --- what its first users tripped over
+
+def tied_maximum_backward(d, a):
+    return d * (a == a.max()) / (a == a.max()).sum()
+
+
+@pytest.mark.parametrize("spoiled", [-1.0, 2.0, 3.0])
+def test_gross_mistakes_at_a_tie_do_not_pass(spoiled):
+    ties = np.array([1.0, 1.0, 0.5])
+    assert gradcheck(np.max, tied_maximum_backward, ties).ok
+    assert gradcheck(np.max, lambda d, a: spoiled * tied_maximum_backward(d, a), ties).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("unit", [1e-19, 1e-9, 1e9])
+@pytest.mark.parametrize("factor, verdict", [(1.0, "PASS"), (1.01, "FAIL"), (-1.0, "FAIL"), (0.0, "FAIL")])
+def test_any_unit_will_do(unit, factor, verdict):
+    """abs keeps the complex step out."""
+    q = unit * np.array([1.0, 2.0, -3.0])
+    report = gradcheck(lambda q: (np.abs(q) ** 2).sum() / unit, lambda d, q: factor * 2 * q * d / unit, q)
+    assert report.verdict == verdict, report
+
+
+def test_a_narrow_peak_at_a_large_coordinate():
+    c, s = 2.4e9, 1e3
+
+    def peak(x):
+        return np.exp(-np.abs(x - c) ** 2 / (2 * s**2))
+
+    x = c + s * np.array([-1.0, 0.5, 0.1])
+    assert gradcheck(peak, lambda d, x: -d * (x - c) / s**2 * peak(x), x).ok
+    assert gradcheck(peak, lambda d, x: -1.1 * d * (x - c) / s**2 * peak(x), x).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("n", [1, 10, 100, 300])
+def test_a_mean_in_float32_inside_is_never_called_wrong(n):
+    x = np.random.default_rng(n).standard_normal(n)
+    report = gradcheck(lambda a: np.float64(np.mean(np.float32(np.abs(a)) ** 2)), lambda d, a: 2 * a * d / n, x)
+    assert report.verdict != "FAIL", report
+
+
+def test_kinks_at_many_entries_are_not_a_pass_by_directions():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(3000) * (rng.random(3000) > 0.3)
+    report = gradcheck(lambda a: np.maximum(a, 0).sum(), lambda d, a: d * (a > 0), x)
+    assert report.verdict == "INCONCLUSIVE" and "kink" in str(report)
+
+
+def test_an_f_that_asserts_its_domain_is_checked_within_it():
+    def log(a):
+        assert (a > 0).all()
+        return np.log(a)
+
+    assert gradcheck(log, lambda d, a: d / a, np.array([1e-3, 2.0]), method="central").ok
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.dtype(">f8"), np.float16])
+def test_other_dtypes(dtype):
+    x = np.array([0.25, -0.5, 1.5]).astype(dtype)
+    assert gradcheck(lambda a: 2 * np.sin(a), lambda d, a: 2 * d * np.cos(a), x).ok
+
+
+def test_gradients_of_constants_and_of_what_is_not_checked_may_be_left_out():
+    inputs = (X, np.ones(4))
+    assert gradcheck(lambda a, y: ((a - y) ** 2).sum(), lambda a, y: 2 * (a - y), inputs, kind="gradient", wrt="a").ok
+    tree = {"x": X, "n": 3}
+    assert gradcheck(lambda t: t["x"] ** t["n"], lambda d, t: {"x": 3 * d * t["x"] ** 2}, (tree,)).ok
+
+
+def test_a_tolerance_can_be_given_for_what_is_solved_to_one():
+    off = lambda d, x: d * np.cos(x) * (1 + 1e-7)  # noqa: E731
+    assert gradcheck(np.sin, off, X).verdict == "FAIL"
+    assert gradcheck(np.sin, off, X, rtol=1e-5).ok
+    assert gradcheck(np.sin, lambda d, x: 1.001 * d * np.cos(x), X, rtol=1e-5).verdict == "FAIL"
+
+
+def test_two_outputs_taken_for_a_cache_are_pointed_out():
+    report = gradcheck(lambda x: (np.sin(x), np.cos(x)), lambda d, x: d * np.cos(x), X)
+    assert report.verdict == "FAIL" and "cache=False" in str(report)
+
+
+def test_the_checker_runs_alone(tmp_path):
+    """Copied out of the package, beside nothing but NumPy."""
+    there = tmp_path / "mychecker"
+    shutil.copytree(Path(checking.__file__).parent, there, ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "import sys, numpy as np; from mychecker import gradcheck; "
+        "assert gradcheck(np.sin, lambda d, x: d * np.cos(x), np.ones(3)).ok; "
+        "assert gradcheck(np.sin, lambda d, x: d, np.ones(3)).verdict == 'FAIL'; "
+        "print([m for m in ('l2l_ref', 'scipy', 'numba', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+# --- the command
+
+MODULE = """
+import numpy as np
+
+def layer(x, W, b):
+    y = np.tanh(x @ W + b)
+    return y, (x, W, y)
+
+def right(d_y, cache):
+    x, W, y = cache
+    d_a = d_y * (1 - y**2)
+    return d_a @ W.T, x.T @ d_a, d_a.sum(axis=0)
+
+def wrong(d_y, cache):
+    d_x, d_W, d_b = right(d_y, cache)
+    return d_x, d_W, -d_b
+
+def square(x):
+    return np.floor(x)
+
+def flat(d_y, x):
+    return 0 * d_y
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "their_module.py").write_text(MODULE)
+    rng = np.random.default_rng(0)
+    arrays = {"W": rng.normal(size=(3, 4)), "b": rng.normal(size=4), "x": rng.normal(size=(5, 3))}
+    np.savez(tmp_path / "in.npz", **arrays)
+    np.savez(tmp_path / "one.npz", np.array([1.0, 2.5]))
+    (tmp_path / "no.npz").write_text("no arrays")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("their_module", None)
+
+
+@pytest.mark.parametrize(
+    "names, code, text",
+    [
+        ("layer right --inputs in.npz", 0, "gradcheck PASS: checked to"),
+        ("layer wrong --inputs in.npz", 1, "the sign of the gradient of b is flipped"),
+        ("layer wrong --inputs in.npz --wrt x,W", 0, "2 arrays"),
+        ("square flat --inputs one.npz", 3, "INCONCLUSIVE: x[0]"),
+        ("layer right --inputs no.npz", 2, "no.npz: expected an .npz file of arrays"),
+        ("layer right --inputs none.npz", 2, "none.npz"),
+        ("layer left --inputs in.npz", 2, "module their_module has no left"),
+        ("layer right --inputs in.npz --wrt z", 2, "wrt: expected some of x, W, b, got 'z'"),
+        ("layer right --inputs in.npz --kind gradient", 2, "expected one number, got a tuple"),
+        ("layer np --inputs in.npz", 2, "expected a function, got module"),
+    ],
+)
+def test_the_command(folder, capsys, names, code, text):
+    f, backward, *rest = names.split()
+    assert main(["gradcheck", f"their_module:{f}", f"their_module:{backward}", *rest]) == code
+    out, err = capsys.readouterr()
+    assert text in (err if code == 2 else out) and (code != 2 or err.count("\n") == 1)
+
+
+def test_the_command_gives_json_and_a_curve(folder, capsys):
+    pytest.importorskip("matplotlib")
+    names = ["their_module:layer", "their_module:wrong"]
+    assert main(["gradcheck", *names, "--inputs", "in.npz", "--json", "--plot", "v.png"]) == 1
+    assert json.loads(capsys.readouterr().out)["verdict"] == "FAIL"
+    assert (folder / "v.png").read_bytes()[:4] == b"\x89PNG"

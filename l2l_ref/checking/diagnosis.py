@@ -73,7 +73,8 @@ def _whole(wrong, others) -> Iterator[Guess]:
     if wrong.fits(-G):
         yield Guess(path, "sign", f"the sign of the gradient of {path} is flipped", likely)
     for other in others:
-        if other.G.shape == shape and _distinct(wrong, other.G) and _nonzero(wrong, other.G) and wrong.fits(other.G, other.B):
+        telling = other.G.shape == shape and _distinct(wrong, other.G) and _nonzero(wrong, other.G)
+        if telling and wrong.fits(other.G, other.B):
             both = other.C.shape == shape and other.fits(G, wrong.B)
             text = f"the gradients of {path} and {other.path} are swapped" if both else (
                 f"this is the gradient of {other.path}, not of {path}")
@@ -85,23 +86,26 @@ def _whole(wrong, others) -> Iterator[Guess]:
                 yield Guess(path, "transpose", f"the gradient of {path} is {name}", likely)
     factor = _factor(wrong, wrong.known)
     if factor is not None and abs(factor + 1.0) > NICE:
-        known, text = _name_of(factor, shape, wrong.outputs)
-        yield Guess(path, "factor", f"the gradient of {path} is {text} the right one", likely and (known or agree > 4))
+        name, known, hint = _name_of(factor, shape, wrong.outputs)
+        text = f"the gradient of {path} is {name} times the right one{hint}"
+        yield Guess(path, "factor", text, likely and (known or agree > 4))
 
 
 def _parts(wrong, others) -> Iterator[Guess]:
     """Hypotheses that something is missing or too much."""
     path, C, G = wrong.path, wrong.C, wrong.G
     likely = int(wrong.informative.sum()) >= ENOUGH
-    for name, rows, axis, k, length in _slices(wrong.outputs):
+    outputs = wrong.outputs if len(wrong.terms) else []
+    for name, rows, axis, k, length in _slices(outputs):
         part = wrong.terms[rows].sum(axis=0)
         if _distinct(wrong, part) and _nonzero(wrong, part) and wrong.fits(part):
             yield Guess(path, "broadcast", f"a sum over axis {axis} of {name} is missing in the gradient of {path}: "
                         f"it is that of {_ordinal(k, length)} alone", likely)
-    for name, rows in _whole_outputs(wrong.outputs):
+    for name, rows in _whole_outputs(outputs):
         part = G - wrong.terms[rows].sum(axis=0)
         if len(wrong.outputs) > 1 and _distinct(wrong, part) and wrong.fits(part):
-            yield Guess(path, "term", f"the part of the gradient of {path} that comes through {name} is missing", likely)
+            text = f"the part of the gradient of {path} that comes through {name} is missing"
+            yield Guess(path, "term", text, likely)
     for other in others:
         for sign, word in ((1.0, "too much"), (-1.0, "too little")):
             if other.G.shape == C.shape and _nonzero(wrong, other.G) and wrong.fits(G + sign * other.G, other.B):
@@ -124,15 +128,17 @@ def _places(wrong) -> Iterator[Guess]:
     if C.ndim == 2 and shape[0] > 1 and shape[1] > 1:
         row, column = np.indices(shape)
         for mask, name in ((row == column, "the diagonal"), (row != column, "everything but the diagonal"),
-                           (row > column, "the part below the diagonal"), (row < column, "the part above the diagonal")):
+                           (row > column, "the part below the diagonal"),
+                           (row < column, "the part above the diagonal")):
             if (bad == (mask & wrong.known & (bad | wrong.informative)))[wrong.known].all() and mask.sum() > 1:
                 yield Guess(path, "place", f"only {name} of the gradient of {path} is wrong{look}")
     for axis in range(C.ndim):
-        rows = [k for k in range(shape[axis]) if bad.take(k, axis).any()]
         blocks = _blocks(wrong, axis)
         if blocks:
             yield Guess(path, "block", f"along axis {axis} of the gradient of {path} the right one has the factors "
                         f"{blocks}")
+    for axis in range(C.ndim):
+        rows = [k for k in range(shape[axis]) if bad.take(k, axis).any()]
         if shape[axis] > 1 and len(rows) < shape[axis] and (rows == list(range(rows[0], rows[-1] + 1))):
             if int(bad.sum()) < 2:
                 continue  # a single entry says nothing of a pattern
@@ -188,20 +194,14 @@ def _factor(wrong, where):
 
 
 def _name_of(k, shape, outputs):
-    """Whether a factor has a meaning, and words for it: ``2 times``."""
-    lengths = {f"axis {a} of the array": n for a, n in enumerate(shape)}
-    lengths |= {f"axis {a} of {name}": n for name, out in outputs for a, n in enumerate(out)}
-    for n in (2.0, 3.0, 4.0):
-        for value, name in ((n, f"{n:.0f}"), (-n, f"-{n:.0f}"), (1 / n, f"1/{n:.0f}"), (-1 / n, f"-1/{n:.0f}")):
+    """A factor in words, whether it has a meaning of its own, and what it may come from."""
+    lengths = {n: f"axis {a} of {name}" for name, out in (("the array", shape), *outputs) for a, n in enumerate(out)}
+    for n in sorted({2, 3, 4, *lengths} - {0, 1}):
+        for value, name in ((n, f"{n}"), (1 / n, f"1/{n}"), (-n, f"-{n}"), (-1 / n, f"-1/{n}")):
             if abs(k - value) <= NICE * abs(value):
-                hint = next((f" ({w} has length {n:.0f}: a mean for a sum?)" for w, m in lengths.items()
-                             if m == n and "out" in w), "")
-                return True, f"{name} times{hint if abs(value) != 2 else ''}"
-    for where, n in lengths.items():
-        for value, name in ((n, f"{n}"), (1 / n if n else 0.0, f"1/{n}")):
-            if n > 1 and abs(k - value) <= NICE * value:
-                return True, f"{name} times ({where} has length {n}: a mean for a sum, or the reverse?)"
-    return False, f"{k:.6g} times"
+                hint = f" ({lengths[n]} has length {n}: a mean for a sum, or the reverse?)" if n in lengths else ""
+                return name, True, hint
+    return f"{k:.6g}", False, ""
 
 
 def _look(wrong):
@@ -218,7 +218,7 @@ def _look(wrong):
 def _blocks(wrong, axis):
     """Factors by slice along an axis, when each slice is right but for one and they differ; else ""."""
     length = wrong.C.shape[axis]
-    if not 1 < length <= 8 or wrong.C.size < 2 * ENOUGH * length or not wrong.known.all():
+    if not 1 < length <= 8 or wrong.C.size < ENOUGH * length or not wrong.known.all():
         return ""
     factors = []
     for k in range(length):

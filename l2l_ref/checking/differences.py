@@ -28,6 +28,9 @@ ULPS = 4
 # Steps relative to the first one, which balances h^4 against eps / h: then ever smaller ones for
 # functions that change on a scale far below max(1, |x|), and a larger one for noisy functions.
 RUNGS = (0, -6, -12, -18, -24, -30, 4)
+ROUNDING = 1.5  # of D3
+STAIR = 1.5  # times the least change ever seen, the noise of a staircase
+TINY = 2.0**-12  # inputs below this may have a scale of their own
 COMPLEX_STEP = 1e-30
 QUICK = 1e-4  # of a slope, is accurate enough where nothing is to be decided
 
@@ -80,75 +83,127 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
     dtype : dtype
         What t is rounded to before ``line`` sees it: the steps are then taken as they really are.
     """
-    scale = scale_of(x)
-    out, far_up, far_down = line(x), line(x + scale), line(x - scale)
+    out, scale = line(x), scale_of(x)
+    far = np.array([line(x + scale), line(x - scale)])
     # An output that is the same bit for bit even a whole scale away either does not depend on x or
     # does so by less than a unit in its last place: its part of the rounding is eps |out| / scale.
-    idle = (far_up == out) & (far_down == out)
-    with np.errstate(invalid="ignore", over="ignore"):
-        sizes = np.abs([out, far_up - out, far_down - out])
-    # The middle one: f may explode on one side, stand still on the other, or be an offset and little more.
-    sizes[~np.isfinite(sizes) | (sizes == 0.0)] = np.inf
-    sizes, count = np.sort(sizes, axis=0), np.isfinite(sizes).sum(axis=0)
-    usual = np.take_along_axis(sizes, np.maximum(count // 2, 0)[None], axis=0)[0]
-    natural = np.abs(w) @ np.where(count > 0, usual, 0.0) / scale
-    far = np.fmax(np.abs(far_up), np.abs(far_down))
-    reach = np.abs(w) @ np.where(idle, 0.0, np.fmax(np.abs(out), np.where(np.isfinite(far), far, 0.0)))
-
+    idle = (far == out).all(axis=0)
+    w_abs = np.abs(w)
+    natural = w_abs @ _usual(out, far) / scale
+    if 0.0 < abs(x) < TINY:  # the scale may be that of x itself
+        natural = min(natural, w_abs @ _usual(out, np.array([line(2.0 * x), line(0.0)])) / abs(x))
+    with np.errstate(invalid="ignore"):
+        largest = np.fmax(np.abs(out), np.abs(np.where(np.isfinite(far), far, 0.0)).max(axis=0))
+    reach = w_abs @ np.where(idle, 0.0, largest)
     # Where nothing at all moves, f may be a staircase.
-    still = np.maximum(eps * np.abs(out), noise if idle.all() else 0.0) / scale
+    still = w_abs @ np.where(idle, np.maximum(eps * np.abs(out), noise if idle.all() else 0.0), 0.0) / scale
+    moving = np.where(idle, 0.0, w_abs)
 
-    def rung(h, noise_of):
-        return _rung(line, x, h, w, noise_of, out, idle, still, dtype)._replace(natural=natural, reach=reach)
+    def rounding(of, h):
+        return ROUNDING / h * (moving @ of) + still
 
-    first = first_step(x, eps)
-    slope = rung(first, lambda f, h: ULPS * eps * np.abs(f).max(axis=0))
+    first = _Rung(line, x, first_step(x, eps), dtype)
+    slope = first.slope(w, out, rounding(ULPS * eps * first.size, first.h))._replace(natural=natural, reach=reach)
     accuracy = QUICK if confirms is None else eps**0.6
     if slope.bound <= accuracy * (slope.terms + natural) and (confirms is None or confirms(slope)):
         return slope
 
     powers = list(RUNGS)
-    if 0.0 < abs(x) < 2.0**-12:  # the scale may be that of x itself
+    if 0.0 < abs(x) < TINY:
         powers += [round(np.log2(abs(x))) + power for power in (0, -6)]
-    steps = [first * 2.0**power for power in powers]
-    steps = [h for h in steps if h >= 4.0 * np.spacing(np.asarray(abs(x), dtype))]
-    close = [measured_noise(line, x, h, out, dtype) for h in steps]
+    steps = sorted(first.h * 2.0**power for power in powers)
+    rungs = [_Rung(line, x, h, dtype) for h in steps if h >= 4.0 * np.spacing(np.asarray(abs(x), dtype))]
+    if not rungs:
+        return slope
+    tables = [_close_by(line, x, rung.h, out, dtype) for rung in rungs]
     # Noise does not depend on the step, its estimates do, by luck: the best bound must not be that of the luckiest.
     # Nor is it less than the least change that was ever seen: f may be a staircase, and stand still in between.
-    typical = np.median([sigma for sigma, _ in close], axis=0) if steps else 0.0
-    stair = np.min([least for _, least in close], axis=0) if steps else np.inf
-
-    def measured(f, sigma):
-        sizes, rises = np.abs(f).max(axis=0), np.abs(f - out)
-        least = np.minimum(stair, np.where(rises > 0.0, rises, np.inf).min(axis=0))
-        seen = np.maximum(ULPS * np.maximum(eps * sizes, np.maximum(sigma, typical)), 1.5 * least)
-        return np.where(np.isfinite(least), seen, np.maximum(ULPS * eps * sizes, noise))
-
-    slopes = [rung(h, lambda f, h: measured(f, sigma)) for h, (sigma, _) in zip(steps, close)]
-    return min(slopes, key=lambda slope: slope.bound)
+    measured = [measured_noise(table) for table in tables]
+    typical = _median(measured)
+    stair = np.min([_least_change(f, out) for f in (*tables, *(rung.values for rung in rungs))], axis=0)
+    floor = np.where(np.isfinite(stair), STAIR * stair, noise)
+    slopes = []
+    for rung, sigma in zip(rungs, measured):
+        of = np.maximum(ULPS * np.maximum(eps * rung.size, np.fmax(sigma, typical)), floor)
+        slopes.append(rung.slope(w, out, rounding(of, rung.h))._replace(natural=natural, reach=reach))
+    return _trusted(slopes)
 
 
-def _rung(line, x, h, w, noise_of, out, idle, still, dtype):
-    """One estimate with the steps h, 2h and 4h.
+def _trusted(slopes):
+    """The slope with the smallest bound that no estimate from a smaller step contradicts; ``slopes`` by rising step.
 
-    ``noise_of`` maps the outputs (6, M) at these steps and h to their noise (M,); ``still`` (M,) is the slope that
-    idle outputs may hide.
+    A step that is far wider than what happens at x sees nothing of it, and says so with confidence.
     """
-    up, down = (np.array(x + sign * h * np.array([1.0, 2.0, 4.0]), dtype).astype(float) for sign in (1.0, -1.0))
-    f_up, f_down = np.array([line(t) for t in up]), np.array([line(t) for t in down])
-    defined = np.isfinite(f_up).all(), np.isfinite(f_down).all()
-    if not all(defined):
-        return Slope(np.nan, np.inf, np.inf, one_sided=any(defined))
-    D = (f_up - f_down) / (up - down)[:, None]                                              # D1
-    R, R_wide = (4.0 * D[0] - D[1]) / 3.0, (4.0 * D[1] - D[2]) / 3.0                        # D2
-    noise = noise_of(np.concatenate([f_up, f_down]), h)
-    w_abs, moved = np.abs(w), ~idle
-    rounding = 1.5 / h * (w_abs[moved] @ noise[moved]) + w_abs[idle] @ still[idle]
-    bound = 2.0 * w_abs @ np.abs(R - R_wide) + rounding                                     # D3
-    sides = _kink((f_up - out) / (up - x)[:, None], (out - f_down) / (x - down)[:, None], w, rounding)
-    across = w_abs @ np.abs(f_up - f_down).T  # the same however short the way is: a jump
-    jump = bool(across[0] > 0.75 * across[2] > 0.0)
-    return Slope(w @ R, bound, rounding, w_abs @ np.abs(R), sides=sides, by_output=R, jump=jump)
+    kept = list(slopes)
+    while True:
+        best = min(kept, key=lambda slope: slope.bound)
+        smaller = kept[: next(i for i, slope in enumerate(kept) if slope is best)]
+        if not any(abs(s.value - best.value) > s.bound + best.bound for s in smaller):
+            return best
+        kept = smaller
+
+
+class _Rung:
+    """The values of f at x - 4h, ..., x + 4h."""
+
+    def __init__(self, line, x, h, dtype):
+        self.h, self.x = h, x
+        self.up, self.down = (
+            np.array(x + sign * h * np.array([1.0, 2.0, 4.0]), dtype).astype(float) for sign in (1.0, -1.0)
+        )
+        self.f_up, self.f_down = np.array([line(t) for t in self.up]), np.array([line(t) for t in self.down])
+
+    @property
+    def values(self):
+        return np.concatenate([self.f_up, self.f_down])
+
+    @property
+    def size(self):
+        """The largest size of each output (M,)."""
+        return np.abs(self.values).max(axis=0)
+
+    def slope(self, w, out, rounding):
+        """The estimate with the steps h, 2h and 4h, when rounding makes an error of up to ``rounding``."""
+        x, up, down, f_up, f_down = self.x, self.up, self.down, self.f_up, self.f_down
+        defined = np.isfinite(f_up).all(), np.isfinite(f_down).all()
+        if not all(defined):
+            return Slope(np.nan, np.inf, np.inf, one_sided=any(defined))
+        D = (f_up - f_down) / (up - down)[:, None]                                              # D1
+        R, R_wide = (4.0 * D[0] - D[1]) / 3.0, (4.0 * D[1] - D[2]) / 3.0                        # D2
+        w_abs = np.abs(w)
+        bound = 2.0 * w_abs @ np.abs(R - R_wide) + rounding                                     # D3
+        sides = _kink((f_up - out) / (up - x)[:, None], (out - f_down) / (x - down)[:, None], w, rounding)
+        across = w_abs @ np.abs(f_up - f_down).T  # the same however short the way is: a jump
+        jump = bool(across[0] > 0.75 * across[2] > 0.0)
+        return Slope(w @ R, bound, rounding, w_abs @ np.abs(R), sides=sides, by_output=R, jump=jump)
+
+
+def _usual(out, far):
+    """How much each output (M,) is, or changes on the way to ``far`` (2, M), in the middle of these three.
+
+    f may explode on one side, stand still on the other, or be an offset and little more.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        sizes = np.abs([out, *(far - out)])
+    sizes[~np.isfinite(sizes) | (sizes == 0.0)] = np.inf
+    sizes, count = np.sort(sizes, axis=0), np.isfinite(sizes).sum(axis=0)
+    middle = np.take_along_axis(sizes, np.minimum(count // 2, 2)[None], axis=0)[0]
+    return np.where(count > 0, middle, 0.0)
+
+
+def _median(arrays):
+    """The median (M,) of those that are finite; 0 where none is."""
+    arrays = np.sort(np.array(arrays), axis=0)
+    count = np.isfinite(arrays).sum(axis=0)
+    middle = np.take_along_axis(arrays, np.maximum(count - 1, 0)[None] // 2, axis=0)[0]
+    return np.where(count > 0, middle, 0.0)
+
+
+def _least_change(values, out):
+    """The smallest amount, other than 0, by which each output (M,) differs from ``out``."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        changes = np.abs(values - out)
+    return np.where((changes > 0.0) & np.isfinite(changes), changes, np.inf).min(axis=0)
 
 
 def _kink(right, left, w, rounding):
@@ -164,23 +219,24 @@ def _kink(right, left, w, rounding):
     return ends[0].sum() - 8.0 * rounding, ends[1].sum() + 8.0 * rounding
 
 
-def measured_noise(line, x, h, out, dtype=np.float64):
-    """Standard deviation (M,) of the rounding noise of each output near x, and its least change there (M,).
-
-    Over seven points so close together that a smooth function is a line there, third and higher
-    differences show nothing but noise; the n-th difference multiplies its variance by (2n over n)
-    (R. W. Hamming, "Introduction to Applied Numerical Analysis", 1971; Moré and Wild 2011).
-    """
+def _close_by(line, x, h, out, dtype):
+    """The outputs (7, M) at points so close together that a smooth function is a line there."""
     d = max(h / 512.0, 4.0 * np.spacing(np.asarray(abs(x), dtype)))
     points = np.array(x + d * np.arange(-3, 4), dtype).astype(float)
-    table = np.array([out if k == 3 else line(t) for k, t in enumerate(points)])
-    sigma = np.zeros(len(out))
+    return np.array([out if k == 3 else line(t) for k, t in enumerate(points)])
+
+
+def measured_noise(table):
+    """Standard deviation (M,) of the rounding noise of each output, from its values (7, M) close by x.
+
+    There third and higher differences show nothing but noise; the n-th difference multiplies its variance by
+    (2n over n) (R. W. Hamming, "Introduction to Applied Numerical Analysis", 1971; Moré and Wild 2011).
+    """
+    sigma = np.zeros(table.shape[1])
     with np.errstate(invalid="ignore", over="ignore"):
         for order, factor in ((3, 20.0), (4, 70.0), (5, 252.0), (6, 924.0)):
             sigma = np.maximum(sigma, np.sqrt(np.mean(np.diff(table, order, axis=0) ** 2, axis=0) / factor))
-        changes = np.abs(table - out)
-    least = np.where(changes > 0.0, changes, np.inf).min(axis=0)
-    return np.where(np.isfinite(sigma), sigma, np.inf), least
+    return np.where(np.isfinite(sigma), sigma, np.inf)
 
 
 def complex_slope(line, x, w, eps):
@@ -207,7 +263,7 @@ def taylor_rate(line, w, claim, eps):
     clear of rounding. None where it never does, or where f is not defined.
     """
     out = line(0.0)
-    steps = 2.0 ** -np.arange(4.0, 11.0)
+    steps = 2.0 ** -np.arange(6.0, 14.0)
     with np.errstate(all="ignore"):
         rest = np.array([abs(w @ (line(t) - out) - t * claim) for t in steps])
         clear = np.isfinite(rest) & (rest > 64.0 * eps * (np.abs(w) @ np.abs(out) + np.abs(claim) * steps))

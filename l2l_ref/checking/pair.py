@@ -23,9 +23,9 @@ class Pair:
     ``kind`` says what the derivative is called with and returns, see `gradcheck`.
     """
 
-    def __init__(self, f, f_backward, inputs, cache=None, kind="backward", names=None):
-        self.f, self.f_backward, self.inputs, self.cache, self.kind = f, f_backward, inputs, cache, kind
-        self.names = names or names_of(f, len(inputs))
+    def __init__(self, f, f_backward, inputs, cache=None, kind="backward", wrt=None):
+        self.f, self.f_backward, self.inputs, self.cache, self.kind, self.wrt = f, f_backward, inputs, cache, kind, wrt
+        self.names = names_of(f, len(inputs))
         self.named = [
             (path, position, leaf)
             for position, (name, tree) in enumerate(zip(self.names, inputs))
@@ -33,10 +33,31 @@ class Pair:
         ]
         self.leaves = [leaf for _, _, leaf in self.named]
         self.evaluations = 0  # how often f was called
+        self.taken_as_cache = False  # an array that may have been meant as a second output
 
-    def tested(self, positions):
-        """Numbers of the floating leaves of the inputs at ``positions``."""
-        return [k for k, (_, i, leaf) in enumerate(self.named) if i in positions and trees.is_floating(leaf)]
+    @cached_property
+    def positions(self):
+        """The inputs to check, in their order: those that ``wrt`` names, or all that have floating leaves."""
+        wrt = self.wrt
+        if wrt is None:
+            wrt = range(1) if self.kind == "hvp" else range(len(self.inputs))
+        found = {self._position(item) for item in ([wrt] if isinstance(wrt, str) or np.ndim(wrt) == 0 else wrt)}
+        return [i for i in sorted(found) if any(trees.is_floating(leaf) for _, leaf in trees.leaves(self.inputs[i]))]
+
+    def _position(self, item):
+        if isinstance(item, str):
+            if item not in self.names:
+                raise ValueError(f"wrt: expected some of {', '.join(self.names)}, got {item!r}")
+            return self.names.index(item)
+        item = item.item() if isinstance(item, np.integer) else item
+        if type(item) is not int or not 0 <= item < len(self.inputs):
+            raise ValueError(f"wrt: expected positions from 0 to {len(self.inputs) - 1}, got {item!r}")
+        return item
+
+    @cached_property
+    def tested(self):
+        """Numbers of the floating leaves that are to be checked."""
+        return [k for k, (_, i, leaf) in enumerate(self.named) if i in self.positions and trees.is_floating(leaf)]
 
     def path(self, k):
         return self.named[k][0]
@@ -60,6 +81,7 @@ class Pair:
             if self.cache and not pair:
                 raise TypeError(f"f: with cache=True expected a tuple (out, cache), got {type(result).__name__}")
             if pair if self.cache is None else self.cache:
+                self.taken_as_cache = self.cache is None and isinstance(result[1], np.ndarray)
                 return result[0], lambda d_out: self.f_backward(d_out, result[1])
             return result, lambda d_out: self.f_backward(d_out, *arguments)
         if self.kind == "hvp":  # a Hessian is symmetric, so its product with a vector is the backward of the gradient
@@ -70,8 +92,10 @@ class Pair:
                 if type(result) is not tuple or len(result) != 2:
                     raise TypeError(f"f: with f_backward=True expected (value, gradient), got {type(result).__name__}")
                 result, gradients = result
-            if np.size(result) != 1:
-                raise TypeError(f"f: kind='gradient' is for one number, got an array of shape {np.shape(result)}")
+            if trees.children(result) is not None or np.size(result) != 1:
+                one = trees.children(result) is None
+                got = f"shape {np.shape(result)}" if one else f"a {type(result).__name__}"
+                raise TypeError(f"f: with kind='gradient' expected one number, got {got}")
             return result, lambda d_out: _times(
                 self.f_backward(*arguments) if gradients is None else gradients, np.ravel(d_out)[0]
             )
@@ -79,11 +103,19 @@ class Pair:
 
     def _rows(self, jacobians, d_out):
         """d_out^T J for each input, from Jacobians of shape out.shape + input.shape."""
+        if trees.children(d_out) is not None:
+            raise Misfit("kind='jacobian' is for one output array, f returns several")
         d_out, found = np.asarray(d_out), []
-        jacobians = (jacobians,) if len(self.inputs) == 1 and type(jacobians) is not tuple else jacobians
-        if type(jacobians) not in (tuple, list) or len(jacobians) != len(self.inputs):
-            raise Misfit(f"f_backward: expected {len(self.inputs)} Jacobians, one for each input")
-        for name, jacobian, leaf in zip(self.names, jacobians, self.inputs):
+        jacobians = (jacobians,) if len(self.positions) == 1 and type(jacobians) is not tuple else jacobians
+        given = self.positions
+        if type(jacobians) not in (tuple, list) or len(jacobians) not in (len(given), len(self.inputs)):
+            raise Misfit(f"f_backward: expected {len(given)} Jacobians, one for each input")
+        if len(jacobians) == len(self.inputs):
+            given = range(len(self.inputs))
+        for i, jacobian in zip(given, jacobians):
+            name, leaf = self.names[i], self.inputs[i]
+            if trees.children(leaf) is not None:
+                raise Misfit(f"kind='jacobian' is for arrays, {name} is a {type(leaf).__name__}")
             if jacobian is None or not trees.is_floating(leaf):
                 found.append(None)
                 continue
@@ -94,19 +126,31 @@ class Pair:
                     "then that of the input"
                 )
             found.append(np.tensordot(d_out, jacobian, d_out.ndim))
-        return tuple(found)
+        by_input = dict(zip(given, found))
+        return tuple(by_input.get(i) for i in range(len(self.inputs)))
 
     def lay_out(self, gradients):
-        """The gradients by leaf of the inputs, and sentences about where they do not fit."""
+        """The gradients by leaf of the inputs, and sentences about where they do not fit.
+
+        Where f_backward leaves out the constants, or the inputs that are not to be checked, it may do so.
+        """
         n = len(self.inputs)
         if n == 1:
             # Bare, unless it is a tuple of one. Where the input itself is one, only ((a,),) is not bare.
             one = type(gradients) is tuple and len(gradients) == 1
             if not one or (type(self.inputs[0]) is tuple and type(gradients[0]) is not tuple):
                 gradients = (gradients,)
+        wanted = self.positions
+        if len(wanted) < n and (type(gradients) not in (tuple, list) or len(gradients) != n):
+            if len(wanted) == 1 and not (type(gradients) is tuple and len(gradients) == 1):
+                gradients = (gradients,)
+            if type(gradients) in (tuple, list) and len(gradients) == len(wanted):
+                given = dict(zip(wanted, gradients))
+                gradients = tuple(given.get(i) for i in range(n))
         if type(gradients) not in (tuple, list) or len(gradients) != n:
-            got = len(gradients) if type(gradients) in (tuple, list) else f"one {type(gradients).__name__}"
-            return None, [f"f_backward returned {got} gradients, expected {n}, one for each input"]
+            several = type(gradients) in (tuple, list)
+            got = f"{len(gradients)} gradients" if several else f"one {type(gradients).__name__}"
+            return None, [f"f_backward returned {got}, expected {n} gradients, one for each input"]
         found, problems = [], []
         for name, gradient, tree in zip(self.names, gradients, self.inputs):
             below, wrong = trees.match(gradient, tree, f"gradient of {name}")
@@ -124,7 +168,7 @@ class Pair:
         if all(np.asarray(a).dtype == np.asarray(b).dtype for a, b in zip(leaves, self.leaves)):
             return self
         inputs = tuple(trees.rebuild(self.inputs, iter(leaves)))
-        pair = Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.names)
+        pair = Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.wrt)
         try:
             pair.forward(pair.arguments())
         except Exception:  # whatever f says to inputs of a dtype it was not made for
@@ -135,7 +179,7 @@ class Pair:
         """The same pair with all floating inputs times ``factor``."""
         leaves = [trees.like(v * factor, v) if trees.is_floating(v) else v for v in self.leaves]
         inputs = tuple(trees.rebuild(self.inputs, iter(leaves)))
-        return Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.names)
+        return Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.wrt)
 
     def claims(self, cotangent, values=None):
         """What f_backward says, by leaf; ``cotangent`` by leaf of the outputs."""
@@ -156,14 +200,16 @@ class Pair:
         return np.concatenate([np.zeros(0), *(np.ravel(c).astype(np.float64) for c in cotangent if c is not None)])
 
     def spread(self, cotangent, claims, eps, rng):
-        """How much each claim changes when every input and d_out change by about their eps: three draws, the largest."""
+        """How much each claim changes when inputs and d_out change by about their eps: three draws, the largest."""
         spread = [None if g is None else np.zeros(g.shape) for g in claims]
         finest = min((e for e in eps if e), default=0.0)
         for _ in range(3):
-            d_out = [None if c is None else c * (1.0 + 2.0 * finest * rng.uniform(-1.0, 1.0, c.shape)) for c in cotangent]
+            d_out = [
+                None if c is None else c * (1.0 + 2.0 * finest * rng.uniform(-1.0, 1.0, c.shape)) for c in cotangent
+            ]
             try:
                 others = self.claims(d_out, self._jiggled(rng, eps))
-            except (ValueError, ArithmeticError):  # the inputs were on the edge of where f is defined
+            except Exception:  # the inputs were on the edge of where f is defined
                 continue
             for k, (g, other) in enumerate(zip(claims, others)):
                 if g is not None and other is not None and other.shape == g.shape:
@@ -192,10 +238,12 @@ class Pair:
 
     def _jiggled(self, rng, eps):
         """The leaves with every entry changed by up to 2 eps of itself; ``eps`` by leaf."""
-        return [
-            trees.like(v * (1.0 + 2.0 * e * rng.uniform(-1.0, 1.0, np.shape(v))), v) if e else v
-            for v, e in zip(self.leaves, eps)
-        ]
+
+        def jiggled(v, e):
+            changed = np.asarray(v) * (1.0 + 2.0 * e * rng.uniform(-1.0, 1.0, np.shape(v)))
+            return trees.like(changed.astype(np.asarray(v).dtype), v)
+
+        return [jiggled(v, e) if e else v for v, e in zip(self.leaves, eps)]
 
     @cached_property
     def out_eps(self):
@@ -248,7 +296,7 @@ class Pair:
         try:
             with np.errstate(all="ignore"):
                 return self.outputs(values)
-        except (ValueError, ArithmeticError):
+        except Exception:  # however f says no
             return np.full(len(self.here), np.nan)
 
 

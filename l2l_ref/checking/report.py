@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
     ``error`` is |analytic - numeric| and ``bound`` what rounding and truncation explain of it, both
     relative to the largest entry of the array's gradient. The worst entry is the one with the
-    largest error / bound.
+    largest error / bound, of wrong ones that with the largest error.
     """
 
     path: str        # "params.W_x"
@@ -40,6 +40,7 @@ class Entry(NamedTuple):
     undecided: int = 0
     kinks: tuple = ()    # indices of entries that lie on a kink, between the two one-sided slopes
     note: str = ""
+    size: int = 0        # entries that there are
 
     @property
     def ok(self):
@@ -174,7 +175,7 @@ class Report:
     @property
     def worst(self):
         """The entry closest to its bound, or furthest beyond it; None when nothing was compared."""
-        return max((e for e in self.entries if e.count), key=_badness, default=None)
+        return max((e for e in self.entries if e.count), key=badness, default=None)
 
     def __str__(self):
         return "\n  ".join([f"gradcheck {self.verdict}: {self._headline()}", *self._details()])
@@ -184,20 +185,27 @@ class Report:
             return (self.problems + self.undecided)[0]
         if self.ok:
             to = f"checked to {self.checked_to:.1g}"
+            if self.entries and self.checked_to == 0.0 and any(entry.kinks for entry in self.entries):
+                return "every entry lies on a kink, between the one-sided slopes"
             count = sum(entry.count for entry in self.entries)
             if count or not self.directions:
                 arrays = f"{count} {_plural(count, 'entry', 'entries')} of {len(self.entries)} "
                 return f"{to}: {arrays}{_plural(len(self.entries), 'array', 'arrays')}, by {METHODS[self.method]}"
+            decided = sum(d.ok for d in self.directions)
             number = len(self.directions)
-            return f"{to}, but for one chance in {1 / MISSED:.0f}: {number} random directions"
-        return str(max((*self.entries, *self.directions), key=_badness))
+            of = f"{number}" if decided == number else f"{decided} of {number}"
+            return f"{to}, but for one chance in {1 / MISSED:.0f}: {of} random directions"
+        worst = self.worst
+        told = worst is not None and (worst.verdict == self.verdict or not self.directions)
+        return str(worst if told else max(self.directions, key=badness))
 
     def _details(self):
         lines = [*(self.problems + self.undecided)[1:], *map(str, self.guesses)]
-        shown = sorted((e for e in self.entries if e.count), key=_badness, reverse=True)
+        shown = sorted((e for e in self.entries if e.count), key=badness, reverse=True)
         width = max((len(e.path) for e in shown), default=0)
         for e in shown[:20]:
-            text = f"{e.path:<{width}}  {e.verdict}  {e.count} {_plural(e.count, 'entry', 'entries')}, "
+            number = f"{e.count} of {e.size:,}" if e.count < e.size else f"{e.count}"
+            text = f"{e.path:<{width}}  {e.verdict}  {number} {_plural(e.size, 'entry', 'entries')}, "
             text += f"{e.wrong} wrong, " if e.wrong else ""
             text += f"{e.undecided} undecided, " if e.undecided else ""
             text += f"worst error {e.error:.1e}, bound {e.bound:.1e}"
@@ -213,8 +221,11 @@ class Report:
         if not shown or self.verdict == INCONCLUSIVE and any(d.verdict == FAIL for d in self.directions):
             lines += map(str, self.directions)
         if self.taylor_rate is not None and not self.ok:
-            means = "it is wrong" if self.taylor_rate < 1.5 else "as for a right slope: it cannot see a small mistake"
-            lines.append(f"second opinion: the Taylor remainder falls as t^{self.taylor_rate:.2f}, {means}")
+            means = "so it is wrong" if self.taylor_rate < 1.5 else "so a mistake is a small one"
+            lines.append("second opinion, along a direction: the Taylor remainder falls as "
+                         f"t^{self.taylor_rate:.2f}, {means}")
+        if shown:
+            lines.append("errors and bounds are relative to the largest entry of each gradient")
         return lines + list(self.notes)
 
     def to_json(self):
@@ -262,9 +273,13 @@ class Report:
 
         steps, errors = self.curve()
         ax = plt.gca() if ax is None else ax
-        ax.loglog(steps, errors, ".-", markersize=4, linewidth=1)
-        ax.set_xlabel("step h")
-        ax.set_ylabel("|difference - f_backward|")
+        drawn = errors > 0.0  # where the difference is exact there is nothing to draw
+        ax.loglog(steps[drawn], errors[drawn], ".-", markersize=4, linewidth=1)
+        # The same range for right and wrong gradients: what stays up is wrong, what comes down is right.
+        ax.set_ylim(min(1e-13, errors[drawn].min(initial=1.0)), max(10.0, errors.max(initial=0.0)))
+        ax.set_title(f"{self.worst.name if self.worst else 'a random direction'}: {self.verdict}")
+        ax.set_xlabel("step h of the central difference")
+        ax.set_ylabel("|difference - f_backward| / max(1, |f_backward|)")
         return ax
 
 
@@ -275,12 +290,16 @@ def _excess(item):
     return math.inf if math.isnan(ratio) else ratio
 
 
-def _badness(item):
-    return (item.verdict == FAIL, item.verdict == INCONCLUSIVE, item.excess)
+def badness(item):
+    """What the worst one has most of: of wrong ones the error, of others the share of the bound."""
+    wrong = item.verdict == FAIL
+    return (wrong, item.verdict == INCONCLUSIVE, item.error if wrong else _excess(item))
 
 
 def _numbers(item, one="f_backward", other="differences"):
     say = "say" if other.endswith("s") else "says"
+    if math.isnan(item.numeric):
+        return f"{one} says {item.analytic:.10g}"
     return (f"{one} says {item.analytic:.10g}, {other} {say} {item.numeric:.10g} "
             f"(error {item.error:.2g}, bound {item.bound:.2g})")
 

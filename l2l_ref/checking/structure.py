@@ -30,7 +30,7 @@ class Structure(NamedTuple):
     notes: tuple = ()
 
 
-def examine(pair, rng, positions):
+def examine(pair, rng):
     """Call f twice and f_backward five times. Returns a Structure."""
     originals = [(path, leaf) for path, _, leaf in pair.named]
 
@@ -47,6 +47,9 @@ def examine(pair, rng, positions):
             raise TypeError(f"f: expected real outputs, got {np.asarray(leaf).dtype} in {path}")
         if trees.is_floating(leaf) and not np.isfinite(leaf).all():
             undecided.append(f"{path} is not finite at these inputs")
+    if not any(trees.is_floating(leaf) for _, leaf in outputs):
+        got = ", ".join(sorted({type(leaf).__name__ for _, leaf in outputs})) or "nothing"
+        raise TypeError(f"f: expected at least one output of floating dtype, got {got}")
     cotangent = [
         rng.standard_normal(np.shape(leaf)).astype(np.asarray(leaf).dtype) if trees.is_floating(leaf) else None
         for _, leaf in outputs
@@ -77,7 +80,7 @@ def examine(pair, rng, positions):
     problems += sentences
     misfits = []
     if not sentences:
-        for k in pair.tested(positions):
+        for k in pair.tested:
             sentence, misshapen = _misfit(f"gradient of {pair.path(k)}", claims[k], pair.leaves[k])
             problems += sentence
             misfits += [(k, claims[k])] * misshapen
@@ -85,20 +88,21 @@ def examine(pair, rng, positions):
     return Structure(arrays, cotangent, tuple(problems), (), tuple(misfits), tuple(notes))
 
 
-def nonlinear(pair, cotangent, claims, spread, positions, rng):
+def nonlinear(pair, cotangent, claims, spread, rng):
     """G5: a sentence when f_backward is not linear in its cotangent, else None."""
     other = [None if c is None else rng.standard_normal(c.shape) for c in cotangent]
     a, c = 1.75, -0.625  # exact in every dtype
     mixed = [None if u is None else a * u + c * v for u, v in zip(cotangent, other)]
     zero = [None if u is None else np.zeros_like(u) for u in cotangent]
     of_other, of_mixed, of_zero = pair.several_claims([other, mixed, zero])
-    for k in pair.tested(positions):
+    for k in pair.tested:
         u, v, both, nothing = (np.asarray(g[k], np.float64) for g in (claims, of_other, of_mixed, of_zero))
         if both.shape != u.shape or v.shape != u.shape or not u.size:
             continue
         size = np.abs(u).max() + np.abs(v).max()
         # On its way a gradient may have been as large as the outputs are beside the inputs.
-        largest = np.abs(pair.here).max(initial=0.0) * sum(np.abs(c).sum() for c in (*cotangent, *other) if c is not None)
+        weight = sum(np.abs(c).sum() for c in (*cotangent, *other) if c is not None)
+        largest = weight * np.abs(pair.here).max(initial=0.0)
         natural = largest * max(1.0, 1.0 / (np.abs(pair.leaves[k]).max() or 1.0))
         allowed = pair.eps(k) * (LINEAR_EPS * size + 64.0 * natural) + 64.0 * spread[k]
         if (np.abs(nothing) > allowed).any() and np.array_equal(u, v):
@@ -114,9 +118,10 @@ def nonlinear(pair, cotangent, claims, spread, positions, rng):
 
 
 def _same(a, b):
-    """Equal bit for bit, where nan equals nan."""
+    """Equal in every entry, where nan equals nan."""
     a, b = np.asarray(a), np.asarray(b)
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    with_nan = np.issubdtype(a.dtype, np.inexact)
+    return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=with_nan)
 
 
 def _close(a, b):
@@ -146,7 +151,7 @@ def _misfit(name, gradient, leaf):
         return [f"{name} has shape {got.shape}, expected {wanted.shape}"], True
     # A Python float has no precision of its own: its gradient takes that of the arrays beside it.
     weak = type(leaf) is float and np.issubdtype(got.dtype, np.floating)
-    if got.dtype != wanted.dtype and not weak:
+    if got.dtype != wanted.dtype.newbyteorder("=") and not weak:
         return [f"{name} has dtype {got.dtype}, expected {wanted.dtype}"], False
     if not np.isfinite(got).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(got))[0])

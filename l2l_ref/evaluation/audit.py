@@ -35,7 +35,8 @@ class Check(NamedTuple):
     @property
     def worst(self):
         """The entry or direction closest to its bound or furthest beyond; None when nothing was compared."""
-        numbers = (*self.report.entries, *self.report.directions)
+        checked = [entry for entry in self.report.entries if entry.count]
+        numbers = checked or self.report.directions
         return max(numbers, key=lambda n: (SEVERITY.index(n.verdict), _excess(n.error, n.bound)), default=None)
 
     @property
