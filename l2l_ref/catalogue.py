@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .learned import coordinatewise
+from .learned import black_box, coordinatewise
 from .ops import (
     activations, cholesky, covariance, gp, improvement, linear, losses, lstm, meta_losses, preprocessing, rnn,
 )
@@ -277,6 +277,31 @@ SAMPLE = ROW + r" f_t = l_t \cdot z_{<t} + \delta_t z_t \qquad t = 1 .. T"
 POSTERIOR = (r"K = k(x, x) + (v \varepsilon + \sigma^2) I \qquad m = k^T K^{-1} y \qquad"
              r" s^2 = v (1 + \varepsilon) - k^T K^{-1} k")
 COORDINATEWISE_SOURCE = "Andrychowicz et al. 2016, section 2.1; review, equations (4) and (5)"
+
+def _proposer(rng, d=2, H=3):
+    params = black_box.proposer_init(rng, d, H)
+    return params._replace(W=_normal(rng, H, d), b=_normal(rng, d))
+
+
+def _propose(rng, B=2, d=2, H=3, scale=1.0):
+    state = lstm.LSTMState(np.tanh(_normal(rng, B, H)), _normal(rng, B, H))
+    return scale * _normal(rng, B, d + 2), state, _proposer(rng, d, H)
+
+
+def _search(rng, B=2, T=4, d=2, H=2, workers=1):
+    """params, z, epsilon, fed, length_scale of a trajectory."""
+    fed = black_box.arrivals(T, workers, rng)
+    return _proposer(rng, d, H), _normal(rng, B, T), _normal(rng, B, T), fed, rng.uniform(0.3, 0.8, ())
+
+
+def _searched(rng, B=2, T=4, d=2):
+    """A trajectory, some of it outside of the cube."""
+    f = _normal(rng, B, T)
+    x = np.where(rng.random((B, T, d)) < 0.5, rng.uniform(0.1, 0.9, (B, T, d)), rng.choice([-0.4, 1.3], (B, T, d)))
+    return (black_box.Trajectory(x, f, _normal(rng, B, T), _normal(rng, B, T), rng.uniform(0.3, 1.0, (B, T))),)
+
+
+CHEN_SOURCE = "Chen et al. 2017; review, equations (6) and (11)"
 
 OPERATIONS = (
     Operation(
@@ -645,5 +670,71 @@ OPERATIONS = (
         "best_loss", meta_losses.best_loss, meta_losses.best_loss_backward, _values,
         r"L = \min_t \ f_t", "Chen et al. 2017; the review's figures 8 to 12",
         cases=VALUE_CASES,
+    ),
+    Operation(
+        "propose", black_box.propose, black_box.propose_backward, _propose,
+        r"state' = \text{cell}(u, state) \qquad x = \sigma(h' W + b)", CHEN_SOURCE,
+        cases={
+            "one function": partial(_propose, B=1),
+            "six dimensions": partial(_propose, B=1, d=6, H=2),
+            "saturated": partial(_propose, scale=20.0),
+            "empty": partial(_propose, B=0),
+        },
+    ),
+    Operation(
+        "propose, linear", partial(black_box.propose, output="linear"), black_box.propose_backward, _propose,
+        r"state' = \text{cell}(u, state) \qquad x = h' W + b", CHEN_SOURCE,
+        cases={
+            "one function": partial(_propose, B=1),
+            "six dimensions": partial(_propose, B=1, d=6, H=2),
+            "empty": partial(_propose, B=0),
+        },
+    ),
+    Operation(
+        "outside", black_box.outside, black_box.outside_backward,
+        lambda rng: (_searched(rng)[0].x,),
+        r"e = \sum_i \max(x_i - 1, 0) + \max(-x_i, 0)", "our choice",
+        cases={
+            "one point": lambda rng: (rng.uniform(1.1, 2.0, (1, 2)),),
+            "tied": lambda rng: (np.array([[0.0, 1.0], [0.5, 1.5]]),),
+            "empty": lambda rng: (np.zeros((0, 2)),),
+        },
+    ),
+    Operation(
+        "trajectory", partial(black_box.trajectory, noise=0.3, jitter=JITTER), black_box.trajectory_backward, _search,
+        r"x_t, state_{t+1} = m(\tilde x_t, \tilde y_t, o_t, state_t) \qquad f_t = f(x_t), \ f \sim \text{GP} \qquad "
+        r"y_t = f_t + \nu \epsilon_t",
+        CHEN_SOURCE,
+        cases={
+            "one function": partial(_search, B=1, d=1),
+            "one query": partial(_search, T=1),
+            "three workers": partial(_search, T=6, workers=3),
+            "nothing comes back": partial(_search, T=2, workers=4),
+            "six dimensions": partial(_search, B=1, T=3, d=6),
+        },
+    ),
+    Operation(
+        "trajectory_loss", partial(black_box.trajectory_loss, penalty=2.0), black_box.trajectory_loss_backward,
+        _searched, r"L = \text{loss}(f_1 .. f_T) + \dfrac{p}{T} \sum_t \ e_t",
+        "Chen et al. 2017; the penalty is our choice",
+        cases={
+            "one function": partial(_searched, B=1),
+            "one query": partial(_searched, T=1),
+            "six dimensions": partial(_searched, d=6),
+        },
+    ),
+    *(
+        Operation(
+            f"trajectory_loss of {name}", partial(black_box.trajectory_loss, loss=name, penalty=1.0),
+            black_box.trajectory_loss_backward, _searched,
+            r"L = \text{loss}(f_1 .. f_T) + \dfrac{p}{T} \sum_t \ e_t",
+            "Chen et al. 2017; the penalty is our choice",
+            cases={
+                "one function": partial(_searched, B=1),
+                "one query": partial(_searched, T=1),
+                "two queries": partial(_searched, T=2),
+            },
+        )
+        for name in ("sum", "ei", "final", "best")
     ),
 )

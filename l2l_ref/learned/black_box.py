@@ -1,0 +1,284 @@
+"""The learned black-box optimizer: a recurrent network that proposes where to look next.
+
+Dims: B functions at once on the unit cube of d dimensions, T queries, H outputs of the cell.
+
+    X1  u_t = (x~_t, y~_t, o_t)                                      what is fed before query t, (B, d + 2)
+    X2  state_t+1 = cell(u_t, state_t)                               any cell whose state has an ``h`` (B, H)
+    X3  v_t = h_t+1 W + b                                            (B, d)
+    X4  x_t = sigmoid(v_t)   or   x_t = v_t                          the query
+    X5  e_t = sum_i max(x_ti - 1, 0) + max(-x_ti, 0)                 how far outside of the cube it is
+
+(x~_t, y~_t) is an earlier query and its value, in the order in which values arrive, and o_t is 1; with nothing new to
+feed, as before the first value, all three are 0. One worker: x~_t = x_t-1. Several: query t is made while others
+are on their way, and ``fed[t]`` says whose result came in before it, or -1 for none.
+
+A trajectory on functions drawn from a Gaussian process, and its loss:
+
+    X6  f_t, state of the draw = gp_append(x_t),   y_t = f_t + noise epsilon_t
+    X7  L = loss(f_1 .. f_T) + penalty / T sum_t e_t                 a mean over functions is taken by the caller
+
+All of it is differentiable but the order of arrival. Going back in time, query t collects from X7, from what was
+fed later of it (X1), and from the later values that it predicts (X6).
+
+Source: Chen et al. 2017; review, equations (6) and (11). The paper does not say how a query is kept in the cube: the
+sigmoid and the penalty are both in use, the first draws queries to the middle. X5 is a choice of ours.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..ops import gp, meta_losses
+from ..ops.activations import sigmoid, sigmoid_backward
+from ..ops.linear import linear, linear_backward
+from ..ops.lstm import LSTMParams, LSTMState, lstm_cell, lstm_cell_backward, lstm_init
+from ..ops.shapes import require_shape
+
+OUTPUTS = ("sigmoid", "linear")
+
+
+class Cell(NamedTuple):
+    """A recurrent cell: the pair, how it starts, and how its weights are drawn."""
+
+    forward: object   # (u, state, params) -> state', cache; state' has an h
+    backward: object  # (d_state', cache) -> d_u, d_state, d_params
+    start: object     # (rows, params) -> the state before the first step
+    init: object      # (rng, inputs, hidden) -> params
+
+
+def lstm_start(rows, params):
+    """The LSTMState of zeros."""
+    zeros = np.zeros((rows, len(params.W_h)), params.W_h.dtype)
+    return LSTMState(zeros, zeros.copy())
+
+
+LSTM = Cell(lstm_cell, lstm_cell_backward, lstm_start, lstm_init)
+
+
+class ProposerParams(NamedTuple):
+    cell: LSTMParams
+    W: np.ndarray  # (H, d)
+    b: np.ndarray  # (d,)
+
+
+def proposer_init(rng, dim, hidden, cell=LSTM):
+    """Draw ProposerParams, float64. The output starts near the middle of the cube: W is small and b is 0."""
+    return ProposerParams(cell.init(rng, dim + 2, hidden), rng.normal(0, 0.1 / np.sqrt(hidden), (hidden, dim)),
+                          np.zeros(dim))
+
+
+class ProposeCache(NamedTuple):
+    cell: tuple      # the cache of the cell
+    linear: tuple
+    sigmoid: tuple   # None for a linear output
+    backward: object  # of the cell
+
+
+def propose(u, state, params, output="sigmoid", cell=LSTM):
+    """X2 to X4. u (B, d + 2), state, params -> (x (B, d), state'), cache.
+
+    Raises ValueError for an unknown output and for shapes that do not fit.
+    """
+    if output not in OUTPUTS:
+        raise ValueError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}")
+    state, cell_cache = cell.forward(u, state, params.cell)          # X2
+    v, linear_cache = linear(state.h, params.W, params.b)            # X3
+    x, sigmoid_cache = sigmoid(v) if output == "sigmoid" else (v, None)  # X4
+    return (x, state), ProposeCache(cell_cache, linear_cache, sigmoid_cache, cell.backward)
+
+
+def propose_backward(d_out, cache):
+    """(d_x (B, d), d_state') -> d_u (B, d + 2), d_state, d_params."""
+    d_x, d_state = d_out
+    cell_cache, linear_cache, sigmoid_cache, cell_backward = cache
+    d_v = d_x if sigmoid_cache is None else sigmoid_backward(d_x, sigmoid_cache)  # X4
+    d_h, d_W, d_b = linear_backward(d_v, linear_cache)               # X3
+    d_state = d_state._replace(h=d_state.h + d_h)                    # X3, joins what came in
+    d_u, d_state, d_cell = cell_backward(d_state, cell_cache)        # X2
+    return d_u, d_state, ProposerParams(d_cell, d_W, d_b)
+
+
+class OutsideCache(NamedTuple):
+    x: np.ndarray  # (..., d)
+
+
+def outside(x):
+    """X5. x (..., d) -> e (...), cache."""
+    return (np.maximum(x - 1, 0) + np.maximum(-x, 0)).sum(axis=-1), OutsideCache(x)  # X5
+
+
+def outside_backward(d_e, cache):
+    """d_e (...) -> d_x (..., d)."""
+    x = cache.x
+    return d_e[..., None] * ((x > 1) * np.ones_like(x) - (x < 0) * np.ones_like(x))  # X5
+
+
+def arrivals(steps, workers=1, rng=None):
+    """``fed`` (T,) for so many workers: the query whose result comes in before query t, or -1.
+
+    The first ``workers`` queries are made with nothing known. From then on one result comes in before each, of
+    those on their way: the oldest, or with ``rng`` any of them.
+    """
+    if workers < 1:
+        raise ValueError(f"workers: expected a whole number >= 1, got {workers!r}")
+    fed, waiting = np.full(steps, -1), []
+    for t in range(steps):
+        if len(waiting) == workers:
+            fed[t] = waiting.pop(0 if rng is None else int(rng.integers(len(waiting))))
+        waiting.append(t)
+    return fed
+
+
+class Trajectory(NamedTuple):
+    """All queries and what came of them."""
+
+    x: np.ndarray          # (B, T, d)
+    f: np.ndarray          # (B, T)
+    y: np.ndarray          # (B, T), f with noise
+    mean: np.ndarray       # (B, T), of f_t given f_<t
+    deviation: np.ndarray  # (B, T)
+
+
+class TrajectoryCache(NamedTuple):
+    proposals: tuple  # T ProposeCache
+    draws: tuple      # T caches of gp_append
+    fed: np.ndarray   # (T,)
+    start: object     # the state before the first query
+    x: np.ndarray     # (B, T, d)
+    noise: float
+    sampler: object   # the module of gp_append
+
+
+def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0, covariance="squared_exponential",
+               jitter=None, output="sigmoid", cell=LSTM, sampler=gp):
+    """X1 to X6: the optimizer at work on functions that are drawn as it goes.
+
+    Parameters
+    ----------
+    params : ProposerParams
+    z, epsilon : (B, T) arrays
+        Standard normal numbers: all the randomness of the functions and of the noise.
+    fed : (T,) integer array
+        From `arrivals`; fed[t] < t.
+    length_scale, variance, covariance, jitter
+        As in `gp_append`; a gradient flows to the length scale alone.
+    noise : float
+        Standard deviation of what is added to an observed value.
+    output : {"sigmoid", "linear"}
+    cell : Cell
+    sampler : module
+        `l2l_ref.ops.gp` or its compiled twin.
+
+    Returns
+    -------
+    Trajectory, cache
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, a value that is fed before it is known, and what `gp_append` refuses.
+    """
+    require_shape("z", z, B=None, T=None)
+    B, T = z.shape
+    require_shape("epsilon", epsilon, B=B, T=T)
+    fed = np.asarray(fed)
+    require_shape("fed", fed, T=T)
+    if fed.dtype.kind != "i" or (fed >= np.arange(T)).any() or (fed < -1).any():
+        raise ValueError(f"fed: expected for each query an earlier one, or -1, got {fed.tolist()}")
+    d, dtype = len(params.b), params.W.dtype
+    state, draw_state = cell.start(B, params.cell), gp.gp_start(B, T, d, dtype)
+    x = np.empty((B, T, d), dtype)
+    f, y, mean, deviation = (np.empty((B, T), dtype) for _ in range(4))
+    proposals, draws, start = [], [], state
+    for t in range(T):
+        u = np.zeros((B, d + 2), dtype)
+        if fed[t] >= 0:
+            u[:, :d], u[:, d], u[:, d + 1] = x[:, fed[t]], y[:, fed[t]], 1  # X1
+        (x[:, t], state), cache = propose(u, state, params, output, cell)   # X2 to X4
+        proposals.append(cache)
+        (draw, draw_state), cache = sampler.gp_append(
+            draw_state, x[:, t].copy(), z[:, t], length_scale, variance, covariance, jitter, in_place=True
+        )
+        draws.append(cache)
+        f[:, t], mean[:, t], deviation[:, t] = draw                  # X6
+        y[:, t] = f[:, t] + noise * epsilon[:, t]                    # X6
+    return Trajectory(x, f, y, mean, deviation), TrajectoryCache(
+        tuple(proposals), tuple(draws), fed, start, x, noise, sampler
+    )
+
+
+def trajectory_backward(d_out, cache):
+    """d_trajectory -> d_params, d_z (B, T), d_epsilon (B, T), None for fed, d_length_scale; the last query first."""
+    proposals, draws, fed, start, x, noise, sampler = cache
+    B, T, d = x.shape
+    d_x, d_f, d_y = d_out.x.copy(), d_out.f.copy(), d_out.y.copy()
+    d_z = np.empty_like(d_f)
+    d_draw_state = gp.gp_start(B, T, d, d_f.dtype)
+    d_state = type(start)(*(np.zeros_like(a) for a in start))
+    d_params, d_length_scale = None, 0
+    for t in reversed(range(T)):
+        draw = gp.Draw(d_f[:, t] + d_y[:, t], d_out.mean[:, t], d_out.deviation[:, t])  # X6
+        d_draw_state, d_query, d_z[:, t], d_scale, _ = sampler.gp_append_backward(
+            (draw, d_draw_state), draws[t], in_place=True
+        )                                                            # X6
+        d_length_scale = d_length_scale + d_scale                    # X6
+        d_u, d_state, d_step = propose_backward((d_x[:, t] + d_query, d_state), proposals[t])  # X2 to X4
+        d_params = d_step if d_params is None else _sum(d_params, d_step)
+        if fed[t] >= 0:
+            d_x[:, fed[t]] += d_u[:, :d]                             # X1
+            d_y[:, fed[t]] += d_u[:, d]                              # X1
+    return d_params, d_z, noise * d_y, None, d_length_scale          # X6
+
+
+class TrajectoryLossCache(NamedTuple):
+    loss: str
+    loss_cache: tuple
+    outside: OutsideCache
+    penalty: float
+    like: Trajectory
+
+
+LOSSES = {
+    # name: (what of the trajectory it is a function of, the pair)
+    "sum": (("f",), meta_losses.sum_loss, meta_losses.sum_loss_backward),
+    "ei": (("mean", "deviation", "f"), meta_losses.expected_improvement_loss,
+           meta_losses.expected_improvement_loss_backward),
+    "oi": (("f",), meta_losses.observed_improvement_loss, meta_losses.observed_improvement_loss_backward),
+    "final": (("f",), meta_losses.final_loss, meta_losses.final_loss_backward),
+    "best": (("f",), meta_losses.best_loss, meta_losses.best_loss_backward),
+}
+WITH_INCUMBENT = ("ei", "oi")
+
+
+def trajectory_loss(out, loss="oi", penalty=0.0, through_incumbent=True):
+    """X7. out (a Trajectory of B functions), name of a loss -> L (B,), cache.
+
+    Losses take the values without noise, which are known while training. ``through_incumbent`` is for "ei" and "oi",
+    see `l2l_ref.ops.meta_losses`. Raises ValueError for an unknown loss.
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
+    fields, forward, _ = LOSSES[loss]
+    arguments = [getattr(out, field) for field in fields]
+    flag = {"through_incumbent": through_incumbent} if loss in WITH_INCUMBENT else {}
+    L, loss_cache = forward(*arguments, **flag)
+    e, outside_cache = outside(out.x)                                # X5
+    return L + penalty * e.mean(axis=1), TrajectoryLossCache(loss, loss_cache, outside_cache, penalty, out)  # X7
+
+
+def trajectory_loss_backward(d_L, cache):
+    """d_L (B,) -> d_trajectory."""
+    loss, loss_cache, outside_cache, penalty, out = cache
+    fields, _, backward = LOSSES[loss]
+    found = backward(d_L, loss_cache)                                # X7
+    given = dict(zip(fields, found if isinstance(found, tuple) else (found,)))
+    B, T = out.f.shape
+    d_e = np.repeat(penalty / T * d_L[:, None], T, axis=1)           # X7
+    zeros = np.zeros_like(out.f)
+    return Trajectory(outside_backward(d_e, outside_cache), given["f"], zeros,  # X5, X7
+                      given.get("mean", zeros), given.get("deviation", zeros))
+
+
+def _sum(a, b):
+    """The sum of two trees of weights."""
+    return type(a)(*(_sum(x, y) if isinstance(x, tuple) else x + y for x, y in zip(a, b)))
