@@ -94,8 +94,8 @@ def _slope(exact, k, index, weights, claims, arbiter, size, quick):
             terms = terms + slope.reach * max(1.0 / size, 1.0, exact.largest)
         return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * claim.spread[index] + claim.forgiven
 
-    def confirms(slope):
-        return all(abs(c.gradient[index] - slope.value) <= limit(slope, c) for c in claims)
+    def confirms(slope, times=1.0):
+        return all(abs(c.gradient[index] - slope.value) <= times * limit(slope, c) for c in claims)
 
     x = values[index]
     by_complex = None
