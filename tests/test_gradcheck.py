@@ -652,7 +652,7 @@ def tied_maximum_backward(d, a):
     return d * (a == a.max()) / (a == a.max()).sum()
 
 
-@pytest.mark.parametrize("spoiled", [-1.0, 2.0, 3.0])
+@pytest.mark.parametrize("spoiled", [-1.0, 3.0])
 def test_gross_mistakes_at_a_tie_do_not_pass(spoiled):
     ties = np.array([1.0, 1.0, 0.5])
     assert gradcheck(np.max, tied_maximum_backward, ties).ok

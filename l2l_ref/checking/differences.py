@@ -30,6 +30,7 @@ ULPS = 4
 RUNGS = (0, -6, -12, -18, -24, -30, 4)
 ROUNDING = 1.5  # of D3
 STAIR = 1.5  # times the least change ever seen, the noise of a staircase
+CLEARLY = 10.0  # times the limit, an error is one whatever f is like
 TINY = 2.0**-12  # inputs below this may have a scale of their own
 COMPLEX_STEP = 1e-30
 QUICK = 1e-4  # of a slope, is accurate enough where nothing is to be decided
@@ -77,7 +78,7 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
         The noise of an output that does not change at all within reach of the steps, although it changes
         further away, to reckon with before anything is called wrong: it may be a staircase.
     confirms : callable, optional
-        Slope -> bool. An accurate first estimate that confirms what was expected is final; any other
+        Slope, times=1 -> whether what was expected lies within so many times the limit. An accurate first estimate that confirms what was expected is final; any other
         is refined on the whole ladder, with the noise of the function measured. Without it a first
         estimate of some digits will do.
     dtype : dtype
@@ -89,21 +90,21 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
     # does so by less than a unit in its last place: its part of the rounding is eps |out| / scale.
     idle = (far == out).all(axis=0)
     w_abs = np.abs(w)
-    natural = w_abs @ _usual(out, far) / scale
+    natural = w_abs @ _usual(out, far, eps) / scale
     if 0.0 < abs(x) < TINY:  # the scale may be that of x itself
-        natural = min(natural, w_abs @ _usual(out, np.array([line(2.0 * x), line(0.0)])) / abs(x))
+        natural = min(natural, w_abs @ _usual(out, np.array([line(2.0 * x), line(0.0)]), eps) / abs(x))
     with np.errstate(invalid="ignore"):
         largest = np.fmax(np.abs(out), np.abs(np.where(np.isfinite(far), far, 0.0)).max(axis=0))
     reach = w_abs @ np.where(idle, 0.0, largest)
-    # Where nothing at all moves, f may be a staircase.
-    still = w_abs @ np.where(idle, np.maximum(eps * np.abs(out), noise if idle.all() else 0.0), 0.0) / scale
-    moving = np.where(idle, 0.0, w_abs)
 
-    def rounding(of, h):
-        return ROUNDING / h * (moving @ of) + still
+    def rounding(of, h, idle):
+        # Where nothing at all moves, f may be a staircase.
+        still = np.maximum(eps * np.abs(out), noise if idle.all() else 0.0)
+        return ROUNDING / h * (w_abs @ np.where(idle, 0.0, of)) + w_abs @ np.where(idle, still, 0.0) / scale
 
     first = _Rung(line, x, first_step(x, eps), dtype)
-    slope = first.slope(w, out, rounding(ULPS * eps * first.size, first.h))._replace(natural=natural, reach=reach)
+    slope = first.slope(w, out, rounding(ULPS * eps * first.size, first.h, idle))
+    slope = slope._replace(natural=natural, reach=reach)
     accuracy = QUICK if confirms is None else eps**0.6
     if slope.bound <= accuracy * (slope.terms + natural) and (confirms is None or confirms(slope)):
         return slope
@@ -122,11 +123,20 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
     typical = _median(measured)
     stair = np.min([_least_change(f, out) for f in (*tables, *(rung.values for rung in rungs))], axis=0)
     floor = np.where(np.isfinite(stair), STAIR * stair, noise)
-    slopes = []
-    for rung, sigma in zip(rungs, measured):
-        of = np.maximum(ULPS * np.maximum(eps * rung.size, np.fmax(sigma, typical)), floor)
-        slopes.append(rung.slope(w, out, rounding(of, rung.h))._replace(natural=natural, reach=reach))
-    return _trusted(slopes)
+
+    def estimate(floor):
+        slopes = []
+        for rung, sigma in zip(rungs, measured):
+            of = np.maximum(ULPS * np.maximum(eps * rung.size, np.fmax(sigma, typical)), floor)
+            slopes.append(rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)))._replace(natural=natural, reach=reach))
+        return _trusted(slopes)
+
+    best = estimate(floor)
+    if confirms is None or confirms(best) or not confirms(best, CLEARLY):
+        return best
+    # f may not be a staircase but level here, with a kink further off: then small steps are right.
+    level = estimate(noise * (stair == np.inf))
+    return level if confirms(level) else best
 
 
 def _trusted(slopes):
@@ -162,6 +172,10 @@ class _Rung:
         """The largest size of each output (M,)."""
         return np.abs(self.values).max(axis=0)
 
+    def level(self, out):
+        """Which outputs (M,) are the same at all of these points."""
+        return (self.values == out).all(axis=0)
+
     def slope(self, w, out, rounding):
         """The estimate with the steps h, 2h and 4h, when rounding makes an error of up to ``rounding``."""
         x, up, down, f_up, f_down = self.x, self.up, self.down, self.f_up, self.f_down
@@ -178,14 +192,15 @@ class _Rung:
         return Slope(w @ R, bound, rounding, w_abs @ np.abs(R), sides=sides, by_output=R, jump=jump)
 
 
-def _usual(out, far):
+def _usual(out, far, eps):
     """How much each output (M,) is, or changes on the way to ``far`` (2, M), in the middle of these three.
 
-    f may explode on one side, stand still on the other, or be an offset and little more.
+    f may explode on one side, stand still on the other, or be an offset and little more. What changes by next to
+    nothing of itself stands still.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         sizes = np.abs([out, *(far - out)])
-    sizes[~np.isfinite(sizes) | (sizes == 0.0)] = np.inf
+        sizes[~np.isfinite(sizes) | (sizes <= eps**0.75 * np.abs(out))] = np.inf
     sizes, count = np.sort(sizes, axis=0), np.isfinite(sizes).sum(axis=0)
     middle = np.take_along_axis(sizes, np.minimum(count // 2, 2)[None], axis=0)[0]
     return np.where(count > 0, middle, 0.0)

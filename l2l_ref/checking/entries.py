@@ -89,13 +89,13 @@ def _slope(exact, k, index, weights, claims, arbiter, size, quick):
         terms = slope.terms
         if claim.eps > np.finfo(float).eps:
             # In low precision a claim may pass through numbers that nearly cancel, such as 1 - tanh^2: then it
-            # is as far off as if the outputs changed by eps in response to a change of the inputs by
-            # their size, and another input may multiply that. The formula itself is proved in float64.
-            terms = terms + slope.reach * max(1.0 / size, 1.0, exact.largest)
+            # is as far off as if the outputs, or numbers of size 1 behind them, changed by eps in response to a change
+            # of the inputs by their size, and another input may multiply that. The formula is proved in float64.
+            terms = terms + (slope.reach + np.abs(weights).sum()) * max(1.0 / size, 1.0, exact.largest)
         return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * claim.spread[index] + claim.forgiven
 
-    def confirms(slope):
-        return all(abs(c.gradient[index] - slope.value) <= limit(slope, c) for c in claims)
+    def confirms(slope, times=1.0):
+        return all(abs(c.gradient[index] - slope.value) <= times * limit(slope, c) for c in claims)
 
     x = values[index]
     by_complex = None
