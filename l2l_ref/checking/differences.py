@@ -92,7 +92,8 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
     w_abs = np.abs(w)
     natural = w_abs @ _usual(out, far, eps) / scale
     if 0.0 < abs(x) < TINY:  # the scale may be that of x itself
-        natural = min(natural, w_abs @ _usual(out, np.array([line(2.0 * x), line(0.0)]), eps) / abs(x))
+        near = np.array([line(2.0 * x), line(0.0)])
+        natural = min(natural, w_abs @ _usual(out, near, eps) / abs(x))
     with np.errstate(invalid="ignore"):
         largest = np.fmax(np.abs(out), np.abs(np.where(np.isfinite(far), far, 0.0)).max(axis=0))
     reach = w_abs @ np.where(idle, 0.0, largest)
@@ -128,7 +129,8 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
         slopes = []
         for rung, sigma in zip(rungs, measured):
             of = np.maximum(ULPS * np.maximum(eps * rung.size, np.fmax(sigma, typical)), floor)
-            slopes.append(rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)))._replace(natural=natural, reach=reach))
+            slope = rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)))
+            slopes.append(slope._replace(natural=natural, reach=reach))
         return _trusted(slopes)
 
     best = estimate(floor)
