@@ -78,9 +78,9 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
         The noise of an output that does not change at all within reach of the steps, although it changes
         further away, to reckon with before anything is called wrong: it may be a staircase.
     confirms : callable, optional
-        Slope, times=1 -> whether what was expected lies within so many times the limit. An accurate first estimate that confirms what was expected is final; any other
-        is refined on the whole ladder, with the noise of the function measured. Without it a first
-        estimate of some digits will do.
+        Slope, times=1 -> whether what was expected lies within so many times the limit. An accurate first
+        estimate that confirms what was expected is final; any other is refined on the whole ladder, with the
+        noise of the function measured. Without it a first estimate of some digits will do.
     dtype : dtype
         What t is rounded to before ``line`` sees it: the steps are then taken as they really are.
     """
