@@ -78,9 +78,9 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
         The noise of an output that does not change at all within reach of the steps, although it changes
         further away, to reckon with before anything is called wrong: it may be a staircase.
     confirms : callable, optional
-        Slope, times=1 -> whether what was expected lies within so many times the limit. An accurate first estimate that confirms what was expected is final; any other
-        is refined on the whole ladder, with the noise of the function measured. Without it a first
-        estimate of some digits will do.
+        Slope, times=1 -> whether what was expected lies within so many times the limit. An accurate first
+        estimate that confirms what was expected is final; any other is refined on the whole ladder, with the
+        noise of the function measured. Without it a first estimate of some digits will do.
     dtype : dtype
         What t is rounded to before ``line`` sees it: the steps are then taken as they really are.
     """
@@ -107,7 +107,8 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
     slope = first.slope(w, out, rounding(ULPS * eps * first.size, first.h, idle))
     slope = slope._replace(natural=natural, reach=reach)
     accuracy = QUICK if confirms is None else eps**0.6
-    if slope.bound <= accuracy * (slope.terms + natural) and (confirms is None or confirms(slope)):
+    accurate = slope.bound <= accuracy * (slope.terms + natural)
+    if accurate and (confirms is None or slope.sides is None and confirms(slope)):
         return slope
 
     powers = list(RUNGS)
@@ -131,13 +132,19 @@ def central_slope(line, x, w, eps, noise, confirms=None, dtype=np.float64):
             of = np.maximum(ULPS * np.maximum(eps * rung.size, np.fmax(sigma, typical)), floor)
             slope = rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)))
             slopes.append(slope._replace(natural=natural, reach=reach))
-        return _trusted(slopes)
+        return slopes
 
-    best = estimate(floor)
-    if confirms is None or confirms(best) or not confirms(best, CLEARLY):
+    slopes = estimate(floor)
+    best = _trusted(slopes)
+    if confirms is None or confirms(best):
+        return best
+    kinks = [slope for slope in slopes if slope.sides is not None]
+    if kinks:  # a kink that is small beside the curvature shows for small steps alone
+        return min(kinks, key=lambda slope: slope.bound)
+    if not confirms(best, CLEARLY):
         return best
     # f may not be a staircase but level here, with a kink further off: then small steps are right.
-    level = estimate(noise * (stair == np.inf))
+    level = _trusted(estimate(noise * (stair == np.inf)))
     return level if confirms(level) else best
 
 
@@ -226,14 +233,17 @@ def _least_change(values, out):
 def _kink(right, left, w, rounding):
     """The range of one-sided slopes when x is a kink, else None.
 
-    ``right`` and ``left`` (3, M) are the one-sided difference quotients for h, 2h and 4h. They differ
-    by h f'' where f is smooth, by a fixed amount at a kink, and by jump / h at a jump.
+    ``right`` and ``left`` (3, M) are the one-sided difference quotients for h, 2h and 4h. Extrapolated, the two sides
+    differ by an amount that falls as h^2 where f is smooth, is fixed at a kink, and grows as 1 / h at a jump.
     """
-    gap = np.abs(right - left) @ np.abs(w)
-    if not (gap[0] > 8.0 * rounding and 0.75 * gap[2] < gap[0] < 1.5 * gap[2]):
+    right, left = 2.0 * right[:2] - right[1:], 2.0 * left[:2] - left[1:]
+    w_abs = np.abs(w)
+    gap = np.abs(right - left) @ w_abs
+    if not (gap[0] > 8.0 * rounding and 0.75 * gap[1] < gap[0] < 1.5 * gap[1]):
         return None
+    slack = 8.0 * rounding + 2.0 * w_abs @ (np.abs(right[0] - right[1]) + np.abs(left[0] - left[1]))
     ends = np.sort([w * left[0], w * right[0]], axis=0)  # by output: several kinks may meet in x
-    return ends[0].sum() - 8.0 * rounding, ends[1].sum() + 8.0 * rounding
+    return ends[0].sum() - slack, ends[1].sum() + slack
 
 
 def _close_by(line, x, h, out, dtype):
