@@ -242,6 +242,8 @@ def _kink(right, left, w, rounding):
     if not (gap[0] > 8.0 * rounding and 0.75 * gap[1] < gap[0] < 1.5 * gap[1]):
         return None
     slack = 8.0 * rounding + 2.0 * w_abs @ (np.abs(right[0] - right[1]) + np.abs(left[0] - left[1]))
+    if slack > 0.5 * gap[0]:  # the sides themselves are not settled
+        return None
     ends = np.sort([w * left[0], w * right[0]], axis=0)  # by output: several kinks may meet in x
     return ends[0].sum() - slack, ends[1].sum() + slack
 
