@@ -9,10 +9,12 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CoordinatewiseLSTM": "learned.optimizer",
+    "Proposer": "learned.proposer",
     "assert_gradients": "checking",
     "gradcheck": "checking",
     "load": "pretrained",
     "meta_train": "metatrain.train",
+    "meta_train_black_box": "metatrain.black_box",
     "models": "pretrained",
     "save": "pretrained",
 }

@@ -16,7 +16,7 @@ from l2l_ref import files
 from l2l_ref.baselines.gradient import Adam
 from l2l_ref.learned import coordinatewise as cw
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
-from l2l_ref.metatrain import train
+from l2l_ref.metatrain import loop, train
 from l2l_ref.metatrain.train import Recipe, meta_train, run_window, window_gradient, window_loss
 from l2l_ref.optimizees import Quadratic
 from l2l_ref.optimizees.rollout import rollout
@@ -620,7 +620,7 @@ def test_the_best_weights_come_out(script, patience, epochs, best):
     assert len(log) == epochs
     assert same_bits(weights(trained), seen[best - 1])
     assert len({phi.tobytes() for phi in seen}) == epochs
-    finite = [value if np.isfinite(value) else train.DIVERGED for value in script[:epochs]]
+    finite = [value if np.isfinite(value) else loop.DIVERGED for value in script[:epochs]]
     assert [entry["validation_final"] for entry in log] == finite
 
 

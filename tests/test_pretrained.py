@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import l2l_ref
 from l2l_ref import files, pretrained
-from l2l_ref.learned.coordinatewise import arrays_of
+from l2l_ref.trees import arrays_of
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 
 SHIPPED = sorted(path.stem for path in pretrained.FOLDER.glob("*.npz"))

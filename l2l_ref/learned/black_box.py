@@ -14,7 +14,7 @@ are on their way, and ``fed[t]`` says whose result came in before it, or -1 for 
 
 A trajectory on functions drawn from a Gaussian process, and its loss:
 
-    X6  f_t, state of the draw = gp_append(x_t),   y_t = f_t + noise epsilon_t
+    X6  g_t, state of the draw = gp_append(x_t),   f_t = shift + scale g_t,   y_t = f_t + noise epsilon_t
     X7  L = loss(f_1 .. f_T) + penalty / T sum_t e_t                 a mean over functions is taken by the caller
 
 All of it is differentiable but the order of arrival. Going back in time, query t collects from X7, from what was
@@ -33,6 +33,7 @@ from ..ops.activations import sigmoid, sigmoid_backward
 from ..ops.linear import linear, linear_backward
 from ..ops.lstm import LSTMParams, LSTMState, lstm_cell, lstm_cell_backward, lstm_init
 from ..ops.shapes import require_shape
+from ..trees import flatten, unflatten
 
 OUTPUTS = ("sigmoid", "linear")
 
@@ -140,17 +141,19 @@ class Trajectory(NamedTuple):
 
 
 class TrajectoryCache(NamedTuple):
-    proposals: tuple  # T ProposeCache
-    draws: tuple      # T caches of gp_append
-    fed: np.ndarray   # (T,)
-    start: object     # the state before the first query
-    x: np.ndarray     # (B, T, d)
+    proposals: tuple   # T ProposeCache
+    draws: tuple       # T caches of gp_append
+    fed: np.ndarray    # (T,)
+    start: object      # the state before the first query
+    x: np.ndarray      # (B, T, d)
+    scale: np.ndarray  # (B,)
     noise: float
-    sampler: object   # the module of gp_append
+    like: gp.GPState   # the state of the draw
+    sampler: object    # the module of gp_append
 
 
 def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0, covariance="squared_exponential",
-               jitter=None, output="sigmoid", cell=LSTM, sampler=gp):
+               jitter=None, given=None, output="sigmoid", cell=LSTM, sampler=gp):
     """X1 to X6: the optimizer at work on functions that are drawn as it goes.
 
     Parameters
@@ -162,6 +165,8 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
         From `arrivals`; fed[t] < t.
     length_scale, variance, covariance, jitter
         As in `gp_append`; a gradient flows to the length scale alone.
+    given : Given of `l2l_ref.ops.gp`, optional
+        A constant; by default nothing is known, the scale is 1 and the shift 0.
     noise : float
         Standard deviation of what is added to an observed value.
     output : {"sigmoid", "linear"}
@@ -186,7 +191,14 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
     if fed.dtype.kind != "i" or (fed >= np.arange(T)).any() or (fed < -1).any():
         raise ValueError(f"fed: expected for each query an earlier one, or -1, got {fed.tolist()}")
     d, dtype = len(params.b), params.W.dtype
-    state, draw_state = cell.start(B, params.cell), gp.gp_start(B, T, d, dtype)
+    if given is None:
+        given = gp.Given(gp.gp_start(B, T, d, dtype), np.ones(B, dtype), np.zeros(B, dtype))
+    known, scale, shift = given
+    require_shape("given.known.x", known.x, B=B, steps=known.t + T, d=d)
+    require_shape("given.scale", scale, B=B)
+    require_shape("given.shift", shift, B=B)
+    draw_state = known._replace(x=known.x.copy(), z=known.z.copy(), L=known.L.copy())
+    state = cell.start(B, params.cell)
     x = np.empty((B, T, d), dtype)
     f, y, mean, deviation = (np.empty((B, T), dtype) for _ in range(4))
     proposals, draws, start = [], [], state
@@ -200,30 +212,31 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
             draw_state, x[:, t].copy(), z[:, t], length_scale, variance, covariance, jitter, in_place=True
         )
         draws.append(cache)
-        f[:, t], mean[:, t], deviation[:, t] = draw                  # X6
+        f[:, t], mean[:, t] = shift + scale * draw.f, shift + scale * draw.mean  # X6
+        deviation[:, t] = scale * draw.deviation                     # X6
         y[:, t] = f[:, t] + noise * epsilon[:, t]                    # X6
     return Trajectory(x, f, y, mean, deviation), TrajectoryCache(
-        tuple(proposals), tuple(draws), fed, start, x, noise, sampler
+        tuple(proposals), tuple(draws), fed, start, x, scale, noise, draw_state, sampler
     )
 
 
 def trajectory_backward(d_out, cache):
     """d_trajectory -> d_params, d_z (B, T), d_epsilon (B, T), None for fed, d_length_scale; the last query first."""
-    proposals, draws, fed, start, x, noise, sampler = cache
-    B, T, d = x.shape
-    d_x, d_f, d_y = d_out.x.copy(), d_out.f.copy(), d_out.y.copy()
-    d_z = np.empty_like(d_f)
-    d_draw_state = gp.gp_start(B, T, d, d_f.dtype)
+    proposals, draws, fed, start, x, scale, noise, like, sampler = cache
+    d = x.shape[2]
+    d_x, d_y, d_z = d_out.x.copy(), d_out.y.copy(), np.empty_like(d_out.f)
+    d_draw_state = gp.GPState(np.zeros_like(like.x), np.zeros_like(like.z), np.zeros_like(like.L), None)
     d_state = type(start)(*(np.zeros_like(a) for a in start))
     d_params, d_length_scale = None, 0
-    for t in reversed(range(T)):
-        draw = gp.Draw(d_f[:, t] + d_y[:, t], d_out.mean[:, t], d_out.deviation[:, t])  # X6
-        d_draw_state, d_query, d_z[:, t], d_scale, _ = sampler.gp_append_backward(
-            (draw, d_draw_state), draws[t], in_place=True
+    for t in reversed(range(len(fed))):
+        d_f = d_out.f[:, t] + d_y[:, t]                              # X6
+        d_draw = gp.Draw(scale * d_f, scale * d_out.mean[:, t], scale * d_out.deviation[:, t])  # X6
+        d_draw_state, d_query, d_z[:, t], d_step, _ = sampler.gp_append_backward(
+            (d_draw, d_draw_state), draws[t], in_place=True
         )                                                            # X6
-        d_length_scale = d_length_scale + d_scale                    # X6
-        d_u, d_state, d_step = propose_backward((d_x[:, t] + d_query, d_state), proposals[t])  # X2 to X4
-        d_params = d_step if d_params is None else _sum(d_params, d_step)
+        d_length_scale = d_length_scale + d_step                     # X6
+        d_u, d_state, d_weights = propose_backward((d_x[:, t] + d_query, d_state), proposals[t])  # X2 to X4
+        d_params = d_weights if d_params is None else unflatten(flatten(d_params) + flatten(d_weights), d_params)
         if fed[t] >= 0:
             d_x[:, fed[t]] += d_u[:, :d]                             # X1
             d_y[:, fed[t]] += d_u[:, d]                              # X1
@@ -277,8 +290,3 @@ def trajectory_loss_backward(d_L, cache):
     zeros = np.zeros_like(out.f)
     return Trajectory(outside_backward(d_e, outside_cache), given["f"], zeros,  # X5, X7
                       given.get("mean", zeros), given.get("deviation", zeros))
-
-
-def _sum(a, b):
-    """The sum of two trees of weights."""
-    return type(a)(*(_sum(x, y) if isinstance(x, tuple) else x + y for x, y in zip(a, b)))

@@ -27,6 +27,7 @@ import numpy as np
 from ..ops.linear import linear, linear_backward
 from ..ops.lstm import LSTMParams, LSTMState, lstm_cell, lstm_cell_backward, lstm_init
 from ..ops.preprocessing import log_and_sign, log_and_sign_backward
+from ..trees import flatten, unflatten
 
 
 class Params(NamedTuple):
@@ -142,29 +143,6 @@ def unroll_backward(d_out, cache):
         d_gradients[t], d_state, d_step = step_backward((d_updates[t], d_state), cache.steps[t])
         d_params = d_step if d_params is None else unflatten(flatten(d_params) + flatten(d_step), d_params)
     return d_gradients, d_state, d_params
-
-
-def arrays_of(params):
-    """The arrays of a Params: W_x, W_h, b of each layer, then W, b."""
-    return [a for layer in params.layers for a in layer] + [params.W, params.b]
-
-
-def flatten(params):
-    """Params -> one vector, its arrays one after the other."""
-    return np.concatenate([a.ravel() for a in arrays_of(params)])
-
-
-def unflatten(vector, like):
-    """One vector -> Params with the shapes of ``like``; views."""
-    at = 0
-
-    def take(a):
-        nonlocal at
-        at += a.size
-        return vector[at - a.size : at].reshape(a.shape)
-
-    layers = tuple(LSTMParams(*map(take, layer)) for layer in like.layers)
-    return Params(layers, take(like.W), take(like.b))
 
 
 def advance(gradient, state, params, p=None, scale=1.0, threads=None):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..trees import leaves, tree_map
+from ..trees import arrays_of, flatten, leaves, tree_map, unflatten
 from . import backends
 from . import coordinatewise as cw
 
@@ -92,13 +92,13 @@ class CoordinatewiseLSTM:
 
     @params.setter
     def params(self, params):
-        self._params = _frozen(cw.unflatten(cw.flatten(params), params))
+        self._params = _frozen(unflatten(flatten(params), params))
         self._by_dtype = {}
 
     def params_as(self, dtype):
         """The weights in another precision."""
         if dtype not in self._by_dtype:
-            self._by_dtype[dtype] = _frozen(cw.unflatten(cw.flatten(self._params).astype(dtype), self._params))
+            self._by_dtype[dtype] = _frozen(unflatten(flatten(self._params).astype(dtype), self._params))
         return self._by_dtype[dtype]
 
     def init(self, theta):
@@ -206,7 +206,7 @@ def _call_back(callback, intermediate_result):
 
 def _frozen(params):
     """The same Params, its arrays read only."""
-    for a in cw.arrays_of(params):
+    for a in arrays_of(params):
         a.flags.writeable = False
     return params
 
@@ -216,7 +216,7 @@ def _checked(params, hidden, inputs):
     sizes = (inputs, *hidden)
     wanted = [shape for D, H in zip(sizes, hidden) for shape in ((D, 4 * H), (H, 4 * H), (4 * H,))]
     wanted += [(sizes[-1], 1), (1,)]
-    arrays = cw.arrays_of(params)
+    arrays = arrays_of(params)
     if [a.shape for a in arrays] != wanted:
         raise ValueError(f"params: expected arrays of shapes {wanted}, got {[a.shape for a in arrays]}")
     if not all(a.dtype in FLOATS for a in arrays):

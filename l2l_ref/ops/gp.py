@@ -60,6 +60,17 @@ def gp_start(B, T, d, dtype=np.float64):
     return GPState(np.zeros((B, T, d), dtype), np.zeros((B, T), dtype), np.zeros((B, T, T), dtype), t=0)
 
 
+class Given(NamedTuple):
+    """What is decided of B functions before the first query: some values of the draw g, and its scale and shift.
+
+    With z = 0 the functions then are the mean of a process given those values, and nothing random is left.
+    """
+
+    known: GPState  # with t queries done of t + T
+    scale: np.ndarray  # (B,)
+    shift: np.ndarray  # (B,)
+
+
 class GPAppendCache(NamedTuple):
     t: int
     z: np.ndarray          # (B,)

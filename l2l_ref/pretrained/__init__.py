@@ -8,7 +8,11 @@ import numpy as np
 
 from .. import files
 from ..learned import coordinatewise as cw
+from ..learned.black_box import OUTPUTS, ProposerParams
 from ..learned.optimizer import LARGEST_LAYER, MOST_LAYERS, CoordinatewiseLSTM
+from ..learned.proposer import CELLS, LARGEST_DIM, Proposer
+from ..ops.lstm import LSTMParams
+from ..trees import arrays_of, build, names_of
 
 FOLDER = Path(__file__).parent
 
@@ -30,8 +34,8 @@ def load(name, **settings):
 
     Returns
     -------
-    CoordinatewiseLSTM
-        With its card as ``.card``, float32 weights.
+    CoordinatewiseLSTM or Proposer
+        What the file holds; with its card as ``.card``, float32 weights.
 
     Raises
     ------
@@ -45,7 +49,9 @@ def load(name, **settings):
         shipped = ", ".join(sorted(p.stem for p in FOLDER.glob("*.npz")))
         raise ValueError(f"name: expected the path of a file or one of {shipped or '(none)'}; got {str(name)!r}")
     arrays, card = files.read(path, _expect)
-    model = CoordinatewiseLSTM(params=_to_params(arrays, card["model"]), **_arguments(card["model"]), **settings)
+    kind, arguments, like = _parse(card)
+    params = build(like, (arrays[name] for name in names_of(like)))
+    model = kind(**arguments, params=params, **settings)
     model.card = card
     return model
 
@@ -64,17 +70,11 @@ def save(model, path, card=None):
 
 def _to_arrays(params):
     with np.errstate(over="ignore"):  # files.write refuses what this makes infinite
-        return {name: np.ascontiguousarray(a, np.float32) for name, a in zip(_names(params), cw.arrays_of(params))}
+        return {name: np.ascontiguousarray(a, np.float32) for name, a in zip(names_of(params), arrays_of(params))}
 
 
-def _names(params):
-    return [f"layers.{l}.{field}" for l, layer in enumerate(params.layers) for field in layer._fields] + ["W", "b"]
-
-
-def _arguments(config):
-    """The model's part of a card -> arguments of CoordinatewiseLSTM; ValueError when it is none."""
-    if not isinstance(config, dict) or config.get("model") != "coordinatewise-lstm":
-        raise ValueError("its card does not describe a coordinatewise-lstm")
+def _coordinatewise(config):
+    """The model's part of a card -> class, its arguments, weights of the right shapes; ValueError when it is none."""
     hidden = config.get("hidden")
     if not isinstance(hidden, list) or len(hidden) > MOST_LAYERS or not all(
         type(units) is int and 1 <= units <= LARGEST_LAYER for units in hidden
@@ -88,22 +88,47 @@ def _arguments(config):
         raise ValueError(f"preprocess: expected null or a number between 0 and 80, got {reprlib.repr(preprocess)}")
     if type(scale) not in (int, float) or not 0 < abs(scale) <= sys.float_info.max:
         raise ValueError(f"output_scale: expected a finite number other than 0, got {reprlib.repr(scale)}")
-    return {"hidden": tuple(hidden), "preprocess": preprocess, "output_scale": scale}
+    sizes = (1 if preprocess is None else 2, *hidden)
+    like = cw.Params(tuple(_lstm(D, H) for D, H in zip(sizes, hidden)), _shaped(sizes[-1], 1), _shaped(1))
+    return CoordinatewiseLSTM, {"hidden": tuple(hidden), "preprocess": preprocess, "output_scale": scale}, like
+
+
+def _proposer(config):
+    """As `_coordinatewise`, for a Proposer."""
+    sizes = {}
+    for name, most in (("dim", LARGEST_DIM), ("hidden", LARGEST_LAYER)):
+        sizes[name] = config.get(name)
+        if type(sizes[name]) is not int or not 1 <= sizes[name] <= most:
+            raise ValueError(f"{name}: expected a whole number in 1..{most}, got {reprlib.repr(sizes[name])}")
+    names = {}
+    for name, known in (("cell", tuple(CELLS)), ("output", OUTPUTS)):
+        names[name] = config.get(name)
+        if names[name] not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {reprlib.repr(names[name])}")
+    d, H = sizes.values()
+    return Proposer, sizes | names, ProposerParams(_lstm(d + 2, H), _shaped(H, d), _shaped(d))
+
+
+def _lstm(D, H):
+    return LSTMParams(_shaped(D, 4 * H), _shaped(H, 4 * H), _shaped(4 * H))
+
+
+def _shaped(*shape):
+    """An array of this shape that takes no memory."""
+    return np.broadcast_to(np.float32(0), shape)
+
+
+KINDS = {"coordinatewise-lstm": _coordinatewise, "proposer": _proposer}
+
+
+def _parse(card):
+    config = card.get("model")
+    kind = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"its card does not describe one of {', '.join(KINDS)}")
+    return KINDS[kind](config)
 
 
 def _expect(card):
-    arguments = _arguments(card.get("model"))
-    sizes = (1 if arguments["preprocess"] is None else 2, *arguments["hidden"])
-    shapes = {}
-    for l, (D, H) in enumerate(zip(sizes, sizes[1:])):
-        shapes |= {f"layers.{l}.W_x": (D, 4 * H), f"layers.{l}.W_h": (H, 4 * H), f"layers.{l}.b": (4 * H,)}
-    shapes |= {"W": (sizes[-1], 1), "b": (1,)}
-    return {name: (shape, np.float32) for name, shape in shapes.items()}
-
-
-def _to_params(arrays, config):
-    layers = tuple(
-        cw.LSTMParams(*(arrays[f"layers.{l}.{field}"] for field in cw.LSTMParams._fields))
-        for l in range(len(config["hidden"]))
-    )
-    return cw.Params(layers, arrays["W"], arrays["b"])
+    _, _, like = _parse(card)
+    return {name: (a.shape, np.float32) for name, a in zip(names_of(like), arrays_of(like))}

@@ -1,0 +1,108 @@
+"""Families of random functions to meta-train a black-box optimizer on: their law, and the numbers that decide them.
+
+A function is drawn while it is asked for (`l2l_ref.learned.black_box.trajectory`), so that what is drawn here are
+standard normal numbers, and for some families what is given beforehand.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..ops import gp
+from ..ops.covariance import covariance_pair
+from ..ops.gp import GPState, Given, gp_append, gp_start
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPFamily:
+    """Draws of a Gaussian process of mean 0 on the unit cube; length scale 0.2 sqrt(d) unless given, our choice."""
+
+    dim: int
+    length_scale: float | None = None
+    variance: float = 1.0
+    noise: float = 0.0
+    covariance: str = "squared_exponential"
+
+    def __post_init__(self):
+        if not isinstance(self.dim, int) or self.dim < 1:
+            raise ValueError(f"dim: expected a whole number >= 1, got {self.dim!r}")
+        if not (self.length_scale is None or 0 < self.length_scale < np.inf):
+            raise ValueError(f"length_scale: expected a finite number > 0, got {self.length_scale!r}")
+        for name, least in (("variance", np.nextafter(0, 1)), ("noise", 0.0)):
+            if not least <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name}: expected a finite number {'>' if least else '>='} 0, "
+                                 f"got {getattr(self, name)!r}")
+        covariance_pair(self.covariance)
+
+    @property
+    def config(self):
+        return {"problem": "gp", **asdict(self)}
+
+    @property
+    def law(self):
+        """Arguments of `trajectory`."""
+        scale = 0.2 * self.dim**0.5 if self.length_scale is None else self.length_scale
+        return {"length_scale": np.float32(scale), "variance": self.variance, "noise": self.noise,
+                "covariance": self.covariance}
+
+    def sample(self, functions, steps, seed, dtype=np.float32):
+        """(z, epsilon, given) of a trajectory: standard normal numbers (B, T) twice, and None."""
+        rng = np.random.default_rng(seed)
+        z, epsilon = rng.standard_normal((2, functions, steps), dtype)
+        return z, epsilon, None
+
+
+POINTS = 6  # that a function of SupportFamily goes through
+PROBES = 1000  # a dimension, at which its range is measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportFamily:
+    """Means of a Gaussian process through a few random values, scaled to the range [-1, 1].
+
+    Six points uniform in the cube, their values uniform in [-1, 1]; squared exponential covariance, length scale
+    sqrt(d) / (6 sqrt(2)), which is exp(-r^2 / l^2) with l = sqrt(d) / 3 on [-1, 1]^d. The range is measured at 1,000 d
+    random points. This is a setting of an earlier public reproduction; docs/black-box.md has its numbers.
+    """
+
+    dim: int
+
+    def __post_init__(self):
+        if not isinstance(self.dim, int) or self.dim < 1:
+            raise ValueError(f"dim: expected a whole number >= 1, got {self.dim!r}")
+
+    @property
+    def config(self):
+        return {"problem": "support", **asdict(self)}
+
+    @property
+    def law(self):
+        return {"length_scale": np.float32(self.dim**0.5 / (6 * 2**0.5)), "variance": 1.0, "noise": 0.0,
+                "covariance": "squared_exponential"}
+
+    def sample(self, functions, steps, seed, dtype=np.float32):
+        """(z, epsilon, given) of a trajectory: zeros (B, T) twice, and all that decides the functions."""
+        rng = np.random.default_rng(seed)
+        B, d, law = functions, self.dim, {k: v for k, v in self.law.items() if k != "noise"}
+        x = rng.random((B, POINTS, d))
+        values = rng.uniform(-1, 1, (B, POINTS))
+        state = gp_start(B, POINTS + steps, d)
+        for t in range(POINTS):
+            (draw, after), _ = gp_append(state, x[:, t], np.zeros(B), jitter=gp.JITTER["float32"], **law)
+            z = (values[:, t] - draw.mean) / draw.deviation
+            (_, state), _ = gp_append(state, x[:, t], z, jitter=gp.JITTER["float32"], **law)
+        a = np.linalg.solve(np.swapaxes(state.L[:, :POINTS, :POINTS], 1, 2), state.z[:, :POINTS, None])  # K^-1 values
+        low, high = np.full(B, np.inf), np.full(B, -np.inf)
+        forward, _ = covariance_pair("squared_exponential")
+        for _ in range(d):
+            k, _ = forward(rng.random((B, PROBES, d)), x, float(law["length_scale"]), 1.0)
+            g = (k @ a)[:, :, 0]
+            low, high = np.minimum(low, g.min(axis=1)), np.maximum(high, g.max(axis=1))
+        scale = 2 / (high - low)
+        shift = -scale * (high + low) / 2
+        known = GPState(*(array.astype(dtype) for array in state[:3]), state.t)
+        zeros = np.zeros((B, steps), dtype)
+        return zeros, zeros, Given(known, scale.astype(dtype), shift.astype(dtype))
+
+
+FAMILIES = {"gp": GPFamily, "support": SupportFamily}

@@ -1,0 +1,113 @@
+"""The learned black-box optimizer as an object: weights, settings, and steps of many functions at once."""
+
+from numbers import Integral
+
+import numpy as np
+
+from ..trees import arrays_of, flatten, unflatten
+from . import black_box
+from .optimizer import FLOATS, LARGEST_LAYER
+
+CELLS = {"lstm": black_box.LSTM}
+LARGEST_DIM = 1000
+
+
+class Proposer:
+    """The recurrent proposer of Chen et al. 2017, on the unit cube.
+
+    Parameters
+    ----------
+    dim : int
+        d, of the functions that it searches.
+    hidden : int
+        Units of the cell. The paper does not print its number.
+    output : {"sigmoid", "linear"}
+        How a query is kept in the cube; what a linear output puts outside is moved to the edge when it is used.
+    cell : {"lstm"}
+    rng : int, SeedSequence or Generator
+        Draws the weights.
+    params : ProposerParams, optional
+        Weights to take in place of drawn ones.
+    """
+
+    def __init__(self, dim, hidden=64, output="sigmoid", *, cell="lstm", rng=0, params=None):
+        for name, value, most in (("dim", dim, LARGEST_DIM), ("hidden", hidden, LARGEST_LAYER)):
+            if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
+                raise ValueError(f"{name}: expected a whole number in 1..{most}, got {value!r}")
+        if output not in black_box.OUTPUTS:
+            raise ValueError(f"output: expected one of {', '.join(black_box.OUTPUTS)}, got {output!r}")
+        if cell not in CELLS:
+            raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
+        self.dim, self.hidden, self.output, self.cell = int(dim), int(hidden), output, cell
+        self.card = None
+        like = black_box.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, CELLS[cell])
+        self.params = like if params is None else params
+        wanted, came = ([a.shape for a in arrays_of(tree)] for tree in (like, self.params))
+        if wanted != came:
+            raise ValueError(f"params: expected arrays of shapes {wanted}, got {came}")
+        if not all(a.dtype in FLOATS for a in arrays_of(self.params)):
+            raise ValueError("params: expected float32 or float64 arrays")
+
+    def __repr__(self):
+        return f"Proposer(dim={self.dim}, hidden={self.hidden}, output={self.output!r}, cell={self.cell!r})"
+
+    @property
+    def config(self):
+        """The settings, in JSON's types."""
+        return {"model": "proposer", "cell": self.cell, "dim": self.dim, "hidden": self.hidden, "output": self.output}
+
+    @property
+    def params(self):
+        """The weights, in the precision in which they were given: a copy of the proposer's own, read only."""
+        return self._params
+
+    @params.setter
+    def params(self, params):
+        self._params = _frozen(unflatten(flatten(params), params))
+        self._by_dtype = {}
+
+    def params_as(self, dtype):
+        """The weights in another precision."""
+        dtype = np.dtype(dtype)
+        if dtype not in self._by_dtype:
+            self._by_dtype[dtype] = _frozen(unflatten(flatten(self._params).astype(dtype), self._params))
+        return self._by_dtype[dtype]
+
+    def start(self, functions=1, dtype=np.float32):
+        """The state of so many functions before their first query."""
+        return CELLS[self.cell].start(functions, self.params_as(dtype).cell)
+
+    def propose(self, u, state):
+        """X2 to X4 of learned/black_box.py, and into the cube: u (B, d + 2), state -> x (B, d), state'."""
+        (x, state), _ = black_box.propose(u, state, self.params_as(u.dtype), self.output, CELLS[self.cell])
+        return (x if self.output == "sigmoid" else np.clip(x, 0, 1)), state
+
+
+class Learned:
+    """A proposer at work on B functions at once, on the unit cube, one query after the other.
+
+    ``ask`` and ``tell`` are those of the hand-designed rivals in `l2l_ref.baselines`. Values are fed as they are told:
+    they should look like draws of mean 0 and variance 1, which is what shipped weights were trained on.
+    """
+
+    def __init__(self, proposer, functions, dtype=np.float32):
+        self.name, self._proposer = "learned", proposer
+        self._u = np.zeros((functions, proposer.dim + 2), dtype)
+        self._state = proposer.start(functions, dtype)
+
+    def ask(self):
+        """The next query of each function, (B, d)."""
+        x, self._state = self._proposer.propose(self._u, self._state)
+        return x.astype(np.float64)
+
+    def tell(self, x, y):
+        """Values y (B,) at x (B, d)."""
+        d = self._proposer.dim
+        self._u = self._u.copy()
+        self._u[:, :d], self._u[:, d], self._u[:, d + 1] = x, y, 1   # X1
+
+
+def _frozen(params):
+    for a in arrays_of(params):
+        a.flags.writeable = False
+    return params

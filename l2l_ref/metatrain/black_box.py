@@ -1,0 +1,164 @@
+"""Meta-training of the black-box optimizer: Chen et al. 2017, sections 3 and 5.
+
+    Q1  theta moves against the gradient of X7, a mean over functions drawn afresh for every update; the whole trajectory
+        is unrolled
+    Q2  curriculum: the horizon T grows from ``first_steps`` to ``steps``, by the same factor an epoch
+    Q3  with several workers, as many queries are on their way, and come back in random order
+
+The review gives Adam and a curriculum from 10 to 100; all numbers here are our own choice. How many workers there are is
+drawn anew for each update: one network then serves any number of them. Validation is on functions that stay the
+same, with one worker and the full horizon; it is judged by the best value found.
+"""
+
+import operator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .. import files
+from ..learned import backends, black_box
+from ..learned.proposer import CELLS, Proposer
+from ..trees import flatten, unflatten
+from . import loop
+from .loop import stream
+
+# The streams of random numbers of one run.
+TRAINING, VALIDATION, WORKERS = 1, 2, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(loop.Schedule):
+    """How to meta-train a black-box optimizer: a `Schedule`, and what an epoch is made of.
+
+    An epoch has ``updates`` updates, each on ``functions`` functions. The horizon grows from ``first_steps`` to
+    ``steps`` over the fraction ``curriculum`` of the epochs (Q2). ``loss``, ``penalty`` and ``through_incumbent``
+    are those of `trajectory_loss`. A fraction ``parallel`` of the updates has 2 to ``workers`` workers, the others
+    one (Q3). Validation is on ``validation_functions`` functions.
+    """
+
+    updates: int = 50
+    functions: int = 128
+    steps: int = 100
+    first_steps: int = 10
+    curriculum: float = 0.5
+    loss: str = "oi"
+    penalty: float = 1.0
+    through_incumbent: bool = True
+    workers: int = 8
+    parallel: float = 0.25
+    validation_functions: int = 512
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.loss not in black_box.LOSSES:
+            raise ValueError(f"loss: expected one of {', '.join(black_box.LOSSES)}, got {self.loss!r}")
+        for name in ("curriculum", "parallel"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a number in [0, 1], got {getattr(self, name)!r}")
+        if not 0 <= self.penalty < np.inf:
+            raise ValueError(f"penalty: expected a finite number >= 0, got {self.penalty!r}")
+        if self.first_steps > self.steps:
+            raise ValueError(f"first_steps: expected at most steps={self.steps}, got {self.first_steps}")
+
+    def horizon(self, epoch):
+        """Q2: T in an epoch, counted from 0."""
+        grown = min(1.0, epoch / (self.curriculum * self.epochs)) if self.curriculum else 1.0
+        return round(self.first_steps * (self.steps / self.first_steps) ** grown)
+
+
+def trajectory_gradient(proposer, family, recipe, steps, fed, seed, backend="auto"):
+    """Q1: the loss of one batch of functions and its gradient in the weights, a flat float64 vector."""
+    z, epsilon, given = family.sample(recipe.functions, steps, seed)
+    out, cache = black_box.trajectory(
+        proposer.params_as(np.float32), z, epsilon, fed, **family.law, given=given, output=proposer.output,
+        cell=CELLS[proposer.cell], sampler=backends.choose_gp(backend, *z.shape)
+    )
+    loss, loss_cache = black_box.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent)
+    d_out = black_box.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
+    d_params, *_ = black_box.trajectory_backward(d_out, cache)
+    return float(loss.mean()), flatten(d_params).astype(np.float64)
+
+
+def best_so_far(proposer, family, functions, steps, seed, backend="auto"):
+    """The best value of each function after 1..T queries, (B, T); one worker."""
+    z, epsilon, given = family.sample(functions, steps, seed)
+    out, _ = black_box.trajectory(
+        proposer.params_as(np.float32), z, epsilon, black_box.arrivals(steps), **family.law, given=given,
+        output=proposer.output, cell=CELLS[proposer.cell], sampler=backends.choose_gp(backend, functions, steps)
+    )
+    return np.minimum.accumulate(out.f, axis=1)
+
+
+def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint=None, resume=False, report=None,
+                         **recipe):
+    """Meta-train a black-box optimizer.
+
+    Parameters
+    ----------
+    proposer : Proposer
+        Gives the architecture and the initial weights; is not changed.
+    family : GPFamily, SupportFamily, or any object with ``dim``, ``law`` and ``sample``
+        The functions.
+    seed : int
+        Same seed, same weights, whatever the number of threads.
+    backend : {"auto", "numpy", "numba"}
+    checkpoint, resume, report
+        As in `meta_train`.
+    **recipe
+        The fields of ``Recipe``.
+
+    Returns
+    -------
+    proposer, log
+        A new Proposer with the best weights seen, and a list with a dict for each epoch.
+
+    Raises
+    ------
+    ValueError
+        For a bad recipe, a family of another dimension, or a checkpoint that is broken or belongs to another run.
+    """
+    recipe, seed = Recipe(**recipe), operator.index(seed)
+    if seed < 0:
+        raise ValueError(f"seed: expected a whole number >= 0, got {seed}")
+    if family.dim != proposer.dim:
+        raise ValueError(f"family: expected functions of {proposer.dim} dimensions, got {family.dim}")
+    identity = {"model": proposer.config, "problem": getattr(family, "config", type(family).__name__),
+                "recipe": asdict(recipe), "seed": seed, "initial": files.digest({"phi": flatten(proposer.params)})}
+
+    def train_epoch(progress):
+        steps, rng = recipe.horizon(progress.epoch), np.random.default_rng(stream(seed, WORKERS, progress.epoch))
+        losses, norms, skipped = [], [], 0
+        for k in range(recipe.updates):
+            workers = 1
+            if recipe.workers > 1 and rng.random() < recipe.parallel:
+                workers = int(rng.integers(2, recipe.workers, endpoint=True))
+            fed = black_box.arrivals(steps, workers, rng)            # Q3
+            loss, d_phi = trajectory_gradient(
+                with_phi(proposer, progress.phi), family, recipe, steps, fed,
+                stream(seed, TRAINING, progress.epoch, k), backend
+            )
+            norm = loop.descend(recipe, progress, d_phi)             # Q1
+            if norm is None:
+                skipped += 1
+                continue
+            losses.append(loss)
+            norms.append(norm)
+        return {"learning_rate": loop.rate(recipe, progress), "steps": steps, "skipped": skipped,
+                "loss": float(np.mean(losses)) if losses else None,
+                "gradient_norm": float(np.median(norms)) if norms else None}
+
+    def validate(phi):
+        best = best_so_far(with_phi(proposer, phi), family, recipe.validation_functions, recipe.steps,
+                           stream(seed, VALIDATION), backend).mean(axis=0, dtype=np.float64)
+        final, total = loop.finite(best[-1]), loop.finite(best.sum())
+        return {"validation_final": final, "validation_sum": total, "judged": final}
+
+    progress = loop.run(recipe, identity, flatten(proposer.params).astype(np.float64), train_epoch, validate,
+                        checkpoint=checkpoint, resume=resume, report=report)
+    return with_phi(proposer, progress.best_phi), progress.log
+
+
+def with_phi(proposer, phi):
+    """The same proposer with other weights, in float32 as they will be saved."""
+    params = unflatten(phi.astype(np.float32), proposer.params)
+    return Proposer(proposer.dim, proposer.hidden, proposer.output, cell=proposer.cell, params=params)

@@ -1,0 +1,230 @@
+"""What every meta-training does: epochs of Adam, validation, the best kept, a checkpoint after each epoch.
+
+What an epoch is made of, and what a validation measures, is the caller's. phi is one float64 vector here.
+
+    T3  phi moves by Adam on the clipped meta-gradient; what is validated is phi, or its average over the updates
+"""
+
+import json
+import reprlib
+import time
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from .. import files
+from ..baselines.gradient import Adam, AdamState
+
+DIVERGED = float(np.finfo(float).max)  # stands in the log, which is JSON, for a validation that is not finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The part of a recipe that the loop reads.
+
+    Adam's learning rate is ``learning_rate`` for the fraction ``decay_from`` of the ``epochs`` and then falls, by the
+    same factor each epoch, towards ``final_learning_rate``. The meta-gradient is clipped to the norm ``clip``, or
+    not at all. What is validated and kept is phi averaged over the updates, with weights that fall off by the
+    factor ``averaging`` an update; 0 is phi itself. With ``patience`` the run ends after so many epochs without a
+    better validation.
+
+    With ``rollback``, so many epochs without a better validation send the run back to where it was at the best
+    one, and halve the learning rate from there on. Good optimizers lie close to unstable ones, and a run that has
+    stepped over the edge takes long to find back.
+    """
+
+    epochs: int = 60
+    learning_rate: float = 3e-3
+    final_learning_rate: float = 1e-4
+    decay_from: float = 0.0
+    clip: float | None = 10.0
+    averaging: float = 0.0
+    rollback: int | None = None
+    patience: int | None = None
+
+    def __post_init__(self):
+        for name, optional in self.whole_numbers().items():
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1 or optional and value is None):
+                raise ValueError(f"{name}: expected a whole number >= 1, got {value!r}")
+        for name in ("learning_rate", "final_learning_rate", "clip"):
+            if name == "clip" and self.clip is None:
+                continue
+            if not 0 < getattr(self, name) < np.inf:
+                raise ValueError(f"{name}: expected a finite number > 0, got {getattr(self, name)!r}")
+        for name in ("decay_from", "averaging"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a number in [0, 1), got {getattr(self, name)!r}")
+
+    def whole_numbers(self):
+        """The fields that are whole numbers >= 1: name -> whether None will do as well."""
+        kinds = {"int": False, "int | None": True, int: False, int | None: True}
+        return {f.name: kinds[f.type] for f in fields(self) if f.type in kinds}
+
+    def rate(self, epoch):
+        """Adam's learning rate in an epoch, counted from 0."""
+        fallen = max(0.0, (epoch / self.epochs - self.decay_from) / (1 - self.decay_from))
+        return self.learning_rate * (self.final_learning_rate / self.learning_rate) ** fallen
+
+
+@dataclass
+class Progress:
+    """Where a run stands after an epoch; phi in float64, all of it in the checkpoint."""
+
+    phi: np.ndarray
+    average: np.ndarray
+    adam: AdamState
+    best_phi: np.ndarray     # of the best validation,
+    best_adam: AdamState     # with Adam as it then was
+    rollbacks: int = 0
+    since: int = 0           # epochs since the best validation or the last rollback
+    epoch: int = 0
+    log: list[dict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def best(self):
+        """The entry of the log with the best validation."""
+        return min(self.log, key=lambda entry: entry["judged"])
+
+
+def run(schedule, identity, phi, train_epoch, validate, *, warn=None, checkpoint=None, resume=False, report=None):
+    """Train phi by epochs.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    identity : dict
+        All that the weights depend on, JSON-able: a checkpoint of another run is refused.
+    phi : float64 vector
+        The first weights.
+    train_epoch : callable
+        ``train_epoch(progress)`` moves ``progress`` by `descend` and returns an entry for the log.
+    validate : callable
+        phi -> dict with ``validation_final``, ``validation_sum`` and ``judged``, of which smaller is better.
+    warn : callable, optional
+        ``warn(progress)`` -> a sentence for a run that gets nowhere, or None.
+    checkpoint, resume, report
+        As in `meta_train`.
+
+    Returns
+    -------
+    Progress
+    """
+    if resume and checkpoint and Path(checkpoint).exists():
+        progress = _resume(checkpoint, identity, len(phi))
+    else:
+        adam = Adam(schedule.learning_rate).init(phi)
+        progress = Progress(phi, phi, adam, phi, adam)
+    while progress.epoch < schedule.epochs and not _patience_is_over(progress, schedule):
+        started = time.perf_counter()
+        entry = {"epoch": progress.epoch + 1, **train_epoch(progress)}
+        entry |= validate(progress.average)
+        entry["seconds"] = time.perf_counter() - started
+        progress.log.append(entry)
+        progress.epoch += 1
+        progress.since += 1
+        if progress.best is entry and entry["judged"] < DIVERGED:
+            progress.best_phi, progress.best_adam, progress.since = progress.average, progress.adam, 0
+        if schedule.rollback is not None and progress.since >= schedule.rollback:
+            progress.phi = progress.average = progress.best_phi
+            progress.adam, progress.since = progress.best_adam, 0
+            progress.rollbacks += 1
+        warning = warn(progress) if warn else None
+        if warning:
+            entry["stuck"] = warning
+        if checkpoint:
+            _save(checkpoint, progress, identity)
+        if report:
+            report(progress, schedule)
+    return progress
+
+
+def descend(schedule, progress, d_phi):
+    """T3: one update of ``progress`` with a meta-gradient. Its norm before clipping, or None if it is not finite."""
+    norm = float(np.sqrt(d_phi @ d_phi))
+    if not np.isfinite(norm):
+        return None
+    if schedule.clip is not None and norm > schedule.clip:
+        d_phi = d_phi * (schedule.clip / norm)
+    adam = Adam(rate(schedule, progress))
+    update, progress.adam = adam.update(d_phi, progress.adam)        # T3
+    progress.phi = progress.phi + update
+    progress.average = schedule.averaging * progress.average + (1 - schedule.averaging) * progress.phi
+    return norm
+
+
+def rate(schedule, progress):
+    """Adam's learning rate now."""
+    return schedule.rate(progress.epoch) / 2**progress.rollbacks
+
+
+def finite(value):
+    """A loss for the log: ``value`` as a float, or `DIVERGED`."""
+    return float(value) if np.isfinite(value) else DIVERGED
+
+
+def stream(seed, *key):
+    """The SeedSequence of one stream of random numbers of a run."""
+    return np.random.SeedSequence(seed, spawn_key=key)
+
+
+def _patience_is_over(progress, recipe):
+    return recipe.patience is not None and progress.log and (
+        progress.epoch - progress.best["epoch"] >= recipe.patience
+    )
+
+
+COUNTS = ("epoch", "adam_t", "best_adam_t", "rollbacks", "since")
+
+
+def _save(path, progress, run):
+    adam, best = progress.adam, progress.best_adam
+    arrays = {"phi": progress.phi, "average": progress.average, "m": adam.m, "v": adam.v,
+              "best_phi": progress.best_phi, "best_m": best.m, "best_v": best.v}
+    counts = (progress.epoch, adam.t, best.t, progress.rollbacks, progress.since)
+    files.write(path, arrays, {"checkpoint": run, **dict(zip(COUNTS, counts)), "log": progress.log})
+
+
+def _resume(path, run, n):
+    """The Progress, of n weights, that a checkpoint holds; ValueError when it is another run's."""
+    run = json.loads(json.dumps(run))  # as it comes back from a file: tuples are lists there
+
+    def expect(card):
+        theirs = card.get("checkpoint")
+        if not isinstance(theirs, dict):
+            raise ValueError("it is not a checkpoint of meta-training")
+        for part, ours in run.items():
+            _require_same(part, theirs.get(part), ours)
+        epoch, log = card.get("epoch"), card.get("log")
+        for name in COUNTS:
+            if type(card.get(name)) is not int or card[name] < 0:
+                raise ValueError(f"its {name} is not a count")
+        if not isinstance(log, list) or len(log) != epoch or not all(_is_entry(*pair) for pair in enumerate(log)):
+            raise ValueError(f"its log does not describe {epoch} epochs")
+        return {name: ((n,), np.float64) for name in ("phi", "average", "m", "v", "best_phi", "best_m", "best_v")}
+
+    arrays, card = files.read(path, expect)
+    for name in ("v", "best_v"):
+        if (arrays[name] < 0).any():
+            raise ValueError(f"{path}: {name}, a mean of squares, holds negative values")
+    return Progress(
+        arrays["phi"], arrays["average"], AdamState(card["adam_t"], arrays["m"], arrays["v"]),
+        arrays["best_phi"], AdamState(card["best_adam_t"], arrays["best_m"], arrays["best_v"]),
+        card["rollbacks"], card["since"], card["epoch"], card["log"],
+    )
+
+
+def _require_same(part, theirs, ours):
+    if theirs == ours:
+        return
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for name in sorted(theirs.keys() | ours.keys()):
+            _require_same(f"{part}, {name}", theirs.get(name), ours.get(name))
+    raise ValueError(f"it belongs to another run: its {part} is {reprlib.repr(theirs)}, not {reprlib.repr(ours)}")
+
+
+def _is_entry(index, entry):
+    return (isinstance(entry, dict) and entry.get("epoch") == index + 1
+            and all(type(entry.get(name)) is float for name in ("validation_final", "validation_sum", "judged", "seconds")))
