@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from l2l_ref.baselines import bayesian
-from l2l_ref.baselines.bayesian import Belief, ExpectedImprovement
+from l2l_ref.baselines.bayesian import Belief, ExpectedImprovement, IntegratedExpectedImprovement, slice_move
 from l2l_ref.baselines.search import Uniform
-from l2l_ref.black_boxes import GPFunctions
+from l2l_ref.black_boxes import BENCHMARKS, GPFunctions
 from l2l_ref.checking import gradcheck
 from l2l_ref.ops.covariance import COVARIANCES
 from l2l_ref.ops.gp import Posterior, gp_posterior, gp_posterior_backward
@@ -47,10 +47,10 @@ def test_a_belief_is_that_of_the_posterior_and_so_is_its_gradient(situation):
     x, y, q, law = situation
     belief = Belief(x, y, **law)
     EI, d_q = slow(x, y, q, belief.best, **law)
-    near, d_near = belief.improvement_and_gradient(q)
-    np.testing.assert_allclose(near, EI, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(d_near, d_q, rtol=1e-8, atol=1e-10)
-    np.testing.assert_allclose(belief.improvement(q), EI, rtol=1e-9, atol=1e-12)
+    log, d_log = bayesian.log_improvement_and_gradient([belief], q)
+    np.testing.assert_allclose(np.exp(log), EI, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.exp(log)[:, None] * d_log, d_q, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(bayesian.improvement([belief], q), EI, rtol=1e-9, atol=1e-12)
 
 
 @settings(max_examples=12)
@@ -65,7 +65,7 @@ def test_the_gradient_is_that_of_the_value(situation):
 
     gradcheck(summed, True, (q,), kind="gradient").raise_if_failed()
     value, _ = bayesian.log_improvement_and_gradient(beliefs, q)
-    np.testing.assert_allclose(np.exp(value), bayesian.mean_improvement(beliefs, q), rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(np.exp(value), bayesian.improvement(beliefs, q), rtol=1e-8, atol=1e-12)
 
 
 @given(situations())
@@ -85,9 +85,11 @@ def test_no_query_is_known_better_than_to_its_jitter():
     """At a data point the deviation is sqrt(v jitter) or more, though rounding is of its order."""
     x = np.random.default_rng(0).random((60, 1))
     belief = Belief(x, np.zeros(60), 0.5, 2.0, 0.0, 0.0, "squared_exponential", 1e-10)
-    EI, d_q = belief.improvement_and_gradient(x)
-    least = np.sqrt(2e-10) * stats.norm.pdf(0)
-    assert (EI >= least * (1 - 1e-12)).all() and (EI < 3 * least).all() and np.isfinite(d_q).all()
+    least = np.sqrt(2e-10)
+    for deviation in (belief.at(x)[1], belief.at_with_gradients(x)[1]):
+        assert (deviation >= least).all() and (deviation < 3 * least).all()
+    log, d_log = bayesian.log_improvement_and_gradient([belief], x)
+    assert np.isfinite(log).all() and np.isfinite(d_log).all()
 
 
 def test_a_singular_covariance_is_an_error():
@@ -113,7 +115,7 @@ def test_no_point_of_a_fine_grid_promises_more(dim, covariance):
     grid = np.stack(np.meshgrid(*[axis] * dim), axis=-1).reshape(-1, dim)
     for b, x in enumerate(search.ask()):
         belief = Belief(search.x[b], search.y[b], **law)
-        assert belief.improvement(x[None])[0] >= belief.improvement(grid).max() * (1 - 1e-4)
+        assert bayesian.improvement([belief], x[None])[0] >= bayesian.improvement([belief], grid).max() * (1 - 1e-4)
 
 
 @pytest.mark.parametrize("values", ["constant", "one", "repeated", "huge"])
@@ -159,3 +161,85 @@ def test_bad_arguments_are_named():
     ):
         with pytest.raises(ValueError, match=f"^{name}: expected .*, got "):
             make(**{name: wrong})
+
+
+# Hyper-parameters unknown
+
+
+def moves(log_density, u, count, seed=0):
+    """A chain (count, k) in random directions."""
+    rng, chain = np.random.default_rng(seed), []
+    for _ in range(count):
+        u = slice_move(log_density, u, 2 * rng.standard_normal(len(u)), rng)
+        chain.append(u)
+    return np.array(chain)
+
+
+def test_slice_sampling_has_the_moments_of_a_normal_law():
+    mean, covariance = np.array([1.0, -2.0]), np.array([[2.0, 1.2], [1.2, 1.0]])
+    precision = np.linalg.inv(covariance)
+    chain = moves(lambda u: -0.5 * (u - mean) @ precision @ (u - mean), np.zeros(2), 20_000)[100:]
+    np.testing.assert_allclose(chain.mean(axis=0), mean, atol=0.1)
+    np.testing.assert_allclose(np.cov(chain.T), covariance, atol=0.15)
+
+
+@pytest.mark.parametrize("log_density, law", [
+    (lambda u: 0.0 if -1 < u[0] < 2 else -np.inf, stats.uniform(-1, 3)),
+    (lambda u: 2 * np.log(u[0]) - u[0] if u[0] > 0 else -np.inf, stats.gamma(3)),
+    (lambda u: -0.5 * (u[0] / 0.05) ** 2, stats.norm(0, 0.05)),
+], ids=["uniform", "gamma", "narrow"])
+def test_slice_sampling_has_the_distribution_of_a_density(log_density, law):
+    """By Kolmogorov's distance, for samples that hardly depend on each other."""
+    chain = moves(log_density, np.array([law.mean()]), 12_000)[::6, 0]
+    assert stats.kstest(chain, law.cdf).pvalue > 1e-3
+
+
+def test_samples_of_hyperparameters_are_near_those_of_the_function():
+    """60 values of a function of length scales 0.2 and 2; the second hardly matters, and that is seen."""
+    rng = np.random.default_rng(0)
+    search = IntegratedExpectedImprovement(1, 2, covariance="squared_exponential")
+    x, scale = rng.random((60, 2)), (0.2, 2.0)
+    r2 = (((x[:, None] - x) / scale) ** 2).sum(axis=2)
+    y = np.linalg.cholesky(np.exp(-r2 / 2) + 1e-6 * np.eye(60)) @ rng.standard_normal(60)
+    for point, value in zip(x, y):
+        search.tell(point[None], value[None])
+    first, second = np.mean([np.log(belief.length_scale) for belief in search._beliefs(0)], axis=0)
+    assert abs(first - np.log(0.2)) < 0.4 and second > first + 1
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
+def test_the_scale_of_the_values_does_not_matter(scale):
+    queries = []
+    for a, b in ((1.0, 0.0), (scale, 5 * scale)):
+        search = IntegratedExpectedImprovement(1, 2, samples=3)
+        rng = np.random.default_rng(0)
+        for _ in range(4):
+            x = rng.random((1, 2))
+            search.tell(x, a * ((x - 0.4) ** 2).sum(axis=1) + b)
+        queries.append(search.ask())
+    np.testing.assert_allclose(*queries, atol=1e-3)
+
+
+@pytest.mark.parametrize("values", ["constant", "one", "repeated"])
+def test_degenerate_histories_of_an_unknown_law_give_a_query(values):
+    search = IntegratedExpectedImprovement(2, 1, samples=2)
+    np.testing.assert_array_equal(search.ask(), np.full((2, 1), 0.5))
+    for t in range(1 if values == "one" else 6):
+        search.tell(np.full((2, 1), 0.25 if values == "repeated" else t / 6), np.zeros(2))
+    x = search.ask()
+    assert ((x >= 0) & (x <= 1)).all()
+
+
+def test_it_finds_the_minimum_of_branin():
+    box = BENCHMARKS["branin"]
+    search = IntegratedExpectedImprovement(1, 2, samples=5)
+    for _ in range(25):
+        x = search.ask()
+        search.tell(x, box(box.from_unit(x)))
+    assert search.y.min() < box.minimum + 0.05
+
+
+def test_bad_arguments_of_the_integrated_one_are_named():
+    for name, wrong in (("samples", 0), ("samples", 2.5), ("covariance", "linear"), ("jitter", -1.0)):
+        with pytest.raises(ValueError, match=f"^{name}: expected .*, got "):
+            IntegratedExpectedImprovement(2, 2, **{name: wrong})

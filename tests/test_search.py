@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from l2l_ref.baselines.bayesian import ExpectedImprovement
+from l2l_ref.baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
 from l2l_ref.baselines.search import Sobol, Uniform
 
 
@@ -14,7 +14,11 @@ def expected_improvement(*args, **options):
     return ExpectedImprovement(*args, length_scale=0.3, **options)
 
 
-each_search = pytest.mark.parametrize("make", [Uniform, Sobol, expected_improvement])
+def integrated(*args, **options):
+    return IntegratedExpectedImprovement(*args, samples=2, **options)
+
+
+each_search = pytest.mark.parametrize("make", [Uniform, Sobol, expected_improvement, integrated])
 
 
 def run(search, steps, function=lambda x: ((x - 0.3) ** 2).sum(axis=1)):
@@ -64,7 +68,7 @@ def test_sobol_points_come_in_the_order_of_the_sequence():
 
 
 def test_uniform_points_have_the_moments_of_the_uniform_law():
-    x = np.concatenate([Uniform(2000, 3, seed=1).ask() for _ in range(1)])
+    x = Uniform(2000, 3, seed=1).ask()
     assert (np.abs(x.mean(axis=0) - 0.5) < 4.5 / np.sqrt(12 * 2000)).all()
     assert (np.abs((x - 0.5).T @ (x - 0.5) / 2000 - np.eye(3) / 12) < 0.012).all()
 
