@@ -207,7 +207,7 @@ def test_samples_of_hyperparameters_are_near_those_of_the_function():
     assert abs(first - np.log(0.2)) < 0.4 and second > first + 1
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
+@pytest.mark.parametrize("scale", [1e-300, 1e-6, 1.0, 1e9, 1e307])
 def test_the_scale_of_the_values_does_not_matter(scale):
     queries = []
     for a, b in ((1.0, 0.0), (scale, 5 * scale)):

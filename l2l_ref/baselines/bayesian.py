@@ -77,6 +77,7 @@ class Belief:
 
     Attributes
     ----------
+    length_scale
     log_likelihood : float
         log p(y | x), all constants included.
     best : float
@@ -113,7 +114,7 @@ class Belief:
 
     def at_with_gradients(self, q):
         """For few queries: mean and deviation at q (m, d), two (m,), and the gradient of each in q, two (m, d)."""
-        u = self._x[:, None] - q / self.length_scale                # (n, m, d)
+        u = self._x[:, None] - q / self.length_scale                 # (n, m, d)
         k, slope = self._correlation((u * u).sum(axis=2))
         w = self._A @ (self._variance * k)
         left = self._left(w)
@@ -181,12 +182,12 @@ def candidates(x, y, rng, scale):
     """Points (m, d) among which to begin: all over the cube, near the best five of x (n, d), and the very best.
 
     Those all over are uniform on a cube of twice the width and clipped, so that half of the coordinates lie on the
-    boundary: in six dimensions most of what is left unknown is there. Those near are moved by ``scale`` times normal
-    numbers, and by less, down to a thousandth, all orders of magnitude being equally frequent.
+    boundary: in six dimensions most of what is left unknown is there. Those near are moved by normal numbers times
+    ``scale``, but at most 1, and by less, down to a thousandth, all orders of magnitude being equally frequent.
     """
     n, d = x.shape
     best = x[np.argsort(y, kind="stable")[:5]]
-    steps = scale * 10 ** rng.uniform(-3, 0, (NEAR, 1)) * rng.standard_normal((NEAR, d))
+    steps = np.minimum(scale, 1) * 10 ** rng.uniform(-3, 0, (NEAR, 1)) * rng.standard_normal((NEAR, d))
     near = best[rng.integers(len(best), size=NEAR)] + steps
     return np.clip(np.concatenate([rng.uniform(-0.5, 1.5, (SPREAD, d)), near, best[:1]]), 0, 1)
 
@@ -298,11 +299,12 @@ class IntegratedExpectedImprovement(Search):
             return np.full(self.dim, 0.5)
         beliefs = self._beliefs(b)
         scale = np.mean([belief.length_scale for belief in beliefs], axis=0)
-        return maximise(beliefs, candidates(x, y, rng, np.minimum(scale, 1)))
+        return maximise(beliefs, candidates(x, y, rng, scale))
 
     def _beliefs(self, b):
         """Samples of what is believed of function b."""
         x, y, rng = self.x[b], self.y[b], self._rngs[b]
+        y = y / (np.abs(y).max() or 1)  # so that nothing overflows
         y = (y - y.mean()) / (y.std() or 1)
 
         def belief(u):
