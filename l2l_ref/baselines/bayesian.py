@@ -1,0 +1,326 @@
+"""Bayesian optimization: a Gaussian process says what is to be expected of a query, and the most promising one is made.
+
+Dims: one function, n observations (x, y) of it, m queries q, d dimensions.
+
+With the covariances V1 of ops/gp.py, prior mean p and L the Cholesky factor of K:
+
+    A = L^-1,   a = A (y - p),   w = A k                    (n, n), (n,) and (n, m)
+    mean = p + a . w                                        the V2 of ops/gp.py
+    deviation^2 = max(v (1 + jitter) - w . w, v jitter)     V3; no query is known better than to its jitter
+    best = min (y - noise^2 A^T a)                          the smallest mean at an observed point
+
+and expected improvement (ops/improvement.py) of mean, deviation and best is maximised over the cube. With A at hand a
+query and its gradient cost O(n^2), and rounding errors are of the condition of L, the square root of that of K.
+
+Where the hyper-parameters are not known, expected improvement is averaged over samples of them, given the data.
+
+Source: Snoek, Larochelle & Adams 2012, "Practical Bayesian optimization of machine learning algorithms", whose program
+is called Spearmint. The search for the maximum, the priors and the first query are ours.
+"""
+
+import numpy as np
+
+from ..ops.covariance import covariance_pair
+from ..ops.gp import checked_jitter, checked_noise
+from ..ops.improvement import expected_improvement, expected_improvement_backward
+from ..ops.shapes import positive
+from .search import Search
+
+SPREAD, NEAR, STARTS = 2500, 1000, 5  # candidates all over the cube and near the best points; those to climb from
+BLOCK = 875  # candidates at once, so that their covariances fit into the cache
+TINY = 1e-300
+EFFORT = {"maxfun": 40, "ftol": 1e-6}  # of an ascent; most gain comes early, then rounding errors of EI get in the way
+
+# Centre and width of normal laws, cut off at CUT widths, for standardised values: of the mean, and of the logarithms of
+# the others.
+CUT = 5
+PRIORS = {"length_scale": (np.log(0.5), 1.0), "variance": (0.0, 1.0), "noise": (np.log(1e-3), 1.5), "mean": (0.0, 1.0)}
+BURN_IN = 10  # samples of a function that are not used, before the first
+
+
+def _squared_exponential(r2):
+    k = np.exp(-r2 / 2)
+    return k, -k / 2
+
+
+def _matern32(r2):
+    q = np.sqrt(3 * r2)
+    decay = np.exp(-q)
+    return (1 + q) * decay, -1.5 * decay
+
+
+def _matern52(r2):
+    q = np.sqrt(5 * r2)
+    decay = np.exp(-q)
+    return (1 + q + q * q / 3) * decay, -5 / 6 * (1 + q) * decay
+
+
+# K2 to K4 of ops/covariance.py once more: squared distance -> correlation and its derivative. There they start from
+# points, here from distances, which for thousands of candidates come out of one matrix product.
+CORRELATIONS = {"squared_exponential": _squared_exponential, "matern32": _matern32, "matern52": _matern52}
+
+
+class Belief:
+    """What observations say of one function, under given hyper-parameters.
+
+    Parameters
+    ----------
+    x : ndarray (n, d)
+        n >= 1 points, float64.
+    y : ndarray (n,)
+    length_scale : number, or ndarray (d,)
+    variance, noise, mean : float
+        Of the values; standard deviation of y about them; what is expected where nothing is known.
+    covariance : {"squared_exponential", "matern32", "matern52"}
+    jitter : float
+        Relative to the variance, as in ops/gp.py.
+
+    Attributes
+    ----------
+    length_scale
+    log_likelihood : float
+        log p(y | x), all constants included.
+    best : float
+        What a query is to improve on.
+
+    Raises
+    ------
+    ValueError
+        Where K is not positive definite in this precision.
+    """
+
+    def __init__(self, x, y, length_scale, variance, noise, mean, covariance, jitter):
+        from scipy.linalg.lapack import dpotrf, dtrtri
+
+        self._correlation, self.length_scale = CORRELATIONS[covariance], length_scale
+        self._variance, self._mean, self._jitter, self._least = variance, mean, jitter, variance * jitter
+        self._x = x / length_scale
+        K = variance * self._correlation(self._distances(self._x))[0]
+        K[np.diag_indices(len(x))] += variance * jitter + noise**2
+        L, failed = dpotrf(K, lower=1, clean=1)
+        if failed:
+            raise ValueError("jitter: the covariance of the data is singular without more of it, or more noise")
+        self._A = dtrtri(L, lower=1)[0]
+        self._a = self._A @ (y - mean)
+        self._alpha = self._a @ self._A
+        self.best = (y - noise**2 * self._alpha).min()
+        self.log_likelihood = -0.5 * (self._a @ self._a) - np.log(np.diag(L)).sum() - 0.5 * len(y) * np.log(2 * np.pi)
+
+    def at(self, q):
+        """Mean and standard deviation at q (m, d): two (m,)."""
+        k = self._variance * self._correlation(self._distances(q / self.length_scale))[0]
+        w = self._A @ k
+        return self._mean + self._a @ w, np.sqrt(np.maximum(self._left(w), self._least))
+
+    def at_with_gradients(self, q):
+        """For few queries: mean and deviation at q (m, d), two (m,), and the gradient of each in q, two (m, d)."""
+        u = self._x[:, None] - q / self.length_scale                 # (n, m, d)
+        k, slope = self._correlation((u * u).sum(axis=2))
+        w = self._A @ (self._variance * k)
+        left = self._left(w)
+        deviation = np.sqrt(np.maximum(left, self._least))
+        d_mean = self._alpha[:, None]                                # dmean / dk
+        d_deviation = np.where(left > self._least, -(self._A.T @ w) / deviation, 0)
+        d_mean, d_deviation = (
+            -2 * np.einsum("nm,nmd->md", d_k * self._variance * slope, u) / self.length_scale
+            for d_k in (d_mean, d_deviation)
+        )
+        return self._mean + self._a @ w, deviation, d_mean, d_deviation
+
+    def _left(self, w):
+        return self._variance * (1 + self._jitter) - np.einsum("nm,nm->m", w, w)
+
+    def _distances(self, q):
+        """Squared distances (n, m) between the data and q (m, d), both in length scales: |x|^2 - 2 x . q + |q|^2."""
+        middle = 0.5 / self.length_scale  # less is lost to rounding
+        x, q = self._x - middle, q - middle
+        x2, q2 = (x * x).sum(axis=1), (q * q).sum(axis=1)
+        r2 = np.stack([*-2 * x.T, x2, np.ones_like(x2)], axis=1) @ np.stack([*q.T, np.ones_like(q2), q2])
+        return np.maximum(r2, 0, out=r2)
+
+
+def improvement(beliefs, q):
+    """Expected improvement at q (m, d), averaged over beliefs -> (m,)."""
+    blocks = np.array_split(q, -(-len(q) // BLOCK))
+    return np.concatenate([_improvement(beliefs, *zip(*(belief.at(block) for belief in beliefs)))[0].mean(axis=0)
+                           for block in blocks])
+
+
+def log_improvement_and_gradient(beliefs, q):
+    """log (EI + TINY) at q (m, d), EI averaged over beliefs, and its gradient in q -> (m,), (m, d).
+
+    The logarithm has slopes of order 1 where EI itself is flat, and TINY keeps it finite where EI underflows.
+    """
+    mean, deviation, mean_slopes, deviation_slopes = zip(*(belief.at_with_gradients(q) for belief in beliefs))
+    EI, cache = _improvement(beliefs, mean, deviation)
+    d_mean, d_deviation, _ = expected_improvement_backward(np.full_like(EI, 1 / len(beliefs)), cache)
+    d_q = (d_mean[..., None] * mean_slopes + d_deviation[..., None] * deviation_slopes).sum(axis=0)
+    EI = EI.mean(axis=0) + TINY
+    return np.log(EI), d_q / EI[:, None]
+
+
+def _improvement(beliefs, mean, deviation):
+    """One row for each belief, and the cache."""
+    mean = np.array(mean)
+    best = np.array([belief.best for belief in beliefs])
+    return expected_improvement(mean, np.array(deviation), np.broadcast_to(best[:, None], mean.shape))
+
+
+def climb(beliefs, starts):
+    """The points (m, d) that ascent in the cube reaches from each of ``starts`` (m, d), by L-BFGS-B."""
+    from scipy.optimize import minimize
+
+    def loss(flat):
+        value, d_q = log_improvement_and_gradient(beliefs, flat.reshape(starts.shape))
+        return -value.sum(), -d_q.ravel()
+
+    found = minimize(loss, starts.ravel(), jac=True, method="L-BFGS-B", bounds=[(0, 1)] * starts.size, options=EFFORT)
+    return np.clip(found.x, 0, 1).reshape(starts.shape)
+
+
+def candidates(x, y, rng, scale):
+    """Points (m, d) among which to begin: all over the cube, near the best five of x (n, d), and the very best.
+
+    Those all over are uniform on a cube of twice the width and clipped, so that half of the coordinates lie on the
+    boundary: in six dimensions most of what is left unknown is there. Those near are moved by normal numbers times
+    ``scale``, but at most 1, and by less, down to a thousandth, all orders of magnitude being equally frequent.
+    """
+    n, d = x.shape
+    best = x[np.argsort(y, kind="stable")[:5]]
+    steps = np.minimum(scale, 1) * 10 ** rng.uniform(-3, 0, (NEAR, 1)) * rng.standard_normal((NEAR, d))
+    near = best[rng.integers(len(best), size=NEAR)] + steps
+    return np.clip(np.concatenate([rng.uniform(-0.5, 1.5, (SPREAD, d)), near, best[:1]]), 0, 1)
+
+
+def maximise(beliefs, q):
+    """The point (d,) with the largest expected improvement that is found from the candidates q (m, d)."""
+    starts = q[np.argsort(-improvement(beliefs, q), kind="stable")[:STARTS]]
+    reached = np.concatenate([starts, climb(beliefs, starts)])
+    return reached[np.argmax(log_improvement_and_gradient(beliefs, reached)[0])]
+
+
+class ExpectedImprovement(Search):
+    """Spearmint's method with the true hyper-parameters, which are given.
+
+    The first query is the middle of the cube.
+
+    Parameters
+    ----------
+    functions, dim, seed, first
+        As in `Search`.
+    length_scale : number, or ndarray (d,)
+    variance, noise, mean : float
+        Variance and mean of the values, standard deviation of the observations about them.
+    covariance : {"squared_exponential", "matern32", "matern52"}
+    jitter : float >= 0, optional
+        Relative to the variance; default `l2l_ref.ops.gp.JITTER`.
+    """
+
+    name = "ei"
+
+    def __init__(self, functions, dim, seed=0, first=0, *, length_scale, variance=1.0, noise=0.0, mean=0.0,
+                 covariance="squared_exponential", jitter=None):
+        super().__init__(functions, dim, seed, first)
+        like = self.x
+        length_scale = positive("length_scale", length_scale, like)
+        if length_scale.shape not in ((), (dim,)):
+            raise ValueError(f"length_scale: expected a number or an array of shape (d={dim}), "
+                             f"got {length_scale.shape}")
+        covariance_pair(covariance)
+        if not np.isfinite(mean):
+            raise ValueError(f"mean: expected a finite number, got {mean!r}")
+        self._law = {
+            "length_scale": length_scale, "variance": positive("variance", variance, like, single=True),
+            "noise": checked_noise(noise, like), "mean": mean, "covariance": covariance,
+            "jitter": checked_jitter(jitter, like),
+        }
+
+    def _suggest(self, b):
+        x, y = self.x[b], self.y[b]
+        if len(y) == 0:
+            return np.full(self.dim, 0.5)
+        belief = Belief(x, y, **self._law)
+        return maximise([belief], candidates(x, y, self._rngs[b], self._law["length_scale"]))
+
+
+def slice_move(log_density, u, direction, rng):
+    """Neal 2003, "Slice sampling", figures 3 and 5: a move of u (k,) along ``direction`` (k,) that keeps the density.
+
+    log_density : callable, (k,) -> float. The direction's length is the width of the first interval.
+    """
+    level = log_density(u) - rng.exponential()
+    low = -rng.random()
+    high = low + 1
+    while log_density(u + low * direction) > level:
+        low -= 1
+    while log_density(u + high * direction) > level:
+        high += 1
+    while True:
+        step = rng.uniform(low, high)
+        moved = u + step * direction
+        if log_density(moved) >= level:
+            return moved
+        low, high = (step, high) if step < 0 else (low, step)
+
+
+class IntegratedExpectedImprovement(Search):
+    """Spearmint's method: expected improvement, averaged over samples of the hyper-parameters.
+
+    Values are standardised before each query, so they may be on any scale. A length scale for each dimension, the
+    variance, the noise and the mean have the priors `PRIORS`; their posterior is sampled by slice sampling, one of them
+    after the other, in a Markov chain for each function that goes on from one query to the next.
+
+    Parameters
+    ----------
+    functions, dim, seed, first
+        As in `Search`.
+    samples : int
+        How many are averaged over.
+    covariance : {"squared_exponential", "matern32", "matern52"}
+    jitter : float >= 0, optional
+        Relative to the variance; default `l2l_ref.ops.gp.JITTER`.
+    """
+
+    name = "integrated-ei"
+
+    def __init__(self, functions, dim, seed=0, first=0, *, samples=10, covariance="matern52", jitter=None):
+        super().__init__(functions, dim, seed, first)
+        if not isinstance(samples, (int, np.integer)) or samples < 1:
+            raise ValueError(f"samples: expected a whole number >= 1, got {samples!r}")
+        covariance_pair(covariance)
+        self.samples, self._covariance, self._jitter = samples, covariance, checked_jitter(jitter, self.x)
+        laws = [PRIORS["length_scale"]] * dim + [PRIORS[name] for name in ("variance", "noise", "mean")]
+        self._centre, self._width = np.array(laws).T
+        self._u = [None] * functions  # where each chain is
+
+    def _suggest(self, b):
+        x, y, rng = self.x[b], self.y[b], self._rngs[b]
+        if len(y) == 0:
+            return np.full(self.dim, 0.5)
+        beliefs = self._beliefs(b)
+        scale = np.mean([belief.length_scale for belief in beliefs], axis=0)
+        return maximise(beliefs, candidates(x, y, rng, scale))
+
+    def _beliefs(self, b):
+        """Samples of what is believed of function b."""
+        x, y, rng = self.x[b], self.y[b], self._rngs[b]
+        y = y / (np.abs(y).max() or 1)  # so that nothing overflows
+        y = (y - y.mean()) / (y.std() or 1)
+
+        def belief(u):
+            *logs, mean = u
+            *length_scale, variance, noise = np.exp(logs)
+            return Belief(x, y, np.array(length_scale), variance, noise, mean, self._covariance, self._jitter)
+
+        def log_density(u):
+            z = (u - self._centre) / self._width
+            return -np.inf if (np.abs(z) > CUT).any() else belief(u).log_likelihood - 0.5 * (z @ z)
+
+        chain = [self._centre if self._u[b] is None else self._u[b]]
+        for _ in range(self.samples + BURN_IN * (self._u[b] is None)):
+            u = chain[-1]
+            for direction in rng.permutation(np.diag(self._width)):
+                u = slice_move(log_density, u, direction, rng)
+            chain.append(u)
+        self._u[b] = chain[-1]
+        return [belief(u) for u in chain[-self.samples :]]
