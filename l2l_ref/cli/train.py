@@ -8,13 +8,17 @@ import json
 import shlex
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from .. import __version__
-from ..learned.backends import name_of
-from ..metatrain import presets
+from ..black_boxes.families import FAMILIES
+from ..learned.backends import choose_gp, name_of
+from ..learned.black_box import LOSSES, OUTPUTS
+from ..learned.proposer import CELLS, Proposer
+from ..metatrain import black_box, presets
 from ..metatrain.train import Recipe, meta_train
 from ..optimizees.rollout import rollout
 from ..pretrained import save
@@ -23,31 +27,46 @@ from .arguments import number, require_writable, units, whole
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
 TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
 
+SEARCH_TEST_FUNCTIONS = 2000
+
 # Options whose values go into the recipe, the problem and the model under their own names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
           "clip", "averaging", "coordinates", "judge", "patience", "rollback")
 LAW = ("dist", "theta0_scale", "data_dir")
 MODEL = ("hidden", "preprocess", "output_scale")
+SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
+                 "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
+                 "workers", "parallel")
+SEARCH_LAW = ("dim", "length_scale", "noise", "covariance")
+SEARCH_MODEL = ("hidden", "cell", "output_map")
+RUN = ("command", "problem", "json", "seed", "output", "checkpoint", "resume", "backend", "threads")
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
 
 
 def configure(parser):
-    parser.add_argument("problem", choices=presets.PRESETS)
-    parser.add_argument("--preset", choices=presets.NAMES, default="default",
+    parser.add_argument("problem", choices=(*presets.PRESETS, *FAMILIES))
+    parser.add_argument("--preset", choices=presets.NAMES,
                         help="whose settings: this project's, the paper's, or the released code's")
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--output", metavar="FILE", help="where the weights go; default PROBLEM-lstm.npz")
     parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the checkpoint, or start afresh where there is none yet")
-    for name in ("epochs", "tasks", "functions", "steps", "unroll", "patience", "rollback", "coordinates"):
+    for name in ("epochs", "tasks", "functions", "steps", "unroll", "patience", "rollback", "coordinates", "updates",
+                 "first-steps", "workers", "dim"):
         parser.add_argument(f"--{name}", type=whole(1), metavar="N")
     for name in ("learning-rate", "final-learning-rate", "decay-from", "clip", "averaging", "preprocess",
-                 "output-scale", "theta0-scale"):
+                 "output-scale", "theta0-scale", "curriculum", "penalty", "parallel", "length-scale", "noise"):
         parser.add_argument(f"--{name}", type=number, metavar="X")
     parser.add_argument("--judge", choices=("final", "sum"), help="what is best: the last losses or the sum of all")
     parser.add_argument("--hidden", type=units, metavar="N,N", help="units of the LSTM layers")
     parser.add_argument("--dist", choices=("uniform", "normal"), help="the law of the quadratics")
+    parser.add_argument("--loss", choices=LOSSES, help="what a black-box optimizer is trained on")
+    parser.add_argument("--constant-incumbent", action="store_true", default=None,
+                        help="let no gradient of the loss flow through the best value so far")
+    parser.add_argument("--covariance", choices=("squared_exponential", "matern32", "matern52"))
+    parser.add_argument("--cell", choices=CELLS, help="of a black-box optimizer")
+    parser.add_argument("--output-map", choices=OUTPUTS, help="how a black-box optimizer is kept in the cube")
     parser.add_argument("--data-dir", metavar="FOLDER", help="where MNIST lies; default: the variable L2L_REF_DATA")
     parser.add_argument("--backend", choices=("auto", "numpy", "numba"), default="auto")
     parser.add_argument("--threads", type=whole(1), metavar="N")
@@ -57,9 +76,9 @@ def configure(parser):
 def run(args):
     if args.resume and not args.checkpoint:
         raise ValueError("--resume: needs --checkpoint FILE")
-    if args.dist and args.problem != "quadratic":
-        raise ValueError("--dist: only for quadratic")
-    output = Path(args.output or f"{args.problem}-lstm.npz")
+    search = args.problem in FAMILIES
+    _refuse_others(args, search)
+    output = Path(args.output or (f"{args.problem}-{args.dim}-lstm.npz" if search else f"{args.problem}-lstm.npz"))
     require_writable(output)
     if args.checkpoint:
         require_writable(Path(args.checkpoint))
@@ -69,37 +88,81 @@ def run(args):
     def given(names):
         return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
-    law = given(LAW)
-    model, problem, recipe = presets.build(
-        args.problem, args.preset, seed=args.seed, model=given(MODEL), law=law, recipe=given(RECIPE),
-        backend=args.backend, threads=args.threads,
-    )
-    trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
-                              report=Reporter(), **recipe)
-    best = min(log, key=lambda entry: entry["judged"])
-    card = {
-        "name": output.stem,
-        "version": __version__,
-        "made with": {"backend": name_of(model.backend, model.params), "numpy": np.__version__},
-        "model": trained.config,
-        "problem": problem.config,
-        "recipe": recipe,
-        "seed": args.seed,
-        "command": command(args),
-        "minutes": round(sum(entry["seconds"] for entry in log) / 60, 1),
-        "epochs": len(log),
-        "best_epoch": best["epoch"],
-        "validation": {"final": best["validation_final"], "sum": best["validation_sum"]},
-        "score": score(trained, problem, recipe.get("steps", Recipe.steps), args),
-    }
+    trained, card = (_search if search else _gradient)(args, given)
+    card = {"name": output.stem, "version": __version__, "seed": args.seed, "command": command(args), **card}
     save(trained, output, card)
     taken = card["score"]
     final, total = ("not finite" if taken[name] is None else f"{taken[name]:.4g}" for name in ("final", "sum"))
-    print(f"{output}: f at step {taken['steps']} {final}, sum over the steps {total} "
+    what = "best value after" if search else "f at"
+    print(f"{output}: {what} step {taken['steps']} {final}, sum over the steps {total} "
           f"(mean over {taken['functions']} test functions); {card['minutes']} min", file=sys.stderr)
     if args.json:
         print(json.dumps(card))
     return 0
+
+
+def _refuse_others(args, search):
+    """ValueError for an option that the problem has no use for."""
+    ours, theirs = (*RECIPE, *LAW, *MODEL, "preset"), (*SEARCH_RECIPE, *SEARCH_LAW, *SEARCH_MODEL, "constant_incumbent")
+    known = {*RUN, *(theirs if search else ours)}
+    for name, value in vars(args).items():
+        if name not in known and value is not None:
+            raise ValueError(f"--{name.replace('_', '-')}: not for {args.problem}")
+    if args.dist and args.problem != "quadratic":
+        raise ValueError("--dist: only for quadratic")
+    if search and args.dim is None:
+        raise ValueError("--dim: expected the number of dimensions of the functions")
+
+
+def _gradient(args, given):
+    """Train a coordinatewise optimizer: (model, its part of the card)."""
+    law = given(LAW)
+    model, problem, recipe = presets.build(
+        args.problem, args.preset or "default", seed=args.seed, model=given(MODEL), law=law, recipe=given(RECIPE),
+        backend=args.backend, threads=args.threads,
+    )
+    trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
+                              report=Reporter(), **recipe)
+    made_with = {"backend": name_of(model.backend, model.params), "numpy": np.__version__}
+    return trained, {"made with": made_with, "model": trained.config, "problem": problem.config, "recipe": recipe,
+                     **_history(log), "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}
+
+
+def _search(args, given):
+    """Train a black-box optimizer: (model, its part of the card)."""
+    chosen = given(SEARCH_MODEL)
+    if "hidden" in chosen and len(chosen["hidden"]) != 1:
+        raise ValueError(f"--hidden: expected the units of one layer, got {args.hidden}")
+    hidden = {"hidden": chosen["hidden"][0]} if "hidden" in chosen else {}
+    model = Proposer(args.dim, output=chosen.get("output_map", "sigmoid"), cell=chosen.get("cell", "lstm"),
+                     rng=args.seed, **hidden)
+    try:
+        family = FAMILIES[args.problem](**given(SEARCH_LAW))
+    except TypeError:
+        raise ValueError(f"--length-scale, --noise, --covariance: not for {args.problem}") from None
+    asked = given(SEARCH_RECIPE)
+    if args.constant_incumbent:
+        asked["through_incumbent"] = False
+    trained, log = black_box.meta_train_black_box(
+        model, family, args.seed, backend=args.backend, checkpoint=args.checkpoint, resume=args.resume,
+        report=Reporter(), **asked
+    )
+    recipe = black_box.Recipe(**asked)
+    best, moments = black_box.held_out(trained, family, SEARCH_TEST_FUNCTIONS, recipe.steps,
+                                       np.random.SeedSequence(args.seed, spawn_key=(TEST,)), args.backend)
+    made_with = {"backend": "numpy" if "ops" in choose_gp(args.backend, 100, 100).__name__ else "numba",
+                 "numpy": np.__version__}
+    return trained, {"made with": made_with, "model": trained.config, "problem": family.config,
+                     "recipe": asdict(recipe), **_history(log), "moments": moments,
+                     "score": {"functions": SEARCH_TEST_FUNCTIONS, "steps": recipe.steps, "final": float(best[-1]),
+                               "sum": float(best.sum())}}
+
+
+def _history(log):
+    best = min(log, key=lambda entry: entry["judged"])
+    return {"minutes": round(sum(entry["seconds"] for entry in log) / 60, 1), "epochs": len(log),
+            "best_epoch": best["epoch"],
+            "validation": {"final": best["validation_final"], "sum": best["validation_sum"]}}
 
 
 def command(args):
@@ -110,6 +173,9 @@ def command(args):
     words = ["l2l-ref", "train", args.problem]
     for name, value in vars(args).items():
         if name in NOT_ON_CARD or value is None or (name, value) == ("preset", "default"):
+            continue
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
             continue
         if name == "output":
             value = Path(value).name
@@ -141,12 +207,13 @@ class Reporter:
             self.first_epoch = progress.epoch - 1
         pace = (time.monotonic() - self.started) / (progress.epoch - self.first_epoch)
         loss = "none" if entry["loss"] is None else f"{entry['loss']:.4g}"
+        horizon = f"  horizon {entry['steps']}" if "steps" in entry else ""
         print(f"epoch {progress.epoch}/{recipe.epochs}  loss {loss}  validation f "
               f"{entry['validation_final']:.4g}  sum {entry['validation_sum']:.4g}  best "
-              f"{progress.best['validation_final']:.4g}  left {clock(pace * (recipe.epochs - progress.epoch))}",
+              f"{progress.best['validation_final']:.4g}{horizon}  left {clock(pace * (recipe.epochs - progress.epoch))}",
               file=sys.stderr, flush=True)
         if entry["skipped"]:
-            print(f"  {entry['skipped']} of {recipe.tasks} tasks left the range of float32 and were dropped",
+            print(f"  {entry['skipped']} of the epoch's batches left the range of float32 and were dropped",
                   file=sys.stderr, flush=True)
         if "stuck" in entry:
             print(f"  warning: {entry['stuck']}", file=sys.stderr, flush=True)

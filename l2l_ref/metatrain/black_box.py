@@ -25,6 +25,8 @@ from .loop import stream
 # The streams of random numbers of one run.
 TRAINING, VALIDATION, WORKERS = 1, 2, 4
 
+PIECE = 500  # functions at once where memory would be large
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(loop.Schedule):
@@ -82,11 +84,33 @@ def trajectory_gradient(proposer, family, recipe, steps, fed, seed, backend="aut
 def best_so_far(proposer, family, functions, steps, seed, backend="auto"):
     """The best value of each function after 1..T queries, (B, T); one worker."""
     z, epsilon, given = family.sample(functions, steps, seed)
+    return np.minimum.accumulate(_run(proposer, family, z, epsilon, given, backend).f, axis=1)
+
+
+def _run(proposer, family, z, epsilon, given, backend):
+    """The Trajectory with one worker."""
     out, _ = black_box.trajectory(
-        proposer.params_as(np.float32), z, epsilon, black_box.arrivals(steps), **family.law, given=given,
-        output=proposer.output, cell=CELLS[proposer.cell], sampler=backends.choose_gp(backend, functions, steps)
+        proposer.params_as(np.float32), z, epsilon, black_box.arrivals(z.shape[1]), **family.law, given=given,
+        output=proposer.output, cell=CELLS[proposer.cell], sampler=backends.choose_gp(backend, *z.shape)
     )
-    return np.minimum.accumulate(out.f, axis=1)
+    return out
+
+
+def held_out(proposer, family, functions, steps, seed, backend="auto"):
+    """On functions that nothing was decided on: the mean best value after 1..T queries, (T,), and the moments.
+
+    The moments are those of the values that a network sees, which y is scaled to where its range is not known: for
+    n = 1, 2, 4, .. values the mean over functions of their mean and of their standard deviation, a list of pairs.
+    """
+    best, moments = [], []
+    for first in range(0, functions, PIECE):
+        z, epsilon, given = family.sample(min(PIECE, functions - first), steps, seed.spawn(1)[0])
+        out = _run(proposer, family, z, epsilon, given, backend)
+        best.append(np.minimum.accumulate(out.f, axis=1))
+        counts = [2**k for k in range(steps.bit_length())]
+        moments.append([(out.y[:, :n].mean(axis=1).sum(), out.y[:, :n].std(axis=1).sum()) for n in counts])
+    moments = np.sum(moments, axis=0, dtype=np.float64) / functions
+    return np.concatenate(best).mean(axis=0, dtype=np.float64), moments.round(4).tolist()
 
 
 def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint=None, resume=False, report=None,
