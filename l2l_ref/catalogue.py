@@ -294,6 +294,15 @@ def _search(rng, B=2, T=4, d=2, H=2, workers=1):
     return _proposer(rng, d, H), _normal(rng, B, T), _normal(rng, B, T), fed, rng.uniform(0.3, 0.8, ())
 
 
+def _given(d=2, known=2, steps=4):
+    """One function with some values decided beforehand, scaled and shifted."""
+    rng = np.random.default_rng(0)
+    state = gp.gp_start(1, known + steps, d)
+    for _ in range(known):
+        (_, state), _ = gp.gp_append(state, rng.random((1, d)), _normal(rng, 1), 0.5, 1.0, jitter=JITTER)
+    return gp.Given(state, np.array([0.7]), np.array([-0.4]))
+
+
 def _searched(rng, B=2, T=4, d=2):
     """A trajectory, some of it outside of the cube."""
     f = _normal(rng, B, T)
@@ -711,6 +720,17 @@ OPERATIONS = (
             "three workers": partial(_search, T=6, workers=3),
             "nothing comes back": partial(_search, T=2, workers=4),
             "six dimensions": partial(_search, B=1, T=3, d=6),
+        },
+    ),
+    Operation(
+        "trajectory, values given", partial(black_box.trajectory, noise=0.3, jitter=JITTER, given=_given()),
+        black_box.trajectory_backward, partial(_search, B=1),
+        r"f_t = b + a g(x_t), \ g \sim \text{GP given values} \qquad y_t = f_t + \nu \epsilon_t",
+        "Chen et al. 2017; what is given is our choice",
+        cases={
+            "one function": partial(_search, B=1, H=3),
+            "two workers": partial(_search, B=1, workers=2),
+            "four workers": partial(_search, B=1, workers=4),
         },
     ),
     Operation(

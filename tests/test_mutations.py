@@ -24,9 +24,30 @@ from l2l_ref.evaluation.audit import examples
 ZERO = "-0.0 is 0.0"
 SUM = "the axes of a sum have no order"
 CONSTANT = "it is read where b_t is a constant, whose gradient is not that of the loss: test_improvement.py has it"
+EDGE = "at the edge of the cube any slope between those of its sides is right"
+SHAPE = "f, y, mean and deviation have one shape"
 UNUSED = "where large does not hold, the divisor and with it d_large is not used"
 # function: {mutant: why the gradients stay the same}
 HARMLESS = {
+    "outside_backward": {
+        "compare: x > 1 -> x >= 1": EDGE,
+        "compare: x < 0 -> x <= 0": EDGE,
+    },
+    "trajectory_backward": {
+        "sign: np.empty_like(d_out.f) -> -np.empty_like(d_out.f)": "every column is written before it is read",
+        "sign: np.zeros_like(like.x) -> -np.zeros_like(like.x)": ZERO,
+        "sign: np.zeros_like(like.z) -> -np.zeros_like(like.z)": ZERO,
+        "sign: np.zeros_like(like.L) -> -np.zeros_like(like.L)": ZERO,
+        "sign: np.zeros_like(a) -> -np.zeros_like(a)": ZERO,
+        "constant: in_place=True -> in_place=False": "a copy has the same values",
+        "cache: x.shape -> cache.like.x.shape": "both have d columns, and no more is read",
+    },
+    "trajectory_loss_backward": {
+        "sign: np.zeros_like(out.f) -> -np.zeros_like(out.f)": ZERO,
+        **{f"cache: out.f.shape -> cache.like.{name}.shape": SHAPE for name in ("y", "mean", "deviation")},
+        **{f"cache: np.zeros_like(out.f) -> np.zeros_like(cache.like.{name})": SHAPE
+           for name in ("y", "mean", "deviation")},
+    },
     "relu_backward": {
         "sign: np.zeros_like(d_r) -> -np.zeros_like(d_r)": ZERO,
     },

@@ -1,9 +1,9 @@
 """Meta-training of the black-box optimizer: Chen et al. 2017, sections 3 and 5.
 
-    Q1  theta moves against the gradient of X7, a mean over functions drawn afresh for every update; the whole trajectory
+    U1  theta moves against the gradient of X7, a mean over functions drawn afresh for every update; the whole trajectory
         is unrolled
-    Q2  curriculum: the horizon T grows from ``first_steps`` to ``steps``, by the same factor an epoch
-    Q3  with several workers, as many queries are on their way, and come back in random order
+    U2  curriculum: the horizon T grows from ``first_steps`` to ``steps``, by the same factor an epoch
+    U3  with several workers, as many queries are on their way, and come back in random order
 
 The review gives Adam and a curriculum from 10 to 100; all numbers here are our own choice. How many workers there are is
 drawn anew for each update: one network then serves any number of them. Validation is on functions that stay the
@@ -33,9 +33,9 @@ class Recipe(loop.Schedule):
     """How to meta-train a black-box optimizer: a `Schedule`, and what an epoch is made of.
 
     An epoch has ``updates`` updates, each on ``functions`` functions. The horizon grows from ``first_steps`` to
-    ``steps`` over the fraction ``curriculum`` of the epochs (Q2). ``loss``, ``penalty`` and ``through_incumbent``
+    ``steps`` over the fraction ``curriculum`` of the epochs (U2). ``loss``, ``penalty`` and ``through_incumbent``
     are those of `trajectory_loss`. A fraction ``parallel`` of the updates has 2 to ``workers`` workers, the others
-    one (Q3). Validation is on ``validation_functions`` functions.
+    one (U3). Validation is on ``validation_functions`` functions.
     """
 
     updates: int = 50
@@ -63,16 +63,16 @@ class Recipe(loop.Schedule):
             raise ValueError(f"first_steps: expected at most steps={self.steps}, got {self.first_steps}")
 
     def horizon(self, epoch):
-        """Q2: T in an epoch, counted from 0."""
+        """U2: T in an epoch, counted from 0."""
         grown = min(1.0, epoch / (self.curriculum * self.epochs)) if self.curriculum else 1.0
         return round(self.first_steps * (self.steps / self.first_steps) ** grown)
 
 
-def trajectory_gradient(proposer, family, recipe, steps, fed, seed, backend="auto"):
-    """Q1: the loss of one batch of functions and its gradient in the weights, a flat float64 vector."""
-    z, epsilon, given = family.sample(recipe.functions, steps, seed)
+def trajectory_gradient(proposer, family, recipe, steps, fed, seed, backend="auto", dtype=np.float32):
+    """U1: the loss of one batch of functions and its gradient in the weights, a flat float64 vector."""
+    z, epsilon, given = family.sample(recipe.functions, steps, seed, dtype)
     out, cache = black_box.trajectory(
-        proposer.params_as(np.float32), z, epsilon, fed, **family.law, given=given, output=proposer.output,
+        proposer.params_as(dtype), z, epsilon, fed, **family.law, given=given, output=proposer.output,
         cell=CELLS[proposer.cell], sampler=backends.choose_gp(backend, *z.shape)
     )
     loss, loss_cache = black_box.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent)
@@ -156,12 +156,12 @@ def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint
             workers = 1
             if recipe.workers > 1 and rng.random() < recipe.parallel:
                 workers = int(rng.integers(2, recipe.workers, endpoint=True))
-            fed = black_box.arrivals(steps, workers, rng)            # Q3
+            fed = black_box.arrivals(steps, workers, rng)            # U3
             loss, d_phi = trajectory_gradient(
                 with_phi(proposer, progress.phi), family, recipe, steps, fed,
                 stream(seed, TRAINING, progress.epoch, k), backend
             )
-            norm = loop.descend(recipe, progress, d_phi)             # Q1
+            norm = loop.descend(recipe, progress, d_phi)             # U1
             if norm is None:
                 skipped += 1
                 continue

@@ -1,0 +1,200 @@
+"""Meta-training of the black-box optimizer: what an update is, the curriculum, best kept, resumed bit for bit."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l2l_ref.black_boxes.families import GPFamily, SupportFamily
+from l2l_ref.learned import black_box as math
+from l2l_ref.learned.proposer import Learned, Proposer
+from l2l_ref.metatrain import black_box
+from l2l_ref.metatrain.black_box import Recipe, best_so_far, held_out, meta_train_black_box, trajectory_gradient
+from l2l_ref.ops.covariance import squared_exponential
+from l2l_ref.ops.gp import JITTER
+from l2l_ref.pretrained import load, save
+from l2l_ref.trees import flatten, unflatten
+
+TINY = {"epochs": 3, "updates": 2, "functions": 4, "steps": 6, "first_steps": 2, "validation_functions": 5, "workers": 3}
+
+
+def tiny(dim=2, **settings):
+    return Proposer(dim, 3, rng=0, **settings)
+
+
+def train(proposer=None, family=None, seed=0, **changes):
+    return meta_train_black_box(proposer or tiny(), family or GPFamily(dim=2), seed, backend="numpy",
+                                **TINY | changes)
+
+
+def same(a, b):
+    return flatten(a.params).tobytes() == flatten(b.params).tobytes()
+
+
+@pytest.mark.parametrize("loss", math.LOSSES)
+@pytest.mark.parametrize("output", math.OUTPUTS)
+def test_the_gradient_of_an_update_is_that_of_its_loss(loss, output):
+    """Along random directions in the weights, in float64."""
+    rng = np.random.default_rng(1)
+    proposer, family = tiny(output=output), GPFamily(dim=2, length_scale=0.6, noise=0.1)
+    proposer.params = unflatten(5 * flatten(proposer.params), proposer.params)
+    recipe = Recipe(**TINY | {"loss": loss, "functions": 20, "penalty": 0.5})
+    fed = math.arrivals(6, 2, rng)
+
+    def at(phi, dtype=np.float64):
+        proposer.params = unflatten(phi, proposer.params)
+        return trajectory_gradient(proposer, family, recipe, 6, fed, 3, "numpy", dtype)
+
+    phi = flatten(proposer.params).copy()
+    _, d_phi = at(phi)
+    for _ in range(3):
+        v = rng.standard_normal(len(phi))
+        slope = (at(phi + 1e-6 * v)[0] - at(phi - 1e-6 * v)[0]) / 2e-6
+        assert d_phi @ v == pytest.approx(slope, rel=1e-5, abs=1e-5)
+
+
+def test_training_finds_lower_values():
+    before = best_so_far(Proposer(1, 8), GPFamily(dim=1), 200, 5, 9, "numpy")[:, -1].mean()
+    trained, log = meta_train_black_box(
+        Proposer(1, 8), GPFamily(dim=1), backend="numpy", epochs=4, updates=30, functions=32, steps=5, first_steps=5,
+        learning_rate=1e-2, final_learning_rate=1e-2, workers=1, validation_functions=200)
+    after = best_so_far(trained, GPFamily(dim=1), 200, 5, 9, "numpy")[:, -1].mean()
+    assert after < before - 0.2
+    assert log[-1]["loss"] < log[0]["loss"]
+
+
+@given(st.integers(1, 40), st.integers(1, 30), st.integers(0, 80), st.sampled_from([0.0, 0.3, 1.0]))
+def test_the_horizon_grows_to_its_end(epochs, first, more, curriculum):
+    recipe = Recipe(epochs=epochs, first_steps=first, steps=first + more, curriculum=curriculum)
+    horizons = [recipe.horizon(epoch) for epoch in range(epochs + 1)]
+    assert horizons == sorted(horizons)
+    assert horizons[0] == (first if curriculum else first + more)
+    assert all(h == first + more for h in horizons[int(np.ceil(curriculum * epochs)):])
+
+
+def test_resumed_is_uninterrupted(tmp_path):
+    whole, log = train()
+    path = tmp_path / "run.ckpt"
+
+    def stop(progress, recipe):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(checkpoint=path, report=stop)
+    resumed, again = train(checkpoint=path, resume=True)
+    assert same(whole, resumed)
+    assert [entry["validation_final"] for entry in log] == [entry["validation_final"] for entry in again]
+    with pytest.raises(ValueError, match="belongs to another run: its recipe, loss"):
+        train(checkpoint=path, resume=True, loss="sum")
+    with pytest.raises(ValueError, match="belongs to another run: its problem, noise"):
+        train(family=GPFamily(dim=2, noise=0.1), checkpoint=path, resume=True)
+
+
+def test_same_seed_same_weights_and_the_first_weights_stay():
+    first = tiny()
+    kept = flatten(first.params).copy()
+    one, other, third = train(first)[0], train()[0], train(seed=1)[0]
+    assert same(one, other) and not same(one, third)
+    assert (flatten(first.params) == kept).all()
+
+
+def test_workers_and_their_order_are_in_the_training():
+    assert not same(train(parallel=0.0)[0], train(parallel=1.0)[0])
+    assert not same(train(parallel=1.0, workers=2)[0], train(parallel=1.0, workers=3)[0])
+    assert same(train(parallel=1.0, workers=1)[0], train(parallel=0.0)[0])
+
+
+def test_the_best_weights_come_out():
+    seen = []
+    trained, log = train(epochs=6, learning_rate=0.3, final_learning_rate=0.3,
+                         report=lambda progress, recipe: seen.append(progress.average.astype(np.float32)))
+    best = int(np.argmin([entry["judged"] for entry in log]))
+    assert flatten(trained.params).tobytes() == seen[best].tobytes()
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"loss": "regret"}, "loss: expected one of sum, ei, oi, final, best, got 'regret'"),
+    ({"curriculum": 1.5}, r"curriculum: expected a number in \[0, 1\], got 1.5"),
+    ({"parallel": np.nan}, r"parallel: expected a number in \[0, 1\], got nan"),
+    ({"first_steps": 7}, "first_steps: expected at most steps=6, got 7"),
+    ({"penalty": -1.0}, "penalty: expected a finite number >= 0, got -1.0"),
+    ({"updates": 0}, "updates: expected a whole number >= 1, got 0"),
+    ({"seed": -1}, "seed: expected a whole number >= 0, got -1"),
+    ({"family": GPFamily(dim=3)}, "family: expected functions of 2 dimensions, got 3"),
+])
+def test_bad_input_is_refused(changes, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        train(**changes)
+
+
+@pytest.mark.parametrize("changes, name", [
+    ({"dim": 0}, "dim"), ({"dim": 1.5}, "dim"), ({"dim": 2, "length_scale": 0.0}, "length_scale"),
+    ({"dim": 2, "noise": -0.1}, "noise"), ({"dim": 2, "variance": np.inf}, "variance"),
+    ({"dim": 2, "covariance": "cubic"}, "covariance"),
+])
+def test_a_bad_family_is_refused(changes, name):
+    with pytest.raises(ValueError, match=f"^{name}: expected"):
+        GPFamily(**changes)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_functions_through_given_values(dim):
+    """Six values in [-1, 1], and between them the mean of the process, scaled to the range [-1, 1]."""
+    family = SupportFamily(dim=dim)
+    z, epsilon, given = family.sample(50, 4, 0, np.float64)
+    assert not z.any() and not epsilon.any()
+    known = given.known
+    x = known.x[:, :6]
+    values = np.einsum("bts,bs->bt", known.L[:, :6, :6], known.z[:, :6])
+    assert (np.abs(values) <= 1).all() and values.std() > 0.4
+    probes = np.random.default_rng(1).random((50, 2000, dim))
+    scale = float(family.law["length_scale"])
+    assert scale == pytest.approx(dim**0.5 / (6 * 2**0.5), rel=1e-6)
+    K, _ = squared_exponential(x, x, scale, 1.0)
+    k, _ = squared_exponential(probes, x, scale, 1.0)
+    g = (k @ np.linalg.solve(K + JITTER["float32"] * np.eye(6), values[:, :, None]))[:, :, 0]
+    f = given.shift[:, None] + given.scale[:, None] * g
+    assert np.abs(f.min(axis=1) + 1).max() < 0.2 and np.abs(f.max(axis=1) - 1).max() < 0.2
+    # What a trajectory sees is this function.
+    out, _ = math.trajectory(
+        math.proposer_init(np.random.default_rng(0), dim, 3), z, epsilon, math.arrivals(4), given=given,
+        **family.law, jitter=JITTER["float32"])
+    k, _ = squared_exponential(out.x, x, scale, 1.0)
+    g = (k @ np.linalg.solve(K + JITTER["float32"] * np.eye(6), values[:, :, None]))[:, :, 0]
+    np.testing.assert_allclose(out.f, given.shift[:, None] + given.scale[:, None] * g, atol=2e-3)
+
+
+def test_moments_and_the_best_value_on_held_out_functions():
+    seed = np.random.SeedSequence(5)
+    proposer, family = tiny(), GPFamily(dim=2)
+    best, moments = held_out(proposer, family, 30, 6, seed, "numpy")
+    assert best.shape == (6,) and (np.diff(best) <= 0).all()
+    z, epsilon, _ = family.sample(30, 6, np.random.SeedSequence(5).spawn(1)[0])
+    out, _ = math.trajectory(proposer.params_as(np.float32), z, epsilon, math.arrivals(6), **family.law)
+    assert len(moments) == 3  # of 1, 2 and 4 values
+    np.testing.assert_allclose(moments[2], [out.y[:, :4].mean(), out.y[:, :4].std(axis=1).mean()], atol=1e-4)
+    assert moments[0][1] == 0
+
+
+def test_saved_and_loaded(tmp_path):
+    proposer = Proposer(3, 5, "linear", rng=4)
+    save(proposer, tmp_path / "p.npz")
+    again = load(tmp_path / "p.npz")
+    assert again.config == proposer.config
+    assert (flatten(again.params) == flatten(proposer.params).astype(np.float32)).all()
+    json.dumps(again.card)
+
+
+def test_learned_search_is_the_trajectory():
+    """The optimizer step by step proposes what the unrolled trajectory does."""
+    proposer, family = tiny(), GPFamily(dim=2)
+    z, epsilon, _ = family.sample(4, 5, 0)
+    out, _ = math.trajectory(proposer.params_as(np.float32), z, epsilon, math.arrivals(5), **family.law)
+    search = Learned(proposer, 4)
+    for t in range(5):
+        x = search.ask()
+        np.testing.assert_allclose(x, out.x[:, t], rtol=1e-5)
+        search.tell(x, out.y[:, t])
