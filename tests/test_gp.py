@@ -287,9 +287,11 @@ def test_the_twin_appends_like_the_original(in_place, law):
         states = [state for (_, state), _ in results]
     rng = np.random.default_rng(law["seed"])
     d_draw = gp.Draw(*rng.standard_normal((3, law["B"])))
-    d_state = gp.GPState(*(rng.standard_normal(a.shape) for a in states[0][:3]), t=None)
+    d_state = gp.gp_start(*x.shape)
+    for a in d_state[:3]:
+        a[:] = rng.standard_normal(a.shape)
     gradients = [
-        module.gp_append_backward((d_draw, gp.GPState(*(a.copy() for a in d_state[:3]), t=None)), cache, in_place)
+        module.gp_append_backward((d_draw, gp.GPState(*(a.copy("K") for a in d_state[:3]), t=None)), cache, in_place)
         for module, (_, cache) in zip((gp, twin), results)
     ]
     (ours, _), (theirs, _) = results
@@ -383,3 +385,16 @@ def test_gp_functions_are_as_hard_as_they_should_be():
 def test_gp_functions_refuse_bad_numbers(argument, wrong):
     with pytest.raises(ValueError, match=f"^{argument}: expected"):
         GPFunctions(**{"functions": 2, "dim": 2, "evaluations": 3, "seed": 0, argument: wrong})
+
+
+def test_the_twin_writes_only_where_the_functions_lie_next_to_each_other():
+    state = gp.gp_start(3, 2, 1)
+    other = gp.GPState(*(a.copy("C") for a in state[:3]), t=0)
+    x, z = np.full((3, 1), 0.5), np.ones(3)
+    with pytest.raises(ValueError, match=r"^state: expected arrays in the order of gp_start, got strides"):
+        twin.gp_append(other, x, z, 0.4, 1.0, in_place=True)
+    (ours, _), cache = twin.gp_append(state, x, z, 0.4, 1.0, in_place=True)
+    (theirs, _), _ = twin.gp_append(other, x, z, 0.4, 1.0)
+    np.testing.assert_array_equal(ours.f, theirs.f)
+    with pytest.raises(ValueError, match=r"^d_state: expected arrays in the order of gp_start, got strides"):
+        twin.gp_append_backward((ours, other), cache, in_place=True)

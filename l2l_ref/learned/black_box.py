@@ -197,7 +197,7 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
     require_shape("given.known.x", known.x, B=B, steps=known.t + T, d=d)
     require_shape("given.scale", scale, B=B)
     require_shape("given.shift", shift, B=B)
-    draw_state = known._replace(x=known.x.copy(), z=known.z.copy(), L=known.L.copy())
+    draw_state = known._replace(x=known.x.copy("K"), z=known.z.copy("K"), L=known.L.copy("K"))
     state = cell.start(B, params.cell)
     x = np.empty((B, T, d), dtype)
     f, y, mean, deviation = (np.empty((B, T), dtype) for _ in range(4))

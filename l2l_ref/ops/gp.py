@@ -56,8 +56,12 @@ class Draw(NamedTuple):
 
 
 def gp_start(B, T, d, dtype=np.float64):
-    """The GPState of B functions before the first of T queries. All zeros, so it also starts a backward pass."""
-    return GPState(np.zeros((B, T, d), dtype), np.zeros((B, T), dtype), np.zeros((B, T, T), dtype), t=0)
+    """The GPState of B functions before the first of T queries. All zeros, so it also starts a backward pass.
+
+    In memory the functions lie next to each other: NumPy does not mind, and the compiled twin reads them as they are.
+    """
+    arrays = (np.moveaxis(np.zeros((*shape, B), dtype), -1, 0) for shape in ((T, d), (T,), (T, T)))
+    return GPState(*arrays, t=0)
 
 
 class Given(NamedTuple):
@@ -144,7 +148,7 @@ def gp_append_backward(d_out, cache, in_place=False):
     """
     (d_f, d_mean, d_deviation), d_state = d_out
     t, z, z_before, row_cache, k_cache, covariance_backward, jitter = cache
-    d_X, d_Z, d_L = (array if in_place else array.copy() for array in d_state[:3])
+    d_X, d_Z, d_L = (array if in_place else array.copy("K") for array in d_state[:3])
 
     d_mean = d_mean + d_f                                            # S4
     d_deviation = d_deviation + d_f * z + d_L[:, t, t]               # S4, joins what came in
