@@ -285,6 +285,43 @@ def test_training_that_diverges_still_ends_well(run):
     json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
 
 
+SEARCH = ["train", "gp", "--dim", "2", "--epochs", "2", "--updates", "2", "--functions", "3", "--steps", "4",
+          "--first-steps", "2", "--hidden", "3", "--backend", "numpy"]
+
+
+def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("l2l_ref.cli.train.SEARCH_TEST_FUNCTIONS", 5)
+    code, out, err = run(*SEARCH, "--loss", "ei", "--constant-incumbent", "--output", "s.npz", "--checkpoint", "s.ckpt",
+                         "--json")
+    assert code == 0 and err.count("\n") == 3 and "horizon 2" in err and "best value after step 4" in err
+    card = strict(out)
+    assert card["command"] == ("l2l-ref train gp --seed 0 --output s.npz --epochs 2 --functions 3 --steps 4 --updates 2 "
+                               "--first-steps 2 --dim 2 --hidden 3 --loss ei --constant-incumbent")
+    assert (card["recipe"]["loss"], card["recipe"]["through_incumbent"], card["problem"]["dim"]) == ("ei", False, 2)
+    assert len(card["moments"]) == 3
+    trained = load("s.npz")
+    code, out, err = run(*card["command"].split()[1:], "--backend", "numpy", "--output", "again.npz")
+    assert cw.flatten(load("again.npz").params).tobytes() == cw.flatten(trained.params).tobytes()
+    monkeypatch.setattr("l2l_ref.pretrained.FOLDER", tmp_path)
+    code, out, err = run("models")
+    assert "model    proposer, cell lstm, dim 2, hidden 3, output sigmoid" in out and "after 4 queries" in out
+
+
+@pytest.mark.parametrize("words, message", [
+    (["train", "gp"], "--dim: expected the number of dimensions of the functions"),
+    ([*SEARCH, "--unroll", "2"], "--unroll: not for gp"),
+    ([*SEARCH, "--dist", "normal"], "--dist: not for gp"),
+    ([*SEARCH, "--hidden", "3,3"], "--hidden: expected the units of one layer, got (3, 3)"),
+    ([*SEARCH, "--curriculum", "2"], "curriculum: expected a number in [0, 1], got 2.0"),
+    (["train", "support", "--dim", "2", "--noise", "1"], "--length-scale, --noise, --covariance: not for support"),
+    (["train", "quadratic", "--dim", "3"], "--dim: not for quadratic"),
+    (["train", "digits", "--loss", "oi"], "--loss: not for digits"),
+])
+def test_options_of_another_problem_are_refused(run, words, message):
+    assert run(*words) == (2, "", f"l2l-ref train: {message}\n")
+    assert os.listdir() == []
+
+
 # compare
 
 KEYS = {"final_loss_mean", "final_loss_ci95", "curve_mean", "learning_rate", "seconds_per_step"}

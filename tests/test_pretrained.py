@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import l2l_ref
 from l2l_ref import files, pretrained
+from l2l_ref.learned.proposer import Learned, Proposer
 from l2l_ref.trees import arrays_of
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 
@@ -81,6 +82,20 @@ def test_weights_that_are_not_finite_in_float32_are_not_saved(path, model, bad):
 
 
 # What is not a model is refused.
+
+
+@pytest.mark.parametrize("changes, name", [
+    ({"dim": 0}, "dim"), ({"dim": 2.0}, "dim"), ({"dim": True}, "dim"), ({"dim": 10**9}, "dim"), ({"dim": None}, "dim"),
+    ({"hidden": [4]}, "hidden"), ({"hidden": 0}, "hidden"), ({"hidden": 10**400}, "hidden"),
+    ({"cell": "gru"}, "cell"), ({"cell": None}, "cell"), ({"cell": []}, "cell"), ({"output": "tanh"}, "output"),
+    ({"dim": 3}, "W_x: expected shape"), ({"hidden": 5}, "W_x: expected shape"),
+])
+def test_a_hostile_card_of_a_proposer_is_refused(path, changes, name):
+    proposer = Proposer(2, 4)
+    write_with(path, proposer, proposer.config | changes)
+    assert f"{name}" in refusal(path)
+    write_with(path, proposer, proposer.config)
+    assert pretrained.load(path).config == proposer.config
 
 
 @pytest.mark.parametrize("name", ["no-such-lstm", "", ".", "no/such/file.npz", "../pretrained"])
@@ -220,7 +235,11 @@ def test_a_shipped_card_says_how_it_came_about(name):
     assert 1 <= card["best_epoch"] <= card["epochs"] <= card["recipe"]["epochs"]
     score = card["score"]
     assert score["functions"] >= 20 and score["steps"] == card["recipe"].get("steps", 100)
-    assert 0 < score["final"] < score["sum"] < np.inf
+    if card["model"]["model"] == "proposer":  # values of mean 0, and the sum is over 100 of them
+        assert -np.inf < score["sum"] < score["final"] < 0
+        assert len(card["moments"]) == score["steps"].bit_length()
+    else:
+        assert 0 < score["final"] < score["sum"] < np.inf
 
 
 @pytest.mark.parametrize("name", sorted(NEEDED | set(SHIPPED)))
@@ -232,9 +251,24 @@ def test_a_shipped_command_can_be_given_anywhere(name):
     assert words[words.index("--seed") + 1] == str(card["seed"])
 
 
+def steps_of_a_search(model):
+    """On a bowl: inside of the cube, and at the end lower than at a random point in the mean."""
+    search = Learned(model, 50)
+    centres = np.random.default_rng(0).uniform(0.2, 0.8, (50, model.dim))
+    values = []
+    for _ in range(30):
+        x = search.ask()
+        assert ((x >= 0) & (x <= 1)).all()
+        values.append(6 * ((x - centres) ** 2).mean(axis=1) - 1.5)
+        search.tell(x, values[-1])
+    assert np.min(values, axis=0).mean() < -1.1
+
+
 @pytest.mark.parametrize("name", sorted(NEEDED | set(SHIPPED)))
 def test_a_shipped_optimizer_takes_steps(name):
     model = pretrained.load(name, backend="numpy")
+    if isinstance(model, Proposer):
+        return steps_of_a_search(model)
     gradients = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
     steps = updates(model, gradients)
     assert np.isfinite(steps).all() and (steps != 0).all()

@@ -17,12 +17,13 @@ def run(args):
     for card in cards:
         model, score = card["model"], card["score"]
         print(card["name"])
-        print(f"  model    {model['model']}, hidden {model['hidden']}, preprocess {model['preprocess']}, "
-              f"output scale {model['output_scale']}")
+        settings = (f"{name.replace('_', ' ')} {value}" for name, value in model.items() if name != "model")
+        print(f"  model    {model['model']}, {', '.join(settings)}")
         print(f"  problem  {', '.join(f'{key} {value}' for key, value in card['problem'].items())}")
         print(f"  trained  {card['command']}")
         print(f"           seed {card['seed']}, {card['epochs']} epochs (best: {card['best_epoch']}), "
               f"{card['minutes']} min, version {card['version']}")
-        print(f"  score    f({score['steps']}) {score['final']:.4g}, sum over the steps {score['sum']:.4g}, "
+        what = "best value after {} queries" if model["model"] == "proposer" else "f({})"
+        print(f"  score    {what.format(score['steps'])} {score['final']:.4g}, sum over the steps {score['sum']:.4g}, "
               f"mean over {score['functions']} test functions")
     return 0
