@@ -56,6 +56,23 @@ def load(name, **settings):
     return model
 
 
+def find(name, dim):
+    """The name of the shipped proposer for functions of ``dim`` dimensions: "lstm-oi", 2 -> "lstm-oi-2".
+
+    Where there is none for exactly so many it is the smallest larger one, since a function is one of more dimensions
+    that ignores the others. Raises ValueError when there is no such name, or none large enough.
+    """
+    parts = [path.stem.rpartition("-") for path in FOLDER.glob("*-*.npz")]
+    dims = sorted(int(d) for stem, _, d in parts if stem == str(name) and d.isdecimal())
+    enough = [d for d in dims if d >= dim]
+    if enough:
+        return f"{name}-{enough[0]}"
+    if dims:
+        raise ValueError(f"model: {name} is there for at most {dims[-1]} dimensions, got {dim}")
+    shipped = ", ".join(sorted({stem for stem, _, d in parts if d.isdecimal()}))
+    raise ValueError(f"model: expected a Proposer, the path of a file or one of {shipped or '(none)'}; got {str(name)!r}")
+
+
 def save(model, path, card=None):
     """Write an optimizer's weights, as float32, and its card to ``path``, whole or not at all.
 

@@ -1,0 +1,5 @@
+"""Searching with a learned black-box optimizer: ask and tell, and minimize."""
+
+from .optimizer import BlackBoxOptimizer, Trial
+
+__all__ = ["BlackBoxOptimizer", "Trial", "minimize", "minimize_many"]
