@@ -19,6 +19,8 @@ class Box:
     """
 
     def __init__(self, bounds, integers=None, log=None):
+        if hasattr(bounds, "lb"):  # SciPy's Bounds
+            bounds = np.column_stack(np.broadcast_arrays(bounds.lb, bounds.ub))
         try:
             self.bounds = np.array(bounds, np.float64)
         except (TypeError, ValueError, OverflowError):
@@ -94,6 +96,22 @@ class Symmetry:
     def meant(self, v):
         """v (D,) of the network -> the user's."""
         return self._offset + self._sign * v.take(self._inverse)
+
+
+class Symmetries:
+    """A Symmetry for each of B functions, drawn by their own ``rngs``; (B, D) in, (B, D) out."""
+
+    def __init__(self, rngs, dim):
+        parts = [Symmetry(rng, dim) for rng in rngs]
+        self._sign, self._offset, self._order, self._inverse = (
+            np.stack([getattr(part, name) for part in parts]) for name in ("_sign", "_offset", "_order", "_inverse")
+        )
+
+    def seen(self, u):
+        return np.take_along_axis(self._offset + self._sign * u, self._order, axis=1)
+
+    def meant(self, v):
+        return self._offset + self._sign * np.take_along_axis(v, self._inverse, axis=1)
 
 
 def _mask(name, mask, dim):

@@ -257,13 +257,12 @@ class BlackBoxOptimizer:
         return self._symmetry.meant(v)
 
     def _start_afresh(self):
-        """Another symmetry, nothing fed; the best point is to be fed first, then the last of those that wait."""
+        """Another symmetry, nothing fed; what is to be fed is the best point, then the last of those that wait."""
         self._symmetry = Symmetry(self._rng, self._proposer.dim)
         self._state, self._fed, self._stale = self._proposer.start(), [], False
         if self._best is not None:
-            others = [n for n in self._waiting if n != self._best]
-            room = self._horizon // 2
-            self._waiting = deque([self._best, *others[max(len(others) - room, 0):]])
+            waiting = list(self._waiting)
+            self._waiting = deque([self._best, *waiting[max(len(waiting) - self._horizon // 2, 0):]])
 
     def _step(self, n):
         """Feed tell number n, or nothing -> x (D,) float64 in the network's cube."""
@@ -339,9 +338,9 @@ def horizon_of(card):
     return steps if type(steps) is int and steps >= 1 else HORIZON
 
 
-def symmetries(seed):
-    """The random numbers that symmetries are drawn from."""
-    return np.random.default_rng(seed)
+def symmetries(seed, function=0):
+    """The random numbers that the symmetries of a function are drawn from."""
+    return np.random.default_rng([seed, function])
 
 
 def identity(proposer):
