@@ -44,7 +44,8 @@ def test_text_and_seed(capsys):
     outs = [run(capsys, *BOUNDS, "--seed", seed) for seed in "001"]
     assert outs[0] == outs[1] != outs[2]
     code, out, err = outs[0]
-    assert (code, err) == (0, "") and out.endswith("5 evaluations, 0 failed. The given number of evaluations was made.\n")
+    assert (code, err) == (0, "")
+    assert out.endswith("5 evaluations, 0 failed. The given number of evaluations was made.\n")
 
 
 def test_every_evaluation_fails(capsys):

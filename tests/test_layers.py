@@ -97,6 +97,8 @@ report = l2l.gradcheck(lambda x: (x**2, x), lambda d, x: 2 * d * x, (np.arange(3
 assert report.ok, report
 model, log = l2l.meta_train(l2l.CoordinatewiseLSTM(hidden=(2,)), l2l.optimizees.Quadratic(2), steps=4, unroll=2,
                             epochs=1, tasks=1, functions=2, validation_functions=2)
+result = l2l.minimize(lambda x: (x**2).sum(), [(-1, 2)], 5, l2l.Proposer(1, 4))
+assert result.success and result.nfev == 5
 """
 
 LIGHT = """

@@ -99,6 +99,14 @@ def test_advance_where_a_batch_is_cut(backend):
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_state_of_another_precision(backend):
+    p, u = Proposer(2, 5, rng=0, backend=backend), np.full((3, 4), 0.5)
+    x, state = p.propose(u, p.start(3))
+    assert x.dtype == state.h.dtype == np.float64
+    np.testing.assert_array_equal(x, p.propose(u, p.start(3, np.float64))[0])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_advance_refuses_what_does_not_fit(backend):
     p = Proposer(2, 3, backend=backend)
     for u in (np.zeros((1, 3), np.float32), np.zeros((2, 4), np.float32)):
@@ -164,7 +172,8 @@ def test_scipys_bounds():
 
 
 def test_symmetries_are_all_drawn():
-    images = {tuple(Symmetry(np.random.default_rng(seed), 2).seen(np.array([0.1, 0.2])).round(9)) for seed in range(99)}
+    all_of_them = (Symmetry(np.random.default_rng(seed), 2) for seed in range(99))
+    images = {tuple(symmetry.seen(np.array([0.1, 0.2])).round(9)) for symmetry in all_of_them}
     assert images == {(a, b) for p, q in ((0.1, 0.2), (0.2, 0.1)) for a in (p, 1 - p) for b in (q, 1 - q)}
     for seed in range(9):
         symmetry, u = Symmetry(np.random.default_rng(seed), 5), np.linspace(0.1, 0.3, 5)
@@ -358,8 +367,8 @@ def test_bad_tells():
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"seed": -1}, "seed"), ({"seed": 0.5}, "seed"), ({"scaling": "fixed"}, "scaling"), ({"scaling": (0, 0)}, "scaling"),
-    ({"scaling": (np.nan, 1)}, "scaling"), ({"scaling": 3}, "scaling"), ({"model": "nowhere"}, "model"),
+    ({"seed": -1}, "seed"), ({"seed": 0.5}, "seed"), ({"scaling": "fixed"}, "scaling"),
+    ({"scaling": (0, 0)}, "scaling"), ({"scaling": (np.nan, 1)}, "scaling"), ({"scaling": 3}, "scaling"), ({"model": "nowhere"}, "model"),
     ({"model": proposer(1)}, "model: expected one for 2 dimensions or more, got one for 1"),
     ({"model": "mnist-lstm"}, "model: expected a black-box optimizer, got CoordinatewiseLSTM"),
 ])
@@ -452,7 +461,8 @@ class AskAndTell(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 9), fixed=st.booleans())
     def begin(self, seed, fixed):
         self.model = proposer(4, card={"recipe": {"steps": 7}, "moments": [[0, 0], [-0.1, 0.6], [-0.3, 0.7]]})
-        self.bb = l2l.BlackBoxOptimizer(model=self.model, seed=seed, scaling=(1.0, 3.0) if fixed else "running", **MIXED)
+        scaling = (1.0, 3.0) if fixed else "running"
+        self.bb = l2l.BlackBoxOptimizer(model=self.model, seed=seed, scaling=scaling, **MIXED)
         self.asked, self.told = {}, []
 
     def see(self, trial):

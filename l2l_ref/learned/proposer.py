@@ -82,7 +82,12 @@ class Proposer:
         return CELLS[self.cell].start(functions, self.params_as(dtype).cell)
 
     def propose(self, u, state):
-        """X2 to X4 of learned/black_box.py, and into the cube: u (B, d + 2), state -> x (B, d), state'."""
+        """X2 to X4 of learned/black_box.py, and into the cube: u (B, d + 2), state -> x (B, d), state'.
+
+        In the precision of u, float32 or float64. Raises ValueError for shapes that do not fit.
+        """
+        if state[0].dtype != u.dtype:
+            state = type(state)(*(a.astype(u.dtype) for a in state))
         if self.cell == "lstm":
             advance = backends.choose_proposer(self.backend).advance
             x, state = advance(u, state, self.params_as(u.dtype), self.output)

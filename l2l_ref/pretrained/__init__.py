@@ -30,7 +30,7 @@ def load(name, **settings):
     name : str or path
         A name from ``models()``, or the path of a file that ``save`` wrote.
     **settings
-        ``backend`` and ``threads`` of CoordinatewiseLSTM.
+        ``backend``, and ``threads`` of CoordinatewiseLSTM.
 
     Returns
     -------
@@ -70,7 +70,8 @@ def find(name, dim):
     if dims:
         raise ValueError(f"model: {name} is there for at most {dims[-1]} dimensions, got {dim}")
     shipped = ", ".join(sorted({stem for stem, _, d in parts if d.isdecimal()}))
-    raise ValueError(f"model: expected a Proposer, the path of a file or one of {shipped or '(none)'}; got {str(name)!r}")
+    shipped = shipped or "(none)"
+    raise ValueError(f"model: expected a Proposer, the path of a file or one of {shipped}; got {str(name)!r}")
 
 
 def save(model, path, card=None):

@@ -54,7 +54,7 @@ class BlackBoxOptimizer:
         Which dimensions are whole numbers, and which have a log scale.
     scaling : "running" or (mean, deviation)
         How values are brought to the scale on which networks are trained: by the mean and the standard deviation of
-        those told so far, taken anew after tells number 1, 2, 4, 8, .. (everything is then fed again), or by given ones.
+        those told so far, taken anew after tells number 1, 2, 4, 8, .., when everything is fed again; or by given ones.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """What a network sees of a value: networks are trained on functions of mean 0 and variance 1.
 
-    N1  y~ = mean_n + deviation_n (y - m) / s,   clipped to -5..5
+    Y1  y~ = mean_n + deviation_n (y - m) / s,   clipped to -5..5
 
 m and s are mean and standard deviation of the first n values. A good optimizer's values are lower than those of a
 function at large and closer together: (mean_n, deviation_n) are the moments that the first n values had in training,
@@ -57,20 +57,20 @@ def running_scale(values, moments=None):
 
 
 def scaled(value, scale):
-    """N1 of one value, in Python's floats."""
+    """Y1 of one value, in Python's floats."""
     first, m, s, mean, deviation = scale
     if not s > 0:
         return mean
-    y = mean + deviation * ((value - first - m) / s)                 # N1
+    y = mean + deviation * ((value - first - m) / s)                 # Y1
     return LARGEST if y > LARGEST else -LARGEST if y < -LARGEST else y
 
 
 def scaled_rows(values, scale):
-    """N1 of values (B,), one for each function."""
+    """Y1 of values (B,), one for each function."""
     first, m, s, mean, deviation = scale
     flat = ~(np.asarray(s) > 0)
     with np.errstate(over="ignore"):
-        y = mean + deviation * ((values - first - m) / np.where(flat, 1, s))  # N1
+        y = mean + deviation * ((values - first - m) / np.where(flat, 1, s))  # Y1
     return np.clip(np.where(flat, mean, y), -LARGEST, LARGEST)
 
 
