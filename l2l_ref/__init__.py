@@ -8,6 +8,7 @@ import importlib
 __version__ = "0.1.0"
 
 _HOME = {
+    "BlackBoxOptimizer": "search.optimizer",
     "CoordinatewiseLSTM": "learned.optimizer",
     "Proposer": "learned.proposer",
     "assert_gradients": "checking",
@@ -15,6 +16,8 @@ _HOME = {
     "load": "pretrained",
     "meta_train": "metatrain.train",
     "meta_train_black_box": "metatrain.black_box",
+    "minimize": "search.minimize",
+    "minimize_many": "search.minimize",
     "models": "pretrained",
     "save": "pretrained",
 }

@@ -13,13 +13,14 @@ PACKAGE = ROOT / "l2l_ref"
 FLOOR = {
     "checking": 1, "ops": 1, "compiled": 1, "trees": 1, "files": 1,
     "datasets": 2, "baselines": 2, "black_boxes": 2, "optimizees": 2, "learned": 2, "catalogue": 2,
-    "metatrain": 3, "pretrained": 3,
+    "metatrain": 3, "pretrained": 3, "search": 3,
     "evaluation": 4, "cli": 4,
 }
-# Within a floor: data sets below what uses them, the catalogue above what it lists, commands above what they run.
+# Within a floor: data sets below what uses them, weights below what searches with them, the catalogue above what it lists, commands above what they run.
 SAME_FLOOR = {
     ("optimizees", "datasets"), ("black_boxes", "datasets"),
     ("catalogue", "learned"), ("catalogue", "optimizees"), ("cli", "evaluation"),
+    ("search", "pretrained"),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -96,6 +97,8 @@ report = l2l.gradcheck(lambda x: (x**2, x), lambda d, x: 2 * d * x, (np.arange(3
 assert report.ok, report
 model, log = l2l.meta_train(l2l.CoordinatewiseLSTM(hidden=(2,)), l2l.optimizees.Quadratic(2), steps=4, unroll=2,
                             epochs=1, tasks=1, functions=2, validation_functions=2)
+result = l2l.minimize(lambda x: (x**2).sum(), [(-1, 2)], 5, l2l.Proposer(1, 4))
+assert result.success and result.nfev == 5
 """
 
 LIGHT = """

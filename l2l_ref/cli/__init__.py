@@ -11,7 +11,7 @@ import os
 import sys
 
 MISTAKES = (ValueError, OSError, ImportError, MemoryError, OverflowError)
-COMMANDS = ("compare", "train", "models", "audit", "gradcheck", "bench", "data")
+COMMANDS = ("compare", "train", "minimize", "models", "audit", "gradcheck", "bench", "data")
 
 
 class Parser(argparse.ArgumentParser):

@@ -4,6 +4,7 @@ import importlib.util
 from functools import lru_cache
 
 from ..ops import gp as original_gp
+from . import black_box as original_proposer
 from . import coordinatewise as original
 
 BACKENDS = ("auto", "numpy", "numba")
@@ -23,6 +24,8 @@ def _twin(name="coordinatewise"):
     try:
         if name == "gp":
             from ..compiled import gp as twin
+        elif name == "proposer":
+            from ..compiled import proposer as twin
         else:
             from ..compiled import coordinatewise as twin
     except ImportError as error:  # numba refuses versions of NumPy that it does not know
@@ -46,6 +49,14 @@ def choose_gp(backend, functions, steps):
     A cache belongs to the module that made it. ``auto`` and what is raised are as for `choose`.
     """
     return _choose(backend, original_gp, "gp", functions * steps < SMALLEST_SAMPLE)
+
+
+def choose_proposer(backend):
+    """The module whose ``advance`` steps a Proposer with an LSTM cell; ``auto`` takes numba wherever it works.
+
+    For one function a step of the twin takes a third of the time. What is raised is as for `choose`.
+    """
+    return _choose(backend, original_proposer, "proposer", False)
 
 
 def _choose(backend, original, name, small):

@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 
 from ..trees import arrays_of, flatten, unflatten
-from . import black_box
+from . import backends, black_box
 from .optimizer import FLOATS, LARGEST_LAYER
 
 CELLS = {"lstm": black_box.LSTM}
@@ -28,9 +28,10 @@ class Proposer:
         Draws the weights.
     params : ProposerParams, optional
         Weights to take in place of drawn ones.
+    backend : {"auto", "numpy", "numba"}
     """
 
-    def __init__(self, dim, hidden=64, output="sigmoid", *, cell="lstm", rng=0, params=None):
+    def __init__(self, dim, hidden=64, output="sigmoid", *, cell="lstm", rng=0, params=None, backend="auto"):
         for name, value, most in (("dim", dim, LARGEST_DIM), ("hidden", hidden, LARGEST_LAYER)):
             if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
                 raise ValueError(f"{name}: expected a whole number in 1..{most}, got {value!r}")
@@ -38,6 +39,9 @@ class Proposer:
             raise ValueError(f"output: expected one of {', '.join(black_box.OUTPUTS)}, got {output!r}")
         if cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
+        if backend not in backends.BACKENDS:
+            raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {backend!r}")
+        self.backend = backend
         self.dim, self.hidden, self.output, self.cell = int(dim), int(hidden), output, cell
         self.card = None
         like = black_box.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, CELLS[cell])
@@ -78,8 +82,17 @@ class Proposer:
         return CELLS[self.cell].start(functions, self.params_as(dtype).cell)
 
     def propose(self, u, state):
-        """X2 to X4 of learned/black_box.py, and into the cube: u (B, d + 2), state -> x (B, d), state'."""
-        (x, state), _ = black_box.propose(u, state, self.params_as(u.dtype), self.output, CELLS[self.cell])
+        """X2 to X4 of learned/black_box.py, and into the cube: u (B, d + 2), state -> x (B, d), state'.
+
+        In the precision of u, float32 or float64. Raises ValueError for shapes that do not fit.
+        """
+        if state[0].dtype != u.dtype:
+            state = type(state)(*(a.astype(u.dtype) for a in state))
+        if self.cell == "lstm":
+            advance = backends.choose_proposer(self.backend).advance
+            x, state = advance(u, state, self.params_as(u.dtype), self.output)
+        else:
+            (x, state), _ = black_box.propose(u, state, self.params_as(u.dtype), self.output, CELLS[self.cell])
         return (x if self.output == "sigmoid" else np.clip(x, 0, 1)), state
 
 

@@ -30,7 +30,7 @@ def load(name, **settings):
     name : str or path
         A name from ``models()``, or the path of a file that ``save`` wrote.
     **settings
-        ``backend`` and ``threads`` of CoordinatewiseLSTM.
+        ``backend``, and ``threads`` of CoordinatewiseLSTM.
 
     Returns
     -------
@@ -54,6 +54,24 @@ def load(name, **settings):
     model = kind(**arguments, params=params, **settings)
     model.card = card
     return model
+
+
+def find(name, dim):
+    """The name of the shipped proposer for functions of ``dim`` dimensions: "lstm-oi", 2 -> "lstm-oi-2".
+
+    Where there is none for exactly so many it is the smallest larger one, since a function is one of more dimensions
+    that ignores the others. Raises ValueError when there is no such name, or none large enough.
+    """
+    parts = [path.stem.rpartition("-") for path in FOLDER.glob("*-*.npz")]
+    dims = sorted(int(d) for stem, _, d in parts if stem == str(name) and d.isdecimal())
+    enough = [d for d in dims if d >= dim]
+    if enough:
+        return f"{name}-{enough[0]}"
+    if dims:
+        raise ValueError(f"model: {name} is there for at most {dims[-1]} dimensions, got {dim}")
+    shipped = ", ".join(sorted({stem for stem, _, d in parts if d.isdecimal()}))
+    shipped = shipped or "(none)"
+    raise ValueError(f"model: expected a Proposer, the path of a file or one of {shipped}; got {str(name)!r}")
 
 
 def save(model, path, card=None):

@@ -1,0 +1,350 @@
+"""The learned black-box optimizer for a user's function: ask for a point, tell what came of it."""
+
+import json
+import math
+import operator
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+
+from .. import files, pretrained
+from ..learned.proposer import Proposer
+from ..trees import arrays_of, names_of
+from .box import Box, Symmetry
+from .scale import given_scale, moments_of, running_scale, scaled
+
+FORMAT, KIND = 1, "l2l_ref.BlackBoxOptimizer"
+HORIZON = 100  # queries that a network is taken to be trained for when its card does not say
+
+
+class Trial:
+    """A point to evaluate: ``x`` (d,) float64 and ``id``, a whole number."""
+
+    __slots__ = ("id", "x", "_u")
+
+    def __init__(self, id, x, u):
+        self.id, self.x = id, x
+        self._u = u  # (D,), what the network is told of x
+
+    def __repr__(self):
+        return f"Trial(id={self.id}, x={self.x.tolist()})"
+
+
+class BlackBoxOptimizer:
+    """A trained recurrent network that proposes where to evaluate a function next, to find its minimum.
+
+    ``trial = bb.ask()``, ``bb.tell(trial, value)``; several trials may be pending, and values come in any order.
+
+    Every ask is one step of the network, fed with a value that was told (equation X1 of learned/black_box.py); when
+    several were told since the last ask, it first makes a step for each but the last. A network is trained for a number
+    of queries, 100 unless its card says otherwise. After so many steps it starts afresh, in another orientation, and
+    what it is fed first is the best point so far; trials keep coming.
+
+    Parameters
+    ----------
+    bounds : (d, 2) array_like
+        low < high of each dimension.
+    model : str, path or Proposer
+        The name of a shipped optimizer, a file that `save` wrote, or the optimizer. Where it is one for more than d
+        dimensions, the rest of them are ignored.
+    seed : int
+        The network is deterministic: the seed draws the order and the directions in which it sees the dimensions.
+    integers, log : (d,) bool array_like, optional
+        Which dimensions are whole numbers, and which have a log scale.
+    scaling : "running" or (mean, deviation)
+        How values are brought to the scale on which networks are trained: by the mean and the standard deviation of
+        those told so far, taken anew after tells number 1, 2, 4, 8, .., when everything is fed again; or by given ones.
+
+    Attributes
+    ----------
+    log : list
+        All that happened, in JSON's types: ["ask", id, x] and ["tell", id or None, x, value or None]. It is the state.
+        An ask of a network for more dimensions has a fourth entry, its coordinates in those.
+
+    Raises
+    ------
+    ValueError
+        For bad arguments, and where no shipped optimizer has so many dimensions.
+    """
+
+    def __init__(self, bounds, model="lstm-oi", seed=0, *, integers=None, log=None, scaling="running"):
+        self._box = Box(bounds, integers, log)
+        self._given, self._scaling = given_scale(scaling), scaling
+        self._seed = checked_seed(seed)
+        self._name, self._proposer = found(model, self._box.dim)
+        self._moments, self._horizon = moments_of(self._proposer.card), horizon_of(self._proposer.card)
+        self._rng = symmetries(self._seed)
+        self._row = np.zeros((1, self._proposer.dim + 2), np.float32)
+        self.log = []
+        self._pending = {}
+        self._asks, self._told = [], []           # their events in the log
+        self._points, self._values = [], []       # what was told: u (D,), and the value, nan if failed
+        self._best, self._worst = None, None      # of the finite values: the number of the tell, the value
+        self._waiting = deque()                   # told but not fed, numbers of tells
+        self._scale = self._given
+        self._start_afresh()
+
+    def __repr__(self):
+        return (f"BlackBoxOptimizer(dim={self._box.dim}, model={self._name or self._proposer!r}, seed={self._seed}, "
+                f"asked={len(self._asks)}, told={len(self._told)})")
+
+    @property
+    def best(self):
+        """(x, value) of the smallest value told, or None."""
+        if self._best is None:
+            return None
+        *_, x, value = self._told[self._best]
+        return np.array(x), value
+
+    @property
+    def pending(self):
+        """The trials that were asked for and not told, the oldest first."""
+        return list(self._pending.values())
+
+    def ask(self):
+        """The next Trial."""
+        u = self._query()
+        x = self._box.point(u[: self._box.dim])
+        return self._asking(x, u)
+
+    def tell(self, trial, value):
+        """Tell the value of a trial, or of a point that was not asked for.
+
+        Parameters
+        ----------
+        trial : Trial or (d,) array_like
+            A pending trial of this optimizer, or a point within the bounds.
+        value : float or None
+            None, nan and infinity stand for an evaluation that failed; it is fed as the worst value told so far.
+
+        Raises
+        ------
+        ValueError
+            For a trial that is not pending (told twice, or another optimizer's), a point out of bounds, a value that
+            is no number.
+        """
+        value = number(value)
+        if isinstance(trial, Trial):
+            if self._pending.get(trial.id) is not trial:
+                raise ValueError(f"trial: expected a pending trial of this optimizer, got {trial!r}")
+            del self._pending[trial.id]
+            # what was asked for, whatever the caller made of trial.x
+            self._telling(trial.id, self._asks[trial.id][2], trial._u, value)
+        else:
+            x = self._box.checked(trial)
+            u = np.full(self._proposer.dim, 0.5)
+            u[: self._box.dim] = self._box.unit(x)
+            self._telling(None, x.tolist(), u, value)
+
+    def state_dict(self):
+        """All there is to know, in JSON's types: the settings, the digest of the weights, and a copy of the log."""
+        box = self._box
+        return {
+            "format": FORMAT, "kind": KIND, "name": self._name, "model": identity(self._proposer),
+            "bounds": box.bounds.tolist(), "integers": box.integers.tolist(), "log": box.log.tolist(),
+            "seed": self._seed, "scaling": "running" if self._given is None else [self._given.first, self._given.s],
+            "events": json.loads(json.dumps(self.log)),
+        }
+
+    @classmethod
+    def from_state(cls, state, model=None):
+        """The optimizer that ``state_dict`` described: later asks are the same, bit for bit.
+
+        ``model`` is as for the class; needed where it was a Proposer, which has no name. Raises ValueError for a state
+        that is broken, or of another model.
+        """
+        if not isinstance(state, dict) or state.get("kind") != KIND or state.get("format") != FORMAT:
+            raise ValueError(f"state: expected a dict that state_dict made, of format {FORMAT}")
+        try:
+            name, events = state["name"], state["events"]
+            if model is None and not isinstance(name, str):
+                raise ValueError("it was made with a Proposer: pass it as model")
+            bb = cls(state["bounds"], name if model is None else model, state["seed"], integers=state["integers"],
+                     log=state["log"], scaling=state["scaling"])
+            if identity(bb._proposer) != state["model"]:
+                raise ValueError("it was made with another model")
+            for number, event in enumerate(events):
+                try:
+                    bb._again(*event)
+                except (ValueError, TypeError, LookupError, OverflowError) as error:
+                    raise ValueError(f"event {number}: {error}") from None
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            raise ValueError(f"state: {' '.join(str(error).split()) or type(error).__name__}") from None
+        return bb
+
+    def save(self, path):
+        """Write the state as JSON to ``path``: whole or not at all."""
+        files.write_text(path, json.dumps(self.state_dict(), allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path, model=None):
+        """`from_state` of a file that ``save`` wrote. Raises ValueError when it is none, and OSError."""
+        try:
+            return cls.from_state(json.loads(Path(path).read_text("utf-8")), model)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+
+    # ------------------------------------------------------------------------------------------ what happened
+
+    def _again(self, kind, id, x, rest=None, *more):
+        """One event of a log."""
+        if kind not in ("ask", "tell") or more:
+            raise ValueError(f"expected an ask or a tell, got {kind!r}")
+        if id is not None and type(id) is not int:
+            raise ValueError(f"expected a whole number as id, got {id!r}")
+        x = self._box.checked(x)
+        if kind == "ask":
+            u = self._query()
+            if id != len(self._asks):
+                raise ValueError(f"expected the ask of id {len(self._asks)}, got {id}")
+            if len(u) > len(x):
+                u[len(x):] = Box([(0, 1)] * (len(u) - len(x))).checked(rest)
+            self._asking(x, u)
+        elif id is None:
+            self.tell(x, rest)
+        elif id not in self._pending or self._asks[id][2] != x.tolist():
+            raise ValueError(f"expected a tell of a pending trial, got id {id}")
+        else:
+            self.tell(self._pending[id], rest)
+
+    # -------------------------------------------------------------------------------------------- its parts
+
+    def _asking(self, x, u):
+        d = self._box.dim
+        id = len(self._asks)
+        event = ["ask", id, x.tolist()]
+        if d < len(u):
+            event.append(u[d:].tolist())
+        u[:d] = self._box.unit(x)  # the point that is evaluated: integers are rounded
+        trial = self._pending[id] = Trial(id, x, u)
+        self._asks.append(event)
+        self.log.append(event)
+        return trial
+
+    def _telling(self, id, x, u, value):
+        n, failed = len(self._told), math.isnan(value)
+        event = ["tell", id, x, None if failed else value]
+        self._told.append(event)
+        self.log.append(event)
+        self._points.append(u)
+        self._values.append(value)
+        self._waiting.append(n)
+        if not failed:
+            if self._best is None or value < self._values[self._best]:
+                self._best = n
+            if self._worst is None or value > self._worst:
+                self._worst = value
+        if self._given is None and n & (n + 1) == 0:  # n + 1 is 1, 2, 4, 8, ..
+            scale = running_scale(np.array([self._values]), self._moments)
+            self._scale = type(scale)(*(float(np.squeeze(a)) for a in scale))
+            self._stale = True  # fed again when the next query needs it
+
+    # ------------------------------------------------------------------------------------------- the network
+
+    def _query(self):
+        """The next query in the cube, (D,): all that waits is fed, a step each; where nothing waits, zeros."""
+        if len(self._fed) + max(len(self._waiting), 1) > self._horizon:
+            self._start_afresh()
+        elif self._stale:
+            fed, self._fed, self._state = self._fed, [], self._proposer.start()
+            for n in fed:
+                self._step(n)
+        self._stale = False
+        v = self._step(self._waiting.popleft() if self._waiting else None)
+        while self._waiting:
+            v = self._step(self._waiting.popleft())
+        return self._symmetry.meant(v)
+
+    def _start_afresh(self):
+        """Another symmetry, nothing fed; what is to be fed is the best point, then the last of those that wait."""
+        self._symmetry = Symmetry(self._rng, self._proposer.dim)
+        self._state, self._fed, self._stale = self._proposer.start(), [], False
+        if self._best is not None:
+            waiting = list(self._waiting)
+            self._waiting = deque([self._best, *waiting[max(len(waiting) - self._horizon // 2, 0):]])
+
+    def _step(self, n):
+        """Feed tell number n, or nothing -> x (D,) float64 in the network's cube."""
+        row = self._row
+        if n is None:
+            row.fill(0)
+        else:
+            value = self._values[n]
+            if value != value:
+                value = self._worst
+            row[0, :-2] = self._symmetry.seen(self._points[n])       # X1
+            row[0, -2] = 0.0 if value is None or self._scale is None else scaled(value, self._scale)  # X1
+            row[0, -1] = 1.0                                         # X1
+        x, self._state = self._proposer.propose(row, self._state)
+        self._fed.append(n)
+        return x[0].astype(np.float64)
+
+
+# ------------------------------------------------------------------------------------------------ arguments
+
+
+def checked_seed(seed):
+    """A whole number >= 0."""
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        seed = -1
+    if seed < 0:
+        raise ValueError("seed: expected a whole number >= 0")
+    return seed
+
+
+def number(value):
+    """A value that was told, as a float; nan for one that failed."""
+    if value is None:
+        return math.nan
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    try:
+        value = float(value if not isinstance(value, (str, bytes)) else None)
+    except (TypeError, ValueError):
+        raise ValueError(f"value: expected a number or None, got {value!r}") from None
+    except OverflowError:  # an int of hundreds of digits
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def found(model, dim):
+    """(name or None, Proposer) for functions of so many dimensions."""
+    if isinstance(model, Proposer):
+        name, proposer = None, model
+    else:
+        name = str(model)
+        try:
+            proposer = pretrained.load(name if is_file(name) else pretrained.find(name, dim))
+        except OSError as error:
+            raise ValueError(f"model: {error}") from None
+    if not isinstance(proposer, Proposer):
+        raise ValueError(f"model: expected a black-box optimizer, got {type(proposer).__name__}")
+    if proposer.dim < dim:
+        raise ValueError(f"model: expected one for {dim} dimensions or more, got one for {proposer.dim}")
+    return name, proposer
+
+
+def is_file(name):
+    return (pretrained.FOLDER / f"{name}.npz").is_file() or Path(name).is_file()
+
+
+def horizon_of(card):
+    """The number of queries that a network was trained for."""
+    recipe = (card or {}).get("recipe")
+    steps = recipe.get("steps") if isinstance(recipe, dict) else None
+    return steps if type(steps) is int and steps >= 1 else HORIZON
+
+
+def symmetries(seed, function=0):
+    """The random numbers that the symmetries of a function are drawn from."""
+    return np.random.default_rng([seed, function])
+
+
+def identity(proposer):
+    """All of a proposer that its queries depend on, in JSON's types."""
+    params, card = proposer.params_as(np.float32), proposer.card
+    return {"config": proposer.config, "sha256": files.digest(dict(zip(names_of(params), arrays_of(params)))),
+            "horizon": horizon_of(card), "moments": moments_of(card)}

@@ -1,0 +1,529 @@
+"""BlackBoxOptimizer: what the network is fed, the box, and that no trial is ever lost; the compiled step."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+import l2l_ref as l2l
+from l2l_ref import pretrained
+from l2l_ref.learned import backends, black_box
+from l2l_ref.learned.proposer import Proposer
+from l2l_ref.search.box import Box, Symmetry
+from l2l_ref.search.optimizer import BlackBoxOptimizer
+from l2l_ref.search.scale import running_scale, scaled, scaled_rows
+
+UNIT = [(0.0, 1.0)] * 2
+
+
+def proposer(dim=2, *, card=None, kind=Proposer, **settings):
+    """One that moves about: its output weights are large, and it does not begin in the middle."""
+    p = kind(dim, 5, rng=3, **{"backend": "numpy", **settings})
+    p.params = p.params._replace(W=30 * p.params.W, b=np.linspace(0.3, 1, dim))
+    p.card = card
+    return p
+
+
+class Spy(Proposer):
+    """Keeps what it is fed since it was started, and how often that was."""
+
+    starts = 0
+
+    def start(self, *arguments):
+        self.rows, self.out, self.starts = [], [], self.starts + 1
+        return super().start(*arguments)
+
+    def propose(self, u, state):
+        x, state = super().propose(u, state)
+        self.rows.append(u[0].copy())
+        self.out.append(x[0].copy())
+        return x, state
+
+
+def bowl(x):
+    return float(((x - 0.3) ** 2).sum())
+
+
+def run(bb, f, n):
+    """n points one after the other, (n, d)."""
+    points = []
+    for _ in range(n):
+        trial = bb.ask()
+        points.append(trial.x)
+        bb.tell(trial, f(trial.x))
+    return np.array(points)
+
+
+# ---------------------------------------------------------------------------------------- the compiled step
+
+
+@given(st.integers(1, 4), st.integers(1, 9), st.sampled_from([1, 2, 40]), st.sampled_from(black_box.OUTPUTS),
+       st.sampled_from([np.float32, np.float64]), st.sampled_from([1, 100]), st.integers(0, 99))
+@settings(max_examples=15)
+def test_advance_is_propose(d, H, B, output, dtype, size, seed):
+    rng = np.random.default_rng(seed)
+    p = Proposer(d, H, output, rng=rng)
+    state = type(p.start())(*(rng.standard_normal((2, B, H)).astype(dtype)))
+    u = size * rng.standard_normal((B, d + 2)).astype(dtype)
+    before = copy.deepcopy((u, state))
+    (x, after), _ = black_box.propose(u, state, p.params_as(dtype), output)
+    for backend in ("numpy", "numba"):
+        y, new = backends.choose_proposer(backend).advance(u, state, p.params_as(dtype), output)
+        tolerance = (100 if size == 1 else 1000) * np.finfo(dtype).eps
+        for expected, came in zip((x, *after), (y, *new)):
+            assert came.dtype == dtype and came.shape == expected.shape
+            np.testing.assert_allclose(came, expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_array_equal(u, before[0])
+    np.testing.assert_array_equal(state.h, before[1].h)
+    np.testing.assert_array_equal(state.c, before[1].c)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_advance_where_a_batch_is_cut(backend):
+    """64 units: the twin multiplies 16 rows at once; 37 are two blocks and a rest."""
+    p = Proposer(2, 64, rng=0, backend=backend)
+    rng = np.random.default_rng(0)
+    u = rng.standard_normal((37, 4)).astype(np.float32)
+    state = type(p.start())(*rng.standard_normal((2, 37, 64)).astype(np.float32))
+    x, after = p.propose(u, state)
+    for k in (0, 15, 16, 32, 36):
+        row = slice(k, k + 1)
+        one, alone = p.propose(u[row], type(state)(state.h[row], state.c[row]))
+        np.testing.assert_allclose(one, x[row], atol=1e-6)
+        np.testing.assert_allclose(alone.c, after.c[row], atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_state_of_another_precision(backend):
+    p, u = Proposer(2, 5, rng=0, backend=backend), np.full((3, 4), 0.5)
+    x, state = p.propose(u, p.start(3))
+    assert x.dtype == state.h.dtype == np.float64
+    np.testing.assert_array_equal(x, p.propose(u, p.start(3, np.float64))[0])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_advance_refuses_what_does_not_fit(backend):
+    p = Proposer(2, 3, backend=backend)
+    for u in (np.zeros((1, 3), np.float32), np.zeros((2, 4), np.float32)):
+        with pytest.raises(ValueError, match=r"u: expected shape \(1, 4\), got"):
+            p.propose(u, p.start())
+    with pytest.raises(ValueError, match="backend: expected one of auto, numpy, numba, got 'fast'"):
+        Proposer(2, 3, backend="fast")
+
+
+# ------------------------------------------------------------------------------------------------ the box
+
+
+@pytest.mark.parametrize(("low", "high", "integer", "log"), [
+    (-3, 5, False, False), (-3, 5, True, False), (0.1, 1e6, False, True), (1, 1000, True, True), (-1e300, 1e300, 0, 0),
+    (1e-300, 1e300, 0, 1), (0, 1e-300, 0, 0), (1e9, 1e9 + 1e-6, 0, 0), (0, 1, 1, 0),
+])
+def test_box(low, high, integer, log):
+    box = Box([(low, high)], [bool(integer)], [bool(log)])
+    u = np.linspace(0, 1, 1001)[:, None]
+    x = box.point(u)
+    np.testing.assert_allclose(x[[0, -1], 0], [low, high], rtol=1e-12 if log else 0)
+    assert x.min() >= low and x.max() <= high and (np.diff(x[:, 0]) >= 0).all()
+    back = np.array([box.unit(x_k) for x_k in x])
+    if not integer:
+        np.testing.assert_allclose(back, u, atol=1e-9 if low < 1e9 else 1e-1)
+        middle = math.sqrt(low) * math.sqrt(high) if log else low / 2 + high / 2
+        np.testing.assert_allclose(x[500], middle, rtol=1e-9, atol=1e-9 * (high - low))
+    else:
+        assert (x % 1 == 0).all() and np.array_equal([box.point(u_k) for u_k in back], x)
+        assert (back > 0).all() and (back < 1).all()
+
+
+def test_each_integer_is_equally_wide():
+    x = Box([(-2, 3)], [True]).point(np.linspace(0, 1, 6000, endpoint=False)[:, None])
+    values, counts = np.unique(x, return_counts=True)
+    assert values.tolist() == [-2, -1, 0, 1, 2, 3] and counts.tolist() == 6 * [1000]
+
+
+@pytest.mark.parametrize(("bounds", "masks", "message"), [
+    ([(1, 0)], {}, r"bounds: expected low < high.*got \(1, 0\) in dimension 0"),
+    ([(0, 1), (2, 2)], {}, "in dimension 1"),
+    ([(0, np.inf)], {}, "bounds: expected low < high, finite"),
+    ([(np.nan, 1)], {}, "bounds: expected low < high, finite"),
+    ([(-1e308, 1e308)], {}, "a finite distance apart"),
+    ([(0, 1)], {"log": [True]}, "low > 0 on a log scale"),
+    ([(0, 1.5)], {"integers": [True]}, "whole numbers below"),
+    ([(0, 1e17)], {"integers": [True]}, "whole numbers below"),
+    ([0, 1], {}, r"bounds: expected shape \(d, 2\), got \(2,\)"),
+    ([], {}, r"bounds: expected shape \(d, 2\)"),
+    ("ab", {}, "bounds: expected pairs"),
+    ([(0, 1)], {"integers": [True, False]}, "integers: expected None or 1 booleans"),
+    ([(0, 1)], {"log": [0]}, "log: expected None or 1 booleans"),
+])
+def test_bad_boxes(bounds, masks, message):
+    with pytest.raises(ValueError, match=message):
+        BlackBoxOptimizer(bounds, proposer(), **masks)
+
+
+def test_scipys_bounds():
+    from scipy.optimize import Bounds
+
+    assert Box(Bounds([0, 1], [2, 3])).bounds.tolist() == [[0, 2], [1, 3]]
+
+
+def test_symmetries_are_all_drawn():
+    all_of_them = (Symmetry(np.random.default_rng(seed), 2) for seed in range(99))
+    images = {tuple(symmetry.seen(np.array([0.1, 0.2])).round(9)) for symmetry in all_of_them}
+    assert images == {(a, b) for p, q in ((0.1, 0.2), (0.2, 0.1)) for a in (p, 1 - p) for b in (q, 1 - q)}
+    for seed in range(9):
+        symmetry, u = Symmetry(np.random.default_rng(seed), 5), np.linspace(0.1, 0.3, 5)
+        np.testing.assert_allclose(symmetry.meant(symmetry.seen(u)), u, atol=1e-15)
+
+
+# ------------------------------------------------------------------------------------ what the network sees
+
+
+def expected_y(values, moments=None):
+    """y~ of all values as of the last tell of number 1, 2, 4, ..; written anew."""
+    n = 2 ** (len(values).bit_length() - 1)
+    early = np.array(values[:n])
+    known = early[np.isfinite(early)]
+    mean, deviation = (0, 1) if moments is None else moments[min(n.bit_length(), len(moments)) - 1]
+    worst = np.nanmax(early)  # as it was when everything was fed
+    filled = np.where(np.isnan(values), worst, values)
+    if not len(known) or known.std() == 0:
+        return np.full(len(values), mean)
+    return np.clip(mean + deviation * (filled - known.mean()) / known.std(), -5, 5)
+
+
+@pytest.mark.parametrize("moments", [None, [[0.5, 0.0], [-0.2, 0.5], [-0.4, 0.6]]])
+def test_values_are_scaled_by_those_before_them(moments):
+    p = proposer(kind=Spy, card={"moments": moments} if moments else None)
+    bb = BlackBoxOptimizer(UNIT, p, scaling="running")
+    values = [30.0, 10.0, np.nan, 25.0, 100.0, -500.0, 17.0, 20.0, 21.0]
+    for n, value in enumerate(values):
+        trial = bb.ask()
+        rows = np.array(p.rows)
+        assert len(rows) == n + 1 and (rows[0] == 0).all()
+        if n:
+            np.testing.assert_array_equal(rows[1:, 3], 1)
+            np.testing.assert_allclose(rows[1:, 2], expected_y(values[:n], moments), rtol=1e-6, atol=1e-6)
+        bb.tell(trial, value)
+
+
+def test_points_are_fed_as_they_were_evaluated():
+    p = proposer(kind=Spy)
+    bb = BlackBoxOptimizer([(0, 9), (-1, 1)], p, seed=2, integers=[True, False])
+    trial = bb.ask()
+    assert trial.x[0] % 1 == 0
+    x = trial.x.copy()
+    trial.x[:] = 77  # a caller's own business
+    bb.tell(trial, 1.0)
+    bb.ask()
+    unit = np.array([(x[0] + 0.5) / 10, (x[1] + 1) / 2])
+    np.testing.assert_allclose(p.rows[1][:2], bb._symmetry.seen(unit), atol=1e-6)
+    assert bb.best[0].tolist() == x.tolist()
+
+
+def test_given_scaling_replays_nothing():
+    p = proposer(kind=Spy)
+    bb = BlackBoxOptimizer(UNIT, p, scaling=(1e9, 2.0))
+    for n, value in enumerate([1e9, 1e9 + 3, 1e9 - 40, np.nan]):
+        bb.tell(bb.ask(), value)
+    bb.ask()
+    assert p.starts == 1
+    np.testing.assert_array_equal([row[2] for row in p.rows[1:]], [0, 1.5, -5, 1.5])
+
+
+def test_a_warm_start_is_one_step_a_point():
+    p = proposer(kind=Spy)
+    bb = BlackBoxOptimizer(UNIT, p, scaling=(0, 1))
+    for k in range(3):
+        bb.tell([0.1 * k, 0.5], k)
+    trial = bb.ask()
+    assert [row[2] for row in p.rows] == [0, 1, 2] and trial.id == 0
+    bb.ask()
+    assert len(p.rows) == 4 and (p.rows[3] == 0).all()
+    np.testing.assert_allclose(bb._symmetry.meant(p.out[2].astype(float)), trial.x)
+
+
+def test_values_are_fed_in_the_order_in_which_they_came():
+    p = proposer(kind=Spy)
+    bb = BlackBoxOptimizer(UNIT, p, scaling=(0, 1))
+    a, b, c = (bb.ask() for _ in range(3))
+    bb.tell(c, 1.0)
+    d = bb.ask()
+    bb.tell(a, 2.0)
+    bb.tell(d, 3.0)
+    assert bb.pending == [b]
+    bb.ask()
+    assert [row[2] for row in p.rows] == [0, 0, 0, 1, 2, 3]
+    np.testing.assert_allclose(p.rows[3][:2], bb._symmetry.seen(c.x), atol=1e-6)
+
+
+def test_beyond_the_trained_horizon():
+    p = proposer(kind=Spy, card={"recipe": {"steps": 6}})
+    bb = BlackBoxOptimizer(UNIT, p, scaling=(0, 1), seed=4)
+    first = bb._symmetry
+    for value in (3, -1, 4, 1, 5):
+        bb.tell(bb.ask(), value)
+    trial = bb.ask()
+    assert (p.starts, len(p.rows)) == (1, 6)
+    bb.tell(trial, 2)
+    bb.ask()
+    assert p.starts == 2 and [row[2] for row in p.rows] == [-1, 2]  # the best, then the last
+    np.testing.assert_allclose(p.rows[0][:2], bb._symmetry.seen(bb.best[0]), atol=1e-6)
+    assert bb._symmetry is not first
+    points = run(bb, bowl, 40)
+    assert p.starts > 8 and ((points >= 0) & (points <= 1)).all()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_a_warm_start_beyond_the_horizon(steps):
+    p = proposer(kind=Spy, card={"recipe": {"steps": steps}})
+    bb = BlackBoxOptimizer(UNIT, p, scaling=(0, 1))
+    for k in range(50):
+        bb.tell([k / 50, 0.5], abs(k - 20) / 10)
+    bb.ask()
+    np.testing.assert_allclose([row[2] for row in p.rows], [0, *(2.9 - 0.1 * k for k in reversed(range(steps // 2)))],
+                               atol=1e-6)
+
+
+def test_a_network_for_more_dimensions_is_fed_its_own_query_in_the_others():
+    p = proposer(3, kind=Spy)
+    bb = BlackBoxOptimizer(UNIT, p, seed=1)
+    trial = bb.ask()
+    assert trial.x.shape == (2,) and len(bb.log[0][3]) == 1
+    bb.tell(trial, 1.0)
+    bb.ask()
+    np.testing.assert_allclose(p.rows[1][:3], p.out[0], atol=1e-6)
+
+
+def test_the_seed_orients():
+    one = np.array([BlackBoxOptimizer(UNIT, proposer(), seed=seed).ask().x for seed in range(40)])
+    kinds = {tuple(np.sort(np.minimum(x, 1 - x)).round(6)) for x in one}
+    assert len(kinds) == 1 and len({tuple(x.round(6)) for x in one}) == 8
+
+
+# --------------------------------------------------------------------------------------- scales and shifts
+
+
+def coarse(x):
+    """A multiple of 2**-10, so that powers of two and a shift by 1e9 change no digit of it."""
+    return round(1024 * bowl(x)) / 1024
+
+
+@pytest.mark.parametrize(("factor", "shift"), [(1, 1e9), (1, -1e9), (2.0**-20, 0), (2.0**20, 0), (2.0**900, 0)])
+def test_where_no_digit_is_lost_the_points_are_the_same(factor, shift):
+    plain = run(BlackBoxOptimizer(UNIT, proposer()), coarse, 40)
+    np.testing.assert_array_equal(run(BlackBoxOptimizer(UNIT, proposer()), lambda x: factor * coarse(x) + shift, 40),
+                                  plain)
+    assert len(np.unique(plain, axis=0)) > 20
+
+
+@pytest.mark.parametrize(("factor", "shift"), [(1e-6, 0), (1e6, 0), (1, 1e9), (1e6, 1e9), (1e-6, 1)])
+def test_scale_and_shift_do_not_matter(factor, shift):
+    bb = BlackBoxOptimizer(UNIT, proposer())
+    plain = run(bb, bowl, 30)
+    s = np.std([event[3] for event in bb.log if event[0] == "tell"][:2])  # the smallest s
+    rounding = np.finfo(float).eps * abs(shift) / (factor * s) + np.finfo(np.float32).eps
+    moved = run(BlackBoxOptimizer(UNIT, proposer()), lambda x: factor * bowl(x) + shift, 30)
+    np.testing.assert_allclose(moved, plain, atol=100 * rounding)  # of y~, and what 30 steps make of it
+    assert 100 * rounding < 0.05
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=False), min_size=1, max_size=9))
+def test_no_value_is_too_large(values):
+    scale = running_scale(np.array([values]))
+    one = type(scale)(*(float(np.squeeze(a)) for a in scale))
+    assert np.isfinite(one).all()
+    for value in values:
+        if not math.isnan(value):
+            y = scaled(value, one)
+            assert -5 <= y <= 5
+            np.testing.assert_allclose(scaled_rows(np.array([value]), scale), [y], rtol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------ what is refused
+
+
+def test_bad_tells():
+    bb, other = BlackBoxOptimizer(UNIT, proposer()), BlackBoxOptimizer(UNIT, proposer())
+    trial, twin = bb.ask(), other.ask()
+    for bad in ("1", "a", [1.0, 2.0], 1j):
+        with pytest.raises(ValueError, match="value: expected a number or None"):
+            bb.tell(trial, bad)
+    with pytest.raises(ValueError, match="expected a pending trial of this optimizer"):
+        bb.tell(twin, 1.0)
+    bb.tell(trial, np.array([1.0]))
+    with pytest.raises(ValueError, match="expected a pending trial of this optimizer"):
+        bb.tell(trial, 1.0)
+    for x, message in (([2, 0], "within the bounds"), ([np.nan, 0], "within the bounds"), ([0], "shape"), ("x", "x: ")):
+        with pytest.raises(ValueError, match=message):
+            bb.tell(x, 1.0)
+    with pytest.raises(ValueError, match="whole numbers"):
+        BlackBoxOptimizer(UNIT, proposer(), integers=[True, False]).tell([0.5, 0.5], 1.0)
+    assert [event[0] for event in bb.log] == ["ask", "tell"] and bb.best == (pytest.approx(trial.x), 1.0)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"seed": -1}, "seed"), ({"seed": 0.5}, "seed"), ({"scaling": "fixed"}, "scaling"),
+    ({"scaling": (0, 0)}, "scaling"), ({"scaling": (np.nan, 1)}, "scaling"), ({"scaling": 3}, "scaling"), ({"model": "nowhere"}, "model"),
+    ({"model": proposer(1)}, "model: expected one for 2 dimensions or more, got one for 1"),
+    ({"model": "mnist-lstm"}, "model: expected a black-box optimizer, got CoordinatewiseLSTM"),
+])
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BlackBoxOptimizer(UNIT, **{"model": proposer(), **arguments})
+
+
+@pytest.mark.parametrize("value", [None, np.nan, np.inf, -np.inf, 10**400])
+def test_failures(value):
+    bb = BlackBoxOptimizer(UNIT, proposer())
+    bb.tell(bb.ask(), value)
+    assert bb.best is None and bb.log[-1][3] is None
+    bb.tell(bb.ask(), 3.0)
+    bb.tell(bb.ask(), value)
+    assert bb.best[1] == 3.0 and np.isfinite(bb.ask().x).all()
+
+
+def test_names_are_found_by_dimension(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=r"one of \(none\); got 'lstm-oi'"):
+        BlackBoxOptimizer(UNIT)
+    for d in (1, 3, 12):
+        pretrained.save(Proposer(d, 2), tmp_path / f"lstm-oi-{d}.npz")
+    pretrained.save(Proposer(2, 2), tmp_path / "lstm-oi-final-2.npz")
+    assert [pretrained.find("lstm-oi", d) for d in (1, 2, 3, 4, 12)] == [
+        "lstm-oi-1", "lstm-oi-3", "lstm-oi-3", "lstm-oi-12", "lstm-oi-12"]
+    with pytest.raises(ValueError, match="lstm-oi is there for at most 12 dimensions, got 13"):
+        BlackBoxOptimizer([(0, 1)] * 13)
+    with pytest.raises(ValueError, match="one of lstm-oi, lstm-oi-final; got 'rnn'"):
+        BlackBoxOptimizer(UNIT, "rnn")
+    assert BlackBoxOptimizer(UNIT)._proposer.dim == 3
+    assert BlackBoxOptimizer(UNIT, "lstm-oi-12")._proposer.dim == 12
+    assert BlackBoxOptimizer(UNIT, tmp_path / "lstm-oi-3.npz")._proposer.dim == 3
+    bb = BlackBoxOptimizer.from_state(BlackBoxOptimizer(UNIT).state_dict())
+    assert bb.ask().x.tolist() == BlackBoxOptimizer(UNIT).ask().x.tolist()
+
+
+# ------------------------------------------------------------------------------------------------ the state
+
+
+def broken(state, path, value):
+    state = copy.deepcopy(state)
+    *way, last = path
+    part = state
+    for step in way:
+        part = part[step]
+    part[last] = value
+    return state
+
+
+@pytest.mark.parametrize(("path", "value"), [
+    (["kind"], "x"), (["format"], 2), (["model"], None), (["model", "sha256"], "0"), (["seed"], "a"),
+    (["bounds"], [[1, 0]]), (["bounds"], 10**400), (["integers"], [1, 0]), (["scaling"], None), (["events"], 3),
+    (["events"], [3]), (["events", 0, 0], "eat"), (["events", 0, 1], 1), (["events", 0, 1], None),
+    (["events", 0, 2], [0.5, 7]), (["events", 0, 2], None), (["events", 0, 2], [10**400, 0]), (["events", 0], ["ask"]),
+    (["events", 1, 1], 5), (["events", 1, 1], False), (["events", 1, 2], [0.5, 0.5]), (["events", 1, 3], "1"),
+    (["events", 1, 3], []), (["events", 2], {"ask": 0}), (["events", 1], ["tell", 0, [0.5, 0.5], 1, 2, 3]),
+])
+def test_broken_states(path, value):
+    bb = BlackBoxOptimizer(UNIT, proposer())
+    run(bb, bowl, 3)
+    with pytest.raises(ValueError, match="^state: [^\n]+$"):
+        BlackBoxOptimizer.from_state(broken(bb.state_dict(), path, value), proposer())
+
+
+def test_states_without_their_model(tmp_path):
+    bb = BlackBoxOptimizer(UNIT, proposer())
+    with pytest.raises(ValueError, match="state: it was made with a Proposer"):
+        BlackBoxOptimizer.from_state(bb.state_dict())
+    for other in (Proposer(2, 5), proposer(output="linear"), proposer(card={"recipe": {"steps": 3}})):
+        with pytest.raises(ValueError, match="state: it was made with another model"):
+            BlackBoxOptimizer.from_state(bb.state_dict(), other)
+    for k, text in enumerate(("", "{", "[]", "3", "[" * 100_000, "\xff")):
+        path = tmp_path / f"{k}.json"
+        path.write_text(text, "latin-1")
+        with pytest.raises(ValueError, match=rf"{k}\.json: [^\n]+$"):
+            BlackBoxOptimizer.load(path, proposer())
+    with pytest.raises(FileNotFoundError):
+        BlackBoxOptimizer.load(tmp_path / "none.json", proposer())
+
+
+MIXED = {"bounds": [(-5, 10), (1, 4), (0.01, 100)], "integers": [False, True, False], "log": [False, False, True]}
+VALUES = st.floats(-1e6, 1e6) | st.floats(allow_nan=False)
+
+
+class AskAndTell(RuleBasedStateMachine):
+    """Whatever is asked and told, in whatever order: a horizon of 7 queries, a network for one dimension too many."""
+
+    @initialize(seed=st.integers(0, 9), fixed=st.booleans())
+    def begin(self, seed, fixed):
+        self.model = proposer(4, card={"recipe": {"steps": 7}, "moments": [[0, 0], [-0.1, 0.6], [-0.3, 0.7]]})
+        scaling = (1.0, 3.0) if fixed else "running"
+        self.bb = l2l.BlackBoxOptimizer(model=self.model, seed=seed, scaling=scaling, **MIXED)
+        self.asked, self.told = {}, []
+
+    def see(self, trial):
+        low, high = np.transpose(MIXED["bounds"])
+        assert trial.x.dtype == np.float64 and ((low <= trial.x) & (trial.x <= high)).all() and trial.x[1] % 1 == 0
+        assert trial.id not in self.asked
+        self.asked[trial.id] = trial.x.tolist()
+
+    @rule()
+    def ask(self):
+        self.see(self.bb.ask())
+
+    @precondition(lambda self: self.bb.pending)
+    @rule(data=st.data(), value=VALUES | st.just(None))
+    def tell(self, data, value):
+        trial = data.draw(st.sampled_from(self.bb.pending))
+        self.bb.tell(trial, value)
+        self.told.append((trial.id, self.asked[trial.id], value))
+        with pytest.raises(ValueError, match="pending"):
+            self.bb.tell(trial, value)
+
+    @rule(x=st.tuples(st.floats(-5, 10), st.integers(1, 4), st.floats(0.01, 100)), value=VALUES)
+    def tell_unasked(self, x, value):
+        self.bb.tell(x, value)
+        self.told.append((None, list(x), value))
+
+    @rule()
+    def restore(self):
+        again = BlackBoxOptimizer.from_state(json.loads(json.dumps(self.bb.state_dict(), allow_nan=False)), self.model)
+        assert again.log == self.bb.log
+        assert [(t.id, t.x.tolist()) for t in again.pending] == [(t.id, t.x.tolist()) for t in self.bb.pending]
+        for _ in range(2):
+            trial, same = self.bb.ask(), again.ask()
+            assert (trial.id, trial.x.tolist()) == (same.id, same.x.tolist())
+            self.see(trial)
+        self.bb = again
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self):
+        if not hasattr(self, "bb"):
+            return
+        told = {id for id, _, _ in self.told}
+        assert [trial.id for trial in self.bb.pending] == [id for id in self.asked if id not in told]
+        tells = [event[1:] for event in self.bb.log if event[0] == "tell"]
+        values = [None if value is None or not math.isfinite(value) else value for _, _, value in self.told]
+        assert tells == [[id, x, value] for (id, x, _), value in zip(self.told, values)]
+        known = [value for value in values if value is not None]
+        assert (self.bb.best is None) == (not known) and (not known or self.bb.best[1] == min(known))
+
+
+AskAndTell.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestAskAndTell = AskAndTell.TestCase
+
+
+def test_saved_and_loaded(tmp_path):
+    bb = BlackBoxOptimizer(UNIT, proposer(backend="numba"), seed=3)
+    run(bb, bowl, 11)
+    bb.tell(bb.ask(), None)
+    bb.ask()
+    bb.save(tmp_path / "run.json")
+    assert "NaN" not in (tmp_path / "run.json").read_text()
+    again = BlackBoxOptimizer.load(tmp_path / "run.json", proposer(backend="numba"))
+    np.testing.assert_array_equal(run(again, bowl, 20), run(bb, bowl, 20))
+    assert repr(again) == repr(bb) and "asked=33, told=32" in repr(bb)
