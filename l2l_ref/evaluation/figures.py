@@ -65,3 +65,52 @@ def describe(config):
         return f"Quadratics, {config['dim']} parameters, {config['dist']}"
     hidden = "-".join(map(str, config["hidden"]))
     return f"{config['problem'].replace('mnist', 'MNIST')}, hidden units {hidden}, {config['activation']}"
+
+
+# Black-box optimizers; learned ones after the first take the rest.
+SEARCH_COLORS = {LEARNED: "#000000", "random": "#999999", "sobol": "#56b4e9", "ei": "#d55e00",
+                 "integrated-ei": "#e69f00"}
+MORE_COLORS = ("#0072b2", "#009e73", "#cc79a7", "#7a4fb5")
+SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyper-parameters",
+                 "integrated-ei": "EI, integrated"}
+DECADES = 1.5  # of the means, from which on an axis is logarithmic
+
+
+def best_so_far(compared, path):
+    """A panel for each (problem, results of `compare_search`): mean best value with 95 % band; writes ``path``."""
+    columns = min(2, len(compared))
+    rows = -(-len(compared) // columns)
+    figure = matplotlib_figure()(figsize=(7.4 if columns == 1 else 10.5, 1 + 3.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    handles = {}
+    for axes, (problem, results) in zip(panels, compared):
+        means = np.concatenate([found.mean for found in results.values()])
+        logarithmic = means.min() > 0 and means.max() > 10**DECADES * means.min()
+        colors = _search_colors(results)
+        for name, found in reversed(results.items()):  # the learned one last, on top
+            mean, half = found.mean, found.half_width
+            t = np.arange(1, len(mean) + 1)
+            handles[name], = axes.plot(t, mean, color=colors[name], lw=2.2 if name == LEARNED else 1.4)
+            low = np.maximum(mean - half, means.min() / 10) if logarithmic else mean - half
+            axes.fill_between(t, low, mean + half, color=colors[name], alpha=0.2, lw=0)
+        if problem.minimum is not None:
+            handles["minimum"] = axes.axhline(problem.minimum, color="#444444", lw=0.8, ls=":")
+        if logarithmic:
+            axes.set_yscale("log")
+        axes.set_xlim(1, max(2, len(mean)))
+        axes.grid(alpha=0.3, lw=0.5)
+        axes.set_title(f"{problem.title}: {max(len(found.best) for found in results.values())} functions", fontsize=10)
+        axes.set_xlabel("evaluations")
+        axes.set_ylabel("mean best value")
+    for axes in panels[len(compared) :]:
+        axes.remove()
+    order = sorted(handles, key=lambda name: (name == "minimum", [*compared[0][1], name].index(name)))
+    figure.legend([handles[name] for name in order], [SEARCH_TITLES.get(name, name) for name in order],
+                  loc="outside right center" if columns == 1 else "outside lower center", frameon=False, fontsize=9,
+                  ncols=1 if columns == 1 else min(6, len(order)))
+    figure.savefig(path, dpi=150)
+
+
+def _search_colors(results):
+    others = [name for name in results if name not in SEARCH_COLORS]
+    return SEARCH_COLORS | {name: MORE_COLORS[k % len(MORE_COLORS)] for k, name in enumerate(others)}
