@@ -7,13 +7,16 @@ from pathlib import Path
 from ..black_boxes import BENCHMARKS, REPELLERS, TABLES, read_table
 from ..evaluation import figures
 from ..evaluation.compare import LEARNED
-from ..evaluation.search import GPProblem, Instances, compare_search, symmetry, table, to_json
+from ..evaluation.peers import installed
+from ..evaluation.search import (
+    GPProblem, Instances, compare_search, comparison_seed, symmetry, table, to_json,
+)
 from ..learned.proposer import Proposer
 from ..pretrained import FOLDER, load
 from .arguments import require_writable, whole
 
 MODEL = "lstm-oi"
-SEARCHED = ("evaluations", "baseline_functions")
+SEARCHED = ("evaluations", "baseline_functions", "peers")
 OPTIONS = {"gp": ("dim", *SEARCHED), "benchmarks": SEARCHED, "repellers": SEARCHED, "hpo": (*SEARCHED, "data_dir")}
 FUNCTIONS = {"gp": 2000, "benchmarks": 100, "repellers": 100, "hpo": 100}
 BASELINE_FUNCTIONS = {"gp": 100, "benchmarks": 0, "repellers": 0, "hpo": 0}
@@ -25,6 +28,8 @@ def configure(parser):
     group.add_argument("--evaluations", type=whole(1), metavar="T", help="default 100")
     group.add_argument("--baseline-functions", type=whole(0), metavar="N",
                        help="how many of the functions expected improvement gets; 0: none; default: 100 of gp")
+    group.add_argument("--peers", action="store_true", default=None,
+                       help="Optuna, Hyperopt, scikit-optimize and SMAC, those that are installed, on those functions")
 
 
 def run(args):
@@ -34,8 +39,11 @@ def run(args):
     models = [named(args.model or [MODEL], problem.dim) for problem in problems]
     functions = args.functions or FUNCTIONS[args.problem]
     rivals = BASELINE_FUNCTIONS[args.problem] if args.baseline_functions is None else args.baseline_functions
+    if args.peers and not rivals:
+        raise ValueError("--peers: needs --baseline-functions, on how many functions they run")
+    peers = installed() if args.peers else ()
     compared = [
-        (problem, compare_search(problem, by_name, args.evaluations or 100, functions, rivals, args.seed,
+        (problem, compare_search(problem, by_name, args.evaluations or 100, functions, rivals, args.seed, peers=peers,
                                  report=lambda line: print(line, file=sys.stderr, flush=True)))
         for problem, by_name in zip(problems, models)
     ]
@@ -52,7 +60,7 @@ def run(args):
         print(f"figure: {figure}", file=sys.stderr)
         if args.problem == "repellers":
             paths = figure.with_name(f"{figure.stem}-paths{figure.suffix}")
-            figures.repeller_paths(*compared[0], args.seed, paths)
+            figures.repeller_paths(*compared[0], comparison_seed(args.seed), paths)
             print(f"figure: {paths}", file=sys.stderr)
     except ImportError as error:
         print(f"no figure: {error}", file=sys.stderr)

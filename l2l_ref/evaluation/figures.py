@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..black_boxes import repellers
 from . import published
 from .compare import LEARNED
 
@@ -69,10 +70,12 @@ def describe(config):
 
 # Black-box optimizers; learned ones after the first take the rest.
 SEARCH_COLORS = {LEARNED: "#000000", "random": "#999999", "sobol": "#56b4e9", "ei": "#d55e00",
-                 "integrated-ei": "#e69f00"}
-MORE_COLORS = ("#0072b2", "#009e73", "#cc79a7", "#7a4fb5")
+                 "integrated-ei": "#d55e00", "optuna-tpe": "#009e73", "hyperopt-tpe": "#cc79a7", "skopt-gp": "#e69f00",
+                 "smac": "#8c6d31"}
+MORE_COLORS = ("#0072b2", "#7a4fb5", "#00a5a5", "#b5179e")
 SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyper-parameters",
-                 "integrated-ei": "EI, integrated"}
+                 "integrated-ei": "EI, integrated", "optuna-tpe": "TPE, Optuna", "hyperopt-tpe": "TPE, Hyperopt",
+                 "skopt-gp": "GP, scikit-optimize", "smac": "SMAC"}
 DECADES = 1.5  # of the means, from which on an axis is logarithmic
 
 
@@ -98,6 +101,7 @@ def best_so_far(compared, path):
         if logarithmic:
             axes.set_yscale("log")
         axes.set_xlim(1, max(2, len(mean)))
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3, lw=0.5)
         axes.set_title(f"{problem.title}: {max(len(found.best) for found in results.values())} functions", fontsize=10)
         axes.set_xlabel("evaluations")
@@ -114,3 +118,49 @@ def best_so_far(compared, path):
 def _search_colors(results):
     others = [name for name in results if name not in SEARCH_COLORS]
     return SEARCH_COLORS | {name: MORE_COLORS[k % len(MORE_COLORS)] for k, name in enumerate(others)}
+
+
+SHOWN = 30  # paths of other runs in a panel
+
+
+def repeller_paths(problem, results, seed, path):
+    """A panel for each optimizer: the path of its best run, with the repellers, over those of other runs.
+
+    ``problem`` is the `Instances` of the repellers, ``seed`` the SeedSequence that the instances were drawn with.
+    """
+    columns = min(3, len(results))
+    rows = -(-len(results) // columns)
+    figure = matplotlib_figure()(figsize=(3.6 * columns, 4.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, (name, found) in zip(panels, results.items()):
+        inputs = problem.placed(found.x, problem.transforms(len(found.x), seed))
+        order = found.best[:, -1].argsort()[: SHOWN + 1]
+        for run in order[::-1]:  # the best last, on top
+            way = np.concatenate([[repellers.START], repellers.paths(inputs[run])])
+            style = {"color": "#000000", "lw": 1.8} if run == order[0] else {"color": "#888888", "lw": 0.6, "alpha": 0.5}
+            axes.plot(*way.T, **style, zorder=3 if run == order[0] else 2)
+        axes.plot(*way[::10].T, "o", color="#000000", ms=3, zorder=4)
+        axes.plot(*repellers.START, "v", color="#000000", ms=8, zorder=5)
+        for x, y, strength in inputs[order[0]].reshape(-1, 3):
+            axes.scatter(x, y, s=20 + 300 * abs(strength), color="#d55e00", alpha=0.6, lw=0, zorder=4)
+            axes.annotate(f"{strength:.2f}", (x, y), ha="center", va="center", fontsize=7, zorder=6)
+        _rewards(axes)
+        axes.set_title(f"{SEARCH_TITLES.get(name, name)}\nbest {found.best[order[0], -1]:.2f}, "
+                       f"mean {found.mean[-1]:.2f}", fontsize=10)
+    for axes in panels[len(results) :]:
+        axes.remove()
+    figure.suptitle("Best run (black, a dot every 10 steps) and others (grey); rewards green, repellers orange with "
+                    "their strength", fontsize=9, wrap=True)
+    figure.savefig(path, dpi=150)
+
+
+def _rewards(axes):
+    """Regions of reward, at one and two of their widths, and the part of the plane to show."""
+    from matplotlib.patches import Circle
+
+    for centre, width, reward in zip(repellers.CENTRES, repellers.WIDTHS, repellers.REWARDS):
+        for radius in (width, 2 * width):
+            axes.add_patch(Circle(centre, radius, color="#009e73", alpha=0.25 * reward, lw=0, zorder=1))
+        axes.annotate(f"{reward:g}", centre, ha="center", va="center", fontsize=8, color="#00533c", zorder=2)
+    axes.set(xlim=(-0.3, 1.3), ylim=(-0.5, 1.5), aspect="equal")
+    axes.grid(alpha=0.3, lw=0.5)

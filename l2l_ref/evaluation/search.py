@@ -16,6 +16,7 @@ from ..black_boxes import GPFunctions, Transform, draw_transform
 from ..learned.backends import choose_gp
 from ..learned.proposer import Learned
 from .compare import COMPARISON, LEARNED, interval
+from .peers import Peer
 
 PIECE = 250  # functions at once; a Gaussian process takes B T^2 numbers
 CLIP = 5.0
@@ -211,7 +212,13 @@ def measure(make, problem, evaluations, functions, seed):
     return Found(np.concatenate(best), np.concatenate(x), sum(seconds) / evaluations / functions)
 
 
-def compare_search(problem, models, evaluations=100, functions=100, baseline_functions=0, seed=0, *, report=None):
+def comparison_seed(seed):
+    """The SeedSequence of the functions of a comparison; nothing is trained on them."""
+    return np.random.SeedSequence(seed, spawn_key=(COMPARISON,))
+
+
+def compare_search(problem, models, evaluations=100, functions=100, baseline_functions=0, seed=0, *, peers=(),
+                   report=None):
     """Run the comparison.
 
     Parameters
@@ -223,13 +230,15 @@ def compare_search(problem, models, evaluations=100, functions=100, baseline_fun
     baseline_functions : int
         The rival, expected improvement, is slow: it gets the first so many of the functions. 0: it is left out.
     seed : int
+    peers : names of `peers.PEERS`
+        They get as many functions as the rival.
     report : callable, optional
         Called with a line of text as things get done.
 
     Returns
     -------
     dict of str: Found
-        The learned ones first, then "random", "sobol", and the problem's rival.
+        The learned ones first, then "random", "sobol", the problem's rival and the peers.
 
     Raises
     ------
@@ -244,15 +253,17 @@ def compare_search(problem, models, evaluations=100, functions=100, baseline_fun
         if model.dim != problem.dim:
             raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "
                              f"got {name!r} of {model.dim}")
-    seed = np.random.SeedSequence(seed, spawn_key=(COMPARISON,))  # nothing is trained on these functions
+    seed = comparison_seed(seed)
     d = problem.dim
     runs = {name: (functions, lambda count, first, model=model: problem.learned(model, count))
             for name, model in models.items()}
     runs["random"] = functions, lambda count, first: Uniform(count, d, seed, first)
     runs["sobol"] = functions, lambda count, first: Sobol(count, d, seed, first)
     if baseline_functions:
-        runs[problem.rival] = (min(baseline_functions, functions),
-                               lambda count, first: problem.rival_search(count, seed, first))
+        few = min(baseline_functions, functions)
+        runs[problem.rival] = few, lambda count, first: problem.rival_search(count, seed, first)
+        runs |= {name: (few, lambda count, first, name=name: Peer(name, count, d, evaluations, seed, first))
+                 for name in peers}
     results = {}
     for name, (count, make) in runs.items():
         results[name] = found = measure(make, problem, evaluations, count, seed)
