@@ -8,9 +8,7 @@ from ..black_boxes import BENCHMARKS, REPELLERS, TABLES, read_table
 from ..evaluation import figures
 from ..evaluation.compare import LEARNED
 from ..evaluation.peers import installed
-from ..evaluation.search import (
-    GPProblem, Instances, compare_search, comparison_seed, symmetry, table, to_json,
-)
+from ..evaluation.search import GPProblem, Instances, compare_search, comparison_seed, symmetry, table, to_json
 from ..learned.proposer import Proposer
 from ..pretrained import FOLDER, load
 from .arguments import require_writable, whole
@@ -48,19 +46,21 @@ def run(args):
         for problem, by_name in zip(problems, models)
     ]
     if args.json:
-        parts = [to_json(results, problem) for problem, results in compared]
-        whole_object = {"problem": {"problem": args.problem}, "problems": parts}
-        print(json.dumps(whole_object if args.problem in ("benchmarks", "hpo") else parts[0]))
+        parts = [to_json(results, problem) | {"models": {name: model.card for name, model in by_name.items()}}
+                 for (problem, results), by_name in zip(compared, models)]
+        several = {"problem": {"problem": args.problem}, "problems": parts}
+        print(json.dumps(several if args.problem in ("benchmarks", "hpo") else parts[0]))
     else:
-        for k, (problem, results) in enumerate(compared):
-            print("\n" * (k > 0) + f"{problem.title}: {functions} functions")
+        for k, ((problem, results), by_name) in enumerate(zip(compared, models)):
+            print("\n" * (k > 0) + f"{problem.title}: {functions} functions; learned: {by_name[LEARNED].card['name']}")
             print("\n".join(table(results)))
+    titles = {LEARNED: f"{Path(args.model[0]).stem} (learned)"} if args.model else {}
     try:
-        figures.best_so_far(compared, figure)
+        figures.best_so_far(compared, figure, titles)
         print(f"figure: {figure}", file=sys.stderr)
         if args.problem == "repellers":
             paths = figure.with_name(f"{figure.stem}-paths{figure.suffix}")
-            figures.repeller_paths(*compared[0], comparison_seed(args.seed), paths)
+            figures.repeller_paths(*compared[0], comparison_seed(args.seed), paths, titles)
             print(f"figure: {paths}", file=sys.stderr)
     except ImportError as error:
         print(f"no figure: {error}", file=sys.stderr)

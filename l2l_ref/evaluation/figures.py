@@ -79,15 +79,21 @@ SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyper-par
 DECADES = 1.5  # of the means, from which on an axis is logarithmic
 
 
-def best_so_far(compared, path):
-    """A panel for each (problem, results of `compare_search`): mean best value with 95 % band; writes ``path``."""
-    columns = min(2, len(compared))
+def best_so_far(compared, path, titles=None):
+    """A panel for each (problem, results of `compare_search`): mean best value with 95 % band; writes ``path``.
+
+    ``titles``, a dict, are names for the legend in place of those of the results. A curve that leaves a panel through
+    its top was worse in the first twentieth of the evaluations.
+    """
+    titles = SEARCH_TITLES | (titles or {})
+    columns = len(compared) if len(compared) < 4 else 2
     rows = -(-len(compared) // columns)
-    figure = matplotlib_figure()(figsize=(7.4 if columns == 1 else 10.5, 1 + 3.4 * rows), layout="constrained")
+    width = {1: 7.8, 2: 10.5, 3: 13}[columns]
+    figure = matplotlib_figure()(figsize=(width, 1 + 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     handles = {}
     for axes, (problem, results) in zip(panels, compared):
-        means = np.concatenate([found.mean for found in results.values()])
+        means = np.array([found.mean for found in results.values()])
         logarithmic = means.min() > 0 and means.max() > 10**DECADES * means.min()
         colors = _search_colors(results)
         for name, found in reversed(results.items()):  # the learned one last, on top
@@ -100,6 +106,11 @@ def best_so_far(compared, path):
             handles["minimum"] = axes.axhline(problem.minimum, color="#444444", lw=0.8, ls=":")
         if logarithmic:
             axes.set_yscale("log")
+        else:
+            lowest = means.min() if problem.minimum is None else problem.minimum
+            highest = means[:, means.shape[1] // 20 :].max()
+            if highest > lowest:
+                axes.set_ylim(lowest - 0.05 * (highest - lowest), highest + 0.15 * (highest - lowest))
         axes.set_xlim(1, max(2, len(mean)))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3, lw=0.5)
@@ -108,8 +119,13 @@ def best_so_far(compared, path):
         axes.set_ylabel("mean best value")
     for axes in panels[len(compared) :]:
         axes.remove()
-    order = sorted(handles, key=lambda name: (name == "minimum", [*compared[0][1], name].index(name)))
-    figure.legend([handles[name] for name in order], [SEARCH_TITLES.get(name, name) for name in order],
+    results = compared[0][1]
+    counts = {name: len(found.best) for name, found in results.items()}
+    for name, count in counts.items():
+        if count < max(counts.values()):
+            titles[name] = f"{titles.get(name, name)} ({count})"
+    order = [name for name in (*results, "minimum") if name in handles]
+    figure.legend([handles[name] for name in order], [titles.get(name, name) for name in order],
                   loc="outside right center" if columns == 1 else "outside lower center", frameon=False, fontsize=9,
                   ncols=1 if columns == 1 else min(6, len(order)))
     figure.savefig(path, dpi=150)
@@ -121,13 +137,16 @@ def _search_colors(results):
 
 
 SHOWN = 30  # paths of other runs in a panel
+BEST_PATH = {"color": "#000000", "lw": 1.8, "zorder": 3}
+OTHER_PATH = {"color": "#888888", "lw": 0.6, "alpha": 0.5, "zorder": 2}
 
 
-def repeller_paths(problem, results, seed, path):
+def repeller_paths(problem, results, seed, path, titles=None):
     """A panel for each optimizer: the path of its best run, with the repellers, over those of other runs.
 
     ``problem`` is the `Instances` of the repellers, ``seed`` the SeedSequence that the instances were drawn with.
     """
+    titles = SEARCH_TITLES | (titles or {})
     columns = min(3, len(results))
     rows = -(-len(results) // columns)
     figure = matplotlib_figure()(figsize=(3.6 * columns, 4.4 * rows), layout="constrained")
@@ -137,16 +156,15 @@ def repeller_paths(problem, results, seed, path):
         order = found.best[:, -1].argsort()[: SHOWN + 1]
         for run in order[::-1]:  # the best last, on top
             way = np.concatenate([[repellers.START], repellers.paths(inputs[run])])
-            style = {"color": "#000000", "lw": 1.8} if run == order[0] else {"color": "#888888", "lw": 0.6, "alpha": 0.5}
-            axes.plot(*way.T, **style, zorder=3 if run == order[0] else 2)
+            axes.plot(*way.T, **(BEST_PATH if run == order[0] else OTHER_PATH))
         axes.plot(*way[::10].T, "o", color="#000000", ms=3, zorder=4)
         axes.plot(*repellers.START, "v", color="#000000", ms=8, zorder=5)
         for x, y, strength in inputs[order[0]].reshape(-1, 3):
             axes.scatter(x, y, s=20 + 300 * abs(strength), color="#d55e00", alpha=0.6, lw=0, zorder=4)
             axes.annotate(f"{strength:.2f}", (x, y), ha="center", va="center", fontsize=7, zorder=6)
         _rewards(axes)
-        axes.set_title(f"{SEARCH_TITLES.get(name, name)}\nbest {found.best[order[0], -1]:.2f}, "
-                       f"mean {found.mean[-1]:.2f}", fontsize=10)
+        axes.set_title(f"{titles.get(name, name)}\nbest {found.best[order[0], -1]:.3g}, mean {found.mean[-1]:.3g}",
+                       fontsize=10)
     for axes in panels[len(results) :]:
         axes.remove()
     figure.suptitle("Best run (black, a dot every 10 steps) and others (grey); rewards green, repellers orange with "

@@ -304,7 +304,7 @@ def table(results):
     paired = difference(results)
     if paired:
         rival, mean, half, count = paired
-        lines += ["", f"learned - {rival}, {count} functions, 95 %: "
+        lines += ["", f"learned - {rival} on {count} of the functions, 95 %: "
                   + ", ".join(f"{mean[t - 1]:+.3g} +- {half[t - 1]:.1g} at {t}" for t in shown)]
     return lines
 
@@ -315,11 +315,9 @@ def to_json(results, problem):
     def numbers(values):
         return [float(v) if np.isfinite(v) else None for v in np.atleast_1d(values)]
 
-    functions, evaluations = max(len(found.best) for found in results.values()), None
     optimizers = {}
     for name, found in results.items():
         mean, half = found.mean, found.half_width
-        evaluations = len(mean)
         optimizers[name] = {
             "final_loss_mean": float(mean[-1]),
             "final_loss_ci95": numbers([mean[-1] - half[-1], mean[-1] + half[-1]]),
@@ -334,5 +332,6 @@ def to_json(results, problem):
         rival, mean, half, count = paired
         paired = {"optimizer": rival, "functions": count, "mean": float(mean[-1]),
                   "ci95": numbers([mean[-1] - half[-1], mean[-1] + half[-1]])}
+    functions, evaluations = np.max([found.best.shape for found in results.values()], axis=0).tolist()
     return {"problem": problem.config, "steps": evaluations, "evaluations": evaluations, "functions": functions,
             "optimizers": optimizers, "learned_minus_ei": paired}
