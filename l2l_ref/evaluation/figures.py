@@ -107,8 +107,10 @@ def best_so_far(compared, path, titles=None):
         if logarithmic:
             axes.set_yscale("log")
         else:
-            lowest = means.min() if problem.minimum is None else problem.minimum
-            highest = means[:, means.shape[1] // 20 :].max()
+            first = means.shape[1] // 20
+            bands = means - np.nan_to_num([found.half_width for found in results.values()])
+            lowest = bands[:, first:].min() if problem.minimum is None else min(problem.minimum, means.min())
+            highest = means[:, first:].max()
             if highest > lowest:
                 axes.set_ylim(lowest - 0.05 * (highest - lowest), highest + 0.15 * (highest - lowest))
         axes.set_xlim(1, max(2, len(mean)))
@@ -163,6 +165,7 @@ def repeller_paths(problem, results, seed, path, titles=None):
             axes.scatter(x, y, s=20 + 300 * abs(strength), color="#d55e00", alpha=0.6, lw=0, zorder=4)
             axes.annotate(f"{strength:.2f}", (x, y), ha="center", va="center", fontsize=7, zorder=6)
         _rewards(axes)
+        axes.tick_params(labelbottom=True)
         axes.set_title(f"{titles.get(name, name)}\nbest {found.best[order[0], -1]:.3g}, mean {found.mean[-1]:.3g}",
                        fontsize=10)
     for axes in panels[len(results) :]:
