@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..black_boxes import repellers
 from . import published
 from .compare import LEARNED
 
@@ -65,3 +66,122 @@ def describe(config):
         return f"Quadratics, {config['dim']} parameters, {config['dist']}"
     hidden = "-".join(map(str, config["hidden"]))
     return f"{config['problem'].replace('mnist', 'MNIST')}, hidden units {hidden}, {config['activation']}"
+
+
+# Black-box optimizers; learned ones after the first take the rest.
+SEARCH_COLORS = {LEARNED: "#000000", "random": "#999999", "sobol": "#56b4e9", "ei": "#d55e00",
+                 "integrated-ei": "#d55e00", "optuna-tpe": "#009e73", "hyperopt-tpe": "#cc79a7", "skopt-gp": "#e69f00",
+                 "smac": "#8c6d31"}
+MORE_COLORS = ("#0072b2", "#7a4fb5", "#00a5a5", "#b5179e")
+SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyper-parameters",
+                 "integrated-ei": "EI, integrated", "optuna-tpe": "TPE, Optuna", "hyperopt-tpe": "TPE, Hyperopt",
+                 "skopt-gp": "GP, scikit-optimize", "smac": "SMAC"}
+DECADES = 1.5  # of the means, from which on an axis is logarithmic
+
+
+def best_so_far(compared, path, titles=None):
+    """A panel for each (problem, results of `compare_search`): mean best value with 95 % band; writes ``path``.
+
+    ``titles``, a dict, are names for the legend in place of those of the results. A curve that leaves a panel through
+    its top was worse in the first twentieth of the evaluations.
+    """
+    titles = SEARCH_TITLES | (titles or {})
+    columns = len(compared) if len(compared) < 4 else 2
+    rows = -(-len(compared) // columns)
+    width = {1: 7.8, 2: 10.5, 3: 13}[columns]
+    figure = matplotlib_figure()(figsize=(width, 1 + 3.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    handles = {}
+    for axes, (problem, results) in zip(panels, compared):
+        means = np.array([found.mean for found in results.values()])
+        logarithmic = means.min() > 0 and means.max() > 10**DECADES * means.min()
+        colors = _search_colors(results)
+        for name, found in reversed(results.items()):  # the learned one last, on top
+            mean, half = found.mean, found.half_width
+            t = np.arange(1, len(mean) + 1)
+            handles[name], = axes.plot(t, mean, color=colors[name], lw=2.2 if name == LEARNED else 1.4)
+            low = np.maximum(mean - half, means.min() / 10) if logarithmic else mean - half
+            axes.fill_between(t, low, mean + half, color=colors[name], alpha=0.2, lw=0)
+        if problem.minimum is not None:
+            handles["minimum"] = axes.axhline(problem.minimum, color="#444444", lw=0.8, ls=":")
+        if logarithmic:
+            axes.set_yscale("log")
+        else:
+            first = means.shape[1] // 20
+            bands = means - np.nan_to_num([found.half_width for found in results.values()])
+            lowest = bands[:, first:].min() if problem.minimum is None else min(problem.minimum, means.min())
+            highest = means[:, first:].max()
+            if highest > lowest:
+                axes.set_ylim(lowest - 0.05 * (highest - lowest), highest + 0.15 * (highest - lowest))
+        axes.set_xlim(1, max(2, len(mean)))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3, lw=0.5)
+        axes.set_title(f"{problem.title}: {max(len(found.best) for found in results.values())} functions", fontsize=10)
+        axes.set_xlabel("evaluations")
+        axes.set_ylabel("mean best value")
+    for axes in panels[len(compared) :]:
+        axes.remove()
+    results = compared[0][1]
+    counts = {name: len(found.best) for name, found in results.items()}
+    for name, count in counts.items():
+        if count < max(counts.values()):
+            titles[name] = f"{titles.get(name, name)} ({count})"
+    order = [name for name in (*results, "minimum") if name in handles]
+    figure.legend([handles[name] for name in order], [titles.get(name, name) for name in order],
+                  loc="outside right center" if columns == 1 else "outside lower center", frameon=False, fontsize=9,
+                  ncols=1 if columns == 1 else min(6, len(order)))
+    figure.savefig(path, dpi=150)
+
+
+def _search_colors(results):
+    others = [name for name in results if name not in SEARCH_COLORS]
+    return SEARCH_COLORS | {name: MORE_COLORS[k % len(MORE_COLORS)] for k, name in enumerate(others)}
+
+
+SHOWN = 30  # paths of other runs in a panel
+BEST_PATH = {"color": "#000000", "lw": 1.8, "zorder": 3}
+OTHER_PATH = {"color": "#888888", "lw": 0.6, "alpha": 0.5, "zorder": 2}
+
+
+def repeller_paths(problem, results, seed, path, titles=None):
+    """A panel for each optimizer: the path of its best run, with the repellers, over those of other runs.
+
+    ``problem`` is the `Instances` of the repellers, ``seed`` the SeedSequence that the instances were drawn with.
+    """
+    titles = SEARCH_TITLES | (titles or {})
+    columns = min(3, len(results))
+    rows = -(-len(results) // columns)
+    figure = matplotlib_figure()(figsize=(3.6 * columns, 4.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, (name, found) in zip(panels, results.items()):
+        inputs = problem.placed(found.x, problem.transforms(len(found.x), seed))
+        order = found.best[:, -1].argsort()[: SHOWN + 1]
+        for run in order[::-1]:  # the best last, on top
+            way = np.concatenate([[repellers.START], repellers.paths(inputs[run])])
+            axes.plot(*way.T, **(BEST_PATH if run == order[0] else OTHER_PATH))
+        axes.plot(*way[::10].T, "o", color="#000000", ms=3, zorder=4)
+        axes.plot(*repellers.START, "v", color="#000000", ms=8, zorder=5)
+        for x, y, strength in inputs[order[0]].reshape(-1, 3):
+            axes.scatter(x, y, s=20 + 300 * abs(strength), color="#d55e00", alpha=0.6, lw=0, zorder=4)
+            axes.annotate(f"{strength:.2f}", (x, y), ha="center", va="center", fontsize=7, zorder=6)
+        _rewards(axes)
+        axes.tick_params(labelbottom=True)
+        axes.set_title(f"{titles.get(name, name)}\nbest {found.best[order[0], -1]:.3g}, mean {found.mean[-1]:.3g}",
+                       fontsize=10)
+    for axes in panels[len(results) :]:
+        axes.remove()
+    figure.suptitle("Best run (black, a dot every 10 steps) and others (grey); rewards green, repellers orange with "
+                    "their strength", fontsize=9, wrap=True)
+    figure.savefig(path, dpi=150)
+
+
+def _rewards(axes):
+    """Regions of reward, at one and two of their widths, and the part of the plane to show."""
+    from matplotlib.patches import Circle
+
+    for centre, width, reward in zip(repellers.CENTRES, repellers.WIDTHS, repellers.REWARDS):
+        for radius in (width, 2 * width):
+            axes.add_patch(Circle(centre, radius, color="#009e73", alpha=0.25 * reward, lw=0, zorder=1))
+        axes.annotate(f"{reward:g}", centre, ha="center", va="center", fontsize=8, color="#00533c", zorder=2)
+    axes.set(xlim=(-0.3, 1.3), ylim=(-0.5, 1.5), aspect="equal")
+    axes.grid(alpha=0.3, lw=0.5)

@@ -1,0 +1,93 @@
+"""Other people's black-box optimizers, those that are installed, through the same ask and tell.
+
+Each adapter is a generator for one function on the unit cube of d dimensions: it yields a point, is sent the value
+there, yields the next point. `Peer` makes a batch of them. Settings are the packages' own defaults, but for the
+acquisition function of scikit-optimize, which is expected improvement.
+"""
+
+import importlib.util
+import logging
+import tempfile
+
+import numpy as np
+
+
+def optuna_tpe(dim, evaluations, seed):
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    while True:
+        trial = study.ask()
+        y = yield [trial.suggest_float(f"x{i}", 0, 1) for i in range(dim)]
+        study.tell(trial, y)
+
+
+def hyperopt_tpe(dim, evaluations, seed):
+    from hyperopt import JOB_STATE_DONE, STATUS_OK, Trials, base, hp, tpe
+
+    names = [f"x{i}" for i in range(dim)]
+    domain = base.Domain(lambda point: 0.0, {name: hp.uniform(name, 0, 1) for name in names})
+    trials, rng = Trials(), np.random.default_rng(seed)
+    while True:
+        trial, = tpe.suggest(trials.new_trial_ids(1), domain, trials, int(rng.integers(2**31)))
+        y = yield [trial["misc"]["vals"][name][0] for name in names]
+        trial.update(state=JOB_STATE_DONE, result={"loss": y, "status": STATUS_OK})
+        trials.insert_trial_doc(trial)
+        trials.refresh()
+
+
+def skopt_gp(dim, evaluations, seed):
+    from skopt import Optimizer
+
+    optimizer = Optimizer([(0.0, 1.0)] * dim, "GP", acq_func="EI", random_state=seed)
+    while True:
+        x = optimizer.ask()
+        optimizer.tell(x, (yield x))
+
+
+def smac(dim, evaluations, seed):
+    from ConfigSpace import ConfigurationSpace, Float
+    from smac import HyperparameterOptimizationFacade, Scenario
+    from smac.runhistory.dataclasses import TrialValue
+
+    space = ConfigurationSpace(seed=seed, space=[Float(f"x{i}", (0.0, 1.0)) for i in range(dim)])
+    with tempfile.TemporaryDirectory() as folder:  # for what it writes
+        scenario = Scenario(space, deterministic=True, n_trials=evaluations, seed=seed, output_directory=folder)
+        search = HyperparameterOptimizationFacade(scenario, lambda config, seed=0: 0.0, logging_level=logging.ERROR)
+        while True:
+            trial = search.ask()
+            y = yield [trial.config[f"x{i}"] for i in range(dim)]
+            search.tell(trial, TrialValue(cost=y))
+
+
+PEERS = {  # the package to look for, and the adapter
+    "optuna-tpe": ("optuna", optuna_tpe), "hyperopt-tpe": ("hyperopt", hyperopt_tpe), "skopt-gp": ("skopt", skopt_gp),
+    "smac": ("smac", smac),
+}
+
+
+def installed():
+    """The names of those whose packages are here; ImportError where there is none."""
+    names = [name for name, (package, _) in PEERS.items() if importlib.util.find_spec(package)]
+    if not names:
+        raise ImportError(f"peers: none of {', '.join(PEERS)} is installed: pip install 'l2l-ref[peers]'")
+    return names
+
+
+class Peer:
+    """The adapter ``name`` on B functions of d dimensions, number ``first`` and up."""
+
+    def __init__(self, name, functions, dim, evaluations, seed, first=0):
+        seeds = (np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k, 2))
+                 for k in range(first, first + functions))
+        self._searches = [PEERS[name][1](dim, evaluations, int(s.generate_state(1)[0] >> 1)) for s in seeds]
+        self._y = [None] * functions
+
+    def ask(self):
+        """(B, d)."""
+        return np.array([search.send(y) for search, y in zip(self._searches, self._y)], np.float64)
+
+    def tell(self, x, y):
+        """Values y (B,) at the points x (B, d) that were asked for last."""
+        self._y = y.tolist()

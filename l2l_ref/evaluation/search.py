@@ -1,0 +1,337 @@
+"""Black-box optimizers against each other: the best value found so far, after each evaluation.
+
+All of them search the unit cube by ask and tell, for a batch of B functions at once. Function number k of a seed is the
+same problem for everybody. For functions of a Gaussian process that is the same standard normal numbers: what they
+become depends on the points that are asked for, so that optimizers share a law and random numbers, not values.
+"""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from ..baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
+from ..baselines.search import Sobol, Uniform
+from ..black_boxes import GPFunctions, Transform, draw_transform
+from ..learned.backends import choose_gp
+from ..learned.proposer import Learned
+from .compare import COMPARISON, LEARNED, interval
+from .peers import Peer
+
+PIECE = 250  # functions at once; a Gaussian process takes B T^2 numbers
+CLIP = 5.0
+RIVALS = ("ei", "integrated-ei")
+
+
+class Found(NamedTuple):
+    """What one optimizer found on F functions."""
+
+    best: np.ndarray             # (F, T), the best value after each evaluation
+    x: np.ndarray                # (F, d), where it was, in the unit cube
+    seconds_per_suggestion: float  # of the optimizer alone, a function
+
+    @property
+    def mean(self):
+        return self.best.mean(axis=0)
+
+    @property
+    def half_width(self):
+        """Of the 95 % interval of the mean, by the normal approximation."""
+        return interval(self.best.T)[1]
+
+
+class RunningScale:
+    """A learned optimizer on values of unknown scale: they are standardised as they come.
+
+    After 1, 2, 4, 8, .. values their mean m and standard deviation s are taken anew, function by function, and the
+    network starts afresh and is shown the whole history with (y - m) / s, at most 5 in size, in place of y. Between,
+    m and s stay.
+
+    Parameters
+    ----------
+    proposer : Proposer
+    functions : int
+    """
+
+    name = "learned"
+
+    def __init__(self, proposer, functions):
+        self._start = lambda: Learned(proposer, functions)
+        self._learned, self._x, self._y = self._start(), [], []
+
+    def ask(self):
+        """The next query of each function, (B, d)."""
+        return self._learned.ask()
+
+    def tell(self, x, y):
+        """Values y (B,) at x (B, d)."""
+        self._x.append(np.array(x))
+        self._y.append(np.array(y, np.float64))
+        count = len(self._y)
+        if count & (count - 1):
+            self._learned.tell(x, self._scaled(y))
+            return
+        told = np.array(self._y)
+        self._mean = told.mean(axis=0)
+        self._deviation = np.where(told.min(axis=0) < told.max(axis=0), told.std(axis=0), np.inf)  # all alike: 0
+        self._learned = self._start()
+        for x, y in zip(self._x, self._y):
+            self._learned.ask()  # moves the state as it was moved then
+            self._learned.tell(x, self._scaled(y))
+
+    def _scaled(self, y):
+        return np.clip((y - self._mean) / self._deviation, -CLIP, CLIP)
+
+
+class GPProblem:
+    """Draws of the Gaussian process that shipped weights are trained on, without noise."""
+
+    name, minimum, rival = "gp", None, "ei"
+
+    def __init__(self, dim):
+        self.dim = dim
+        self._length_scale = 0.2 * float(dim) ** 0.5
+        self.config = {"problem": "gp", "dim": dim, "length_scale": self._length_scale, "variance": 1.0, "noise": 0.0,
+                       "covariance": "squared_exponential"}
+        self.title = f"Gaussian process, {dim} dimension{'s' * (dim > 1)}"
+
+    def sample(self, functions, evaluations, seed, first=0):
+        """Functions number ``first`` and up: a callable, x (B, d) in the unit cube -> y (B,)."""
+        append = choose_gp("auto", functions, evaluations).gp_append
+        return GPFunctions(functions, self.dim, evaluations, seed, self._length_scale, first=first, append=append)
+
+    def learned(self, proposer, functions):
+        """The values have mean 0 and variance 1, and are fed as they are."""
+        return Learned(proposer, functions)
+
+    def rival_search(self, functions, seed, first):
+        """The hand-designed rival: it knows the true hyper-parameters."""
+        return ExpectedImprovement(functions, self.dim, seed, first, length_scale=self._length_scale)
+
+
+def symmetry(d, seed):
+    """A Transform that only permutes and flips dimensions, for functions that exist nowhere but on the unit cube."""
+    drawn = draw_transform(d, seed)
+    return Transform(drawn.permutation, drawn.flip, 1.0, np.zeros(d))
+
+
+class Instances:
+    """Random instances of one BlackBox.
+
+    Parameters
+    ----------
+    box : BlackBox
+    draw : callable
+        (d, seed) -> the Transform of an instance: `draw_transform` or `symmetry`.
+    """
+
+    rival = "integrated-ei"
+
+    def __init__(self, box, draw=draw_transform):
+        self.box, self._draw = box, draw
+        self.name, self.dim, self.minimum = box.name, box.dim, box.minimum
+        exact = draw is symmetry
+        self.config = {"problem": box.name, "dim": box.dim,
+                       "instances": "permuted, flipped" if exact else "translated, scaled, permuted, flipped"}
+        self.title = f"{box.name}, {box.dim} dimensions"
+
+    def transforms(self, functions, seed, first=0):
+        """Those of instances number ``first`` and up."""
+        return [self._draw(self.dim, np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k, 0)))
+                for k in range(first, first + functions)]
+
+    def sample(self, functions, evaluations, seed, first=0):
+        """As `GPProblem.sample`."""
+        transforms = self.transforms(functions, seed, first)
+        return lambda x: self.box(self.placed(x, transforms))
+
+    def placed(self, x, transforms):
+        """Points x (B, d) of the unit cube, one for each instance, in the units of the box."""
+        return self.box.from_unit(np.array([transform(u) for transform, u in zip(transforms, x)]))
+
+    def learned(self, proposer, functions):
+        """The values may be on any scale."""
+        return RunningScale(proposer, functions)
+
+    def rival_search(self, functions, seed, first):
+        """The hand-designed rival: it integrates its hyper-parameters out."""
+        return IntegratedExpectedImprovement(functions, self.dim, seed, first)
+
+
+def search_for(search, function, evaluations):
+    """Ask, evaluate and tell, T times.
+
+    Parameters
+    ----------
+    search : object with ``ask`` and ``tell``
+        Of B functions.
+    function : callable
+        x (B, d) -> y (B,), each function at its own point. Where it has ``values`` (B, t), those are the values
+        without noise, and they are what is judged.
+    evaluations : int
+        T.
+
+    Returns
+    -------
+    best : ndarray (B, T)
+    x : ndarray (B, d)
+        Where each function's best value was found.
+    seconds : float
+        Spent in the optimizer.
+    """
+    if evaluations < 1:
+        raise ValueError(f"evaluations: expected a whole number >= 1, got {evaluations!r}")
+    asked, told, seconds = [], [], 0.0
+    for _ in range(evaluations):
+        started = time.perf_counter()
+        x = search.ask()
+        seconds += time.perf_counter() - started
+        y = function(x)
+        started = time.perf_counter()
+        search.tell(x, y)
+        seconds += time.perf_counter() - started
+        asked.append(np.array(x))
+        told.append(np.array(y, np.float64))
+    values = np.asarray(getattr(function, "values", np.array(told).T), np.float64)
+    where = values.argmin(axis=1)
+    return np.minimum.accumulate(values, axis=1), np.array(asked)[where, np.arange(len(where))], seconds
+
+
+def best_so_far(search, function, evaluations):
+    """The best values (B, T) of `search_for`."""
+    return search_for(search, function, evaluations)[0]
+
+
+def measure(make, problem, evaluations, functions, seed):
+    """Search functions number 0 and up in pieces; ``make(functions, first)`` is the optimizer of a piece -> Found."""
+    pieces = []
+    for first in range(0, functions, PIECE):
+        count = min(PIECE, functions - first)
+        pieces.append(search_for(make(count, first), problem.sample(count, evaluations, seed, first), evaluations))
+    best, x, seconds = zip(*pieces)
+    return Found(np.concatenate(best), np.concatenate(x), sum(seconds) / evaluations / functions)
+
+
+def comparison_seed(seed):
+    """The SeedSequence of the functions of a comparison; nothing is trained on them."""
+    return np.random.SeedSequence(seed, spawn_key=(COMPARISON,))
+
+
+def compare_search(problem, models, evaluations=100, functions=100, baseline_functions=0, seed=0, *, peers=(),
+                   report=None):
+    """Run the comparison.
+
+    Parameters
+    ----------
+    problem : GPProblem or Instances
+    models : dict of str: Proposer
+        The learned optimizers, by the names that they get in the result.
+    evaluations, functions : int
+    baseline_functions : int
+        The rival, expected improvement, is slow: it gets the first so many of the functions. 0: it is left out.
+    seed : int
+    peers : names of `peers.PEERS`
+        They get as many functions as the rival.
+    report : callable, optional
+        Called with a line of text as things get done.
+
+    Returns
+    -------
+    dict of str: Found
+        The learned ones first, then "random", "sobol", the problem's rival and the peers.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range, and models of another dimension.
+    """
+    for name, value, least in (("evaluations", evaluations, 1), ("functions", functions, 1),
+                               ("baseline_functions", baseline_functions, 0)):
+        if value < least:
+            raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}")
+    for name, model in models.items():
+        if model.dim != problem.dim:
+            raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "
+                             f"got {name!r} of {model.dim}")
+    seed = comparison_seed(seed)
+    d = problem.dim
+    runs = {name: (functions, lambda count, first, model=model: problem.learned(model, count))
+            for name, model in models.items()}
+    runs["random"] = functions, lambda count, first: Uniform(count, d, seed, first)
+    runs["sobol"] = functions, lambda count, first: Sobol(count, d, seed, first)
+    if baseline_functions:
+        few = min(baseline_functions, functions)
+        runs[problem.rival] = few, lambda count, first: problem.rival_search(count, seed, first)
+        runs |= {name: (few, lambda count, first, name=name: Peer(name, count, d, evaluations, seed, first))
+                 for name in peers}
+    results = {}
+    for name, (count, make) in runs.items():
+        results[name] = found = measure(make, problem, evaluations, count, seed)
+        if report:
+            report(f"{problem.name}: {name}, {count} functions, best value {found.mean[-1]:.4g}, "
+                   f"{found.seconds_per_suggestion * 1e6:.3g} us a suggestion")
+    return results
+
+
+def difference(results, learned=LEARNED):
+    """Learned less the rival on the functions that both have: the rival's name, means (T,), half widths (T,), count.
+
+    None without a rival.
+    """
+    for name in RIVALS:
+        if name in results and learned in results:
+            theirs = results[name].best
+            return name, *interval((results[learned].best[: len(theirs)] - theirs).T), len(theirs)
+    return None
+
+
+def marks(evaluations):
+    """The numbers of evaluations that a table shows."""
+    return sorted({max(1, evaluations // 10), max(1, evaluations // 5), max(1, evaluations // 2), evaluations})
+
+
+def table(results):
+    """The comparison as lines of text."""
+    shown = marks(next(iter(results.values())).best.shape[1])
+    rows = [["optimizer", "functions", *(f"best({t})" for t in shown), "+-95%", "median", "us/suggestion"]]
+    for name, found in sorted(results.items(), key=lambda item: item[1].mean[-1]):
+        rows.append([name, str(len(found.best)), *(f"{found.mean[t - 1]:.4g}" for t in shown),
+                     f"{found.half_width[-1]:.1g}", f"{np.median(found.best[:, -1]):.4g}",
+                     f"{1e6 * found.seconds_per_suggestion:.3g}"])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths)))
+             for row in rows]
+    paired = difference(results)
+    if paired:
+        rival, mean, half, count = paired
+        lines += ["", f"learned - {rival} on {count} of the functions, 95 %: "
+                  + ", ".join(f"{mean[t - 1]:+.3g} +- {half[t - 1]:.1g} at {t}" for t in shown)]
+    return lines
+
+
+def to_json(results, problem):
+    """The comparison as a JSON-able dict; an interval of one function is None."""
+
+    def numbers(values):
+        return [float(v) if np.isfinite(v) else None for v in np.atleast_1d(values)]
+
+    optimizers = {}
+    for name, found in results.items():
+        mean, half = found.mean, found.half_width
+        optimizers[name] = {
+            "final_loss_mean": float(mean[-1]),
+            "final_loss_ci95": numbers([mean[-1] - half[-1], mean[-1] + half[-1]]),
+            "final_loss_median": float(np.median(found.best[:, -1])),
+            "curve_mean": numbers(mean),
+            "curve_ci95": numbers(half),
+            "seconds_per_suggestion": found.seconds_per_suggestion,
+            "functions": len(found.best),
+        }
+    paired = difference(results)
+    if paired:
+        rival, mean, half, count = paired
+        paired = {"optimizer": rival, "functions": count, "mean": float(mean[-1]),
+                  "ci95": numbers([mean[-1] - half[-1], mean[-1] + half[-1]])}
+    functions, evaluations = np.max([found.best.shape for found in results.values()], axis=0).tolist()
+    return {"problem": problem.config, "steps": evaluations, "evaluations": evaluations, "functions": functions,
+            "optimizers": optimizers, "learned_minus_ei": paired}

@@ -1,0 +1,373 @@
+"""Comparisons of black-box optimizers: what is searched, what is measured, what is said."""
+
+import json
+import os
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+
+from l2l_ref.baselines.search import Uniform
+from l2l_ref.black_boxes import BENCHMARKS, REPELLERS, TABLES, transformed
+from l2l_ref.cli import main
+from l2l_ref.evaluation import peers
+from l2l_ref.evaluation.compare import Z95
+from l2l_ref.evaluation.search import (
+    CLIP, Found, GPProblem, Instances, RunningScale, best_so_far, compare_search, comparison_seed, difference, measure,
+    symmetry, table, to_json,
+)
+from l2l_ref.learned.proposer import Learned, Proposer
+from l2l_ref.pretrained import save
+
+SEED = np.random.SeedSequence(7)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder of tiny untrained optimizers: tiny-D.npz."""
+    folder = tmp_path_factory.mktemp("models")
+    for d in (1, 2, 3, 4, 6):
+        save(Proposer(d, 4, rng=d), folder / f"tiny-{d}.npz")
+    return folder
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Run ``compare`` in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path.parent / "matplotlib"))
+    monkeypatch.delenv("L2L_REF_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        try:
+            code = main(["compare", *map(str, words)])
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def no_figure(monkeypatch):
+    monkeypatch.setattr("l2l_ref.evaluation.figures.best_so_far", lambda *arguments: None)
+
+
+class Walk:
+    """Asks for 0.1, 0.2, .. in each function and remembers what it is told."""
+
+    def __init__(self, functions):
+        self.functions, self.told = functions, []
+
+    def ask(self):
+        return np.full((self.functions, 1), 0.1 * (len(self.told) + 1))
+
+    def tell(self, x, y):
+        self.told.append((x.copy(), y.copy()))
+
+
+def test_best_so_far_of_a_walk():
+    """f = |x - 0.3| and |x - 0.1|, at 0.1, 0.2, 0.3, 0.4."""
+    walk = Walk(2)
+    best = best_so_far(walk, lambda x: np.abs(x[:, 0] - [0.3, 0.1]), 4)
+    np.testing.assert_allclose(best, [[0.2, 0.1, 0, 0], [0, 0, 0, 0]], atol=1e-15)
+    np.testing.assert_allclose([y for _, y in walk.told], [[0.2, 0], [0.1, 0.1], [0, 0.2], [0.1, 0.3]], atol=1e-15)
+
+
+def test_values_without_noise_are_judged():
+    class Noisy:
+        values = np.array([[3.0, 1.0, 2.0]])
+
+        def __call__(self, x):
+            return np.array([-9.0])
+
+    walk = Walk(1)
+    np.testing.assert_array_equal(best_so_far(walk, Noisy(), 3), [[3, 1, 1]])
+    assert walk.told[0][1] == -9
+    with pytest.raises(ValueError, match="evaluations: expected a whole number >= 1, got 0"):
+        best_so_far(walk, Noisy(), 0)
+
+
+def test_random_search_on_gaussian_processes():
+    """Two dimensions, 20 evaluations: about -1.38 by an implementation of somebody else's (2,000 functions)."""
+    random = compare_search(GPProblem(2), {}, 20, 1500)["random"]
+    assert random.best.shape == (1500, 20) and (np.diff(random.best, axis=1) <= 0).all()
+    error = np.hypot(random.half_width[-1], 0.032) / Z95
+    assert abs(random.mean[-1] - -1.38) < 3 * error < 0.1
+
+
+def test_pieces_do_not_change_a_function(monkeypatch):
+    def whole(problem):
+        make = lambda count, first: Uniform(count, problem.dim, SEED, first)  # noqa: E731
+        return measure(make, problem, 4, 5, SEED)
+
+    for problem in (GPProblem(2), Instances(BENCHMARKS["branin"])):
+        at_once = whole(problem)
+        with monkeypatch.context() as patch:
+            patch.setattr("l2l_ref.evaluation.search.PIECE", 2)
+            in_pieces = whole(problem)
+        np.testing.assert_allclose(in_pieces.best, at_once.best, rtol=1e-12)
+        np.testing.assert_array_equal(in_pieces.x, at_once.x)
+        assert len(np.unique(at_once.best[:, 0])) == 5
+
+
+def test_the_rival_gets_the_first_of_the_same_functions():
+    """Its first query is the middle of the cube; so is that of a network with no weights."""
+    for problem in (GPProblem(2), Instances(BENCHMARKS["hartmann-3"])):
+        middle = Proposer(problem.dim, 3)
+        middle.params = middle.params._replace(W=0 * middle.params.W, b=0 * middle.params.b)
+        results = compare_search(problem, {"learned": middle}, 2, 6, 3)
+        ours, theirs = results["learned"].best, results[problem.rival].best
+        assert ours.shape == (6, 2) and theirs.shape == (3, 2)
+        np.testing.assert_allclose(theirs[:, 0], ours[:3, 0], rtol=1e-6)
+
+
+def test_what_is_compared_on_is_not_what_another_seed_draws():
+    first, again, other = (compare_search(GPProblem(1), {}, 1, 3, seed=seed)["random"].best for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.isin(first, other).any()
+
+
+def test_instances_are_those_of_the_transforms():
+    problem = Instances(BENCHMARKS["hartmann-3"])
+    x = np.random.default_rng(0).random((4, 3))
+    boxes = [transformed(problem.box, transform) for transform in problem.transforms(4, SEED)]
+    np.testing.assert_allclose(problem.sample(4, 1, SEED)(x), [box(u) for box, u in zip(boxes, x)], rtol=1e-12)
+    branin = Instances(BENCHMARKS["branin"])  # whose box is not the unit cube
+    box = transformed(branin.box, branin.transforms(1, SEED)[0])
+    np.testing.assert_allclose(branin.sample(1, 1, SEED)(x[:1, :2]), box(box.from_unit(x[0, :2])), rtol=1e-12)
+
+
+def test_a_symmetry_keeps_a_grid():
+    drawn = [symmetry(3, seed) for seed in range(50)]
+    corners = np.array(np.meshgrid(*[[0.25, 0.75]] * 3)).reshape(3, -1).T
+    for transform in drawn:
+        np.testing.assert_allclose(np.unique(transform(corners), axis=0), np.unique(corners, axis=0))
+    assert {tuple(t.permutation) for t in drawn} == set(permutations(range(3)))
+    assert {tuple(t.flip) for t in drawn} == set(product((-1, 1), repeat=3))
+
+
+class Echo:
+    """Stands for `Learned`: remembers what it is told in what order."""
+
+    lives = []
+
+    def __init__(self, proposer, functions):
+        self.events = []
+        Echo.lives.append(self)
+
+    def ask(self):
+        self.events.append("ask")
+        return np.zeros((2, 1))
+
+    def tell(self, x, y):
+        self.events.append(np.array(y))
+
+
+def test_the_running_scale(monkeypatch):
+    monkeypatch.setattr("l2l_ref.evaluation.search.Learned", Echo)
+    monkeypatch.setattr(Echo, "lives", [])
+    search = RunningScale(None, 2)
+    told = np.array([[2.0, 7.0], [4.0, 7.0], [1000.0, 7.0], [6.0, 9.0], [0.0, 1.0]])
+    for y in told:
+        search.tell(search.ask(), y)
+    asks = [sum(isinstance(event, str) for event in life.events) for life in Echo.lives]
+    assert asks == [1, 2, 4, 5]  # taken anew at 1, 2 and 4
+    second, third = ([e for e in life.events if not isinstance(e, str)] for life in Echo.lives[2:])
+    np.testing.assert_array_equal(second, [[-1, 0], [1, 0], [CLIP, 0]])  # m = 3, s = 1; and all alike
+    m, s = told[:4].mean(axis=0), told[:4].std(axis=0)
+    np.testing.assert_allclose(third, np.clip((told - m) / s, -CLIP, CLIP))
+    assert all(isinstance(life.events[k], str) == (k % 2 == 0) for life in Echo.lives for k in range(len(life.events)))
+
+
+def test_the_running_scale_is_a_network_that_saw_scaled_values_from_the_start():
+    proposer, rng = Proposer(2, 5, rng=3), np.random.default_rng(0)
+    search, plain, y = RunningScale(proposer, 3), Learned(proposer, 3), 1e6 * rng.random((8, 3))
+    asked = []
+    for value in y:
+        asked.append(search.ask())
+        search.tell(asked[-1], value)
+    for x, value in zip(asked, (y - y.mean(axis=0)) / y.std(axis=0)):
+        plain.ask()
+        plain.tell(x, value)
+    np.testing.assert_allclose(search.ask(), plain.ask(), rtol=1e-5)
+
+
+def found(*finals):
+    return Found(np.array([[5.0, final] for final in finals]), np.zeros((len(finals), 1)), 1e-6)
+
+
+def test_the_paired_difference_is_on_the_functions_that_both_have():
+    results = {"learned": found(1.0, 3.0, 99.0), "random": found(0.0, 0.0, 0.0), "ei": found(0.5, 1.5)}
+    name, mean, half, count = difference(results)
+    assert (name, count) == ("ei", 2)
+    np.testing.assert_allclose(mean, [0, 1])
+    np.testing.assert_allclose(half[1], Z95 * np.std([0.5, 1.5], ddof=1) / np.sqrt(2))
+    assert table(results)[-1].startswith("learned - ei on 2 of the functions") and "+1 +- 1 at 2" in table(results)[-1]
+    assert [line.split()[0] for line in table(results)[1:4]] == ["random", "ei", "learned"]
+    said = to_json(results, GPProblem(1))["learned_minus_ei"]
+    assert (said["mean"], said["functions"]) == (1, 2) and said["ci95"] == [1 - half[1], 1 + half[1]]
+    del results["ei"]
+    assert difference(results) is None and to_json(results, GPProblem(1))["learned_minus_ei"] is None
+
+
+@pytest.mark.parametrize("changes, reason", [
+    ({"evaluations": 0}, "evaluations: expected a whole number >= 1, got 0"),
+    ({"functions": 0}, "functions: expected a whole number >= 1, got 0"),
+    ({"baseline_functions": -1}, "baseline_functions: expected a whole number >= 0, got -1"),
+    ({"models": {"mine": Proposer(3, 2)}}, "models: expected 2 dimensions, which gp has, got 'mine' of 3"),
+])
+def test_what_cannot_be_compared(changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        compare_search(**{"problem": GPProblem(2), "models": {}, **changes})
+
+
+# The command
+
+SMALL = ["--evaluations", 3, "--functions", 4, "--json"]
+
+
+def checked(result, evaluations, functions):
+    """A comparison's JSON, looked through."""
+    assert (result["steps"], result["evaluations"], result["functions"]) == (evaluations, evaluations, functions)
+    for entry in result["optimizers"].values():
+        low, high = entry["final_loss_ci95"]
+        assert low <= entry["final_loss_mean"] <= high and entry["seconds_per_suggestion"] > 0
+        assert len(entry["curve_mean"]) == len(entry["curve_ci95"]) == evaluations
+        assert entry["curve_mean"][-1] == entry["final_loss_mean"]
+        assert entry["curve_mean"] == sorted(entry["curve_mean"], reverse=True)
+    return result
+
+
+def test_compare_gp(run, models, no_figure):
+    code, out, err = run("gp", "--dim", 1, "--model", models / "tiny", *SMALL, "--baseline-functions", 2)
+    assert code == 0 and out.count("\n") == 1 and "gp: ei, 2 functions" in err
+    result = checked(json.loads(out), 3, 4)
+    assert result["problem"]["problem"] == "gp" and result["problem"]["dim"] == 1
+    assert {name: entry["functions"] for name, entry in result["optimizers"].items()} == {
+        "learned": 4, "random": 4, "sobol": 4, "ei": 2}
+    assert list(result["optimizers"])[0] == "learned" and result["models"]["learned"]["name"] == "tiny-1"
+    assert result["learned_minus_ei"]["optimizer"] == "ei"
+
+
+def test_several_learned_optimizers_and_a_table(run, models, tmp_path):
+    save(Proposer(2, 3, rng=9), tmp_path / "other.npz")
+    code, out, err = run("gp", "--model", models / "tiny-2.npz", "--model", "other.npz", *SMALL[:-1],
+                         "--baseline-functions", 0, "--output", "f.png")
+    title, header, *rows = out.splitlines()
+    assert code == 0 and title == "Gaussian process, 2 dimensions: 4 functions; learned: tiny-2"
+    assert sorted(row.split()[0] for row in rows) == ["learned", "other.npz", "random", "sobol"]
+    finals = [float(row[: header.index("best(3)") + 7].split()[-1]) for row in rows]
+    assert finals == sorted(finals)
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_benchmarks(run, models, tmp_path):
+    code, out, err = run("benchmarks", "--model", models / "tiny", *SMALL)
+    parts = json.loads(out)["problems"]
+    assert code == 0 and [part["problem"]["problem"] for part in parts] == list(BENCHMARKS)
+    for part in parts:
+        checked(part, 3, 4)
+        assert set(part["optimizers"]) == {"learned", "random", "sobol"}
+    assert (tmp_path / "compare-benchmarks.png").is_file()  # the warnings of a logarithm of 0 would be errors
+
+
+def test_compare_repellers_draws_paths(run, models, tmp_path):
+    code, out, err = run("repellers", "--model", models / "tiny", *SMALL, "--figure", "r.png")
+    checked(json.loads(out), 3, 4)
+    assert code == 0 and sorted(p.name for p in tmp_path.glob("*.png")) == ["r-paths.png", "r.png"]
+
+
+def test_the_paths_are_those_of_the_best_points():
+    problem, seed = Instances(REPELLERS), comparison_seed(0)
+    random = compare_search(problem, {}, 5, 4)["random"]
+    inputs = problem.placed(random.x, problem.transforms(4, seed))
+    np.testing.assert_allclose(REPELLERS(inputs), random.best[:, -1], rtol=1e-12)
+
+
+def write_table(folder, name):
+    table = TABLES[name]
+    lines = [",".join(table.columns)]
+    for number, places in enumerate(np.ndindex(table.shape)):
+        lines.append(",".join(map(str, (*places, number, *[0] * (len(table.columns) - len(places) - 1)))))
+    (folder / table.file).write_text("\n".join(lines) + "\n")
+
+
+def test_compare_hpo(run, models, tmp_path, no_figure):
+    words = ["hpo", "--model", models / "tiny", *SMALL]
+    code, out, err = run(*words)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "L2L_REF_DATA" in err
+    write_table(tmp_path, "svm")
+    code, out, err = run(*words, "--data-dir", tmp_path)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "lda_on_grid.csv" in err
+    write_table(tmp_path, "lda")
+    code, out, err = run(*words, "--data-dir", tmp_path)
+    parts = json.loads(out)["problems"]
+    assert code == 0 and [part["problem"]["problem"] for part in parts] == ["svm", "lda"]
+    assert all(0 <= checked(part, 3, 4)["optimizers"]["random"]["final_loss_mean"] < 1400 for part in parts)
+
+
+MISTAKES = {
+    "no model": (["gp", "--dim", "5"], "got 'lstm-oi-5'"),
+    "a model of another kind": (["gp", "--model", "digits-lstm"], "model: expected a black-box optimizer"),
+    "a model of another dimension": (["gp", "--model", "MODELS/tiny-3.npz"], "model: expected one of 2 dimensions"),
+    "no dimension": (["gp", "--dim", "0"], "--dim: expected a whole number >= 1"),
+    "no evaluations": (["gp", "--evaluations", "0"], "--evaluations: expected a whole number >= 1"),
+    "half a baseline": (["gp", "--baseline-functions", "0.5"], "--baseline-functions: expected a whole number >= 0"),
+    "steps of gp": (["gp", "--steps", "3"], "--steps: not for gp"),
+    "backend of gp": (["gp", "--backend", "numpy"], "--backend: not for gp"),
+    "fresh of repellers": (["repellers", "--fresh"], "--fresh: not for repellers"),
+    "dim of benchmarks": (["benchmarks", "--dim", "2"], "--dim: not for benchmarks"),
+    "data of repellers": (["repellers", "--data-dir", "."], "--data-dir: not for repellers"),
+    "evaluations of digits": (["digits", "--evaluations", "3"], "--evaluations: not for digits"),
+    "peers of quadratic": (["quadratic", "--peers"], "--peers: not for quadratic"),
+    "two models of digits": (["digits", "--model", "a", "--model", "b"], "--model: expected one for digits, got 2"),
+    "peers on nothing": (["repellers", "--model", "MODELS/tiny", "--peers"], "--peers: needs --baseline-functions"),
+    "a figure in no folder": (["gp", "--figure", "nowhere/f.png"], "no folder nowhere"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(run, models, mistake):
+    words, reason = MISTAKES[mistake]
+    code, out, err = run(*(word.replace("MODELS", str(models)) for word in words))
+    assert (code, out) == (2, "") and err.count("\n") == 1 and reason in err
+    assert os.listdir() == []
+
+
+# Peers
+
+
+def counting(dim, evaluations, seed):
+    """Yields 1, 1/2, 1/3, .. and checks that it is sent twice that."""
+    for t in range(1, evaluations + 1):
+        assert (yield [1 / t] * dim) == 2 / t
+
+
+def test_peers_ask_and_are_told(monkeypatch, run, models, no_figure):
+    monkeypatch.setattr(peers, "PEERS", {"counting": ("json", counting), "absent": ("no_such_package", None)})
+    best = best_so_far(peers.Peer("counting", 2, 3, 4, SEED), lambda x: 2 * x[:, 0], 4)
+    np.testing.assert_allclose(best, [[2, 1, 2 / 3, 1 / 2]] * 2)
+    assert peers.installed() == ["counting"]
+    monkeypatch.setitem(peers.PEERS, "counting", ("json", peers_of_zero))
+    result = json.loads(run("gp", "--model", models / "tiny", *SMALL, "--baseline-functions", 2, "--peers")[1])
+    assert list(result["optimizers"]) == ["learned", "random", "sobol", "ei", "counting"]
+    assert result["optimizers"]["counting"]["functions"] == 2
+    monkeypatch.delitem(peers.PEERS, "counting")
+    code, out, err = run("gp", "--model", models / "tiny", *SMALL, "--baseline-functions", 2, "--peers")
+    assert (code, out) == (2, "") and "pip install 'l2l-ref[peers]'" in err
+
+
+def peers_of_zero(dim, evaluations, seed):
+    while True:
+        yield [0.0] * dim
+
+
+@pytest.mark.parametrize("name", peers.PEERS)
+@pytest.mark.filterwarnings("default")  # other people's
+def test_a_peer_improves(name):
+    """On (x - 0.3)^2 summed, 12 evaluations: somewhere within 0.3 of the bottom, and other seeds go other ways."""
+    pytest.importorskip(peers.PEERS[name][0])
+    search = peers.Peer(name, 2, 2, 12, SEED)
+    best = best_so_far(search, lambda x: ((x - 0.3) ** 2).sum(axis=1), 12)
+    assert (best[:, -1] < 0.09).all() and best[0, 0] != best[1, 0]
