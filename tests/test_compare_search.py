@@ -13,9 +13,10 @@ from l2l_ref.cli import main
 from l2l_ref.evaluation import peers
 from l2l_ref.evaluation.compare import Z95
 from l2l_ref.evaluation.search import (
-    CLIP, Found, GPProblem, Instances, RunningScale, best_so_far, compare_search, comparison_seed, difference, measure,
+    Found, GPProblem, Instances, RunningScale, best_so_far, compare_search, comparison_seed, difference, measure,
     symmetry, table, to_json,
 )
+from l2l_ref.search.scale import LARGEST
 from l2l_ref.learned.proposer import Learned, Proposer
 from l2l_ref.pretrained import save
 
@@ -174,9 +175,9 @@ def test_the_running_scale(monkeypatch):
     asks = [sum(isinstance(event, str) for event in life.events) for life in Echo.lives]
     assert asks == [1, 2, 4, 5]  # taken anew at 1, 2 and 4
     second, third = ([e for e in life.events if not isinstance(e, str)] for life in Echo.lives[2:])
-    np.testing.assert_array_equal(second, [[-1, 0], [1, 0], [CLIP, 0]])  # m = 3, s = 1; and all alike
+    np.testing.assert_array_equal(second, [[-1, 0], [1, 0], [LARGEST, 0]])  # m = 3, s = 1; and all alike
     m, s = told[:4].mean(axis=0), told[:4].std(axis=0)
-    np.testing.assert_allclose(third, np.clip((told - m) / s, -CLIP, CLIP))
+    np.testing.assert_allclose(third, np.clip((told - m) / s, -LARGEST, LARGEST))
     assert all(isinstance(life.events[k], str) == (k % 2 == 0) for life in Echo.lives for k in range(len(life.events)))
 
 

@@ -15,11 +15,11 @@ from ..baselines.search import Sobol, Uniform
 from ..black_boxes import GPFunctions, Transform, draw_transform
 from ..learned.backends import choose_gp
 from ..learned.proposer import Learned
+from ..search.scale import moments_of, running_scale, scaled_rows
 from .compare import COMPARISON, LEARNED, interval
 from .peers import Peer
 
 PIECE = 250  # functions at once; a Gaussian process takes B T^2 numbers
-CLIP = 5.0
 RIVALS = ("ei", "integrated-ei")
 
 
@@ -41,11 +41,10 @@ class Found(NamedTuple):
 
 
 class RunningScale:
-    """A learned optimizer on values of unknown scale: they are standardised as they come.
+    """A learned optimizer on values of unknown scale, scaled as `BlackBoxOptimizer` does it (search/scale.py).
 
-    After 1, 2, 4, 8, .. values their mean m and standard deviation s are taken anew, function by function, and the
-    network starts afresh and is shown the whole history with (y - m) / s, at most 5 in size, in place of y. Between,
-    m and s stay.
+    After 1, 2, 4, 8, .. values the scale is taken anew, function by function, and the network starts afresh and is
+    shown the whole history. Between, the scale stays.
 
     Parameters
     ----------
@@ -58,6 +57,7 @@ class RunningScale:
     def __init__(self, proposer, functions):
         self._start = lambda: Learned(proposer, functions)
         self._learned, self._x, self._y = self._start(), [], []
+        self._moments = moments_of(getattr(proposer, "card", None))
 
     def ask(self):
         """The next query of each function, (B, d)."""
@@ -69,18 +69,13 @@ class RunningScale:
         self._y.append(np.array(y, np.float64))
         count = len(self._y)
         if count & (count - 1):
-            self._learned.tell(x, self._scaled(y))
+            self._learned.tell(x, scaled_rows(y, self._scale))
             return
-        told = np.array(self._y)
-        self._mean = told.mean(axis=0)
-        self._deviation = np.where(told.min(axis=0) < told.max(axis=0), told.std(axis=0), np.inf)  # all alike: 0
+        self._scale = running_scale(np.transpose(self._y), self._moments)
         self._learned = self._start()
         for x, y in zip(self._x, self._y):
             self._learned.ask()  # moves the state as it was moved then
-            self._learned.tell(x, self._scaled(y))
-
-    def _scaled(self, y):
-        return np.clip((y - self._mean) / self._deviation, -CLIP, CLIP)
+            self._learned.tell(x, scaled_rows(y, self._scale))
 
 
 class GPProblem:
