@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -333,6 +333,8 @@ def test_scale_and_shift_do_not_matter(factor, shift):
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=False), min_size=1, max_size=9))
+@example([-1.7e308, 1.7e308, 0.0])
+@example([5e-324, 0.0, 1.0])
 def test_no_value_is_too_large(values):
     scale = running_scale(np.array([values]))
     one = type(scale)(*(float(np.squeeze(a)) for a in scale))
@@ -433,6 +435,18 @@ def test_broken_states(path, value):
     run(bb, bowl, 3)
     with pytest.raises(ValueError, match="^state: [^\n]+$"):
         BlackBoxOptimizer.from_state(broken(bb.state_dict(), path, value), proposer())
+
+
+def test_the_log_is_the_state():
+    """Points are those of the log, also where a network would propose others, as on another machine."""
+    bb = BlackBoxOptimizer(UNIT, proposer(3), seed=1)
+    bb.ask()
+    state = bb.state_dict()
+    state["events"][0] = ["ask", 0, [0.25, 0.75], [0.125]]
+    again = BlackBoxOptimizer.from_state(state, proposer(3))
+    assert again.log == state["events"]
+    again.tell(again.pending[0], 1.0)
+    assert again.best[0].tolist() == [0.25, 0.75]
 
 
 def test_states_without_their_model(tmp_path):
