@@ -294,6 +294,12 @@ def _search(rng, B=2, T=4, d=2, H=2, workers=1):
     return _proposer(rng, d, H), _normal(rng, B, T), _normal(rng, B, T), fed, rng.uniform(0.3, 0.8, ())
 
 
+def _search_given(rng, **settings):
+    """`_search` for one function, under the law of the values that `_given` decides."""
+    *inputs, _ = _search(rng, B=1, **settings)
+    return *inputs, np.array(0.5)
+
+
 def _given(d=2, known=2, steps=4):
     """One function with some values decided beforehand, scaled and shifted."""
     rng = np.random.default_rng(0)
@@ -724,13 +730,13 @@ OPERATIONS = (
     ),
     Operation(
         "trajectory, values given", partial(black_box.trajectory, noise=0.3, jitter=JITTER, given=_given()),
-        black_box.trajectory_backward, partial(_search, B=1),
+        black_box.trajectory_backward, _search_given,
         r"f_t = b + a g(x_t), \ g \sim \text{GP given values} \qquad y_t = f_t + \nu \epsilon_t",
         "Chen et al. 2017; what is given is our choice",
         cases={
-            "one function": partial(_search, B=1, H=3),
-            "two workers": partial(_search, B=1, workers=2),
-            "four workers": partial(_search, B=1, workers=4),
+            "one function": partial(_search_given, H=3),
+            "two workers": partial(_search_given, workers=2),
+            "four workers": partial(_search_given, workers=4),
         },
     ),
     Operation(
