@@ -75,6 +75,23 @@ def test_the_horizon_grows_to_its_end(epochs, first, more, curriculum):
     assert all(h == first + more for h in horizons[int(np.ceil(curriculum * epochs)):])
 
 
+def test_the_horizon_of_an_update_is_drawn(monkeypatch):
+    """From the first to the longest of the epoch."""
+    seen = []
+    monkeypatch.setattr(black_box, "trajectory_gradient",
+                        lambda proposer, family, recipe, steps, fed, *rest: (
+                            seen.append((steps, len(fed))), 0.0, np.zeros(flatten(proposer.params).size))[1:])
+    train(epochs=2, updates=200, first_steps=2, steps=6, curriculum=0.5)
+    assert {steps for steps, _ in seen[:200]} == {2} and {steps for steps, _ in seen[200:]} == {2, 3, 4, 5, 6}
+    assert all(steps == length for steps, length in seen)
+
+
+@pytest.mark.parametrize("judge", ["final", "sum"])
+def test_what_is_judged(judge):
+    _, log = train(judge=judge)
+    assert [entry["judged"] for entry in log] == [entry[f"validation_{judge}"] for entry in log]
+
+
 def test_resumed_is_uninterrupted(tmp_path):
     whole, log = train()
     path = tmp_path / "run.ckpt"
@@ -122,6 +139,7 @@ def test_the_best_weights_come_out():
     ({"parallel": np.nan}, r"parallel: expected a number in \[0, 1\], got nan"),
     ({"first_steps": 7}, "first_steps: expected at most steps=6, got 7"),
     ({"penalty": -1.0}, "penalty: expected a finite number >= 0, got -1.0"),
+    ({"judge": "first"}, "judge: expected 'final' or 'sum', got 'first'"),
     ({"updates": 0}, "updates: expected a whole number >= 1, got 0"),
     ({"seed": -1}, "seed: expected a whole number >= 0, got -1"),
     ({"family": GPFamily(dim=3)}, "family: expected functions of 2 dimensions, got 3"),

@@ -36,7 +36,7 @@ LAW = ("dist", "theta0_scale", "data_dir")
 MODEL = ("hidden", "preprocess", "output_scale")
 SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
                  "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
-                 "workers", "parallel")
+                 "workers", "parallel", "judge")
 SEARCH_LAW = ("dim", "length_scale", "noise", "covariance")
 SEARCH_MODEL = ("hidden", "cell", "output_map")
 RUN = ("command", "problem", "json", "seed", "output", "checkpoint", "resume", "backend", "threads")

@@ -2,12 +2,15 @@
 
     U1  theta moves against the gradient of X7, a mean over functions drawn afresh for every update; the whole trajectory
         is unrolled
-    U2  curriculum: the horizon T grows from ``first_steps`` to ``steps``, by the same factor an epoch
+    U2  the horizon of an update is drawn from ``first_steps`` to T; curriculum: T grows from ``first_steps`` to
+        ``steps``, by the same factor an epoch
     U3  with several workers, as many queries are on their way, and come back in random order
 
 The review gives Adam and a curriculum from 10 to 100; all numbers here are our own choice. How many workers there are is
 drawn anew for each update: one network then serves any number of them. Validation is on functions that stay the
-same, with one worker and the full horizon; it is judged by the best value found.
+same, with one worker and the full horizon; it is judged by the best value found, after the last query or summed
+over all. A network that knows its horizon lets the first queries be as bad as they like (most losses do not mind), so
+that horizons are drawn.
 """
 
 import operator
@@ -32,10 +35,11 @@ PIECE = 500  # functions at once where memory would be large
 class Recipe(loop.Schedule):
     """How to meta-train a black-box optimizer: a `Schedule`, and what an epoch is made of.
 
-    An epoch has ``updates`` updates, each on ``functions`` functions. The horizon grows from ``first_steps`` to
+    An epoch has ``updates`` updates, each on ``functions`` functions. The longest horizon grows from ``first_steps`` to
     ``steps`` over the fraction ``curriculum`` of the epochs (U2). ``loss``, ``penalty`` and ``through_incumbent``
     are those of `trajectory_loss`. A fraction ``parallel`` of the updates has 2 to ``workers`` workers, the others
-    one (U3). Validation is on ``validation_functions`` functions.
+    one (U3). Validation is on ``validation_functions`` functions, and judged by the "final" best value or by the
+    "sum" of the best values so far.
     """
 
     updates: int = 50
@@ -49,6 +53,7 @@ class Recipe(loop.Schedule):
     workers: int = 8
     parallel: float = 0.25
     validation_functions: int = 512
+    judge: str = "sum"
 
     def __post_init__(self):
         super().__post_init__()
@@ -59,11 +64,13 @@ class Recipe(loop.Schedule):
                 raise ValueError(f"{name}: expected a number in [0, 1], got {getattr(self, name)!r}")
         if not 0 <= self.penalty < np.inf:
             raise ValueError(f"penalty: expected a finite number >= 0, got {self.penalty!r}")
+        if self.judge not in ("final", "sum"):
+            raise ValueError(f"judge: expected 'final' or 'sum', got {self.judge!r}")
         if self.first_steps > self.steps:
             raise ValueError(f"first_steps: expected at most steps={self.steps}, got {self.first_steps}")
 
     def horizon(self, epoch):
-        """U2: T in an epoch, counted from 0."""
+        """U2: the longest horizon in an epoch, counted from 0."""
         grown = min(1.0, epoch / (self.curriculum * self.epochs)) if self.curriculum else 1.0
         return round(self.first_steps * (self.steps / self.first_steps) ** grown)
 
@@ -150,10 +157,10 @@ def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint
                 "recipe": asdict(recipe), "seed": seed, "initial": files.digest({"phi": flatten(proposer.params)})}
 
     def train_epoch(progress):
-        steps, rng = recipe.horizon(progress.epoch), np.random.default_rng(stream(seed, WORKERS, progress.epoch))
+        longest, rng = recipe.horizon(progress.epoch), np.random.default_rng(stream(seed, WORKERS, progress.epoch))
         losses, norms, skipped = [], [], 0
         for k in range(recipe.updates):
-            workers = 1
+            steps, workers = int(rng.integers(recipe.first_steps, longest, endpoint=True)), 1  # U2
             if recipe.workers > 1 and rng.random() < recipe.parallel:
                 workers = int(rng.integers(2, recipe.workers, endpoint=True))
             fed = black_box.arrivals(steps, workers, rng)            # U3
@@ -167,7 +174,7 @@ def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint
                 continue
             losses.append(loss)
             norms.append(norm)
-        return {"learning_rate": loop.rate(recipe, progress), "steps": steps, "skipped": skipped,
+        return {"learning_rate": loop.rate(recipe, progress), "steps": longest, "skipped": skipped,
                 "loss": float(np.mean(losses)) if losses else None,
                 "gradient_norm": float(np.median(norms)) if norms else None}
 
@@ -175,7 +182,8 @@ def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint
         best = best_so_far(with_phi(proposer, phi), family, recipe.validation_functions, recipe.steps,
                            stream(seed, VALIDATION), backend).mean(axis=0, dtype=np.float64)
         final, total = loop.finite(best[-1]), loop.finite(best.sum())
-        return {"validation_final": final, "validation_sum": total, "judged": final}
+        return {"validation_final": final, "validation_sum": total,
+                "judged": final if recipe.judge == "final" else total}
 
     progress = loop.run(recipe, identity, flatten(proposer.params).astype(np.float64), train_epoch, validate,
                         checkpoint=checkpoint, resume=resume, report=report)
