@@ -92,9 +92,9 @@ HARMLESS = {
         "constant: in_place=True -> in_place=False": "copies have the same values",
     },
     "gp_start": {
-        "sign: np.zeros((B, T, d), dtype) -> -np.zeros((B, T, d), dtype)": ZERO,
-        "sign: np.zeros((B, T), dtype) -> -np.zeros((B, T), dtype)": ZERO,
-        "sign: np.zeros((B, T, T), dtype) -> -np.zeros((B, T, T), dtype)": ZERO,
+        "sign: np.zeros((*shape, B), dtype) -> -np.zeros((*shape, B), dtype)": ZERO,
+        "sign: np.moveaxis(np.zeros((*shape, B), dtype), -1, 0) -> "
+        "-np.moveaxis(np.zeros((*shape, B), dtype), -1, 0)": ZERO,
         "constant: t=0 -> t=1": "no backward reads t of a d_state",
         "constant: t=0 -> t=-1": "no backward reads t of a d_state",
     },
