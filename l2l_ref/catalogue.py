@@ -288,6 +288,13 @@ def _propose(rng, B=2, d=2, H=3, scale=1.0):
     return scale * _normal(rng, B, d + 2), state, _proposer(rng, d, H)
 
 
+PROPOSE_CASES = {
+    "one function": partial(_propose, B=1),
+    "six dimensions": partial(_propose, B=1, d=6, H=2),
+    "empty": partial(_propose, B=0),
+}
+
+
 def _search(rng, B=2, T=4, d=2, H=2, workers=1):
     """params, z, epsilon, fed, length_scale of a trajectory."""
     fed = black_box.arrivals(T, workers, rng)
@@ -689,21 +696,12 @@ OPERATIONS = (
     Operation(
         "propose", black_box.propose, black_box.propose_backward, _propose,
         r"state' = \text{cell}(u, state) \qquad x = \sigma(h' W + b)", CHEN_SOURCE,
-        cases={
-            "one function": partial(_propose, B=1),
-            "six dimensions": partial(_propose, B=1, d=6, H=2),
-            "saturated": partial(_propose, scale=20.0),
-            "empty": partial(_propose, B=0),
-        },
+        cases={**PROPOSE_CASES, "saturated": partial(_propose, scale=20.0)},
     ),
     Operation(
         "propose, linear", partial(black_box.propose, output="linear"), black_box.propose_backward, _propose,
         r"state' = \text{cell}(u, state) \qquad x = h' W + b", CHEN_SOURCE,
-        cases={
-            "one function": partial(_propose, B=1),
-            "six dimensions": partial(_propose, B=1, d=6, H=2),
-            "empty": partial(_propose, B=0),
-        },
+        cases=PROPOSE_CASES,
     ),
     Operation(
         "outside", black_box.outside, black_box.outside_backward,

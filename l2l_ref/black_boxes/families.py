@@ -62,7 +62,7 @@ class SupportFamily:
 
     Six points uniform in the cube, their values uniform in [-1, 1]; squared exponential covariance, length scale
     sqrt(d) / (6 sqrt(2)), which is exp(-r^2 / l^2) with l = sqrt(d) / 3 on [-1, 1]^d. The range is measured at 1,000 d
-    random points, the same for all functions of a batch. This is a setting of an earlier public reproduction; docs/black-box.md has its numbers.
+    random points, the same for all functions of a batch. This is a setting of an earlier public reproduction.
     """
 
     dim: int
@@ -88,7 +88,7 @@ class SupportFamily:
         values = rng.uniform(-1, 1, (B, POINTS))
         state = gp_start(B, POINTS + steps, d)
         for t in range(POINTS):
-            (draw, after), _ = gp_append(state, x[:, t], np.zeros(B), jitter=gp.JITTER["float32"], **law)
+            (draw, _), _ = gp_append(state, x[:, t], np.zeros(B), jitter=gp.JITTER["float32"], **law)
             z = (values[:, t] - draw.mean) / draw.deviation
             (_, state), _ = gp_append(state, x[:, t], z, jitter=gp.JITTER["float32"], **law)
         a = np.linalg.solve(np.swapaxes(state.L[:, :POINTS, :POINTS], 1, 2), state.z[:, :POINTS, None])  # K^-1 values

@@ -23,7 +23,31 @@ class OptimizerState(NamedTuple):
     shapes: Any    # the tree of theta's shapes
 
 
-class CoordinatewiseLSTM:
+class Weights:
+    """What learned optimizers of all kinds do with their weights, nested NamedTuples of arrays."""
+
+    @property
+    def params(self):
+        """The weights, in the precision in which they were given: a copy of the optimizer's own, read only.
+
+        Assign a whole tree of them to change them.
+        """
+        return self._params
+
+    @params.setter
+    def params(self, params):
+        self._params = _frozen(unflatten(flatten(params), params))
+        self._by_dtype = {}
+
+    def params_as(self, dtype):
+        """The weights in another precision."""
+        dtype = np.dtype(dtype)
+        if dtype not in self._by_dtype:
+            self._by_dtype[dtype] = _frozen(unflatten(flatten(self._params).astype(dtype), self._params))
+        return self._by_dtype[dtype]
+
+
+class CoordinatewiseLSTM(Weights):
     """The coordinatewise LSTM optimizer of Andrychowicz et al. 2016.
 
     ``init`` and ``update`` follow optax: neither changes the object or its arguments, and theta may be
@@ -81,25 +105,6 @@ class CoordinatewiseLSTM:
         """The settings, in JSON's types."""
         return {"model": "coordinatewise-lstm", "hidden": list(self.hidden), "preprocess": self.preprocess,
                 "output_scale": self.output_scale}
-
-    @property
-    def params(self):
-        """The weights, in the precision in which they were given: a copy of the optimizer's own, read only.
-
-        Assign a whole Params to change them.
-        """
-        return self._params
-
-    @params.setter
-    def params(self, params):
-        self._params = _frozen(unflatten(flatten(params), params))
-        self._by_dtype = {}
-
-    def params_as(self, dtype):
-        """The weights in another precision."""
-        if dtype not in self._by_dtype:
-            self._by_dtype[dtype] = _frozen(unflatten(flatten(self._params).astype(dtype), self._params))
-        return self._by_dtype[dtype]
 
     def init(self, theta):
         """The state before the first step on theta, an array or a dict of arrays of one float dtype."""

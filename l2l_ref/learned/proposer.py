@@ -4,15 +4,15 @@ from numbers import Integral
 
 import numpy as np
 
-from ..trees import arrays_of, flatten, unflatten
+from ..trees import arrays_of
 from . import backends, black_box
-from .optimizer import FLOATS, LARGEST_LAYER
+from .optimizer import FLOATS, LARGEST_LAYER, Weights
 
 CELLS = {"lstm": black_box.LSTM}
 LARGEST_DIM = 1000
 
 
-class Proposer:
+class Proposer(Weights):
     """The recurrent proposer of Chen et al. 2017, on the unit cube.
 
     Parameters
@@ -60,23 +60,6 @@ class Proposer:
         """The settings, in JSON's types."""
         return {"model": "proposer", "cell": self.cell, "dim": self.dim, "hidden": self.hidden, "output": self.output}
 
-    @property
-    def params(self):
-        """The weights, in the precision in which they were given: a copy of the proposer's own, read only."""
-        return self._params
-
-    @params.setter
-    def params(self, params):
-        self._params = _frozen(unflatten(flatten(params), params))
-        self._by_dtype = {}
-
-    def params_as(self, dtype):
-        """The weights in another precision."""
-        dtype = np.dtype(dtype)
-        if dtype not in self._by_dtype:
-            self._by_dtype[dtype] = _frozen(unflatten(flatten(self._params).astype(dtype), self._params))
-        return self._by_dtype[dtype]
-
     def start(self, functions=1, dtype=np.float32):
         """The state of so many functions before their first query."""
         return CELLS[self.cell].start(functions, self.params_as(dtype).cell)
@@ -118,9 +101,3 @@ class Learned:
         d = self._proposer.dim
         self._u = self._u.copy()
         self._u[:, :d], self._u[:, d], self._u[:, d + 1] = x, y, 1   # X1
-
-
-def _frozen(params):
-    for a in arrays_of(params):
-        a.flags.writeable = False
-    return params
