@@ -58,6 +58,11 @@ def build(like, arrays):
     return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
 
 
+def add(params, others):
+    """The sum of two sets of weights of one structure."""
+    return build(params, map(np.add, arrays_of(params), arrays_of(others)))
+
+
 def unflatten(vector, like):
     """One vector -> weights with the shapes of ``like``; views."""
     arrays = arrays_of(like)

@@ -56,14 +56,15 @@ def test_the_gradient_of_a_long_chain_in_six_dimensions(loss, B):
 
 
 @pytest.mark.parametrize("output", black_box.OUTPUTS)
-def test_the_compiled_sampler_gives_the_same(output):
+def test_the_compiled_cell_and_sampler_give_the_same(output):
     pytest.importorskip("numba")
     params, z, epsilon, fed = drawn(0, 7, 12, 2, workers=2)
     results = []
     for backend in ("numpy", "numba"):
-        sampler = backends.choose_gp(backend, 7, 12)
-        out, cache = black_box.trajectory(params, z, epsilon, fed, 0.4, noise=0.1, jitter=JITTER, output=output,
-                                          sampler=sampler)
+        out, cache = black_box.trajectory(
+            params, z, epsilon, fed, 0.4, noise=0.1, jitter=JITTER, output=output,
+            cell=backends.choose_cell(backend, "lstm", 7), sampler=backends.choose_gp(backend, 7, 12)
+        )
         L, loss_cache = black_box.trajectory_loss(out)
         d_params, *_ = black_box.trajectory_backward(
             black_box.trajectory_loss_backward(np.ones_like(L), loss_cache), cache

@@ -19,11 +19,10 @@ import math
 
 import numpy as np
 
-from .jit import kernel, sigmoid, tanh
+from .jit import GEMM_SIZE, kernel, sigmoid, tanh
 from .threads import run
 
 PARTS = 16  # how many partial sums of d_phi are made, whatever the number of threads
-GEMM_SIZE = 2**18  # OpenBLAS starts threads of its own above this product of sizes
 
 
 # ---------------------------------------------------------------- what the two names of the original do

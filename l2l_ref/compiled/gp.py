@@ -191,139 +191,173 @@ def _hyper(d_scale, d_variance, law):
 # ------------------------------------------------------------------------------------------- the kernels
 
 
+# Loops are over slices and written out where they stand: over b in lo..hi LLVM cannot tell that no index is negative,
+# and in a function of its own it knows no strides; neither is vectorised.
+
+
 @kernel
-def _correlation(family, r2, numbers):
-    """K2, K3 or K4: k / v, and its derivative in r2. (A Python number beside a float32 would make it a float64.)"""
-    one = numbers[2]
+def _correlations(family, r2, numbers, n, k, slope):
+    """K2, K3 or K4 of r2: k / v into k, its derivative in r2 into slope. n of each.
+
+    (A Python number beside a float32 would make it a float64.)
+    """
+    one, half, three, three_halves, five, third, five_sixths = numbers[2:]
     if family == 0:
-        e = exp(-r2 * numbers[3])                                    # K2
-        return e, -e * numbers[3]
-    if family == 1:
-        q = math.sqrt(numbers[4] * r2)
-        e = exp(-q)                                                  # K3
-        return (one + q) * e, -numbers[5] * e
-    q = math.sqrt(numbers[6] * r2)
-    e = exp(-q)                                                      # K4
-    return (one + q + q * q * numbers[7]) * e, -numbers[8] * (one + q) * e
+        for m in range(n):
+            k[m] = exp(-r2[m] * half)                                # K2
+            slope[m] = -k[m] * half
+    elif family == 1:
+        for m in range(n):
+            q = math.sqrt(three * r2[m])
+            e = exp(-q)
+            k[m] = (one + q) * e                                     # K3
+            slope[m] = -three_halves * e
+    else:
+        for m in range(n):
+            q = math.sqrt(five * r2[m])
+            e = exp(-q)
+            k[m] = (one + q + q * q * third) * e                     # K4
+            slope[m] = -five_sixths * (one + q) * e
 
 
 @kernel
 def _squared_distances(X, t, s, over_scale, lo, hi, r2):
     """K1 between queries t and s of functions lo..hi, into r2."""
-    for b in range(lo, hi):
-        r2[b - lo] = 0
+    r2[:] = 0
     for j in range(len(over_scale)):
-        for b in range(lo, hi):
-            u = (X[t, j, b] - X[s, j, b]) * over_scale[j]
-            r2[b - lo] += u * u                                      # K1
+        x_t, x_s, over = X[t, j, lo:hi], X[s, j, lo:hi], over_scale[j]
+        for m in range(len(x_t)):
+            u = (x_t[m] - x_s[m]) * over
+            r2[m] += u * u                                           # K1
 
 
 @kernel
-def _rows(X, Z, L, t, family, over_scale, numbers, lo, hi, r2, mean, left):
-    """Row t of L (T, T, B) for functions lo..hi, from the rows before it; mean_t and what is left of the variance."""
-    row = L[t]
-    for b in range(lo, hi):
-        mean[b], left[b] = 0, numbers[1]
+def _rows(X, Z, L, t, family, over_scale, numbers, lo, hi, room, mean, left):
+    """Row t of L (T, T, B) for functions lo..hi, from the rows before it; mean_t and what is left of the variance.
+
+    mean and left are (hi - lo,); room (3, WIDTH) is to work in.
+    """
+    n, r2, correlation, slope = hi - lo, room[0], room[1], room[2]
+    mean[:], left[:] = 0, numbers[1]
     for s in range(t):
         _squared_distances(X, t, s, over_scale, lo, hi, r2)
-        for b in range(lo, hi):
-            correlation, _ = _correlation(family, r2[b - lo], numbers)
-            row[s, b] = numbers[0] * correlation                     # S1
+        _correlations(family, r2, numbers, n, correlation, slope)
+        row = L[t, s, lo:hi]
+        for m in range(n):
+            row[m] = numbers[0] * correlation[m]                     # S1
     for i in range(t):
+        row, pivot, z = L[t, i, lo:hi], L[i, i, lo:hi], Z[i, lo:hi]
         for j in range(i):
-            for b in range(lo, hi):
-                row[i, b] -= L[i, j, b] * row[j, b]                  # H1
-        for b in range(lo, hi):
-            row[i, b] /= L[i, i, b]                                  # H1
-            left[b] -= row[i, b] * row[i, b]                         # H3
-            mean[b] += row[i, b] * Z[i, b]                           # S3
-    for b in range(lo, hi):
-        row[t, b] = math.sqrt(left[b]) if left[b] > 0 else math.nan  # H3
+            earlier, row_j = L[i, j, lo:hi], L[t, j, lo:hi]
+            for m in range(n):
+                row[m] -= earlier[m] * row_j[m]                      # H1
+        for m in range(n):
+            row[m] /= pivot[m]                                       # H1
+        for m in range(n):
+            left[m] -= row[m] * row[m]                               # H3
+        for m in range(n):
+            mean[m] += row[m] * z[m]                                 # S3
+    row = L[t, t, lo:hi]
+    for m in range(n):
+        row[m] = math.sqrt(left[m]) if left[m] > 0 else math.nan     # H3
 
 
 @kernel
-def _rows_backward(X, Z, L, t, family, over_scale, numbers, lo, hi, d_draw, d_X, d_Z, d_L, d_scale, d_variance, r2, d_c,
+def _rows_backward(X, Z, L, t, family, over_scale, numbers, lo, hi, d_draw, d_X, d_Z, d_L, d_scale, d_variance, room,
                    d_k):
     """Add to d_X (T, d, B), d_Z (T, B), d_L (T, T, B), d_scale (d, B) and d_variance (B,) for functions lo..hi.
 
-    ``d_draw`` (3, B) is d_f, d_mean and d_deviation; r2, d_c and d_k are room to work in.
+    ``d_draw`` (3, B) is d_f, d_mean and d_deviation; room (4, WIDTH) and d_k (T, WIDTH) are to work in.
     """
-    row = L[t]
-    for b in range(lo, hi):
-        d_f = d_draw[0, b]
-        d_draw[1, b] += d_f                                          # S4
-        d_delta = d_draw[2, b] + d_f * Z[t, b] + d_L[t, t, b]        # S4
-        d_c[b - lo] = d_delta / (row[t, b] + row[t, b])              # H3
-        d_Z[t, b] += d_f * row[t, b]                                 # S4
-        d_variance[b] += d_c[b - lo] * (numbers[1] / numbers[0])     # S1
+    n, r2, correlation, slope, d_c = hi - lo, room[0], room[1], room[2], room[3]
+    d_f, d_mean, d_deviation, d_v = d_draw[0, lo:hi], d_draw[1, lo:hi], d_draw[2, lo:hi], d_variance[lo:hi]
+    delta, z, d_z, d_row = L[t, t, lo:hi], Z[t, lo:hi], d_Z[t, lo:hi], d_L[t, t, lo:hi]
+    for m in range(n):
+        d_mean[m] += d_f[m]                                          # S4
+        d_delta = d_deviation[m] + d_f[m] * z[m] + d_row[m]          # S4
+        d_c[m] = d_delta / (delta[m] + delta[m])                     # H3
+        d_z[m] += d_f[m] * delta[m]                                  # S4
+        d_v[m] += d_c[m] * (numbers[1] / numbers[0])                 # S1
     for s in range(t):
-        for b in range(lo, hi):
-            d_Z[s, b] += d_draw[1, b] * row[s, b]                    # S3
-            twice = d_c[b - lo] + d_c[b - lo]
-            d_k[s, b - lo] = d_L[t, s, b] + d_draw[1, b] * Z[s, b] - twice * row[s, b]  # S3, H3
+        row, d_row, z, d_z, d_k_s = L[t, s, lo:hi], d_L[t, s, lo:hi], Z[s, lo:hi], d_Z[s, lo:hi], d_k[s]
+        for m in range(n):
+            d_z[m] += d_mean[m] * row[m]                             # S3
+        for m in range(n):
+            d_k_s[m] = d_row[m] + d_mean[m] * z[m] - (d_c[m] + d_c[m]) * row[m]  # S3, H3
     for i in range(t - 1, -1, -1):
-        for b in range(lo, hi):
-            d_k[i, b - lo] /= L[i, i, b]                             # H1
-            d_L[i, i, b] -= d_k[i, b - lo] * row[i, b]               # H1
+        d_k_i, pivot = d_k[i], L[i, i, lo:hi]
+        for m in range(n):
+            d_k_i[m] /= pivot[m]                                     # H1
         for j in range(i):
-            for b in range(lo, hi):
-                d_k[j, b - lo] -= d_k[i, b - lo] * L[i, j, b]        # H1
-                d_L[i, j, b] -= d_k[i, b - lo] * row[j, b]           # H1
+            earlier, d_k_j = L[i, j, lo:hi], d_k[j]
+            for m in range(n):
+                d_k_j[m] -= d_k_i[m] * earlier[m]                    # H1
+    for i in range(t):
+        d_k_i = d_k[i]
+        for j in range(i + 1):
+            row, d_earlier = L[t, j, lo:hi], d_L[i, j, lo:hi]
+            for m in range(n):
+                d_earlier[m] -= d_k_i[m] * row[m]                    # H1
     for s in range(t):
+        d_k_s = d_k[s]
         _squared_distances(X, t, s, over_scale, lo, hi, r2)
-        for b in range(lo, hi):
-            correlation, slope = _correlation(family, r2[b - lo], numbers)
-            d_variance[b] += d_k[s, b - lo] * correlation            # S1
-            r2[b - lo] = (d_k[s, b - lo] + d_k[s, b - lo]) * numbers[0] * slope  # K2 to K4
+        _correlations(family, r2, numbers, n, correlation, slope)
+        for m in range(n):
+            d_v[m] += d_k_s[m] * correlation[m]                      # S1
+        for m in range(n):
+            slope[m] *= (d_k_s[m] + d_k_s[m]) * numbers[0]           # K2 to K4
         for j in range(len(over_scale)):
-            for b in range(lo, hi):
-                u = (X[t, j, b] - X[s, j, b]) * over_scale[j]
-                d_difference = r2[b - lo] * u * over_scale[j]        # K1
-                d_X[t, j, b] += d_difference                         # K1
-                d_X[s, j, b] -= d_difference                         # K1
-                d_scale[j, b] -= d_difference * u                    # K1
+            x_t, x_s, over, d_scale_j = X[t, j, lo:hi], X[s, j, lo:hi], over_scale[j], d_scale[j, lo:hi]
+            d_x_t, d_x_s = d_X[t, j, lo:hi], d_X[s, j, lo:hi]
+            for m in range(n):
+                u = (x_t[m] - x_s[m]) * over
+                d_difference = slope[m] * u * over                   # K1
+                d_x_t[m] += d_difference                             # K1
+                d_x_s[m] -= d_difference                             # K1
+                d_scale_j[m] -= d_difference * u                     # K1
 
 
 @kernel
 def _append_part(first, stride, B, X, Z, L, t, family, over_scale, numbers, mean, left):
-    r2 = np.empty(WIDTH, X.dtype)
+    room = np.empty((3, WIDTH), X.dtype)
     for lo in range(first * WIDTH, B, stride * WIDTH):
-        _rows(X, Z, L, t, family, over_scale, numbers, lo, min(lo + WIDTH, B), r2, mean, left)
+        hi = min(lo + WIDTH, B)
+        _rows(X, Z, L, t, family, over_scale, numbers, lo, hi, room, mean[lo:hi], left[lo:hi])
 
 
 @kernel
 def _append_backward_part(first, stride, B, X, Z, L, t, family, over_scale, numbers, d_draw, d_X, d_Z, d_L, d_scale,
                           d_variance):
-    r2, d_c, d_k = np.empty(WIDTH, X.dtype), np.empty(WIDTH, X.dtype), np.empty((t, WIDTH), X.dtype)
+    room, d_k = np.empty((4, WIDTH), X.dtype), np.empty((t, WIDTH), X.dtype)
     for lo in range(first * WIDTH, B, stride * WIDTH):
         _rows_backward(X, Z, L, t, family, over_scale, numbers, lo, min(lo + WIDTH, B), d_draw, d_X, d_Z, d_L, d_scale,
-                       d_variance, r2, d_c, d_k)
+                       d_variance, room, d_k)
 
 
 @kernel
 def _sample_part(first, stride, B, X, Z, L, family, over_scale, numbers, f, left, failed):
     T = len(X)
-    r2, mean, remains = np.empty(WIDTH, X.dtype), np.empty(B, X.dtype), np.empty(B, X.dtype)
+    room, mean, remains = np.empty((3, WIDTH), X.dtype), np.empty(WIDTH, X.dtype), np.empty(WIDTH, X.dtype)
     for lo in range(first * WIDTH, B, stride * WIDTH):
-        hi = min(lo + WIDTH, B)
+        n = min(WIDTH, B - lo)
         for t in range(T):
-            _rows(X, Z, L, t, family, over_scale, numbers, lo, hi, r2, mean, remains)
-            for b in range(lo, hi):
-                f[t, b] = mean[b] + L[t, t, b] * Z[t, b]             # S4
-                if left[b] > 0 and not remains[b] > 0:  # the first row that fails is the one to name
-                    left[b], failed[b] = remains[b], t
+            _rows(X, Z, L, t, family, over_scale, numbers, lo, lo + n, room, mean[:n], remains[:n])
+            for m in range(n):
+                b = lo + m
+                f[t, b] = mean[m] + L[t, t, b] * Z[t, b]             # S4
+                if left[b] > 0 and not remains[m] > 0:  # the first row that fails is the one to name
+                    left[b], failed[b] = remains[m], t
 
 
 @kernel
 def _sample_backward_part(first, stride, B, X, Z, L, family, over_scale, numbers, d_f, d_X, d_Z, d_L, d_scale,
                           d_variance):
     T = len(X)
-    r2, d_c, d_k = np.empty(WIDTH, X.dtype), np.empty(WIDTH, X.dtype), np.empty((T, WIDTH), X.dtype)
+    room, d_k = np.empty((4, WIDTH), X.dtype), np.empty((T, WIDTH), X.dtype)
     d_draw = np.zeros((3, B), X.dtype)
     for lo in range(first * WIDTH, B, stride * WIDTH):
         hi = min(lo + WIDTH, B)
         for t in range(T - 1, -1, -1):
-            for b in range(lo, hi):
-                d_draw[0, b], d_draw[1, b], d_draw[2, b] = d_f[t, b], 0, 0
+            d_draw[0, lo:hi], d_draw[1:, lo:hi] = d_f[t, lo:hi], 0
             _rows_backward(X, Z, L, t, family, over_scale, numbers, lo, hi, d_draw, d_X, d_Z, d_L, d_scale, d_variance,
-                           r2, d_c, d_k)
+                           room, d_k)

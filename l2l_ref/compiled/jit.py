@@ -16,6 +16,8 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+GEMM_SIZE = 2**18  # OpenBLAS starts threads of its own above this product of sizes
+
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 

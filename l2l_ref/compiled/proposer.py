@@ -6,9 +6,7 @@ of ask and tell, where what it is called with counts, and batches.
 
 import numpy as np
 
-from .jit import kernel, sigmoid, tanh
-
-GEMM_SIZE = 2**18  # OpenBLAS starts threads of its own above this product of sizes
+from .jit import GEMM_SIZE, kernel, sigmoid, tanh
 
 
 def advance(u, state, params, output="sigmoid"):

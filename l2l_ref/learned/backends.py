@@ -11,6 +11,8 @@ BACKENDS = ("auto", "numpy", "numba")
 
 # Below this many coordinates a step takes about as long in NumPy, and nothing has to be compiled for it.
 SMALLEST_STEP = 256
+# Below this many rows a cell takes about as long in NumPy, forward and backward.
+SMALLEST_BATCH = 16
 # Below this many rows of Cholesky factors in a trajectory, nothing has to be compiled for it.
 SMALLEST_SAMPLE = 100
 
@@ -26,6 +28,8 @@ def _twin(name="coordinatewise"):
             from ..compiled import gp as twin
         elif name == "proposer":
             from ..compiled import proposer as twin
+        elif name == "lstm":
+            from ..compiled import lstm as twin
         else:
             from ..compiled import coordinatewise as twin
     except ImportError as error:  # numba refuses versions of NumPy that it does not know
@@ -57,6 +61,16 @@ def choose_proposer(backend):
     For one function a step of the twin takes a third of the time. What is raised is as for `choose`.
     """
     return _choose(backend, original_proposer, "proposer", False)
+
+
+def choose_cell(backend, name, rows):
+    """The Cell of this name, with the pair that suits so many rows. A cache belongs to the pair that made it.
+
+    ``auto`` and what is raised are as for `choose`.
+    """
+    cell = original_proposer.CELLS[name]
+    twin = _choose(backend, cell, name, rows < SMALLEST_BATCH)
+    return cell if twin is cell else cell._replace(forward=twin.lstm_cell, backward=twin.lstm_cell_backward)
 
 
 def _choose(backend, original, name, small):

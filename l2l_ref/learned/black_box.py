@@ -33,7 +33,7 @@ from ..ops.activations import sigmoid, sigmoid_backward
 from ..ops.linear import linear, linear_backward
 from ..ops.lstm import LSTMParams, LSTMState, lstm_cell, lstm_cell_backward, lstm_init
 from ..ops.shapes import require_shape
-from ..trees import flatten, unflatten
+from ..trees import add
 
 OUTPUTS = ("sigmoid", "linear")
 
@@ -54,6 +54,7 @@ def lstm_start(rows, params):
 
 
 LSTM = Cell(lstm_cell, lstm_cell_backward, lstm_start, lstm_init)
+CELLS = {"lstm": LSTM}
 
 
 class ProposerParams(NamedTuple):
@@ -268,7 +269,7 @@ def trajectory_backward(d_out, cache):
         )                                                            # X6
         d_length_scale = d_length_scale + d_step                     # X6
         d_u, d_state, d_weights = propose_backward((d_x[:, t] + d_query, d_state), proposals[t])  # X2 to X4
-        d_params = d_weights if d_params is None else unflatten(flatten(d_params) + flatten(d_weights), d_params)
+        d_params = d_weights if d_params is None else add(d_params, d_weights)
         if fed[t] >= 0:
             d_x[:, fed[t]] += d_u[:, :d]                             # X1
             d_y[:, fed[t]] += d_u[:, d]                              # X1

@@ -8,7 +8,6 @@ from ..trees import arrays_of
 from . import backends, black_box
 from .optimizer import FLOATS, LARGEST_LAYER, Weights
 
-CELLS = {"lstm": black_box.LSTM}
 LARGEST_DIM = 1000
 
 
@@ -37,14 +36,14 @@ class Proposer(Weights):
                 raise ValueError(f"{name}: expected a whole number in 1..{most}, got {value!r}")
         if output not in black_box.OUTPUTS:
             raise ValueError(f"output: expected one of {', '.join(black_box.OUTPUTS)}, got {output!r}")
-        if cell not in CELLS:
-            raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
+        if cell not in black_box.CELLS:
+            raise ValueError(f"cell: expected one of {', '.join(black_box.CELLS)}, got {cell!r}")
         if backend not in backends.BACKENDS:
             raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {backend!r}")
         self.backend = backend
         self.dim, self.hidden, self.output, self.cell = int(dim), int(hidden), output, cell
         self.card = None
-        like = black_box.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, CELLS[cell])
+        like = black_box.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, black_box.CELLS[cell])
         self.params = like if params is None else params
         wanted, came = ([a.shape for a in arrays_of(tree)] for tree in (like, self.params))
         if wanted != came:
@@ -62,7 +61,7 @@ class Proposer(Weights):
 
     def start(self, functions=1, dtype=np.float32):
         """The state of so many functions before their first query."""
-        return CELLS[self.cell].start(functions, self.params_as(dtype).cell)
+        return black_box.CELLS[self.cell].start(functions, self.params_as(dtype).cell)
 
     def propose(self, u, state):
         """X2 to X4 of learned/black_box.py, and into the cube: u (B, d + 2), state -> x (B, d), state'.
@@ -75,7 +74,7 @@ class Proposer(Weights):
             advance = backends.choose_proposer(self.backend).advance
             x, state = advance(u, state, self.params_as(u.dtype), self.output)
         else:
-            (x, state), _ = black_box.propose(u, state, self.params_as(u.dtype), self.output, CELLS[self.cell])
+            (x, state), _ = black_box.propose(u, state, self.params_as(u.dtype), self.output, black_box.CELLS[self.cell])
         return (x if self.output == "sigmoid" else np.clip(x, 0, 1)), state
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import files
 from ..learned import backends, black_box
-from ..learned.proposer import CELLS, Proposer
+from ..learned.proposer import Proposer
 from ..trees import flatten, unflatten
 from . import loop
 from .loop import stream
@@ -80,7 +80,7 @@ def trajectory_gradient(proposer, family, recipe, steps, fed, seed, backend="aut
     z, epsilon, given = family.sample(recipe.functions, steps, seed, dtype)
     out, cache = black_box.trajectory(
         proposer.params_as(dtype), z, epsilon, fed, **family.law, given=given, output=proposer.output,
-        cell=CELLS[proposer.cell], sampler=backends.choose_gp(backend, *z.shape)
+        cell=backends.choose_cell(backend, proposer.cell, len(z)), sampler=backends.choose_gp(backend, *z.shape)
     )
     loss, loss_cache = black_box.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent)
     d_out = black_box.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
@@ -98,7 +98,7 @@ def _run(proposer, family, z, epsilon, given, backend):
     """The Trajectory with one worker."""
     out, _ = black_box.trajectory(
         proposer.params_as(np.float32), z, epsilon, black_box.arrivals(z.shape[1]), **family.law, given=given,
-        output=proposer.output, cell=CELLS[proposer.cell], sampler=backends.choose_gp(backend, *z.shape)
+        output=proposer.output, cell=backends.choose_cell(backend, proposer.cell, len(z)), sampler=backends.choose_gp(backend, *z.shape)
     )
     return out
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from .. import files
 from ..learned import coordinatewise as cw
-from ..learned.black_box import OUTPUTS, ProposerParams
+from ..learned.black_box import CELLS, OUTPUTS, ProposerParams
 from ..learned.optimizer import LARGEST_LAYER, MOST_LAYERS, CoordinatewiseLSTM
-from ..learned.proposer import CELLS, LARGEST_DIM, Proposer
+from ..learned.proposer import LARGEST_DIM, Proposer
 from ..ops.lstm import LSTMParams
 from ..trees import arrays_of, build, names_of
 

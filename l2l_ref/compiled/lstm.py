@@ -1,0 +1,139 @@
+"""Compiled twin of ``lstm_cell`` in ops/lstm.py, with its backward: for batches, where NumPy's passes over memory cost
+more than the arithmetic.
+
+That file is the definition, with the equations L1 to L5; a difference is a bug in this one. Rows are worked on in tiles,
+small enough for BLAS to start no threads of its own; a part is a few tiles, and a thread takes some parts. What is
+summed over rows is summed in their order, so the result does not depend on the number of threads.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .jit import GEMM_SIZE, dot, kernel, sigmoid, tanh
+from .threads import run
+
+PART = 64  # rows
+WORTH_A_THREAD = 100_000  # multiplications; below, handing work to a thread takes about as long
+
+
+class LSTMCache(NamedTuple):
+    x: np.ndarray       # (N, D)
+    h: np.ndarray       # (N, H), before the step
+    c: np.ndarray       # (N, H), before the step
+    params: tuple
+    gates: np.ndarray   # (N, 4H), i f g o
+    tanh_c: np.ndarray  # (N, H), tanh(c')
+
+
+def lstm_cell(x, state, params, threads=None):
+    """One step: state', cache."""
+    h, c = state
+    W_x, W_h, b = params
+    N, H = np.shape(h)
+    for name, array, shape in (("W_h", W_h, (H, 4 * H)), ("W_x", W_x, (np.shape(x)[-1], 4 * H)), ("b", b, (4 * H,)),
+                               ("x", x, (N, len(W_x))), ("c", c, (N, H))):
+        if array.shape != shape:
+            raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+    x, h, c = map(np.ascontiguousarray, (x, h, c))
+    gates = np.empty((N, 4 * H), h.dtype)
+    h_new, c_new, tanh_c = (np.empty_like(h) for _ in range(3))
+    _run(_forward_part, N, W_h.size, threads, x, h, c, W_x, W_h, b, gates, h_new, c_new, tanh_c)
+    return type(state)(h_new, c_new), LSTMCache(x, h, c, params, gates, tanh_c)
+
+
+def lstm_cell_backward(d_state_new, cache, threads=None):
+    """d_state' (d_h', d_c') of (N, H) -> d_x (N, D), d_state (d_h, d_c), d_params."""
+    d_h_new, d_c_new = map(np.ascontiguousarray, d_state_new)
+    x, h, c, params, gates, tanh_c = cache
+    W_x, W_h, b = params
+    N, parts = len(h), -(-len(h) // PART)
+    d_x, d_h, d_c, d_a = (np.empty_like(a) for a in (x, h, c, gates))
+    d_W_x, d_W_h, d_b = (np.zeros((parts, *a.shape), a.dtype) for a in params)
+    _run(_backward_part, N, 2 * W_h.size, threads, x, h, c, W_x, W_h, gates, tanh_c, d_h_new, d_c_new, d_a, d_x, d_h,
+         d_c, d_W_x, d_W_h, d_b)
+    return d_x, type(d_state_new)(d_h, d_c), type(params)(*(a.sum(axis=0) for a in (d_W_x, d_W_h, d_b)))
+
+
+def _run(part, N, work, threads, *arguments):
+    """Parts of `PART` rows; ``work`` is the number of multiplications of each row."""
+    run(part, -(-N // PART), 1 if N * work < WORTH_A_THREAD else threads, *arguments)
+
+
+# ------------------------------------------------------------------------------------------- the kernels
+
+
+@kernel
+def _tile(W_h):
+    """Rows of one product of matrices."""
+    return max(1, min(PART, GEMM_SIZE // (4 * max(len(W_h), PART) * len(W_h))))
+
+
+@kernel
+def _forward_part(first_part, stride, x, h, c, W_x, W_h, b, gates, h_new, c_new, tanh_c):
+    N, H = h.shape
+    tile = _tile(W_h)
+    for part in range(first_part * PART, N, stride * PART):
+        end = min(part + PART, N)
+        for lo in range(part, end, tile):
+            hi = min(lo + tile, end)
+            np.dot(h[lo:hi], W_h, gates[lo:hi])                      # L1
+        for n in range(part, end):
+            a = gates[n]
+            for j in range(4 * H):
+                a[j] += b[j]                                         # L1
+            for k in range(x.shape[1]):
+                x_k, W_k = x[n, k], W_x[k]
+                for j in range(4 * H):
+                    a[j] += x_k * W_k[j]                             # L1
+            for j in range(2 * H):
+                a[j] = sigmoid(a[j])                                 # L2
+            for j in range(2 * H, 3 * H):
+                a[j] = tanh(a[j])                                    # L3
+            for j in range(3 * H, 4 * H):
+                a[j] = sigmoid(a[j])                                 # L2
+            i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
+            c_n, c_new_n, q, h_new_n = c[n], c_new[n], tanh_c[n], h_new[n]
+            for j in range(H):
+                c_new_n[j] = f[j] * c_n[j] + i[j] * g[j]             # L4
+            for j in range(H):
+                q[j] = tanh(c_new_n[j])
+                h_new_n[j] = o[j] * q[j]                             # L5
+
+
+@kernel
+def _backward_part(first_part, stride, x, h, c, W_x, W_h, gates, tanh_c, d_h_new, d_c_new, d_a, d_x, d_h, d_c, d_W_x,
+                   d_W_h, d_b):
+    """Writes d_a, d_x, d_h and d_c of its rows, and d_W_x, d_W_h and d_b of its parts, which are zeros before."""
+    N, H = h.shape
+    tile = _tile(W_h)
+    back = np.ascontiguousarray(W_h.T)
+    for part in range(first_part * PART, N, stride * PART):
+        end, k_part = min(part + PART, N), part // PART
+        d_W_h_part = d_W_h[k_part]
+        for n in range(part, end):
+            i, f, g, o = gates[n, :H], gates[n, H : 2 * H], gates[n, 2 * H : 3 * H], gates[n, 3 * H :]
+            d_i, d_f, d_g, d_o = d_a[n, :H], d_a[n, H : 2 * H], d_a[n, 2 * H : 3 * H], d_a[n, 3 * H :]
+            c_n, q, d_h_n, d_c_n, d_before = c[n], tanh_c[n], d_h_new[n], d_c_new[n], d_c[n]
+            for j in range(H):
+                d_c_j = d_c_n[j] + d_h_n[j] * o[j] * (1 - q[j] * q[j])  # L5
+                d_i[j] = d_c_j * g[j] * i[j] * (1 - i[j])            # L4, L2
+                d_f[j] = d_c_j * c_n[j] * f[j] * (1 - f[j])          # L4, L2
+                d_g[j] = d_c_j * i[j] * (1 - g[j] * g[j])            # L4, L3
+                d_o[j] = d_h_n[j] * q[j] * o[j] * (1 - o[j])         # L5, L2
+                d_before[j] = d_c_j * f[j]                           # L4
+            a, d_b_part = d_a[n], d_b[k_part]
+            for j in range(4 * H):
+                d_b_part[j] += a[j]                                  # L1
+            for k in range(x.shape[1]):
+                W_k, d_W_k, x_k = W_x[k], d_W_x[k_part, k], x[n, k]
+                for j in range(4 * H):
+                    d_W_k[j] += x_k * a[j]                           # L1
+                d_x[n, k] = dot(W_k, a, 4 * H)                       # L1
+        for lo in range(part, end, tile):
+            hi = min(lo + tile, end)
+            np.dot(d_a[lo:hi], back, d_h[lo:hi])                     # L1
+        h_part = np.ascontiguousarray(h[part:end].T)
+        for lo in range(0, H, tile):
+            hi = min(lo + tile, H)
+            np.dot(h_part[lo:hi], d_a[part:end], d_W_h_part[lo:hi])  # L1
