@@ -317,10 +317,15 @@ def _given(d=2, known=2, steps=4):
 
 
 def _searched(rng, B=2, T=4, d=2):
-    """A trajectory, some of it outside of the cube."""
+    """A trajectory, of which the network was outside of the cube."""
     f = _normal(rng, B, T)
-    x = np.where(rng.random((B, T, d)) < 0.5, rng.uniform(0.1, 0.9, (B, T, d)), rng.choice([-0.4, 1.3], (B, T, d)))
-    return (black_box.Trajectory(x, f, _normal(rng, B, T), _normal(rng, B, T), rng.uniform(0.3, 1.0, (B, T))),)
+    return (black_box.Trajectory(rng.uniform(0.1, 0.9, (B, T, d)), rng.uniform(0, 1, (B, T)), f, _normal(rng, B, T),
+                                 _normal(rng, B, T), rng.uniform(0.3, 1.0, (B, T))),)
+
+
+def _around_the_cube(rng, *shape):
+    """Numbers inside of [0, 1] and on either side, none near an end."""
+    return np.where(rng.random(shape) < 0.5, rng.uniform(0.1, 0.9, shape), rng.choice([-0.4, 1.3], shape))
 
 
 CHEN_SOURCE = "Chen et al. 2017; review, equations (6) and (11)"
@@ -695,20 +700,20 @@ OPERATIONS = (
     ),
     Operation(
         "propose", black_box.propose, black_box.propose_backward, _propose,
-        r"state' = \text{cell}(u, state) \qquad x = \sigma(h' W + b)", CHEN_SOURCE,
+        r"state' = \text{cell}(u, state) \qquad x = \sigma(h' W + b) \qquad e = 0", CHEN_SOURCE,
         cases={**PROPOSE_CASES, "saturated": partial(_propose, scale=20.0)},
     ),
     Operation(
         "propose, linear", partial(black_box.propose, output="linear"), black_box.propose_backward, _propose,
-        r"state' = \text{cell}(u, state) \qquad x = h' W + b", CHEN_SOURCE,
+        r"state' = \text{cell}(u, state) \qquad x, e = \text{into cube}(h' W + b)", CHEN_SOURCE,
         cases=PROPOSE_CASES,
     ),
     Operation(
-        "outside", black_box.outside, black_box.outside_backward,
-        lambda rng: (_searched(rng)[0].x,),
-        r"e = \sum_i \max(x_i - 1, 0) + \max(-x_i, 0)", "our choice",
+        "into_cube", black_box.into_cube, black_box.into_cube_backward,
+        lambda rng: (_around_the_cube(rng, 3, 2),),
+        r"x = \min(\max(v, 0), 1) \qquad e = \sum_i \max(v_i - 1, 0) + \max(-v_i, 0)", "our choice",
         cases={
-            "one point": lambda rng: (rng.uniform(1.1, 2.0, (1, 2)),),
+            "one point": lambda rng: (_around_the_cube(rng, 1, 2),),
             "tied": lambda rng: (np.array([[0.0, 1.0], [0.5, 1.5]]),),
             "empty": lambda rng: (np.zeros((0, 2)),),
         },

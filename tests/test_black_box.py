@@ -16,7 +16,7 @@ JITTER = 0.1  # the same law in every precision
 def drawn(seed, B, T, d, H=3, workers=1):
     rng = np.random.default_rng(seed)
     params = black_box.proposer_init(rng, d, H)
-    params = params._replace(W=rng.standard_normal((H, d)))
+    params = params._replace(W=rng.standard_normal((H, d)), b=rng.standard_normal(d))
     fed = black_box.arrivals(T, workers, rng)
     return params, rng.standard_normal((B, T)), rng.standard_normal((B, T)), fed
 
@@ -113,7 +113,7 @@ def test_a_step_is_what_the_equations_say():
     rng = np.random.default_rng(0)
     params = black_box.proposer_init(rng, 2, 3)
     state = black_box.lstm_start(1, params.cell)
-    (x, state), _ = black_box.propose(np.array([[0.2, 0.7, -1.3, 1.0]]), state, params)
+    (x, _, state), _ = black_box.propose(np.array([[0.2, 0.7, -1.3, 1.0]]), state, params)
     np.testing.assert_allclose(x, sigmoid(state.h @ params.W + params.b)[0], rtol=1e-15)
 
 

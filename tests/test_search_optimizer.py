@@ -71,7 +71,7 @@ def test_advance_is_propose(d, H, B, output, dtype, size, seed):
     state = type(p.start())(*(rng.standard_normal((2, B, H)).astype(dtype)))
     u = size * rng.standard_normal((B, d + 2)).astype(dtype)
     before = copy.deepcopy((u, state))
-    (x, after), _ = black_box.propose(u, state, p.params_as(dtype), output)
+    (x, _, after), _ = black_box.propose(u, state, p.params_as(dtype), output)
     for backend in ("numpy", "numba"):
         y, new = backends.choose_proposer(backend).advance(u, state, p.params_as(dtype), output)
         tolerance = (100 if size == 1 else 1000) * np.finfo(dtype).eps

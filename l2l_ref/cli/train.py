@@ -134,7 +134,7 @@ def _search(args, given):
     if "hidden" in chosen and len(chosen["hidden"]) != 1:
         raise ValueError(f"--hidden: expected the units of one layer, got {args.hidden}")
     hidden = {"hidden": chosen["hidden"][0]} if "hidden" in chosen else {}
-    model = Proposer(args.dim, output=chosen.get("output_map", "sigmoid"), cell=chosen.get("cell", "lstm"),
+    model = Proposer(args.dim, output=chosen.get("output_map", "linear"), cell=chosen.get("cell", "lstm"),
                      rng=args.seed, **hidden)
     try:
         family = FAMILIES[args.problem](**given(SEARCH_LAW))

@@ -29,11 +29,12 @@ def _product(z, W, a):
 
 
 @kernel
-def _advance(u, h, c, W_x, W_h, b, W, b_v, into_cube):
+def _advance(u, h, c, W_x, W_h, b, W, b_v, squashed):
     B, (H, d) = len(u), W.shape
     x, h_new, c_new = np.empty((B, d), u.dtype), np.empty_like(h), np.empty_like(c)
     rows = max(1, GEMM_SIZE // (4 * H * H))
     A = np.empty((min(rows, B), 4 * H), u.dtype)
+    zero, one = u.dtype.type(0), u.dtype.type(1)
     for first in range(0, B, rows):
         n = min(rows, B - first)
         if n > 1:
@@ -57,7 +58,10 @@ def _advance(u, h, c, W_x, W_h, b, W, b_v, into_cube):
             for j in range(d):
                 x_r[j] = b_v[j]                                      # X3
             _product(h_r, W, x_r)                                    # X3
-            if into_cube:
+            if squashed:
                 for j in range(d):
                     x_r[j] = sigmoid(x_r[j])                         # X4
+            else:
+                for j in range(d):
+                    x_r[j] = min(max(x_r[j], zero), one)             # X4
     return x, h_new, c_new

@@ -5,8 +5,8 @@ Dims: B functions at once on the unit cube of d dimensions, T queries, H outputs
     X1  u_t = (x~_t, y~_t, o_t)                                      what is fed before query t, (B, d + 2)
     X2  state_t+1 = cell(u_t, state_t)                               any cell whose state has an ``h`` (B, H)
     X3  v_t = h_t+1 W + b                                            (B, d)
-    X4  x_t = sigmoid(v_t)   or   x_t = v_t                          the query
-    X5  e_t = sum_i max(x_ti - 1, 0) + max(-x_ti, 0)                 how far outside of the cube it is
+    X4  x_t = sigmoid(v_t)   or   x_t = min(max(v_t, 0), 1)          the query, in the cube
+    X5  e_t = 0              or   e_t = sum_i max(v_ti - 1, 0) + max(-v_ti, 0)   how far outside of it v_t is
 
 (x~_t, y~_t) is an earlier query and its value, in the order in which values arrive, and o_t is 1; with nothing new to
 feed, as before the first value, all three are 0. One worker: x~_t = x_t-1. Several: query t is made while others
@@ -21,7 +21,8 @@ All of it is differentiable but the order of arrival. Going back in time, query 
 fed later of it (X1), and from the later values that it predicts (X6).
 
 Source: Chen et al. 2017; review, equations (6) and (11). The paper does not say how a query is kept in the cube: the
-sigmoid and the penalty are both in use, the first draws queries to the middle. X5 is a choice of ours.
+sigmoid and a linear output with a penalty are both in use, the first draws queries to the middle. To evaluate a linear
+output at the nearest point of the cube, and X5, are choices of ours.
 """
 
 from typing import NamedTuple
@@ -63,21 +64,22 @@ class ProposerParams(NamedTuple):
     b: np.ndarray  # (d,)
 
 
-def proposer_init(rng, dim, hidden, cell=LSTM):
-    """Draw ProposerParams, float64. The output starts near the middle of the cube: W is small and b is 0."""
+def proposer_init(rng, dim, hidden, cell=LSTM, output="sigmoid"):
+    """Draw ProposerParams, float64. Queries start near the middle of the cube: W is small, and b is 0 or 1/2."""
     return ProposerParams(cell.init(rng, dim + 2, hidden), rng.normal(0, 0.1 / np.sqrt(hidden), (hidden, dim)),
-                          np.zeros(dim))
+                          np.full(dim, 0.0 if output == "sigmoid" else 0.5))
 
 
 class ProposeCache(NamedTuple):
-    cell: tuple      # the cache of the cell
+    cell: tuple       # the cache of the cell
     linear: tuple
-    sigmoid: tuple   # None for a linear output
+    sigmoid: tuple    # or None
+    into_cube: tuple  # or None
     backward: object  # of the cell
 
 
 def propose(u, state, params, output="sigmoid", cell=LSTM):
-    """X2 to X4. u (B, d + 2), state, params -> (x (B, d), state'), cache.
+    """X2 to X5. u (B, d + 2), state, params -> (x (B, d), e (B,), state'), cache.
 
     Raises ValueError for an unknown output and for shapes that do not fit.
     """
@@ -85,15 +87,23 @@ def propose(u, state, params, output="sigmoid", cell=LSTM):
         raise ValueError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}")
     state, cell_cache = cell.forward(u, state, params.cell)          # X2
     v, linear_cache = linear(state.h, params.W, params.b)            # X3
-    x, sigmoid_cache = sigmoid(v) if output == "sigmoid" else (v, None)  # X4
-    return (x, state), ProposeCache(cell_cache, linear_cache, sigmoid_cache, cell.backward)
+    sigmoid_cache = cube_cache = None
+    if output == "sigmoid":
+        x, sigmoid_cache = sigmoid(v)                                # X4
+        e = np.zeros(len(v), v.dtype)                                # X5
+    else:
+        (x, e), cube_cache = into_cube(v)                            # X4, X5
+    return (x, e, state), ProposeCache(cell_cache, linear_cache, sigmoid_cache, cube_cache, cell.backward)
 
 
 def propose_backward(d_out, cache):
-    """(d_x (B, d), d_state') -> d_u (B, d + 2), d_state, d_params."""
-    d_x, d_state = d_out
-    cell_cache, linear_cache, sigmoid_cache, cell_backward = cache
-    d_v = d_x if sigmoid_cache is None else sigmoid_backward(d_x, sigmoid_cache)  # X4
+    """(d_x (B, d), d_e (B,), d_state') -> d_u (B, d + 2), d_state, d_params."""
+    d_x, d_e, d_state = d_out
+    cell_cache, linear_cache, sigmoid_cache, cube_cache, cell_backward = cache
+    if cube_cache is None:
+        d_v = sigmoid_backward(d_x, sigmoid_cache)                   # X4
+    else:
+        d_v = into_cube_backward((d_x, d_e), cube_cache)             # X4, X5
     d_h, d_W, d_b = linear_backward(d_v, linear_cache)               # X3
     d_state = d_state._replace(h=d_state.h + d_h)                    # X3, joins what came in
     d_u, d_state, d_cell = cell_backward(d_state, cell_cache)        # X2
@@ -119,7 +129,8 @@ def advance(u, state, params, output="sigmoid"):
     c = s[:, H : 2 * H] * c + s[:, :H] * g                           # L4
     h = s[:, 3 * H :] * np.tanh(c)                                   # L5
     v = h @ W + b_v                                                  # X3
-    return (_logistic(v) if output == "sigmoid" else v), type(state)(h, c)  # X4
+    x = _logistic(v) if output == "sigmoid" else v.clip(0, 1)        # X4
+    return x, type(state)(h, c)
 
 
 def _logistic(a):
@@ -131,19 +142,24 @@ def _logistic(a):
     return a
 
 
-class OutsideCache(NamedTuple):
-    x: np.ndarray  # (..., d)
+class IntoCubeCache(NamedTuple):
+    v: np.ndarray  # (..., d)
 
 
-def outside(x):
-    """X5. x (..., d) -> e (...), cache."""
-    return (np.maximum(x - 1, 0) + np.maximum(-x, 0)).sum(axis=-1), OutsideCache(x)  # X5
+def into_cube(v):
+    """X4 and X5 of a linear output. v (..., d) -> (x (..., d), e (...)), cache."""
+    x = np.minimum(np.maximum(v, 0), 1)                              # X4
+    e = (np.maximum(v - 1, 0) + np.maximum(-v, 0)).sum(axis=-1)      # X5
+    return (x, e), IntoCubeCache(v)
 
 
-def outside_backward(d_e, cache):
-    """d_e (...) -> d_x (..., d)."""
-    x = cache.x
-    return d_e[..., None] * ((x > 1).astype(x.dtype) - (x < 0))      # X5
+def into_cube_backward(d_out, cache):
+    """(d_x (..., d), d_e (...)) -> d_v (..., d). On the edge of the cube, as inside of it."""
+    d_x, d_e = d_out
+    v = cache.v
+    below, above = v.real < 0, v.real > 1
+    d_v = np.where(below | above, np.zeros_like(d_x), d_x)           # X4
+    return d_v + d_e[..., None] * (above.astype(d_x.dtype) - below)  # X5
 
 
 def arrivals(steps, workers=1, rng=None):
@@ -166,6 +182,7 @@ class Trajectory(NamedTuple):
     """All queries and what came of them."""
 
     x: np.ndarray          # (B, T, d)
+    e: np.ndarray          # (B, T), how far outside of the cube the network was
     f: np.ndarray          # (B, T)
     y: np.ndarray          # (B, T), f with noise
     mean: np.ndarray       # (B, T), of f_t given f_<t
@@ -233,13 +250,13 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
     scale, shift = scale.astype(dtype), shift.astype(dtype)
     state = cell.start(B, params.cell)
     x = np.empty((B, T, d), dtype)
-    f, y, mean, deviation = (np.empty((B, T), dtype) for _ in range(4))
+    e, f, y, mean, deviation = (np.empty((B, T), dtype) for _ in range(5))
     proposals, draws, start = [], [], state
     for t in range(T):
         u = np.zeros((B, d + 2), dtype)
         if fed[t] >= 0:
             u[:, :d], u[:, d], u[:, d + 1] = x[:, fed[t]], y[:, fed[t]], 1  # X1
-        (x[:, t], state), cache = propose(u, state, params, output, cell)   # X2 to X4
+        (x[:, t], e[:, t], state), cache = propose(u, state, params, output, cell)  # X2 to X5
         proposals.append(cache)
         (draw, draw_state), cache = sampler.gp_append(
             draw_state, x[:, t].copy(), z[:, t], length_scale, variance, covariance, jitter, in_place=True
@@ -248,7 +265,7 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
         f[:, t], mean[:, t] = shift + scale * draw.f, shift + scale * draw.mean  # X6
         deviation[:, t] = scale * draw.deviation                     # X6
         y[:, t] = f[:, t] + noise * epsilon[:, t]                    # X6
-    return Trajectory(x, f, y, mean, deviation), TrajectoryCache(
+    return Trajectory(x, e, f, y, mean, deviation), TrajectoryCache(
         tuple(proposals), tuple(draws), fed, start, x, scale, noise, draw_state, sampler
     )
 
@@ -268,7 +285,7 @@ def trajectory_backward(d_out, cache):
             (d_draw, d_draw_state), draws[t], in_place=True
         )                                                            # X6
         d_length_scale = d_length_scale + d_step                     # X6
-        d_u, d_state, d_weights = propose_backward((d_x[:, t] + d_query, d_state), proposals[t])  # X2 to X4
+        d_u, d_state, d_weights = propose_backward((d_x[:, t] + d_query, d_out.e[:, t], d_state), proposals[t])  # X2-X5
         d_params = d_weights if d_params is None else add(d_params, d_weights)
         if fed[t] >= 0:
             d_x[:, fed[t]] += d_u[:, :d]                             # X1
@@ -279,7 +296,6 @@ def trajectory_backward(d_out, cache):
 class TrajectoryLossCache(NamedTuple):
     loss: str
     loss_cache: tuple
-    outside: OutsideCache
     penalty: float
     like: Trajectory
 
@@ -308,18 +324,17 @@ def trajectory_loss(out, loss="oi", penalty=0.0, through_incumbent=True):
     arguments = [getattr(out, field) for field in fields]
     flag = {"through_incumbent": through_incumbent} if loss in WITH_INCUMBENT else {}
     L, loss_cache = forward(*arguments, **flag)
-    e, outside_cache = outside(out.x)                                # X5
-    return L + penalty * e.mean(axis=1), TrajectoryLossCache(loss, loss_cache, outside_cache, penalty, out)  # X7
+    return L + penalty * out.e.mean(axis=1), TrajectoryLossCache(loss, loss_cache, penalty, out)  # X7
 
 
 def trajectory_loss_backward(d_L, cache):
     """d_L (B,) -> d_trajectory."""
-    loss, loss_cache, outside_cache, penalty, out = cache
+    loss, loss_cache, penalty, out = cache
     fields, _, backward = LOSSES[loss]
     found = backward(d_L, loss_cache)                                # X7
     given = dict(zip(fields, found if isinstance(found, tuple) else (found,)))
     B, T = out.f.shape
     d_e = np.repeat(penalty / T * d_L[:, None], T, axis=1)           # X7
     zeros = np.zeros_like(out.f)
-    return Trajectory(outside_backward(d_e, outside_cache), given["f"], zeros,  # X5, X7
-                      given.get("mean", zeros), given.get("deviation", zeros))
+    return Trajectory(np.zeros_like(out.x), d_e, given["f"], zeros, given.get("mean", zeros),
+                      given.get("deviation", zeros))

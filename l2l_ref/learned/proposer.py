@@ -21,7 +21,7 @@ class Proposer(Weights):
     hidden : int
         Units of the cell. The paper does not print its number.
     output : {"sigmoid", "linear"}
-        How a query is kept in the cube; what a linear output puts outside is moved to the edge when it is used.
+        How a query is kept in the cube: what a linear output puts outside is moved to its edge.
     cell : {"lstm"}
     rng : int, SeedSequence or Generator
         Draws the weights.
@@ -43,7 +43,7 @@ class Proposer(Weights):
         self.backend = backend
         self.dim, self.hidden, self.output, self.cell = int(dim), int(hidden), output, cell
         self.card = None
-        like = black_box.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, black_box.CELLS[cell])
+        like = black_box.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, black_box.CELLS[cell], output)
         self.params = like if params is None else params
         wanted, came = ([a.shape for a in arrays_of(tree)] for tree in (like, self.params))
         if wanted != came:
@@ -64,7 +64,7 @@ class Proposer(Weights):
         return black_box.CELLS[self.cell].start(functions, self.params_as(dtype).cell)
 
     def propose(self, u, state):
-        """X2 to X4 of learned/black_box.py, and into the cube: u (B, d + 2), state -> x (B, d), state'.
+        """X2 to X4 of learned/black_box.py: u (B, d + 2), state -> x (B, d), state'.
 
         In the precision of u, float32 or float64. Raises ValueError for shapes that do not fit.
         """
@@ -74,8 +74,9 @@ class Proposer(Weights):
             advance = backends.choose_proposer(self.backend).advance
             x, state = advance(u, state, self.params_as(u.dtype), self.output)
         else:
-            (x, state), _ = black_box.propose(u, state, self.params_as(u.dtype), self.output, black_box.CELLS[self.cell])
-        return (x if self.output == "sigmoid" else np.clip(x, 0, 1)), state
+            (x, _, state), _ = black_box.propose(u, state, self.params_as(u.dtype), self.output,
+                                                 black_box.CELLS[self.cell])
+        return x, state
 
 
 class Learned:

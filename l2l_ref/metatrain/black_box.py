@@ -42,8 +42,9 @@ class Recipe(loop.Schedule):
     "sum" of the best values so far.
     """
 
-    updates: int = 50
-    functions: int = 128
+    epochs: int = 100
+    updates: int = 100
+    functions: int = 256
     steps: int = 100
     first_steps: int = 10
     curriculum: float = 0.5
@@ -54,6 +55,9 @@ class Recipe(loop.Schedule):
     parallel: float = 0.25
     validation_functions: int = 512
     judge: str = "sum"
+    learning_rate: float = 4e-3
+    clip: float | None = 2.0
+    averaging: float = 0.98
 
     def __post_init__(self):
         super().__post_init__()
