@@ -8,7 +8,8 @@ import numpy as np
 
 from .learned import black_box, coordinatewise
 from .ops import (
-    activations, cholesky, covariance, gp, improvement, linear, losses, lstm, meta_losses, preprocessing, rnn,
+    activations, addressing, cholesky, covariance, dnc, gp, heads, improvement, linear, losses, lstm, meta_losses,
+    preprocessing, rnn,
 )
 from .optimizees import mlp, quadratic
 
@@ -328,6 +329,95 @@ def _around_the_cube(rng, *shape):
     return np.where(rng.random(shape) < 0.5, rng.uniform(0.1, 0.9, shape), rng.choice([-0.4, 1.3], shape))
 
 
+def _weightings(rng, *shape):
+    """Rows of numbers in (0, 1) with a sum below 1."""
+    return 0.9 * rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+
+
+def _content(rng, B=2, K=2, N=4, W=3, size=1.0, sharp=3.0):
+    return size * _normal(rng, B, N, W), _normal(rng, B, K, W), rng.uniform(1.0, sharp, (B, K))
+
+
+def _content_of_nothing(rng, key=1.0):
+    M, k, beta = _content(rng)
+    return np.zeros_like(M), key * k, beta
+
+
+def _usage(rng, B=2, R=2, N=4):
+    return rng.uniform(0.1, 0.9, (B, N)), _weightings(rng, B, N), rng.random((B, R)), _weightings(rng, B, R, N)
+
+
+def _usage_at_the_ends(rng):
+    """Gates of exactly 0 and 1, and a slot that one head, or both, look at alone: factors of W3 are 0."""
+    u, w, _, w_r = _usage(rng, N=3)
+    w_r[:, 0], w_r[1, 1] = np.eye(3)[0], np.eye(3)[0]
+    return np.array([[0.0, 1.0, 0.3]] * 2), w, np.array([[1.0, 0.0], [1.0, 1.0]]), w_r
+
+
+def _spread(rng, B=2, N=4):
+    """Usages, no two of a row near each other."""
+    return rng.permuted(np.tile((np.arange(N) + 0.5) / N, (B, 1)), axis=1) + rng.uniform(-0.1, 0.1, (B, N)) / N
+
+
+def _write_weighting(rng, B=2, N=4, gates=None):
+    gates = rng.random((2, B)) if gates is None else np.full((2, B), gates)
+    return _weightings(rng, B, N), _weightings(rng, B, N), *gates
+
+
+def _link(rng, B=2, N=4):
+    L = _weightings(rng, B, N, N) * (1 - np.eye(N))
+    return L, _weightings(rng, B, N), _weightings(rng, B, N)
+
+
+def _read_weighting(rng, B=2, R=2, N=4):
+    return _link(rng, B, N)[0], _weightings(rng, B, R, N), _weightings(rng, B, R, N), rng.dirichlet(np.ones(3), (B, R))
+
+
+def _erase_and_add(rng, B=2, N=4, W=3, gate=None):
+    erase = rng.random((B, W)) if gate is None else np.full((B, W), gate)
+    return _normal(rng, B, N, W), _weightings(rng, B, N), erase, _normal(rng, B, W)
+
+
+def _memory(rng, B=2, N=4, W=3, R=2):
+    L, p, w = _link(rng, B, N)
+    return heads.Memory(_normal(rng, B, N, W), _spread(rng, B, N), L, p, 0.1 * w / N, 0.1 * _weightings(rng, B, R, N))
+
+
+def _xi(rng, B=2, W=3, R=2):
+    return _normal(rng, B, heads.interface_size(W, R))
+
+
+def _interfaces(rng, B=2, W=3, R=2):
+    return heads.split_interface(_xi(rng, B, W, R), W, R)[0]
+
+
+def _read_heads(rng, **sizes):
+    return _memory(rng, **sizes), _interfaces(rng, **{k: v for k, v in sizes.items() if k != "N"})[0]
+
+
+def _write_head(rng, **sizes):
+    return _memory(rng, **sizes), _interfaces(rng, **{k: v for k, v in sizes.items() if k != "N"})[1]
+
+
+def _memory_access(rng, **sizes):
+    return _xi(rng, **{k: v for k, v in sizes.items() if k != "N"}), _memory(rng, **sizes)
+
+
+def _dnc(rng, B=2, D=2, H=3, N=4, W=3, R=2):
+    memory = _memory(rng, B, N, W, R)
+    shown = np.tanh(_normal(rng, B, H + R * W))
+    return _normal(rng, B, D), dnc.DNCState(shown, _normal(rng, B, H), memory), dnc.dnc_init(rng, D, H, W, R)
+
+
+MEMORY_SIZES = {"one memory": {"B": 1}, "one slot": {"N": 1}, "one read head": {"R": 1}, "empty": {"B": 0}}
+
+
+def _sizes(draw):
+    """Cases of an operation on a memory."""
+    return {name: partial(draw, **sizes) for name, sizes in MEMORY_SIZES.items()}
+
+
+GRAVES = "Graves et al. 2016, Methods"
 CHEN_SOURCE = "Chen et al. 2017; review, equations (6) and (11)"
 
 OPERATIONS = (
@@ -697,6 +787,122 @@ OPERATIONS = (
         "best_loss", meta_losses.best_loss, meta_losses.best_loss_backward, _values,
         r"L = \min_t \ f_t", "Chen et al. 2017; the review's figures 8 to 12",
         cases=VALUE_CASES,
+    ),
+    Operation(
+        "oneplus", activations.oneplus, activations.oneplus_backward, _one(3, 4),
+        r"b = 1 + \log(1 + e^x)", GRAVES,
+        cases={
+            "saturated": _times(30, _one(5)),
+            "tied": lambda rng: (np.array([0.0, -0.0, 0.0]),),
+            "tiny": _times(1e-8, _one(5)),
+            "huge": _times(1e4, _relu),
+            "one entry": _one(1),
+            "empty": _one(0, 3),
+        },
+    ),
+    Operation(
+        "content_weighting", addressing.content_weighting, addressing.content_weighting_backward, _content,
+        r"c = \text{softmax}(\beta s) \qquad s_i = \dfrac{k \cdot M_i}{|k| |M_i|}", GRAVES,
+        cases={
+            "empty slots": _content_of_nothing,
+            "nothing to look for": partial(_content_of_nothing, key=0.0),
+            "sharp": partial(_content, sharp=30.0),
+            "huge": partial(_content, size=1e4),
+            "one memory": partial(_content, B=1, K=1),
+            "one slot": partial(_content, N=1),
+            "empty": partial(_content, B=0),
+        },
+    ),
+    Operation(
+        "usage", addressing.usage, addressing.usage_backward, _usage,
+        r"u' = (u + w - u w) \prod_r \ (1 - f_r w_r)", GRAVES,
+        cases={
+            "gates of 0 and 1": _usage_at_the_ends,
+            "one memory": partial(_usage, B=1),
+            "one slot": partial(_usage, N=1),
+            "one read head": partial(_usage, R=1),
+            "empty": partial(_usage, B=0),
+        },
+    ),
+    Operation(
+        "allocation", addressing.allocation, addressing.allocation_backward, lambda rng: (_spread(rng),),
+        r"a_k = (1 - u_k) \prod_{u_j < u_k} \ u_j", GRAVES,
+        cases={
+            "0 and 1": lambda rng: (np.array([[0.0, 0.4, 1.0], [1.0, 0.0, 0.5]]),),
+            "tied at 1": lambda rng: (np.array([[1.0, 0.4, 1.0]]),),
+            "one memory": lambda rng: (_spread(rng, B=1),),
+            "one slot": lambda rng: (_spread(rng, N=1),),
+            "sixteen slots": lambda rng: (_spread(rng, N=16),),
+            "empty": lambda rng: (_spread(rng, B=0),),
+        },
+    ),
+    Operation(
+        "write_weighting", addressing.write_weighting, addressing.write_weighting_backward, _write_weighting,
+        r"w = g_w (g_a a + (1 - g_a) c)", GRAVES,
+        cases={
+            "gates of 0": partial(_write_weighting, gates=0.0),
+            "gates of 1": partial(_write_weighting, gates=1.0),
+            "one memory": partial(_write_weighting, B=1),
+            "one slot": partial(_write_weighting, N=1),
+            "empty": partial(_write_weighting, B=0),
+        },
+    ),
+    Operation(
+        "temporal_link", addressing.temporal_link, addressing.temporal_link_backward, _link,
+        r"L'_{ij} = (1 - w_i - w_j) L_{ij} + w_i p_j \qquad p' = (1 - \sum_i \ w_i) p + w", GRAVES,
+        cases={
+            "one memory": partial(_link, B=1),
+            "one slot": partial(_link, N=1),
+            "empty": partial(_link, B=0),
+        },
+    ),
+    Operation(
+        "read_weighting", addressing.read_weighting, addressing.read_weighting_backward, _read_weighting,
+        r"w' = m_1 L^T w + m_2 c + m_3 L w", GRAVES,
+        cases={
+            "one memory": partial(_read_weighting, B=1),
+            "one slot": partial(_read_weighting, N=1),
+            "one read head": partial(_read_weighting, R=1),
+            "empty": partial(_read_weighting, B=0),
+        },
+    ),
+    Operation(
+        "split_interface", heads.split_interface, heads.split_interface_backward, lambda rng: (_xi(rng), 3, 2),
+        r"\xi \to \text{oneplus, sigmoid and softmax of its parts}", GRAVES,
+        cases={
+            "saturated": _times(30, lambda rng: (_xi(rng), 3, 2)),
+            "one memory": lambda rng: (_xi(rng, B=1), 3, 2),
+            "one read head": lambda rng: (_xi(rng, R=1), 3, 1),
+            "empty": lambda rng: (_xi(rng, B=0), 3, 2),
+        },
+    ),
+    Operation(
+        "erase_and_add", heads.erase_and_add, heads.erase_and_add_backward, _erase_and_add,
+        r"M' = M (1 - w e^T) + w v^T", GRAVES,
+        cases={
+            "nothing erased": partial(_erase_and_add, gate=0.0),
+            "all erased": partial(_erase_and_add, gate=1.0),
+            "one memory": partial(_erase_and_add, B=1),
+            "one slot": partial(_erase_and_add, N=1),
+            "empty": partial(_erase_and_add, B=0),
+        },
+    ),
+    Operation(
+        "write_head", heads.write_head, heads.write_head_backward, _write_head,
+        r"M', u', L', p', w' = \text{write}(M, u, L, p, w, w_r; \text{interface})", GRAVES, cases=_sizes(_write_head),
+    ),
+    Operation(
+        "read_heads", heads.read_heads, heads.read_heads_backward, _read_heads,
+        r"w_r' = \text{read weighting}(M', L') \qquad r = M'^T w_r'", GRAVES, cases=_sizes(_read_heads),
+    ),
+    Operation(
+        "memory_access", heads.memory_access, heads.memory_access_backward, _memory_access,
+        r"r, \text{memory}' = \text{read}(\text{write}(\text{memory}; \xi); \xi)", GRAVES, cases=_sizes(_memory_access),
+    ),
+    Operation(
+        "dnc_cell", dnc.dnc_cell, dnc.dnc_cell_backward, _dnc,
+        r"h' = \text{lstm}((x, r), h) \qquad \xi = h' W + b \qquad r' = \text{memory access}(\xi)", GRAVES,
+        cases={**_sizes(_dnc), "no input": partial(_dnc, D=0)},
     ),
     Operation(
         "propose", black_box.propose, black_box.propose_backward, _propose,

@@ -63,7 +63,7 @@ def test_the_compiled_cell_and_sampler_give_the_same(output):
     for backend in ("numpy", "numba"):
         out, cache = black_box.trajectory(
             params, z, epsilon, fed, 0.4, noise=0.1, jitter=JITTER, output=output,
-            cell=backends.choose_cell(backend, "lstm", 7), sampler=backends.choose_gp(backend, 7, 12)
+            cell=backends.choose_cell(backend, black_box.LSTM, 7), sampler=backends.choose_gp(backend, 7, 12)
         )
         L, loss_cache = black_box.trajectory_loss(out)
         d_params, *_ = black_box.trajectory_backward(

@@ -22,7 +22,7 @@ from ..metatrain import black_box, presets
 from ..metatrain.train import Recipe, meta_train
 from ..optimizees.rollout import rollout
 from ..pretrained import save
-from .arguments import number, require_writable, units, whole
+from .arguments import counts, number, require_writable, units, whole
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
 TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
@@ -38,7 +38,7 @@ SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curr
                  "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
                  "workers", "parallel", "judge")
 SEARCH_LAW = ("dim", "length_scale", "noise", "covariance")
-SEARCH_MODEL = ("hidden", "cell", "output_map")
+SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
 RUN = ("command", "problem", "json", "seed", "output", "checkpoint", "resume", "backend", "threads")
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
 
@@ -66,6 +66,8 @@ def configure(parser):
                         help="let no gradient of the loss flow through the best value so far")
     parser.add_argument("--covariance", choices=("squared_exponential", "matern32", "matern52"))
     parser.add_argument("--cell", choices=CELLS, help="of a black-box optimizer")
+    parser.add_argument("--memory", type=counts, metavar="N,N,N",
+                        help="of a DNC: slots, numbers in a slot, read heads; default 16,16,2")
     parser.add_argument("--output-map", choices=OUTPUTS, help="how a black-box optimizer is kept in the cube")
     parser.add_argument("--data-dir", metavar="FOLDER", help="where MNIST lies; default: the variable L2L_REF_DATA")
     parser.add_argument("--backend", choices=("auto", "numpy", "numba"), default="auto")
@@ -135,7 +137,7 @@ def _search(args, given):
         raise ValueError(f"--hidden: expected the units of one layer, got {args.hidden}")
     hidden = {"hidden": chosen["hidden"][0]} if "hidden" in chosen else {}
     model = Proposer(args.dim, output=chosen.get("output_map", "linear"), cell=chosen.get("cell", "lstm"),
-                     rng=args.seed, **hidden)
+                     memory=chosen.get("memory"), rng=args.seed, **hidden)
     try:
         family = FAMILIES[args.problem](**given(SEARCH_LAW))
     except TypeError:
@@ -179,7 +181,7 @@ def command(args):
             continue
         if name == "output":
             value = Path(value).name
-        elif name == "hidden":
+        elif name in ("hidden", "memory"):
             value = ",".join(map(str, value))
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)

@@ -2,7 +2,7 @@
 
 Flags: ``error_model="numpy"`` on every function, since Python's check for a division by zero keeps
 a loop from being vectorised; ``contract`` alone of the fast-math flags, which allows fused
-multiply-adds and nothing that loses a NaN. In ``dot`` alone also ``reassoc``: a sum is vectorised only if its order
+multiply-adds and nothing that loses a NaN. In a ``sum_kernel`` also ``reassoc``: a sum is vectorised only if its order
 is free. Its order depends on the processor and the length, never on the number of threads.
 """
 
@@ -57,7 +57,12 @@ def _dot(a, b, n):
     return total
 
 
-dot = kernel(_dot, {**FLAGS, "fastmath": {"contract", "reassoc"}})
+def sum_kernel(function):
+    """`kernel` with sums in any order."""
+    return kernel(function, {**FLAGS, "fastmath": {"contract", "reassoc"}})
+
+
+dot = sum_kernel(_dot)
 
 
 def tanh(x):

@@ -1,9 +1,11 @@
 """The one file that sees both the NumPy originals and their compiled twins, and chooses."""
 
 import importlib.util
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from ..ops import gp as original_gp
+from ..ops import heads as original_heads
+from ..ops import lstm as original_lstm
 from . import black_box as original_proposer
 from . import coordinatewise as original
 
@@ -30,6 +32,8 @@ def _twin(name="coordinatewise"):
             from ..compiled import proposer as twin
         elif name == "lstm":
             from ..compiled import lstm as twin
+        elif name == "heads":
+            from ..compiled import heads as twin
         else:
             from ..compiled import coordinatewise as twin
     except ImportError as error:  # numba refuses versions of NumPy that it does not know
@@ -63,14 +67,18 @@ def choose_proposer(backend):
     return _choose(backend, original_proposer, "proposer", False)
 
 
-def choose_cell(backend, name, rows):
-    """The Cell of this name, with the pair that suits so many rows. A cache belongs to the pair that made it.
+def choose_cell(backend, cell, rows):
+    """The Cell with the pair that suits so many rows. A cache belongs to the pair that made it.
 
-    ``auto`` and what is raised are as for `choose`.
+    ``auto`` and what is raised are as for `choose`. A step of a DNC is some hundred calls of NumPy, so that its twin
+    pays for a single row.
     """
-    cell = original_proposer.CELLS[name]
-    twin = _choose(backend, cell, name, rows < SMALLEST_BATCH)
-    return cell if twin is cell else cell._replace(forward=twin.lstm_cell, backward=twin.lstm_cell_backward)
+    small = rows < SMALLEST_BATCH and cell.name == "lstm"
+    lstm = _choose(backend, original_lstm, "lstm", small)
+    if cell.name == "lstm":
+        return cell._replace(forward=lstm.lstm_cell, backward=lstm.lstm_cell_backward)
+    heads = _choose(backend, original_heads, "heads", small)
+    return cell._replace(forward=partial(cell.forward, parts=(lstm, heads)))
 
 
 def _choose(backend, original, name, small):

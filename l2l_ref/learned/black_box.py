@@ -25,16 +25,16 @@ sigmoid and a linear output with a penalty are both in use, the first draws quer
 output at the nearest point of the cube, and X5, are choices of ours.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from ..ops import gp, meta_losses
+from ..ops import dnc, gp, heads, lstm, meta_losses
 from ..ops.activations import sigmoid, sigmoid_backward
 from ..ops.linear import linear, linear_backward
-from ..ops.lstm import LSTMParams, LSTMState, lstm_cell, lstm_cell_backward, lstm_init
 from ..ops.shapes import require_shape
-from ..trees import add
+from ..trees import add, arrays_of, build
 
 OUTPUTS = ("sigmoid", "linear")
 
@@ -42,31 +42,52 @@ OUTPUTS = ("sigmoid", "linear")
 class Cell(NamedTuple):
     """A recurrent cell: the pair, how it starts, and how its weights are drawn."""
 
+    name: str
     forward: object   # (u, state, params) -> state', cache; state' has an h
     backward: object  # (d_state', cache) -> d_u, d_state, d_params
     start: object     # (rows, params) -> the state before the first step
     init: object      # (rng, inputs, hidden) -> params
+    shown: object     # hidden -> columns of h
 
 
 def lstm_start(rows, params):
     """The LSTMState of zeros."""
     zeros = np.zeros((rows, len(params.W_h)), params.W_h.dtype)
-    return LSTMState(zeros, zeros.copy())
+    return lstm.LSTMState(zeros, zeros.copy())
 
 
-LSTM = Cell(lstm_cell, lstm_cell_backward, lstm_start, lstm_init)
-CELLS = {"lstm": LSTM}
+LSTM = Cell("lstm", lstm.lstm_cell, lstm.lstm_cell_backward, lstm_start, lstm.lstm_init, lambda hidden: hidden)
+
+
+def dnc_with(slots, word, heads):
+    """The Cell of a differentiable neural computer with so many slots, numbers in a slot, and read heads."""
+
+    def start(rows, params):
+        W_h = params.controller.W_h
+        return dnc.dnc_start(rows, len(W_h), slots, word, heads, W_h.dtype)
+
+    return Cell("dnc", dnc.dnc_cell, dnc.dnc_cell_backward, start, partial(dnc.dnc_init, word=word, heads=heads),
+                lambda hidden: hidden + heads * word)
+
+
+CELLS = ("lstm", "dnc")
+
+
+def cell_of(name, memory=None):
+    """The Cell of this name; ``memory`` of a DNC is (slots, numbers in a slot, read heads)."""
+    return LSTM if name == "lstm" else dnc_with(*memory)
 
 
 class ProposerParams(NamedTuple):
-    cell: LSTMParams
+    cell: tuple    # LSTMParams or DNCParams
     W: np.ndarray  # (H, d)
     b: np.ndarray  # (d,)
 
 
 def proposer_init(rng, dim, hidden, cell=LSTM, output="sigmoid"):
     """Draw ProposerParams, float64. Queries start near the middle of the cube: W is small, and b is 0 or 1/2."""
-    return ProposerParams(cell.init(rng, dim + 2, hidden), rng.normal(0, 0.1 / np.sqrt(hidden), (hidden, dim)),
+    H = cell.shown(hidden)
+    return ProposerParams(cell.init(rng, dim + 2, hidden), rng.normal(0, 0.1 / np.sqrt(H), (H, dim)),
                           np.full(dim, 0.0 if output == "sigmoid" else 0.5))
 
 
@@ -276,7 +297,7 @@ def trajectory_backward(d_out, cache):
     d = x.shape[2]
     d_x, d_y, d_z = d_out.x.copy(), d_out.y.copy(), np.empty_like(d_out.f)
     d_draw_state = gp.GPState(np.zeros_like(like.x), np.zeros_like(like.z), np.zeros_like(like.L), None)
-    d_state = type(start)(*(np.zeros_like(a) for a in start))
+    d_state = build(start, map(np.zeros_like, arrays_of(start)))
     d_params, d_length_scale = None, 0
     for t in reversed(range(len(fed))):
         d_f = d_out.f[:, t] + d_y[:, t]                              # X6

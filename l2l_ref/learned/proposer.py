@@ -4,11 +4,12 @@ from numbers import Integral
 
 import numpy as np
 
-from ..trees import arrays_of
+from ..trees import arrays_of, build
 from . import backends, black_box
 from .optimizer import FLOATS, LARGEST_LAYER, Weights
 
 LARGEST_DIM = 1000
+MEMORY = (16, 16, 2)
 
 
 class Proposer(Weights):
@@ -22,7 +23,9 @@ class Proposer(Weights):
         Units of the cell. The paper does not print its number.
     output : {"sigmoid", "linear"}
         How a query is kept in the cube: what a linear output puts outside is moved to its edge.
-    cell : {"lstm"}
+    cell : {"lstm", "dnc"}
+    memory : (int, int, int)
+        Of a DNC: slots, numbers in a slot, read heads.
     rng : int, SeedSequence or Generator
         Draws the weights.
     params : ProposerParams, optional
@@ -30,7 +33,8 @@ class Proposer(Weights):
     backend : {"auto", "numpy", "numba"}
     """
 
-    def __init__(self, dim, hidden=64, output="sigmoid", *, cell="lstm", rng=0, params=None, backend="auto"):
+    def __init__(self, dim, hidden=64, output="sigmoid", *, cell="lstm", memory=None, rng=0, params=None,
+                 backend="auto"):
         for name, value, most in (("dim", dim, LARGEST_DIM), ("hidden", hidden, LARGEST_LAYER)):
             if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
                 raise ValueError(f"{name}: expected a whole number in 1..{most}, got {value!r}")
@@ -40,10 +44,12 @@ class Proposer(Weights):
             raise ValueError(f"cell: expected one of {', '.join(black_box.CELLS)}, got {cell!r}")
         if backend not in backends.BACKENDS:
             raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {backend!r}")
+        self.memory = checked_memory(cell, memory)
+        self.network = black_box.cell_of(cell, self.memory)
         self.backend = backend
         self.dim, self.hidden, self.output, self.cell = int(dim), int(hidden), output, cell
         self.card = None
-        like = black_box.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, black_box.CELLS[cell], output)
+        like = black_box.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, self.network, output)
         self.params = like if params is None else params
         wanted, came = ([a.shape for a in arrays_of(tree)] for tree in (like, self.params))
         if wanted != came:
@@ -52,16 +58,18 @@ class Proposer(Weights):
             raise ValueError("params: expected float32 or float64 arrays")
 
     def __repr__(self):
-        return f"Proposer(dim={self.dim}, hidden={self.hidden}, output={self.output!r}, cell={self.cell!r})"
+        memory = f", memory={self.memory}" if self.memory else ""
+        return f"Proposer(dim={self.dim}, hidden={self.hidden}, output={self.output!r}, cell={self.cell!r}{memory})"
 
     @property
     def config(self):
         """The settings, in JSON's types."""
-        return {"model": "proposer", "cell": self.cell, "dim": self.dim, "hidden": self.hidden, "output": self.output}
+        config = {"model": "proposer", "cell": self.cell, "dim": self.dim, "hidden": self.hidden, "output": self.output}
+        return config | ({"memory": list(self.memory)} if self.memory else {})
 
     def start(self, functions=1, dtype=np.float32):
         """The state of so many functions before their first query."""
-        return black_box.CELLS[self.cell].start(functions, self.params_as(dtype).cell)
+        return self.network.start(functions, self.params_as(dtype).cell)
 
     def propose(self, u, state):
         """X2 to X4 of learned/black_box.py: u (B, d + 2), state -> x (B, d), state'.
@@ -69,14 +77,30 @@ class Proposer(Weights):
         In the precision of u, float32 or float64. Raises ValueError for shapes that do not fit.
         """
         if state[0].dtype != u.dtype:
-            state = type(state)(*(a.astype(u.dtype) for a in state))
+            state = build(state, (a.astype(u.dtype) for a in arrays_of(state)))
         if self.cell == "lstm":
             advance = backends.choose_proposer(self.backend).advance
             x, state = advance(u, state, self.params_as(u.dtype), self.output)
         else:
-            (x, _, state), _ = black_box.propose(u, state, self.params_as(u.dtype), self.output,
-                                                 black_box.CELLS[self.cell])
+            cell = backends.choose_cell(self.backend, self.network, len(u))
+            (x, _, state), _ = black_box.propose(u, state, self.params_as(u.dtype), self.output, cell)
         return x, state
+
+
+def checked_memory(cell, memory):
+    """(slots, numbers in a slot, read heads) of a DNC, None of another cell. Raises ValueError."""
+    if cell != "dnc":
+        if memory is not None:
+            raise ValueError(f"memory: expected None for the cell {cell}, got {memory!r}")
+        return None
+    memory = MEMORY if memory is None else memory
+    whole = isinstance(memory, (tuple, list)) and len(memory) == 3 and all(
+        isinstance(size, Integral) and not isinstance(size, bool) and 1 <= size <= LARGEST_LAYER for size in memory
+    )
+    if not whole:
+        raise ValueError(f"memory: expected 3 whole numbers in 1..{LARGEST_LAYER}, (slots, numbers in a slot, read "
+                         f"heads), got {memory!r}")
+    return tuple(map(int, memory))
 
 
 class Learned:

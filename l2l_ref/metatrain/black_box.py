@@ -84,7 +84,7 @@ def trajectory_gradient(proposer, family, recipe, steps, fed, seed, backend="aut
     z, epsilon, given = family.sample(recipe.functions, steps, seed, dtype)
     out, cache = black_box.trajectory(
         proposer.params_as(dtype), z, epsilon, fed, **family.law, given=given, output=proposer.output,
-        cell=backends.choose_cell(backend, proposer.cell, len(z)), sampler=backends.choose_gp(backend, *z.shape)
+        cell=backends.choose_cell(backend, proposer.network, len(z)), sampler=backends.choose_gp(backend, *z.shape)
     )
     loss, loss_cache = black_box.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent)
     d_out = black_box.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
@@ -102,7 +102,8 @@ def _run(proposer, family, z, epsilon, given, backend):
     """The Trajectory with one worker."""
     out, _ = black_box.trajectory(
         proposer.params_as(np.float32), z, epsilon, black_box.arrivals(z.shape[1]), **family.law, given=given,
-        output=proposer.output, cell=backends.choose_cell(backend, proposer.cell, len(z)), sampler=backends.choose_gp(backend, *z.shape)
+        output=proposer.output, cell=backends.choose_cell(backend, proposer.network, len(z)),
+        sampler=backends.choose_gp(backend, *z.shape)
     )
     return out
 
@@ -197,4 +198,5 @@ def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint
 def with_phi(proposer, phi):
     """The same proposer with other weights, in float32 as they will be saved."""
     params = unflatten(phi.astype(np.float32), proposer.params)
-    return Proposer(proposer.dim, proposer.hidden, proposer.output, cell=proposer.cell, params=params)
+    return Proposer(proposer.dim, proposer.hidden, proposer.output, cell=proposer.cell, memory=proposer.memory,
+                    params=params)

@@ -4,6 +4,7 @@
     A2  t = tanh(x)                          tanh
     A3  r = max(x, 0)                        relu
     A4  p_j = exp(x_j) / sum_k exp(x_k)      softmax over the last axis
+    A6  b = 1 + log(1 + exp(x))              oneplus
 
 Shapes: any. The derivative of ``relu`` at 0 is taken as 0, the slope from the left.
 """
@@ -76,3 +77,20 @@ def softmax_backward(d_p, cache):
     """d_p (..., C) -> d_x (..., C)."""
     p = cache.p
     return p * (d_p - (d_p * p).sum(axis=-1, keepdims=True))         # A4
+
+
+class OneplusCache(NamedTuple):
+    s: np.ndarray  # sigmoid of the input
+
+
+def oneplus(x):
+    """A6. x (...) -> b (...), above 1, cache. Neither end overflows."""
+    flip = x.real >= 0
+    e = np.exp(np.where(flip, -x, x))                                # |e| <= 1
+    b = 1 + np.where(flip, x, np.zeros_like(x)) + np.log1p(e)        # A6
+    return b, OneplusCache(np.where(flip, 1, e) / (1 + e))
+
+
+def oneplus_backward(d_b, cache):
+    """d_b (...) -> d_x (...)."""
+    return d_b * cache.s                                             # A6

@@ -8,9 +8,11 @@ import numpy as np
 
 from .. import files
 from ..learned import coordinatewise as cw
-from ..learned.black_box import CELLS, OUTPUTS, ProposerParams
+from ..learned.black_box import CELLS, OUTPUTS, ProposerParams, cell_of
 from ..learned.optimizer import LARGEST_LAYER, MOST_LAYERS, CoordinatewiseLSTM
-from ..learned.proposer import LARGEST_DIM, Proposer
+from ..learned.proposer import LARGEST_DIM, Proposer, checked_memory
+from ..ops.dnc import DNCParams
+from ..ops.heads import interface_size
 from ..ops.lstm import LSTMParams
 from ..trees import arrays_of, build, names_of
 
@@ -119,12 +121,17 @@ def _proposer(config):
         if type(sizes[name]) is not int or not 1 <= sizes[name] <= most:
             raise ValueError(f"{name}: expected a whole number in 1..{most}, got {reprlib.repr(sizes[name])}")
     names = {}
-    for name, known in (("cell", tuple(CELLS)), ("output", OUTPUTS)):
+    for name, known in (("cell", CELLS), ("output", OUTPUTS)):
         names[name] = config.get(name)
         if names[name] not in known:
             raise ValueError(f"{name}: expected one of {', '.join(known)}, got {reprlib.repr(names[name])}")
-    d, H = sizes.values()
-    return Proposer, sizes | names, ProposerParams(_lstm(d + 2, H), _shaped(H, d), _shaped(d))
+    (d, H), memory = sizes.values(), checked_memory(names["cell"], config.get("memory"))
+    shown = cell_of(names["cell"], memory).shown(H)
+    cell = _lstm(d + 2 + shown - H, H)
+    if memory:
+        _, *read = memory
+        cell = DNCParams(cell, _shaped(H, interface_size(*read)), _shaped(interface_size(*read)))
+    return Proposer, sizes | names | {"memory": memory}, ProposerParams(cell, _shaped(shown, d), _shaped(d))
 
 
 def _lstm(D, H):

@@ -1,0 +1,93 @@
+"""The differentiable neural computer as a recurrent cell: an LSTM cell that drives an external memory.
+
+Dims: B rows advanced together, D inputs, H hidden units of the controller; N slots of W numbers, R read heads.
+
+    Z1   z = (x, r)                                                   input, and what was read before, (B, D + R W)
+    Z2   h', c' = parts[0].lstm_cell(z, (h, c))                                the controller, L1 to L5
+    Z3   xi = h' W_xi + b_xi                                          the interface vector
+    Z4   r', memory' = parts[1].memory_access(xi, memory)                      J1 to J5
+    Z5   shown: (h', r')                                              (B, H + R W)
+
+A linear layer on what is shown is the paper's output W_y h' + W_r r'.
+
+Source: Graves et al. 2016, Methods, "Controller network".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import heads as memory_heads
+from . import lstm
+from .heads import Memory, interface_size, memory_start
+from .linear import linear, linear_backward
+from .lstm import LSTMParams, LSTMState, lstm_init
+from .shapes import require_shape
+
+
+class DNCParams(NamedTuple):
+    controller: LSTMParams  # of D + R W inputs
+    W_xi: np.ndarray        # (H, interface size)
+    b_xi: np.ndarray        # (interface size,)
+
+
+class DNCState(NamedTuple):
+    h: np.ndarray   # (B, H + R W), what the cell shows: h and r
+    c: np.ndarray   # (B, H), the controller's
+    memory: Memory
+
+
+class DNCCache(NamedTuple):
+    controller: tuple
+    interface: tuple
+    access: tuple
+    read: tuple  # the shape of what is read, (B, R, W)
+    parts: tuple
+
+
+def dnc_init(rng, inputs, hidden, word, heads):
+    """Draw DNCParams, float64. How many slots there are does not show in the weights."""
+    controller = lstm_init(rng, inputs + heads * word, hidden)
+    size = interface_size(word, heads)
+    return DNCParams(controller, rng.normal(0, 1 / np.sqrt(hidden), (hidden, size)), np.zeros(size))
+
+
+def dnc_start(rows, hidden, slots, word, heads, dtype=np.float64):
+    """The DNCState before the first step: zeros."""
+    return DNCState(np.zeros((rows, hidden + heads * word), dtype), np.zeros((rows, hidden), dtype),
+                    memory_start(rows, slots, word, heads, dtype))
+
+
+def dnc_cell(x, state, params, through_write=True, parts=(lstm, memory_heads)):
+    """Z1 to Z5. x (B, D), state, params -> state', cache.
+
+    ``through_write`` as in `usage`; ``parts`` are the modules of `lstm_cell` and `memory_access`, these or their
+    compiled twins. Raises ValueError when a shape does not fit.
+    """
+    shown, c, memory = state
+    B, R, _ = memory.w_r.shape
+    W, H = memory.M.shape[2], c.shape[1]
+    require_shape("shown", shown, B=B, size=H + R * W)
+    require_shape("x", x, B=B, D=None)
+    z = np.concatenate([x, shown[:, H:]], axis=1)                    # Z1
+    (h, c), controller_cache = parts[0].lstm_cell(z, LSTMState(shown[:, :H], c), params.controller)  # Z2
+    xi, interface_cache = linear(h, params.W_xi, params.b_xi)        # Z3
+    (read, memory), access_cache = parts[1].memory_access(xi, memory, through_write)  # Z4
+    shown = np.concatenate([h, read.reshape(B, R * W)], axis=1)      # Z5
+    return DNCState(shown, c, memory), DNCCache(controller_cache, interface_cache, access_cache, read.shape,
+                                         parts)
+
+
+def dnc_cell_backward(d_state_new, cache):
+    """d_state' -> d_x (B, D), d_state, d_params."""
+    d_shown, d_c, d_memory = d_state_new
+    H, (_, R, W) = d_c.shape[1], cache.read
+    controller, heads = cache.parts
+    d_read = d_shown[:, H:].reshape(cache.read)                      # Z5
+    d_xi, d_memory = heads.memory_access_backward((d_read, d_memory), cache.access)  # Z4
+    d_h, d_W_xi, d_b_xi = linear_backward(d_xi, cache.interface)     # Z3
+    d_h = d_shown[:, :H] + d_h                                       # Z5, Z3
+    d_z, (d_h, d_c), d_controller = controller.lstm_cell_backward(LSTMState(d_h, d_c), cache.controller)  # Z2
+    D = d_z.shape[1] - R * W
+    d_shown = np.concatenate([d_h, d_z[:, D:]], axis=1)              # Z1
+    return d_z[:, :D], DNCState(d_shown, d_c, d_memory), DNCParams(d_controller, d_W_xi, d_b_xi)  # Z1

@@ -1,0 +1,168 @@
+"""The differentiable neural computer: against an oracle in loops, at ties, over many steps, and its compiled twin."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import memory_step
+
+from l2l_ref.checking import gradcheck
+from l2l_ref.compiled import heads as twin
+from l2l_ref.compiled import lstm as lstm_twin
+from l2l_ref.learned import backends, black_box
+from l2l_ref.ops import addressing, dnc, heads, lstm
+from l2l_ref.trees import add, arrays_of, build
+
+SIZES = (st.integers(1, 4), st.integers(1, 6), st.integers(1, 5), st.integers(1, 3))  # B, N, W, R
+
+
+def cast(tree, dtype):
+    return build(tree, (a.astype(dtype) for a in arrays_of(tree)))
+
+
+def drawn(seed, B, N, W, R, steps=3, D=2, H=3):
+    """x (steps, B, D), a state that has seen some steps, params."""
+    rng = np.random.default_rng(seed)
+    params = dnc.dnc_init(rng, D, H, W, R)
+    state = dnc.dnc_start(B, H, N, W, R)
+    for _ in range(4):
+        state, _ = dnc.dnc_cell(rng.standard_normal((B, D)), state, params)
+    return rng.standard_normal((steps, B, D)), state, params
+
+
+def like(rng, tree):
+    """Normal numbers in the place of all arrays."""
+    return build(tree, (np.asarray(rng.standard_normal(a.shape), a.dtype) for a in arrays_of(tree)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10**6), *SIZES)
+def test_the_memory_is_what_the_equations_say(seed, B, N, W, R):
+    rng = np.random.default_rng(seed)
+    xi, memory = 2 * rng.standard_normal((3, B, heads.interface_size(W, R))), heads.memory_start(B, N, W, R)
+    slow = [None] * B
+    for x in xi:
+        (read, memory), _ = heads.memory_access(x, memory)
+        for b in range(B):
+            r, slow[b] = memory_step(x[b].tolist(), slow[b], N, W, R, addressing.EPSILON)
+            for ours, theirs in zip((read[b], *(a[b] for a in memory)), (r, *slow[b])):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def chain(through_write=True):
+    """Ten steps as a pair: x (T, B, D), state, params -> the last state."""
+
+    def forward(x, state, params):
+        caches = []
+        for x_t in x:
+            state, cache = dnc.dnc_cell(x_t, state, params, through_write)
+            caches.append(cache)
+        return state, caches
+
+    def backward(d_state, caches):
+        d_x, d_params = [], None
+        for cache in reversed(caches):
+            d, d_state, d_step = dnc.dnc_cell_backward(d_state, cache)
+            d_x.append(d)
+            d_params = d_step if d_params is None else add(d_params, d_step)
+        return np.stack(d_x[::-1]), d_state, d_params
+
+    return forward, backward
+
+
+@pytest.mark.parametrize("B, N, W, R", [(2, 5, 3, 2), (1, 1, 1, 1), (1, 8, 2, 1)])
+def test_the_gradient_of_ten_steps(B, N, W, R):
+    """Away from ties: to every weight, input and entry of the state."""
+    gradcheck(*chain(), drawn(0, B, N, W, R, steps=10), seed=0).raise_if_failed()
+
+
+def test_at_ties_the_checker_reports_a_kink_and_nothing_else():
+    """At the start every usage is 0. Only what changes their order is not smooth; no gradient is called wrong."""
+    x, _, params = drawn(0, 2, 5, 3, 2)
+    report = gradcheck(dnc.dnc_cell, dnc.dnc_cell_backward, (x[0], dnc.dnc_start(2, 3, 5, 3, 2), params), seed=0)
+    assert report.verdict == "INCONCLUSIVE" and "not smooth" in str(report)
+    undecided = {entry.path for entry in report.entries if entry.verdict != "PASS"}
+    assert undecided <= {"state.memory.u", "state.memory.w"}, report
+
+
+def test_ties_are_allocated_in_the_order_of_the_slots():
+    a, cache = addressing.allocation(np.array([[0.5, 0.25, 0.25, 1.0], [0.0, 0.0, 0.0, 0.0]]))
+    np.testing.assert_array_equal(a, [[0.03125, 0.75, 0.1875, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(cache.order, [[1, 2, 0, 3], [0, 1, 2, 3]])
+
+
+def test_the_stopped_gradient_is_the_gradient_of_a_constant():
+    """Without ``through_write`` nothing flows to the write weighting, and all else is as it was."""
+    rng = np.random.default_rng(0)
+    u, f, w_r = rng.random((2, 4)), rng.random((2, 3)), rng.dirichlet(np.ones(4), (2, 3))
+    w = rng.dirichlet(np.ones(4), 2)
+    _, cache = addressing.usage(u, w, f, w_r, through_write=False)
+    d_u, d_w, d_f, d_w_r = addressing.usage_backward(np.ones((2, 4)), cache)
+    assert not d_w.any()
+    _, cache = addressing.usage(u, w, f, w_r)
+    full_u, full_w, full_f, full_w_r = addressing.usage_backward(np.ones((2, 4)), cache)
+    assert full_w.any()
+    for ours, theirs in ((d_u, full_u), (d_f, full_f), (d_w_r, full_w_r)):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-12), (np.float32, 2e-4)])
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0, 1, 3, 17]), st.integers(1, 6), st.integers(1, 17), st.integers(1, 3),
+       st.booleans())
+def test_the_twin_is_the_original(dtype, tolerance, seed, B, N, W, R, through_write):
+    x, state, params = drawn(seed, B, N, W, R)
+    x, state, params = x[0].astype(dtype), cast(state, dtype), cast(params, dtype)
+    d_state, results = None, []
+    for parts in ((lstm, heads), (lstm_twin, twin)):
+        before = [a.copy() for a in arrays_of((x, state, params))]
+        new, cache = dnc.dnc_cell(x, state, params, through_write, parts)
+        d_state = d_state or like(np.random.default_rng(seed), new)
+        kept = [a.copy() for a in arrays_of(d_state)]
+        results.append(arrays_of((new, dnc.dnc_cell_backward(d_state, cache))))
+        for a, b in zip((*before, *kept), arrays_of((x, state, params, d_state)), strict=True):
+            np.testing.assert_array_equal(a, b)
+    for expected, came in zip(*results, strict=True):
+        assert came.dtype == dtype and came.shape == expected.shape
+        if came.size:
+            np.testing.assert_allclose(came, expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max()))
+
+
+def test_the_number_of_threads_does_not_show():
+    rng = np.random.default_rng(0)
+    xi, memory = rng.standard_normal((200, heads.interface_size(16, 2))), heads.memory_start(200, 16, 16, 2)
+    results = []
+    for threads in (1, 2):
+        out, cache = twin.memory_access(xi, memory, threads=threads)
+        results.append(arrays_of((out, twin.memory_access_backward(out, cache, threads=threads))))
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("module", [heads, twin])
+def test_other_shapes_are_refused(module):
+    xi, memory = np.zeros((2, heads.interface_size(3, 2))), heads.memory_start(2, 4, 3, 2)
+    module.memory_access(xi, memory)
+    with pytest.raises(ValueError, match="xi: expected shape"):
+        module.memory_access(xi[:, 1:], memory)
+    for name in ("u", "L", "p", "w"):
+        with pytest.raises(ValueError, match="expected shape"):
+            module.memory_access(xi, memory._replace(**{name: getattr(memory, name)[:, 1:]}))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_long_rollout_with_large_weights_stays_finite(backend):
+    """Weights ten times as large saturate everything."""
+    cell = backends.choose_cell(backend, black_box.dnc_with(6, 4, 2), 8)
+    params = cast(build(p := dnc.dnc_init(np.random.default_rng(0), 3, 8, 4, 2), (10 * a for a in arrays_of(p))),
+                  np.float32)
+    state, rng = cell.start(8, params), np.random.default_rng(1)
+    with np.errstate(over="raise", invalid="raise"):
+        for _ in range(2000 if backend == "numba" else 200):
+            state, _ = cell.forward(rng.standard_normal((8, 3)).astype(np.float32), state, params)
+    assert all(np.isfinite(a).all() for a in arrays_of(state))
+    memory = state.memory
+    for weighting in (memory.u[:, None], memory.w[:, None], memory.w_r, memory.p[:, None]):
+        assert (weighting >= -1e-5).all() and (weighting <= 1 + 1e-5).all()
+    for weighting in (memory.w, memory.w_r, memory.p, memory.L):
+        assert (weighting.sum(axis=-1) <= 1 + 1e-4).all()
