@@ -802,7 +802,7 @@ OPERATIONS = (
     ),
     Operation(
         "content_weighting", addressing.content_weighting, addressing.content_weighting_backward, _content,
-        r"c = \text{softmax}(\beta s) \qquad s_i = \dfrac{k \cdot M_i}{|k| |M_i|}", GRAVES,
+        r"c = \text{softmax}(\beta s) \qquad s_i = \dfrac{k \cdot M_i}{\ell_k \ell_i}", GRAVES,
         cases={
             "empty slots": _content_of_nothing,
             "nothing to look for": partial(_content_of_nothing, key=0.0),

@@ -56,7 +56,12 @@ def lstm_start(rows, params):
     return lstm.LSTMState(zeros, zeros.copy())
 
 
-LSTM = Cell("lstm", lstm.lstm_cell, lstm.lstm_cell_backward, lstm_start, lstm.lstm_init, lambda hidden: hidden)
+def lstm_init(rng, inputs, hidden):
+    """LSTMParams whose inputs are few beside the H numbers of the step before, and are heard nevertheless."""
+    return lstm.lstm_init(rng, inputs, hidden, input_scale=inputs**-0.5)
+
+
+LSTM = Cell("lstm", lstm.lstm_cell, lstm.lstm_cell_backward, lstm_start, lstm_init, lambda hidden: hidden)
 
 
 def dnc_with(slots, word, heads):

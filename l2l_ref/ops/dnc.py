@@ -46,8 +46,13 @@ class DNCCache(NamedTuple):
 
 
 def dnc_init(rng, inputs, hidden, word, heads):
-    """Draw DNCParams, float64. How many slots there are does not show in the weights."""
-    controller = lstm_init(rng, inputs + heads * word, hidden)
+    """Draw DNCParams, float64; those of the inputs with standard deviation 1/sqrt(inputs).
+
+    How many slots there are does not show in the weights.
+    """
+    read = heads * word
+    scales = np.repeat([max(inputs, 1) ** -0.5, (read + hidden) ** -0.5], [inputs, read])
+    controller = lstm_init(rng, inputs + read, hidden, input_scale=scales)
     size = interface_size(word, heads)
     return DNCParams(controller, rng.normal(0, 1 / np.sqrt(hidden), (hidden, size)), np.zeros(size))
 
