@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .learned import black_box, coordinatewise
+from .learned import black_box, cells, coordinatewise, sequence
 from .ops import (
     activations, addressing, cholesky, covariance, dnc, gp, heads, improvement, linear, losses, lstm, meta_losses,
     preprocessing, rnn,
@@ -407,6 +407,18 @@ def _dnc(rng, B=2, D=2, H=3, N=4, W=3, R=2):
     memory = _memory(rng, B, N, W, R)
     shown = np.tanh(_normal(rng, B, H + R * W))
     return _normal(rng, B, D), dnc.DNCState(shown, _normal(rng, B, H), memory), dnc.dnc_init(rng, D, H, W, R)
+
+
+def _sequence(rng, B=2, T=4, D=2, K=3, H=3, cell=None):
+    cell = cell or cells.LSTM
+    asked = np.arange(T) >= T // 2
+    return (_normal(rng, B, T, D), rng.integers(0, 2, (B, T, K)), asked, sequence.sequence_init(rng, D, K, H, cell))
+
+
+def _loss_of_sequence(x, y, asked, params, cell=cells.LSTM):
+    """`sequence` without what it shows besides."""
+    (L, _, _), cache = sequence.sequence(x, y, asked, params, cell)
+    return L, cache
 
 
 MEMORY_SIZES = {"one memory": {"B": 1}, "one slot": {"N": 1}, "one read head": {"R": 1}, "empty": {"B": 0}}
@@ -903,6 +915,27 @@ OPERATIONS = (
         "dnc_cell", dnc.dnc_cell, dnc.dnc_cell_backward, _dnc,
         r"h' = \text{lstm}((x, r), h) \qquad \xi = h' W + b \qquad r' = \text{memory access}(\xi)", GRAVES,
         cases={**_sizes(_dnc), "no input": partial(_dnc, D=0)},
+    ),
+    Operation(
+        "sigmoid_cross_entropy", losses.sigmoid_cross_entropy, losses.sigmoid_cross_entropy_backward,
+        lambda rng: (_normal(rng, 3, 4), rng.integers(0, 2, (3, 4))),
+        r"l = \log(1 + e^v) - t v", "definition",
+        cases={
+            "saturated": lambda rng: (30 * _normal(rng, 5), rng.integers(0, 2, 5)),
+            "huge": lambda rng: (1e4 * _off_zero(rng, 5), rng.integers(0, 2, 5)),
+            "one bit": lambda rng: (_normal(rng, 1), np.array([1])),
+            "empty": lambda rng: (_normal(rng, 0, 3), rng.integers(0, 2, (0, 3))),
+        },
+    ),
+    Operation(
+        "sequence", _loss_of_sequence, sequence.sequence_backward, _sequence,
+        r"state_{t+1} = \text{cell}(x_t, state_t) \qquad L = \text{mean}_t \ l(h_{t+1} W + b, y_t)", "definition",
+        cases={
+            "one sequence": partial(_sequence, B=1),
+            "one step": partial(_sequence, T=1),
+            "one bit": partial(_sequence, K=1),
+            "empty": partial(_sequence, B=0),
+        },
     ),
     Operation(
         "propose", black_box.propose, black_box.propose_backward, _propose,

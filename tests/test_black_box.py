@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2l_ref.checking import gradcheck
-from l2l_ref.learned import backends, black_box
+from l2l_ref.learned import backends, black_box, cells
 from l2l_ref.ops.activations import sigmoid
 
 SETTINGS = settings(max_examples=15, deadline=None)
@@ -63,7 +63,7 @@ def test_the_compiled_cell_and_sampler_give_the_same(output):
     for backend in ("numpy", "numba"):
         out, cache = black_box.trajectory(
             params, z, epsilon, fed, 0.4, noise=0.1, jitter=JITTER, output=output,
-            cell=backends.choose_cell(backend, black_box.LSTM, 7), sampler=backends.choose_gp(backend, 7, 12)
+            cell=backends.choose_cell(backend, cells.LSTM, 7), sampler=backends.choose_gp(backend, 7, 12)
         )
         L, loss_cache = black_box.trajectory_loss(out)
         d_params, *_ = black_box.trajectory_backward(
@@ -112,7 +112,7 @@ def test_nothing_is_known_before_the_first_value():
 def test_a_step_is_what_the_equations_say():
     rng = np.random.default_rng(0)
     params = black_box.proposer_init(rng, 2, 3)
-    state = black_box.lstm_start(1, params.cell)
+    state = cells.lstm_start(1, params.cell)
     (x, _, state), _ = black_box.propose(np.array([[0.2, 0.7, -1.3, 1.0]]), state, params)
     np.testing.assert_allclose(x, sigmoid(state.h @ params.W + params.b)[0], rtol=1e-15)
 

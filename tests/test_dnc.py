@@ -9,7 +9,7 @@ from oracles import memory_step
 from l2l_ref.checking import gradcheck
 from l2l_ref.compiled import heads as twin
 from l2l_ref.compiled import lstm as lstm_twin
-from l2l_ref.learned import backends, black_box
+from l2l_ref.learned import backends, cells
 from l2l_ref.ops import addressing, dnc, heads, lstm
 from l2l_ref.trees import add, arrays_of, build
 
@@ -153,7 +153,7 @@ def test_other_shapes_are_refused(module):
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_long_rollout_with_large_weights_stays_finite(backend):
     """Weights ten times as large saturate everything."""
-    cell = backends.choose_cell(backend, black_box.dnc_with(6, 4, 2), 8)
+    cell = backends.choose_cell(backend, cells.dnc_with(6, 4, 2), 8)
     params = cast(build(p := dnc.dnc_init(np.random.default_rng(0), 3, 8, 4, 2), (10 * a for a in arrays_of(p))),
                   np.float32)
     state, rng = cell.start(8, params), np.random.default_rng(1)

@@ -16,7 +16,8 @@ import numpy as np
 from .. import __version__
 from ..black_boxes.families import FAMILIES
 from ..learned.backends import choose_gp, name_of
-from ..learned.black_box import CELLS, LOSSES, OUTPUTS
+from ..learned.black_box import LOSSES, OUTPUTS
+from ..learned.cells import CELLS
 from ..learned.proposer import Proposer
 from ..metatrain import black_box, presets
 from ..metatrain.train import Recipe, meta_train

@@ -1,8 +1,8 @@
 """Compiled twin of ``lstm_cell`` in ops/lstm.py, with its backward: for batches, where NumPy's passes over memory cost
 more than the arithmetic.
 
-That file is the definition, with the equations L1 to L5; a difference is a bug in this one. Rows are worked on in tiles,
-small enough for BLAS to start no threads of its own; a part is a few tiles, and a thread takes some parts. What is
+That file is the definition, with the equations L1 to L5; a difference is a bug in this one. Rows are worked on in
+tiles, small enough for BLAS to start no threads of its own; a part is a few tiles, and a thread takes some parts. What is
 summed over rows is summed in their order, so the result does not depend on the number of threads.
 """
 

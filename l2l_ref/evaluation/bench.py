@@ -86,8 +86,7 @@ def meta_gradient(coordinates=15_910, steps=20, hidden=(20, 20), dtype=np.float3
                   report=None):
     """Time the meta-gradient. Returns the dict that ``bench meta-gradient --json`` prints.
 
-    An implementation whose package is missing is left out. All are first run once and their results compared:
-    a wrong result is a ValueError, not a row.
+    An implementation whose package is missing is left out, and results are `compared`.
     """
     rng = np.random.default_rng(seed)
     gradients = (0.01 * rng.standard_normal((steps, coordinates))).astype(dtype)
@@ -95,20 +94,39 @@ def meta_gradient(coordinates=15_910, steps=20, hidden=(20, 20), dtype=np.float3
     drawn = cw.init_params(rng, hidden, 2)
     params = cw.unflatten(cw.flatten(drawn).astype(dtype), drawn)
 
-    runs = {}
-    reference = None
-    for name, make in IMPLEMENTATIONS.items():
+    runs = compared(IMPLEMENTATIONS, threads, 1e-9 if dtype == np.float64 else 1e-3,
+                    lambda make, count: make(gradients, d_updates, params, count))
+    rows = timed(runs, rounds, report)
+    for row in rows:
+        row |= {"work": f"meta-gradient, {coordinates} coordinates x {steps} steps, hidden {list(hidden)}",
+                "dtype": np.dtype(dtype).name,
+                "ns_per_coordinate_step": 1e9 * row["median_s"] / (coordinates * steps)}
+    return {"peak_gflops": {np.dtype(dtype).name: peak_gflops(dtype)}, "rows": rows}
+
+
+def compared(implementations, threads, tolerance, make):
+    """{(name, threads): work} of those that are installed, each run once: a wrong result is a ValueError, not a row.
+
+    ``make(implementation, count)`` gives the work, whose result is one vector.
+    """
+    runs, reference = {}, None
+    for name, implementation in implementations.items():
         for count in threads if name != "numpy" else (None,):  # NumPy's threads are its BLAS's own
             try:
-                work = make(gradients, d_updates, params, count)
+                work = make(implementation, count)
             except ImportError:
                 continue
             result = work()
             reference = result if reference is None else reference
             error = np.abs(result - reference).max() / np.abs(reference).max()
-            if not error < (1e-9 if dtype == np.float64 else 1e-3):
+            if not error < tolerance:
                 raise ValueError(f"{name}: its gradient differs from numba's by {error:.2g} of the largest entry")
             runs[name, count] = work
+    return runs
+
+
+def timed(runs, rounds, report=None):
+    """A row for each of the runs, timed in interleaved rounds."""
     times = {key: [] for key in runs}
     for k in range(rounds):
         for key, work in runs.items():
@@ -117,16 +135,8 @@ def meta_gradient(coordinates=15_910, steps=20, hidden=(20, 20), dtype=np.float3
             times[key].append(time.perf_counter() - started)
         if report:
             report(f"round {k + 1}/{rounds}")
-    rows = [
-        {
-            "work": f"meta-gradient, {coordinates} coordinates x {steps} steps, hidden {list(hidden)}",
-            "implementation": name, "threads": count, "dtype": np.dtype(dtype).name,
-            "median_s": statistics.median(seconds), "min_s": min(seconds),
-            "ns_per_coordinate_step": 1e9 * statistics.median(seconds) / (coordinates * steps),
-        }
-        for (name, count), seconds in times.items()
-    ]
-    return {"peak_gflops": {np.dtype(dtype).name: peak_gflops(dtype)}, "rows": rows}
+    return [{"implementation": name, "threads": count, "median_s": statistics.median(seconds), "min_s": min(seconds)}
+            for (name, count), seconds in times.items()]
 
 
 def peak_gflops(dtype, size=2048, repeats=5):

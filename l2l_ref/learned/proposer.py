@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 
 from ..trees import arrays_of, build
-from . import backends, black_box
+from . import backends, black_box, cells
 from .optimizer import FLOATS, LARGEST_LAYER, Weights
 
 LARGEST_DIM = 1000
@@ -40,12 +40,12 @@ class Proposer(Weights):
                 raise ValueError(f"{name}: expected a whole number in 1..{most}, got {value!r}")
         if output not in black_box.OUTPUTS:
             raise ValueError(f"output: expected one of {', '.join(black_box.OUTPUTS)}, got {output!r}")
-        if cell not in black_box.CELLS:
-            raise ValueError(f"cell: expected one of {', '.join(black_box.CELLS)}, got {cell!r}")
+        if cell not in cells.CELLS:
+            raise ValueError(f"cell: expected one of {', '.join(cells.CELLS)}, got {cell!r}")
         if backend not in backends.BACKENDS:
             raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {backend!r}")
         self.memory = checked_memory(cell, memory)
-        self.network = black_box.cell_of(cell, self.memory)
+        self.network = cells.cell_of(cell, self.memory)
         self.backend = backend
         self.dim, self.hidden, self.output, self.cell = int(dim), int(hidden), output, cell
         self.card = None

@@ -1,9 +1,10 @@
-"""Losses, one value a row.
+"""Losses, one value a row, or E3 one a number.
 
 Dims: N rows, C classes, D outputs.
 
     E1  l_n = log sum_j exp(z_nj) - z_n,y(n)      softmax cross-entropy, logits z, labels y
     E2  l_n = sum_j (p_nj - t_nj)^2               squared error
+    E3  l = log(1 + exp(v)) - t v                 sigmoid cross-entropy of single bits, logit v, target t
 """
 
 from typing import NamedTuple
@@ -61,3 +62,28 @@ def squared_error_backward(d_losses, cache):
     """d_losses (N,) -> d_prediction (N, D), d_target (N, D)."""
     d_prediction = 2 * d_losses[:, None] * cache.residual            # E2
     return d_prediction, -d_prediction
+
+
+class SigmoidCrossEntropyCache(NamedTuple):
+    slope: np.ndarray  # (...), sigmoid(v) - t
+
+
+def sigmoid_cross_entropy(logits, target):
+    """E3. logits (...), target (...) whole numbers 0 or 1 -> losses (...) in nats, cache.
+
+    Neither end overflows. Raises ValueError on shapes that differ, and on other targets.
+    """
+    require_shape("target", target, **{f"axis{i}": length for i, length in enumerate(np.shape(logits))})
+    if target.dtype.kind not in "iu" or not np.isin(target, (0, 1)).all():
+        raise ValueError("target: expected whole numbers, 0 or 1")
+    target = target.astype(logits.real.dtype)
+    flip = logits.real >= 0
+    e = np.exp(np.where(flip, -logits, logits))                      # |e| <= 1
+    losses = np.where(flip, (1 - target) * logits, -target * logits) + np.log1p(e)  # E3
+    up, down = np.where(flip, 1, e), np.where(flip, e, 1)            # sigmoid(v) and 1 - sigmoid(v), times 1 + e
+    return losses, SigmoidCrossEntropyCache(np.where(target == 1, -down, up) / (1 + e))
+
+
+def sigmoid_cross_entropy_backward(d_losses, cache):
+    """d_losses (...) -> d_logits (...), None (targets are constants)."""
+    return d_losses * cache.slope, None                              # E3

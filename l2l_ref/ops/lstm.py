@@ -50,8 +50,8 @@ class LSTMCache(NamedTuple):
 def lstm_init(rng, inputs, hidden, forget_bias=1.0, input_scale=None):
     """Draw LSTMParams for D = inputs, H = hidden, float64.
 
-    Weights are normal with standard deviation 1/sqrt(D + H), those of the inputs with ``input_scale`` if given, a number
-    or one for each input (D,). Biases are 0 but for the forget gate's.
+    Weights are normal with standard deviation 1/sqrt(D + H), those of the inputs with ``input_scale`` if given, one
+    number or one for each input (D,). Biases are 0 but for the forget gate's.
     """
     scale = 1 / np.sqrt(inputs + hidden)
     W_x = rng.normal(0, np.reshape(scale if input_scale is None else input_scale, (-1, 1)), (inputs, 4 * hidden))

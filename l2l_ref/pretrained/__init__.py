@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import files
 from ..learned import coordinatewise as cw
-from ..learned.black_box import CELLS, OUTPUTS, ProposerParams, cell_of
+from ..learned.black_box import OUTPUTS, ProposerParams
+from ..learned.cells import CELLS, cell_of
 from ..learned.optimizer import LARGEST_LAYER, MOST_LAYERS, CoordinatewiseLSTM
 from ..learned.proposer import LARGEST_DIM, Proposer, checked_memory
 from ..ops.dnc import DNCParams
