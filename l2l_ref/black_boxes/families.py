@@ -11,11 +11,12 @@ import numpy as np
 from ..ops import gp
 from ..ops.covariance import covariance_pair
 from ..ops.gp import GPState, Given, gp_append, gp_start
+from .gp_functions import usual_length_scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class GPFamily:
-    """Draws of a Gaussian process of mean 0 on the unit cube; length scale 0.2 sqrt(d) unless given, our choice."""
+    """Draws of a Gaussian process of mean 0 on the unit cube; its length scale is `usual_length_scale` unless given."""
 
     dim: int
     length_scale: float | None = None
@@ -41,7 +42,7 @@ class GPFamily:
     @property
     def law(self):
         """Arguments of `trajectory`."""
-        scale = 0.2 * self.dim**0.5 if self.length_scale is None else self.length_scale
+        scale = usual_length_scale(self.dim) if self.length_scale is None else self.length_scale
         return {"length_scale": np.float32(scale), "variance": self.variance, "noise": self.noise,
                 "covariance": self.covariance}
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
 from ..baselines.search import Sobol, Uniform
 from ..black_boxes import GPFunctions, Transform, draw_transform
+from ..black_boxes.gp_functions import usual_length_scale
 from ..learned.backends import choose_gp
 from ..learned.proposer import Learned
 from ..search.scale import moments_of, running_scale, scaled_rows
@@ -85,7 +86,7 @@ class GPProblem:
 
     def __init__(self, dim):
         self.dim = dim
-        self._length_scale = 0.2 * float(dim) ** 0.5
+        self._length_scale = usual_length_scale(dim)
         self.config = {"problem": "gp", "dim": dim, "length_scale": self._length_scale, "variance": 1.0, "noise": 0.0,
                        "covariance": "squared_exponential"}
         self.title = f"Gaussian process, {dim} dimension{'s' * (dim > 1)}"
