@@ -278,6 +278,16 @@ def test_beyond_the_trained_horizon():
     assert p.starts > 8 and ((points >= 0) & (points <= 1)).all()
 
 
+def test_steps_that_are_fed_nothing_count_too():
+    p = proposer(kind=Spy, card={"recipe": {"steps": 6}})
+    bb = BlackBoxOptimizer(UNIT, p)
+    for k in range(6):
+        bb.ask()
+    assert (p.starts, len(p.rows)) == (1, 6)
+    bb.ask()
+    assert (p.starts, len(p.rows)) == (2, 1) and len(bb.pending) == 7
+
+
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_a_warm_start_beyond_the_horizon(steps):
     p = proposer(kind=Spy, card={"recipe": {"steps": steps}})

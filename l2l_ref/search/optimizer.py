@@ -3,7 +3,6 @@
 import json
 import math
 import operator
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ from .. import files, pretrained
 from ..learned.proposer import Proposer
 from ..trees import arrays_of, names_of
 from .box import Box, Symmetry
-from .scale import given_scale, moments_of, running_scale, scaled
+from .feeding import Feeding
+from .scale import given_scale, moments_of, rescaled_after, running_scale, scaled
 
 FORMAT, KIND = 1, "l2l_ref.BlackBoxOptimizer"
 HORIZON = 100  # queries that a network is taken to be trained for when its card does not say
@@ -73,7 +73,7 @@ class BlackBoxOptimizer:
         self._given, self._scaling = given_scale(scaling), scaling
         self._seed = checked_seed(seed)
         self._name, self._proposer = found(model, self._box.dim)
-        self._moments, self._horizon = moments_of(self._proposer.card), horizon_of(self._proposer.card)
+        self._moments = moments_of(self._proposer.card)
         self._rng = symmetries(self._seed)
         self._row = np.zeros((1, self._proposer.dim + 2), np.float32)
         self.log = []
@@ -81,9 +81,8 @@ class BlackBoxOptimizer:
         self._asks, self._told = [], []           # their events in the log
         self._points, self._values = [], []       # what was told: u (D,), and the value, nan if failed
         self._best, self._worst = None, None      # of the finite values: the number of the tell, the value
-        self._waiting = deque()                   # told but not fed, numbers of tells
         self._scale = self._given
-        self._start_afresh()
+        self._feeding = Feeding(self._proposer, 1, self._row_of, horizon_of(self._proposer.card), self._orient)
 
     def __repr__(self):
         return (f"BlackBoxOptimizer(dim={self._box.dim}, model={self._name or self._proposer!r}, seed={self._seed}, "
@@ -229,43 +228,29 @@ class BlackBoxOptimizer:
         self.log.append(event)
         self._points.append(u)
         self._values.append(value)
-        self._waiting.append(n)
         if not failed:
             if self._best is None or value < self._values[self._best]:
                 self._best = n
             if self._worst is None or value > self._worst:
                 self._worst = value
-        if self._given is None and n & (n + 1) == 0:  # n + 1 is 1, 2, 4, 8, ..
+        rescaled = self._given is None and rescaled_after(n + 1)
+        if rescaled:
             scale = running_scale(np.array([self._values]), self._moments)
             self._scale = type(scale)(*(float(np.squeeze(a)) for a in scale))
-            self._stale = True  # fed again when the next query needs it
+        self._feeding.tell(n, self._best, rescaled)
 
     # ------------------------------------------------------------------------------------------- the network
 
     def _query(self):
-        """The next query in the cube, (D,): all that waits is fed, a step each; where nothing waits, zeros."""
-        if len(self._fed) + max(len(self._waiting), 1) > self._horizon:
-            self._start_afresh()
-        elif self._stale:
-            fed, self._fed, self._state = self._fed, [], self._proposer.start()
-            for n in fed:
-                self._step(n)
-        self._stale = False
-        v = self._step(self._waiting.popleft() if self._waiting else None)
-        while self._waiting:
-            v = self._step(self._waiting.popleft())
+        """The next query in the cube, (D,)."""
+        v = self._feeding.query()[0].astype(np.float64)  # first, as it may take another symmetry
         return self._symmetry.meant(v)
 
-    def _start_afresh(self):
-        """Another symmetry, nothing fed; what is to be fed is the best point, then the last of those that wait."""
+    def _orient(self):
         self._symmetry = Symmetry(self._rng, self._proposer.dim)
-        self._state, self._fed, self._stale = self._proposer.start(), [], False
-        if self._best is not None:
-            waiting = list(self._waiting)
-            self._waiting = deque([self._best, *waiting[max(len(waiting) - self._horizon // 2, 0):]])
 
-    def _step(self, n):
-        """Feed tell number n, or nothing -> x (D,) float64 in the network's cube."""
+    def _row_of(self, n):
+        """What the network is fed of tell number n, or of nothing."""
         row = self._row
         if n is None:
             row.fill(0)
@@ -276,9 +261,7 @@ class BlackBoxOptimizer:
             row[0, :-2] = self._symmetry.seen(self._points[n])       # X1
             row[0, -2] = 0.0 if value is None or self._scale is None else scaled(value, self._scale)  # X1
             row[0, -1] = 1.0                                         # X1
-        x, self._state = self._proposer.propose(row, self._state)
-        self._fed.append(n)
-        return x[0].astype(np.float64)
+        return row
 
 
 # ------------------------------------------------------------------------------------------------ arguments
