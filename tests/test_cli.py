@@ -32,7 +32,7 @@ COMPARE = ["--functions", "2", "--steps", "3", "--backend", "numpy"]
 @pytest.fixture(scope="module", autouse=True)
 def kernels():
     """The compiled twin looks once for a place of its cache: before a test's own folder becomes that place."""
-    backends.name_of("auto", cw.init_params(np.random.default_rng(0)))
+    backends.choose("auto", cw.init_params(np.random.default_rng(0)), backends.SMALLEST_STEP)
 
 
 @pytest.fixture(autouse=True)
@@ -242,6 +242,7 @@ def test_train_writes_what_it_prints(trained):
     loaded = load(folder / "q.npz")
     assert {key: loaded.card[key] for key in card} == card
     assert loaded.hidden == (3,) and loaded.card["name"] == "q"
+    assert loaded.card["made with"] == {"backend": "numpy", "numpy": np.__version__}
     assert sorted(path.name for path in folder.iterdir()) == ["q.npz", "run.ckpt"]
     assert err.count("\n") == 3 and err.startswith("epoch 1/2 ")
 
@@ -302,6 +303,7 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
                                "--first-steps 2 --dim 2 --hidden 3 --loss ei --constant-incumbent")
     assert (card["recipe"]["loss"], card["recipe"]["through_incumbent"], card["problem"]["dim"]) == ("ei", False, 2)
     assert len(card["moments"]) == 3
+    assert card["made with"] == {"backend": "numpy", "numpy": np.__version__}
     trained = load("s.npz")
     code, out, err = run(*card["command"].split()[1:], "--backend", "numpy", "--output", "again.npz")
     assert cw.flatten(load("again.npz").params).tobytes() == cw.flatten(trained.params).tobytes()

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import __version__
 from ..black_boxes.families import FAMILIES
-from ..learned.backends import choose_gp, name_of
+from ..learned import backends
 from ..learned.black_box import CELLS, LOSSES, OUTPUTS
 from ..learned.proposer import Proposer
 from ..metatrain import black_box, presets
@@ -111,7 +111,7 @@ def _gradient(args):
     )
     trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
                               report=Reporter(), **recipe)
-    made_with = {"backend": name_of(model.backend, model.params), "numpy": np.__version__}
+    made_with = _made_with(backends.choose(model.backend, model.params, backends.SMALLEST_STEP))
     return trained, {"made with": made_with, "model": trained.config, "problem": problem.config, "recipe": recipe,
                      **_history(log), "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}
 
@@ -135,12 +135,16 @@ def _search(args):
     recipe = black_box.Recipe(**asked)
     best, moments = black_box.held_out(trained, family, SEARCH_TEST_FUNCTIONS, recipe.steps,
                                        np.random.SeedSequence(args.seed, spawn_key=(TEST,)), args.backend)
-    made_with = {"backend": "numpy" if "ops" in choose_gp(args.backend, 100, 100).__name__ else "numba",
-                 "numpy": np.__version__}
+    made_with = _made_with(backends.choose_gp(args.backend, backends.SMALLEST_SAMPLE, 1))
     return trained, {"made with": made_with, "model": trained.config, "problem": family.config,
                      "recipe": asdict(recipe), **_history(log), "moments": moments,
                      "score": {"functions": SEARCH_TEST_FUNCTIONS, "steps": recipe.steps, "final": float(best[-1]),
                                "sum": float(best.sum())}}
+
+
+def _made_with(module):
+    """For the card: the module is what `backends` chose for large work."""
+    return {"backend": backends.name_of(module), "numpy": np.__version__}
 
 
 def _history(log):

@@ -86,6 +86,6 @@ def _choose(backend, original, name, small):
     return original
 
 
-def name_of(backend, params):
-    """What ``backend`` comes to for large work: "numpy" or "numba"."""
-    return "numpy" if choose(backend, params, SMALLEST_STEP) is original else "numba"
+def name_of(chosen):
+    """The backend of a module that `choose`, `choose_gp` or `choose_proposer` gave: "numpy" or "numba"."""
+    return "numpy" if chosen in (original, original_gp, original_proposer) else "numba"
