@@ -116,6 +116,29 @@ def test_advance_refuses_what_does_not_fit(backend):
         Proposer(2, 3, backend="fast")
 
 
+@pytest.mark.parametrize("rows", [1, 10, 10_000])
+def test_auto_is_numpy_for_every_number_of_rows(rows, monkeypatch):
+    monkeypatch.setattr(backends, "_twin", lambda name: pytest.fail("the twin was loaded"))
+    p = Proposer(2, 3)
+    assert p.backend == "auto" and backends.choose_proposer("auto") is black_box
+    p.propose(np.zeros((rows, 4), np.float32), p.start(rows))
+
+
+def test_a_backend_is_chosen(tmp_path):
+    for make in (BlackBoxOptimizer, lambda *args, **settings: BlackBoxOptimizer.from_state(
+            BlackBoxOptimizer(*args).state_dict(), **settings)):
+        assert make(UNIT)._proposer.backend == "auto" and make(UNIT, backend="numba")._proposer.backend == "numba"
+    with pytest.raises(ValueError, match="backend: expected one of auto, numpy, numba, got 'fast'"):
+        BlackBoxOptimizer(UNIT, backend="fast")
+    with pytest.raises(ValueError, match="backend: expected 'auto' with a Proposer, which has its own, got 'numpy'"):
+        BlackBoxOptimizer(UNIT, proposer(), backend="numpy")
+    one, other = BlackBoxOptimizer(UNIT, backend="numba"), BlackBoxOptimizer(UNIT, backend="numpy")
+    np.testing.assert_allclose(run(one, bowl, 10), run(other, bowl, 10), atol=1e-4)
+    one.save(tmp_path / "one.json")
+    again = BlackBoxOptimizer.load(tmp_path / "one.json", backend="numba")
+    np.testing.assert_array_equal(run(again, bowl, 10), run(one, bowl, 10))
+
+
 # ------------------------------------------------------------------------------------------------ the box
 
 

@@ -17,7 +17,7 @@ IN_FLIGHT = 4  # evaluations at once on an executor that does not say how many w
 
 
 def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=(), integers=None, log=None, x0=None,
-             callback=None, workers=1, in_flight=None, scaling="running"):
+             callback=None, workers=1, in_flight=None, scaling="running", backend="auto"):
     """Look for the minimum of ``fun(x, *args)``, x (d,) within bounds.
 
     Parameters
@@ -25,7 +25,7 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
     fun : callable
         x, *args -> a number. Where it raises an Exception or gives nan or infinity the evaluation has failed, which is
         reported; the run goes on.
-    bounds, model, seed, integers, log, scaling
+    bounds, model, seed, integers, log, scaling, backend
         As for `BlackBoxOptimizer`.
     max_evaluations : int
     x0 : (d,) or (k, d) array_like, optional
@@ -52,7 +52,7 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
         For bad arguments, and for a function that cannot be sent to worker processes.
     """
     most = _whole("max_evaluations", max_evaluations)
-    bb = BlackBoxOptimizer(bounds, model, seed, integers=integers, log=log, scaling=scaling)
+    bb = BlackBoxOptimizer(bounds, model, seed, integers=integers, log=log, scaling=scaling, backend=backend)
     given = [] if x0 is None else [bb._box.checked(x) for x in np.atleast_2d(x0)]
     args = args if isinstance(args, tuple) else (args,)
     failures, status, message, d = [], 0, "The given number of evaluations was made.", bb._box.dim
@@ -93,7 +93,7 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
 
 
 def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", seed=0, *, integers=None, log=None,
-                  scaling="running"):
+                  scaling="running", backend="auto"):
     """As `minimize`, for many functions of the same bounds at once; each is searched as it would be alone.
 
     Parameters
@@ -102,7 +102,7 @@ def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", 
         X (B, d) -> (B,), row b by function b; nan and infinity for an evaluation that failed.
     functions : int
         B.
-    bounds, max_evaluations, model, seed, integers, log, scaling
+    bounds, max_evaluations, model, seed, integers, log, scaling, backend
         As for `minimize`. Each function has an orientation of its own, drawn from the seed and its number.
 
     Returns
@@ -118,7 +118,7 @@ def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", 
     """
     B, T = _whole("functions", functions), _whole("max_evaluations", max_evaluations)
     box, given, seed = Box(bounds, integers, log), given_scale(scaling), checked_seed(seed)
-    _, proposer = found(model, box.dim)
+    _, proposer = found(model, box.dim, backend)
     moments = moments_of(proposer.card)
     d, rows, rngs = box.dim, np.arange(B), [symmetries(seed, b) for b in range(B)]
     U, X, Y = np.empty((T, B, proposer.dim)), np.empty((T, B, d)), np.empty((T, B))
