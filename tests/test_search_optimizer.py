@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -560,7 +561,8 @@ class AskAndTell(RuleBasedStateMachine):
         assert (self.bb.best is None) == (not known) and (not known or self.bb.best[1] == min(known))
 
 
-AskAndTell.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+SEQUENCES = int(os.environ.get("L2L_REF_SEQUENCES", 20))  # how many; thousands are for a long run by hand
+AskAndTell.TestCase.settings = settings(max_examples=SEQUENCES, stateful_step_count=25, deadline=None)
 TestAskAndTell = AskAndTell.TestCase
 
 
