@@ -14,9 +14,9 @@ from l2l_ref.learned.cells import dnc_with
 from l2l_ref.learned.sequence import sequence, sequence_init
 from l2l_ref.metatrain.sequences import Copy, train_on_sequences, wrong_bits
 
-EPOCHS = 250
+EPOCHS = 40
 task, cell = Copy(), dnc_with(slots=16, word=12, heads=1)
-params = sequence_init(np.random.default_rng(0), task.inputs, task.bits, hidden=64, cell=cell)
+params = sequence_init(np.random.default_rng(0), task.inputs, task.bits, hidden=32, cell=cell)
 
 
 def report(progress, recipe):

@@ -167,6 +167,16 @@ def _covariance(rng, **changes):
     return *_points(rng, **changes), rng.uniform(0.5, 2.0)
 
 
+def _squared_distances(rng, B=2, n=3, m=4, low=0.1, high=9.0):
+    """r2, variance. Off 0: there the Matern covariances have a slope in r2, but on one side alone."""
+    return rng.uniform(low, high, (B, n, m)), rng.uniform(0.5, 2.0)
+
+
+DISTANCE_CASES = {
+    "far apart": partial(_squared_distances, low=100.0, high=200.0),
+    "one pair": partial(_squared_distances, B=1, n=1, m=1),
+    "empty": partial(_squared_distances, m=0),
+}
 COVARIANCE_CASES = {
     "coincident": partial(_covariance, apart=0.0),
     "nearly coincident": partial(_covariance, apart=1e-6),
@@ -651,6 +661,22 @@ OPERATIONS = (
             "one function": partial(_points, B=1),
             "empty": partial(_points, n=0),
         },
+    ),
+    Operation(
+        "squared_exponential_of_r2", covariance.squared_exponential_of_r2,
+        covariance.squared_exponential_of_r2_backward, _squared_distances,
+        r"k = v \ e^{-r^2 / 2}", "Rasmussen & Williams 2006, equation (4.9)",
+        cases=DISTANCE_CASES,
+    ),
+    Operation(
+        "matern32_of_r2", covariance.matern32_of_r2, covariance.matern32_of_r2_backward, _squared_distances,
+        r"k = v (1 + q) e^{-q} \qquad q = \sqrt{3 r^2}", "Rasmussen & Williams 2006, equation (4.17)",
+        cases=DISTANCE_CASES,
+    ),
+    Operation(
+        "matern52_of_r2", covariance.matern52_of_r2, covariance.matern52_of_r2_backward, _squared_distances,
+        r"k = v (1 + q + q^2 / 3) e^{-q} \qquad q = \sqrt{5 r^2}", "Rasmussen & Williams 2006, equation (4.17)",
+        cases=DISTANCE_CASES,
     ),
     Operation(
         "squared_exponential", covariance.squared_exponential, covariance.squared_exponential_backward, _covariance,

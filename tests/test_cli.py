@@ -1,3 +1,4 @@
+import argparse
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import pytest
 
 from l2l_ref.baselines.gradient import OPTIMIZERS
 from l2l_ref.cli import COMMANDS, main
+from l2l_ref.cli import compare as compare_command
+from l2l_ref.cli import train as train_command
 from l2l_ref.cli.compare import TUNING_FUNCTIONS
 from l2l_ref.evaluation import tuning
 from l2l_ref.evaluation.compare import compare, paired, table, to_json
@@ -29,7 +32,7 @@ COMPARE = ["--functions", "2", "--steps", "3", "--backend", "numpy"]
 @pytest.fixture(scope="module", autouse=True)
 def kernels():
     """The compiled twin looks once for a place of its cache: before a test's own folder becomes that place."""
-    backends.name_of("auto", cw.init_params(np.random.default_rng(0)))
+    backends.choose("auto", cw.init_params(np.random.default_rng(0)), backends.SMALLEST_STEP)
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +105,7 @@ MISTAKES = {
     "a checkpoint that is the output": (["train", "digits", "--checkpoint", "q", "--output", "./q"], "--checkpoint"),
     "resume from nothing": (["train", "quadratic", "--resume"], "--resume: needs --checkpoint"),
     "resume from a text": (["train", "quadratic", "--resume", "--checkpoint", "text"], "text: not a readable"),
-    "dist of digits": (["train", "digits", "--dist", "normal"], "--dist: only for quadratic"),
+    "dist of digits": (["train", "digits", "--dist", "normal"], "--dist: not for digits"),
     "an unknown dist": (["train", "quadratic", "--dist", "cauchy"], "cauchy"),
     "no hidden units": (["train", "quadratic", "--hidden", "0"], "hidden: expected whole numbers >= 1"),
     "negative hidden units": (["train", "quadratic", "--hidden=-3"], "hidden: expected whole numbers >= 1"),
@@ -239,6 +242,7 @@ def test_train_writes_what_it_prints(trained):
     loaded = load(folder / "q.npz")
     assert {key: loaded.card[key] for key in card} == card
     assert loaded.hidden == (3,) and loaded.card["name"] == "q"
+    assert loaded.card["made with"] == {"backend": "numpy", "numpy": np.__version__}
     assert sorted(path.name for path in folder.iterdir()) == ["q.npz", "run.ckpt"]
     assert err.count("\n") == 3 and err.startswith("epoch 1/2 ")
 
@@ -299,12 +303,13 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
                                "--first-steps 2 --dim 2 --hidden 3 --loss ei --constant-incumbent")
     assert (card["recipe"]["loss"], card["recipe"]["through_incumbent"], card["problem"]["dim"]) == ("ei", False, 2)
     assert len(card["moments"]) == 3
+    assert card["made with"] == {"backend": "numpy", "numpy": np.__version__}
     trained = load("s.npz")
     code, out, err = run(*card["command"].split()[1:], "--backend", "numpy", "--output", "again.npz")
     assert cw.flatten(load("again.npz").params).tobytes() == cw.flatten(trained.params).tobytes()
     monkeypatch.setattr("l2l_ref.pretrained.FOLDER", tmp_path)
     code, out, err = run("models")
-    assert "model    proposer, cell lstm, dim 2, hidden 3, output sigmoid" in out and "after 4 queries" in out
+    assert "model    proposer, cell lstm, dim 2, hidden 3, output linear" in out and "after 4 queries" in out
 
 
 @pytest.mark.parametrize("words, message", [
@@ -313,13 +318,26 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
     ([*SEARCH, "--dist", "normal"], "--dist: not for gp"),
     ([*SEARCH, "--hidden", "3,3"], "--hidden: expected the units of one layer, got (3, 3)"),
     ([*SEARCH, "--curriculum", "2"], "curriculum: expected a number in [0, 1], got 2.0"),
-    (["train", "support", "--dim", "2", "--noise", "1"], "--length-scale, --noise, --covariance: not for support"),
+    (["train", "support", "--dim", "2", "--noise", "1"], "--noise: not for support"),
+    (["train", "quadratic", "--data-dir", "folder"], "--data-dir: not for quadratic"),
     (["train", "quadratic", "--dim", "3"], "--dim: not for quadratic"),
     (["train", "digits", "--loss", "oi"], "--loss: not for digits"),
 ])
 def test_options_of_another_problem_are_refused(run, words, message):
     assert run(*words) == (2, "", f"l2l-ref train: {message}\n")
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize("command, for_all", [
+    (train_command, {"seed", "output", "checkpoint", "resume", "backend", "threads", "json"}),
+    (compare_command, {"model", "functions", "seed", "figure", "json"}),
+])
+def test_an_option_is_listed_for_its_problems_or_for_all(command, for_all):
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    listed = {name for names in command.OPTIONS.values() for name in names}
+    assert {action.dest for action in parser._actions} - {"help", "problem"} == listed | for_all
+    assert not listed & for_all
 
 
 # compare

@@ -148,37 +148,30 @@ def test_a_symmetry_keeps_a_grid():
     assert {tuple(t.flip) for t in drawn} == set(product((-1, 1), repeat=3))
 
 
-class Echo:
-    """Stands for `Learned`: remembers what it is told in what order."""
+class Spy(Proposer):
+    """Keeps the values that it is fed, of each life."""
 
-    lives = []
+    def start(self, *arguments):
+        self.lives = [*getattr(self, "lives", []), []]
+        return super().start(*arguments)
 
-    def __init__(self, proposer, functions):
-        self.events = []
-        Echo.lives.append(self)
-
-    def ask(self):
-        self.events.append("ask")
-        return np.zeros((2, 1))
-
-    def tell(self, x, y):
-        self.events.append(np.array(y))
+    def propose(self, u, state):
+        self.lives[-1].append(u[:, 1].copy() if u[:, 2].all() else None)
+        return super().propose(u, state)
 
 
-def test_the_running_scale(monkeypatch):
-    monkeypatch.setattr("l2l_ref.evaluation.search.Learned", Echo)
-    monkeypatch.setattr(Echo, "lives", [])
-    search = RunningScale(None, 2)
+def test_the_running_scale():
+    proposer = Spy(1, 3)
+    search = RunningScale(proposer, 2)
     told = np.array([[2.0, 7.0], [4.0, 7.0], [1000.0, 7.0], [6.0, 9.0], [0.0, 1.0]])
     for y in told:
         search.tell(search.ask(), y)
-    asks = [sum(isinstance(event, str) for event in life.events) for life in Echo.lives]
-    assert asks == [1, 2, 4, 5]  # taken anew at 1, 2 and 4
-    second, third = ([e for e in life.events if not isinstance(e, str)] for life in Echo.lives[2:])
-    np.testing.assert_array_equal(second, [[-1, 0], [1, 0], [LARGEST, 0]])  # m = 3, s = 1; and all alike
+    search.ask()
+    assert [len(life) for life in proposer.lives] == [1, 2, 4, 6]  # taken anew at 1, 2 and 4
+    assert all((fed is None) == (k == 0) for life in proposer.lives for k, fed in enumerate(life))
+    np.testing.assert_array_equal(proposer.lives[2][1:], [[-1, 0], [1, 0], [LARGEST, 0]])  # m = 3, s = 1; and all alike
     m, s = told[:4].mean(axis=0), told[:4].std(axis=0)
-    np.testing.assert_allclose(third, np.clip((told - m) / s, -LARGEST, LARGEST))
-    assert all(isinstance(life.events[k], str) == (k % 2 == 0) for life in Echo.lives for k in range(len(life.events)))
+    np.testing.assert_allclose(proposer.lives[3][1:], np.clip((told - m) / s, -LARGEST, LARGEST), rtol=1e-6)
 
 
 def test_the_running_scale_is_a_network_that_saw_scaled_values_from_the_start():

@@ -287,6 +287,15 @@ def test_each_of_many_is_searched_as_alone(model, settings):
     assert not all(np.allclose(result.history[0], result.history[b]) for b in (1, 2))
 
 
+def test_the_backend_goes_on_to_the_optimizer(model):
+    for search in (lambda *args: l2l.minimize(bowl, BOUNDS, 3, *args, backend="fast"),
+                   lambda *args: l2l.minimize_many(many, BOUNDS, 2, 3, *args, backend="fast")):
+        with pytest.raises(ValueError, match="backend: expected one of auto, numpy, numba, got 'fast'"):
+            search()
+        with pytest.raises(ValueError, match="backend: expected 'auto' with a Proposer, which has its own, got 'fast'"):
+            search(model)
+
+
 def test_many_with_a_network_for_more_dimensions(model):
     larger = Proposer(4, 5, rng=3, backend="numpy")
     larger.params = larger.params._replace(W=30 * larger.params.W, b=np.linspace(0.3, 1, 4))

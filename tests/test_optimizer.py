@@ -132,6 +132,13 @@ def test_auto_takes_the_twin_where_it_pays():
     assert backends.choose("auto", CoordinatewiseLSTM(hidden=()).params, 10**4) is cw
 
 
+@pytest.mark.parametrize("name", ["numpy", "numba"])
+def test_a_chosen_module_has_the_name_of_its_backend(name):
+    for chosen in (backends.choose(name, small().params, 1), backends.choose_gp(name, 1, 1),
+                   backends.choose_proposer(name)):
+        assert backends.name_of(chosen) == name
+
+
 # ------------------------------------------------------------------------------------------------- SciPy
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -114,6 +115,29 @@ def test_advance_refuses_what_does_not_fit(backend):
             p.propose(u, p.start())
     with pytest.raises(ValueError, match="backend: expected one of auto, numpy, numba, got 'fast'"):
         Proposer(2, 3, backend="fast")
+
+
+@pytest.mark.parametrize("rows", [1, 10, 10_000])
+def test_auto_is_numpy_for_every_number_of_rows(rows, monkeypatch):
+    monkeypatch.setattr(backends, "_twin", lambda name: pytest.fail("the twin was loaded"))
+    p = Proposer(2, 3)
+    assert p.backend == "auto" and backends.choose_proposer("auto") is black_box
+    p.propose(np.zeros((rows, 4), np.float32), p.start(rows))
+
+
+def test_a_backend_is_chosen(tmp_path):
+    for make in (BlackBoxOptimizer, lambda *args, **settings: BlackBoxOptimizer.from_state(
+            BlackBoxOptimizer(*args).state_dict(), **settings)):
+        assert make(UNIT)._proposer.backend == "auto" and make(UNIT, backend="numba")._proposer.backend == "numba"
+    with pytest.raises(ValueError, match="backend: expected one of auto, numpy, numba, got 'fast'"):
+        BlackBoxOptimizer(UNIT, backend="fast")
+    with pytest.raises(ValueError, match="backend: expected 'auto' with a Proposer, which has its own, got 'numpy'"):
+        BlackBoxOptimizer(UNIT, proposer(), backend="numpy")
+    one, other = BlackBoxOptimizer(UNIT, backend="numba"), BlackBoxOptimizer(UNIT, backend="numpy")
+    np.testing.assert_allclose(run(one, bowl, 10), run(other, bowl, 10), atol=1e-4)
+    one.save(tmp_path / "one.json")
+    again = BlackBoxOptimizer.load(tmp_path / "one.json", backend="numba")
+    np.testing.assert_array_equal(run(again, bowl, 10), run(one, bowl, 10))
 
 
 # ------------------------------------------------------------------------------------------------ the box
@@ -276,6 +300,16 @@ def test_beyond_the_trained_horizon():
     assert bb._symmetry is not first
     points = run(bb, bowl, 40)
     assert p.starts > 8 and ((points >= 0) & (points <= 1)).all()
+
+
+def test_steps_that_are_fed_nothing_count_too():
+    p = proposer(kind=Spy, card={"recipe": {"steps": 6}})
+    bb = BlackBoxOptimizer(UNIT, p)
+    for k in range(6):
+        bb.ask()
+    assert (p.starts, len(p.rows)) == (1, 6)
+    bb.ask()
+    assert (p.starts, len(p.rows)) == (2, 1) and len(bb.pending) == 7
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
@@ -527,7 +561,8 @@ class AskAndTell(RuleBasedStateMachine):
         assert (self.bb.best is None) == (not known) and (not known or self.bb.best[1] == min(known))
 
 
-AskAndTell.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+SEQUENCES = int(os.environ.get("L2L_REF_SEQUENCES", 20))  # how many; thousands are for a long run by hand
+AskAndTell.TestCase.settings = settings(max_examples=SEQUENCES, stateful_step_count=25, deadline=None)
 TestAskAndTell = AskAndTell.TestCase
 
 

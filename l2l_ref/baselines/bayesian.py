@@ -20,7 +20,7 @@ is called Spearmint. The search for the maximum, the priors and the first query 
 
 import numpy as np
 
-from ..ops.covariance import covariance_pair
+from ..ops.covariance import OF_R2, covariance_pair
 from ..ops.gp import checked_jitter, checked_noise
 from ..ops.improvement import expected_improvement, expected_improvement_backward
 from ..ops.shapes import positive
@@ -36,28 +36,6 @@ EFFORT = {"maxfun": 40, "ftol": 1e-6}  # of an ascent; most gain comes early, th
 CUT = 5
 PRIORS = {"length_scale": (np.log(0.5), 1.0), "variance": (0.0, 1.0), "noise": (np.log(1e-3), 1.5), "mean": (0.0, 1.0)}
 BURN_IN = 10  # samples of a function that are not used, before the first
-
-
-def _squared_exponential(r2):
-    k = np.exp(-r2 / 2)
-    return k, -k / 2
-
-
-def _matern32(r2):
-    q = np.sqrt(3 * r2)
-    decay = np.exp(-q)
-    return (1 + q) * decay, -1.5 * decay
-
-
-def _matern52(r2):
-    q = np.sqrt(5 * r2)
-    decay = np.exp(-q)
-    return (1 + q + q * q / 3) * decay, -5 / 6 * (1 + q) * decay
-
-
-# K2 to K4 of ops/covariance.py once more: squared distance -> correlation and its derivative. There they start from
-# points, here from distances, which for thousands of candidates come out of one matrix product.
-CORRELATIONS = {"squared_exponential": _squared_exponential, "matern32": _matern32, "matern52": _matern52}
 
 
 class Belief:
@@ -92,10 +70,11 @@ class Belief:
     def __init__(self, x, y, length_scale, variance, noise, mean, covariance, jitter):
         from scipy.linalg.lapack import dpotrf, dtrtri
 
-        self._correlation, self.length_scale = CORRELATIONS[covariance], length_scale
-        self._variance, self._mean, self._jitter, self._least = variance, mean, jitter, variance * jitter
+        self._forward, self._backward = OF_R2[covariance]
+        self.length_scale, self._least = length_scale, variance * jitter
+        self._variance, self._mean, self._jitter = variance, mean, jitter
         self._x = x / length_scale
-        K = variance * self._correlation(self._distances(self._x))[0]
+        K, _ = self._forward(self._distances(self._x), variance)
         K[np.diag_indices(len(x))] += variance * jitter + noise**2
         L, failed = dpotrf(K, lower=1, clean=1)
         if failed:
@@ -108,21 +87,22 @@ class Belief:
 
     def at(self, q):
         """Mean and standard deviation at q (m, d): two (m,)."""
-        k = self._variance * self._correlation(self._distances(q / self.length_scale))[0]
+        k, _ = self._forward(self._distances(q / self.length_scale), self._variance)
         w = self._A @ k
         return self._mean + self._a @ w, np.sqrt(np.maximum(self._left(w), self._least))
 
     def at_with_gradients(self, q):
         """For few queries: mean and deviation at q (m, d), two (m,), and the gradient of each in q, two (m, d)."""
         u = self._x[:, None] - q / self.length_scale                 # (n, m, d)
-        k, slope = self._correlation((u * u).sum(axis=2))
-        w = self._A @ (self._variance * k)
+        k, cache = self._forward((u * u).sum(axis=2), self._variance)
+        slope, _ = self._backward(np.ones_like(k), cache)            # dk / dr2
+        w = self._A @ k
         left = self._left(w)
         deviation = np.sqrt(np.maximum(left, self._least))
         d_mean = self._alpha[:, None]                                # dmean / dk
         d_deviation = np.where(left > self._least, -(self._A.T @ w) / deviation, 0)
         d_mean, d_deviation = (
-            -2 * np.einsum("nm,nmd->md", d_k * self._variance * slope, u) / self.length_scale
+            -2 * np.einsum("nm,nmd->md", d_k * slope, u) / self.length_scale
             for d_k in (d_mean, d_deviation)
         )
         return self._mean + self._a @ w, deviation, d_mean, d_deviation

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..ops import gp
 from ..ops.covariance import covariance_pair
-from ..ops.gp import GPState, Given, gp_append, gp_start
+from ..ops.gp import JITTER, Given, gp_append, gp_start
+from .gp_functions import usual_length_scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class GPFamily:
-    """Draws of a Gaussian process of mean 0 on the unit cube; length scale 0.2 sqrt(d) unless given, our choice."""
+    """Draws of a Gaussian process of mean 0 on the unit cube; its length scale is `usual_length_scale` unless given."""
 
     dim: int
     length_scale: float | None = None
@@ -41,7 +41,7 @@ class GPFamily:
     @property
     def law(self):
         """Arguments of `trajectory`."""
-        scale = 0.2 * self.dim**0.5 if self.length_scale is None else self.length_scale
+        scale = usual_length_scale(self.dim) if self.length_scale is None else self.length_scale
         return {"length_scale": np.float32(scale), "variance": self.variance, "noise": self.noise,
                 "covariance": self.covariance}
 
@@ -81,16 +81,15 @@ class SupportFamily:
                 "covariance": "squared_exponential"}
 
     def sample(self, functions, steps, seed, dtype=np.float32):
-        """(z, epsilon, given) of a trajectory: zeros (B, T) twice, and all that decides the functions."""
+        """(z, epsilon, given) of a trajectory: zeros (B, T) twice, and all that decides the functions, not yet cast."""
         rng = np.random.default_rng(seed)
         B, d, law = functions, self.dim, {k: v for k, v in self.law.items() if k != "noise"}
         x = rng.random((B, POINTS, d))
         values = rng.uniform(-1, 1, (B, POINTS))
         state = gp_start(B, POINTS + steps, d)
         for t in range(POINTS):
-            (draw, _), _ = gp_append(state, x[:, t], np.zeros(B), jitter=gp.JITTER["float32"], **law)
-            z = (values[:, t] - draw.mean) / draw.deviation
-            (_, state), _ = gp_append(state, x[:, t], z, jitter=gp.JITTER["float32"], **law)
+            (draw, state), _ = gp_append(state, x[:, t], np.zeros(B), jitter=JITTER["float32"], **law, in_place=True)
+            state.z[:, t] = (values[:, t] - draw.mean) / draw.deviation  # the z whose draw is this value
         a = np.linalg.solve(np.swapaxes(state.L[:, :POINTS, :POINTS], 1, 2), state.z[:, :POINTS, None])  # K^-1 values
         probes = rng.random((PROBES * d, d), np.float32) / law["length_scale"]
         points = x.reshape(B * POINTS, d).astype(np.float32) / law["length_scale"]
@@ -100,9 +99,8 @@ class SupportFamily:
         low, high = g.min(axis=1), g.max(axis=1)
         scale = 2 / (high - low)
         shift = -scale * (high + low) / 2
-        known = GPState(*(array.astype(dtype) for array in state[:3]), state.t)
         zeros = np.zeros((B, steps), dtype)
-        return zeros, zeros, Given(known, scale.astype(dtype), shift.astype(dtype))
+        return zeros, zeros, Given(state, scale, shift)
 
 
 FAMILIES = {"gp": GPFamily, "support": SupportFamily}

@@ -5,6 +5,11 @@ import numpy as np
 from ..ops.gp import gp_append, gp_start
 
 
+def usual_length_scale(dim):
+    """0.2 sqrt(d), our choice: the paper gives none."""
+    return 0.2 * float(dim) ** 0.5
+
+
 class GPFunctions:
     """B random functions on the unit cube; what they are is decided only at the points that are asked for.
 
@@ -21,7 +26,7 @@ class GPFunctions:
         T, how often each can be evaluated. Memory is B T^2 numbers.
     seed : int or SeedSequence
     length_scale : number or ndarray (d,), optional
-        Default 0.2 sqrt(d), our choice: the paper gives none.
+        Default `usual_length_scale`.
     variance, noise : float
         Of the values, and the standard deviation of what is added to each observation.
     covariance, jitter
@@ -48,7 +53,7 @@ class GPFunctions:
         self.noise = noise
         self._z = _normal_numbers(seed, range(first, first + functions), evaluations, 0).astype(dtype)
         self._epsilon = _normal_numbers(seed, range(first, first + functions), evaluations, 1) if noise else None
-        self._law = {"length_scale": 0.2 * float(dim) ** 0.5 if length_scale is None else length_scale,
+        self._law = {"length_scale": usual_length_scale(dim) if length_scale is None else length_scale,
                      "variance": variance, "covariance": covariance, "jitter": jitter}
         self._append = append
         self.f = np.empty((functions, evaluations), dtype)

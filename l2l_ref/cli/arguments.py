@@ -44,6 +44,22 @@ def counts(text):
     return values
 
 
+def given(args, names):
+    """{name: value} of those of these options that were given: the others are None."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def refuse_others(args, what, options):
+    """ValueError for an option that was given and that ``what``, a problem say, has no use for.
+
+    options : dict
+        {what: names of its options}; an option that is listed nowhere is for all.
+    """
+    listed = {name for names in options.values() for name in names}
+    for name in given(args, sorted(listed - set(options[what]))):
+        raise ValueError(f"--{name.replace('_', '-')}: not for {what}")
+
+
 def require_writable(path):
     """ValueError when a file could not be put at ``path``: said before hours of work, not after."""
     if path.is_dir():

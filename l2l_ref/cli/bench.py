@@ -7,7 +7,7 @@ import numpy as np
 
 from ..evaluation.bench import meta_gradient
 from ..evaluation.bench_dnc import dnc_step
-from .arguments import counts, units, whole
+from .arguments import counts, given, refuse_others, units, whole
 
 # Of each work: its unit, and its own options with their defaults.
 UNITS = {"meta-gradient": ("ns_per_coordinate_step", "ns a coordinate and step"),
@@ -31,12 +31,8 @@ def configure(parser):
 
 
 def run(args):
-    options = dict(DEFAULTS[args.work])
-    for name in sorted({name for defaults in DEFAULTS.values() for name in defaults}):
-        value = getattr(args, name)
-        if value is not None and name not in options:
-            raise ValueError(f"--{name}: not for {args.work}")
-        options |= {} if value is None else {name: value}
+    refuse_others(args, args.work, DEFAULTS)
+    options = DEFAULTS[args.work] | given(args, DEFAULTS[args.work])
     rest = {"threads": args.threads, "rounds": args.rounds, "seed": args.seed,
             "report": lambda line: print(line, file=sys.stderr, flush=True)}
     if args.work == "dnc":

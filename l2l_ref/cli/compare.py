@@ -9,7 +9,7 @@ from ..evaluation.compare import compare, table, to_json
 from ..metatrain.presets import build
 from ..pretrained import load
 from . import compare_search
-from .arguments import number, require_writable, units, whole
+from .arguments import given, number, refuse_others, require_writable, units, whole
 
 FUNCTIONS = {"quadratic": 2000, "digits": 50, "mnist": 100}
 TUNING_FUNCTIONS = {"quadratic": 1000, "digits": 3, "mnist": 10}
@@ -40,9 +40,7 @@ def configure(parser):
 
 
 def run(args):
-    for name in sorted({name for names in OPTIONS.values() for name in names} - set(OPTIONS[args.problem])):
-        if getattr(args, name) is not None:
-            raise ValueError(f"--{name.replace('_', '-')}: not for {args.problem}")
+    refuse_others(args, args.problem, OPTIONS)
     return (compare_search.run if args.problem in compare_search.OPTIONS else _run)(args)
 
 
@@ -51,8 +49,7 @@ def _run(args):
         raise ValueError(f"--model: expected one for {args.problem}, got {len(args.model)}")
     figure, steps = args.figure or f"compare-{args.problem}.png", args.steps or 100
     require_writable(Path(figure))
-    law = {name: getattr(args, name) for name in LAWS[args.problem] if getattr(args, name) is not None}
-    _, problem, _ = build(args.problem, law=law)
+    _, problem, _ = build(args.problem, law=given(args, LAWS[args.problem]))
     default = "quadratic-normal-lstm" if args.dist == "normal" else f"{args.problem}-lstm"
     model = load(args.model[0] if args.model else default, backend=args.backend or "auto", threads=args.threads)
     functions = FUNCTIONS[args.problem] if args.functions is None else args.functions

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import __version__
 from ..black_boxes.families import FAMILIES
-from ..learned.backends import choose_gp, name_of
+from ..learned import backends
 from ..learned.black_box import LOSSES, OUTPUTS
 from ..learned.cells import CELLS
 from ..learned.proposer import Proposer
@@ -23,29 +23,32 @@ from ..metatrain import black_box, presets
 from ..metatrain.train import Recipe, meta_train
 from ..optimizees.rollout import rollout
 from ..pretrained import save
-from .arguments import counts, number, require_writable, units, whole
+from .arguments import counts, given, number, refuse_others, require_writable, units, whole
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
 TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
 
 SEARCH_TEST_FUNCTIONS = 2000
 
-# Options whose values go into the recipe, the problem and the model under their own names.
+# Options whose values go into the recipe, the law of the problem and the model, nearly all under their own names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
           "clip", "averaging", "coordinates", "judge", "patience", "rollback")
-LAW = ("dist", "theta0_scale", "data_dir")
+IMAGE_LAW = ("theta0_scale", "data_dir")
+LAWS = {"quadratic": ("dist", "theta0_scale"), "digits": IMAGE_LAW, "mnist": IMAGE_LAW}
 MODEL = ("hidden", "preprocess", "output_scale")
 SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
                  "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
                  "workers", "parallel", "judge")
-SEARCH_LAW = ("dim", "length_scale", "noise", "covariance")
+SEARCH_LAWS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
-RUN = ("command", "problem", "json", "seed", "output", "checkpoint", "resume", "backend", "threads")
+OPTIONS = {problem: (*RECIPE, "preset", *law, *MODEL) for problem, law in LAWS.items()}
+OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *law, *SEARCH_MODEL)
+            for problem, law in SEARCH_LAWS.items()}
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
 
 
 def configure(parser):
-    parser.add_argument("problem", choices=(*presets.PRESETS, *FAMILIES))
+    parser.add_argument("problem", choices=OPTIONS)
     parser.add_argument("--preset", choices=presets.NAMES,
                         help="whose settings: this project's, the paper's, or the released code's")
     parser.add_argument("--seed", type=whole(0), default=0)
@@ -80,7 +83,9 @@ def run(args):
     if args.resume and not args.checkpoint:
         raise ValueError("--resume: needs --checkpoint FILE")
     search = args.problem in FAMILIES
-    _refuse_others(args, search)
+    refuse_others(args, args.problem, OPTIONS)
+    if search and args.dim is None:
+        raise ValueError("--dim: expected the number of dimensions of the functions")
     output = Path(args.output or (f"{args.problem}-{args.dim}-lstm.npz" if search else f"{args.problem}-lstm.npz"))
     require_writable(output)
     if args.checkpoint:
@@ -88,10 +93,7 @@ def run(args):
         if Path(args.checkpoint).resolve() == output.resolve():
             raise ValueError("--checkpoint: expected another file than --output")
 
-    def given(names):
-        return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-
-    trained, card = (_search if search else _gradient)(args, given)
+    trained, card = (_search if search else _gradient)(args)
     card = {"name": output.stem, "version": __version__, "seed": args.seed, "command": command(args), **card}
     save(trained, output, card)
     taken = card["score"]
@@ -104,46 +106,29 @@ def run(args):
     return 0
 
 
-def _refuse_others(args, search):
-    """ValueError for an option that the problem has no use for."""
-    ours, theirs = (*RECIPE, *LAW, *MODEL, "preset"), (*SEARCH_RECIPE, *SEARCH_LAW, *SEARCH_MODEL, "constant_incumbent")
-    known = {*RUN, *(theirs if search else ours)}
-    for name, value in vars(args).items():
-        if name not in known and value is not None:
-            raise ValueError(f"--{name.replace('_', '-')}: not for {args.problem}")
-    if args.dist and args.problem != "quadratic":
-        raise ValueError("--dist: only for quadratic")
-    if search and args.dim is None:
-        raise ValueError("--dim: expected the number of dimensions of the functions")
-
-
-def _gradient(args, given):
+def _gradient(args):
     """Train a coordinatewise optimizer: (model, its part of the card)."""
-    law = given(LAW)
     model, problem, recipe = presets.build(
-        args.problem, args.preset or "default", seed=args.seed, model=given(MODEL), law=law, recipe=given(RECIPE),
-        backend=args.backend, threads=args.threads,
+        args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL),
+        law=given(args, LAWS[args.problem]), recipe=given(args, RECIPE), backend=args.backend, threads=args.threads,
     )
     trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
                               report=Reporter(), **recipe)
-    made_with = {"backend": name_of(model.backend, model.params), "numpy": np.__version__}
+    made_with = _made_with(backends.choose(model.backend, model.params, backends.SMALLEST_STEP))
     return trained, {"made with": made_with, "model": trained.config, "problem": problem.config, "recipe": recipe,
                      **_history(log), "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}
 
 
-def _search(args, given):
+def _search(args):
     """Train a black-box optimizer: (model, its part of the card)."""
-    chosen = given(SEARCH_MODEL)
+    chosen = given(args, SEARCH_MODEL)
     if "hidden" in chosen and len(chosen["hidden"]) != 1:
         raise ValueError(f"--hidden: expected the units of one layer, got {args.hidden}")
     hidden = {"hidden": chosen["hidden"][0]} if "hidden" in chosen else {}
     model = Proposer(args.dim, output=chosen.get("output_map", "linear"), cell=chosen.get("cell", "lstm"),
                      memory=chosen.get("memory"), rng=args.seed, **hidden)
-    try:
-        family = FAMILIES[args.problem](**given(SEARCH_LAW))
-    except TypeError:
-        raise ValueError(f"--length-scale, --noise, --covariance: not for {args.problem}") from None
-    asked = given(SEARCH_RECIPE)
+    family = FAMILIES[args.problem](**given(args, SEARCH_LAWS[args.problem]))
+    asked = given(args, SEARCH_RECIPE)
     if args.constant_incumbent:
         asked["through_incumbent"] = False
     trained, log = black_box.meta_train_black_box(
@@ -153,12 +138,16 @@ def _search(args, given):
     recipe = black_box.Recipe(**asked)
     best, moments = black_box.held_out(trained, family, SEARCH_TEST_FUNCTIONS, recipe.steps,
                                        np.random.SeedSequence(args.seed, spawn_key=(TEST,)), args.backend)
-    made_with = {"backend": "numpy" if "ops" in choose_gp(args.backend, 100, 100).__name__ else "numba",
-                 "numpy": np.__version__}
+    made_with = _made_with(backends.choose_gp(args.backend, backends.SMALLEST_SAMPLE, 1))
     return trained, {"made with": made_with, "model": trained.config, "problem": family.config,
                      "recipe": asdict(recipe), **_history(log), "moments": moments,
                      "score": {"functions": SEARCH_TEST_FUNCTIONS, "steps": recipe.steps, "final": float(best[-1]),
                                "sum": float(best.sum())}}
+
+
+def _made_with(module):
+    """For the card: the module is what `backends` chose for large work."""
+    return {"backend": backends.name_of(module), "numpy": np.__version__}
 
 
 def _history(log):

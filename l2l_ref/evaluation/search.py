@@ -13,9 +13,11 @@ import numpy as np
 from ..baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
 from ..baselines.search import Sobol, Uniform
 from ..black_boxes import GPFunctions, Transform, draw_transform
+from ..black_boxes.gp_functions import usual_length_scale
 from ..learned.backends import choose_gp
 from ..learned.proposer import Learned
-from ..search.scale import moments_of, running_scale, scaled_rows
+from ..search.feeding import Feeding
+from ..search.scale import moments_of, rescaled_after, running_scale, scaled_rows
 from .compare import COMPARISON, LEARNED, interval
 from .peers import Peer
 
@@ -43,8 +45,8 @@ class Found(NamedTuple):
 class RunningScale:
     """A learned optimizer on values of unknown scale, scaled as `BlackBoxOptimizer` does it (search/scale.py).
 
-    After 1, 2, 4, 8, .. values the scale is taken anew, function by function, and the network starts afresh and is
-    shown the whole history. Between, the scale stays.
+    After 1, 2, 4, 8, .. values the scale is taken anew, function by function, and all is fed again. There is neither an
+    orientation nor a horizon.
 
     Parameters
     ----------
@@ -55,27 +57,29 @@ class RunningScale:
     name = "learned"
 
     def __init__(self, proposer, functions):
-        self._start = lambda: Learned(proposer, functions)
-        self._learned, self._x, self._y = self._start(), [], []
-        self._moments = moments_of(getattr(proposer, "card", None))
+        self._zeros = np.zeros((functions, proposer.dim + 2), np.float32)
+        self._x, self._y, self._moments = [], [], moments_of(proposer.card)
+        self._feeding = Feeding(proposer, functions, self._row_of)
 
     def ask(self):
         """The next query of each function, (B, d)."""
-        return self._learned.ask()
+        return self._feeding.query().astype(np.float64)
 
     def tell(self, x, y):
         """Values y (B,) at x (B, d)."""
         self._x.append(np.array(x))
         self._y.append(np.array(y, np.float64))
         count = len(self._y)
-        if count & (count - 1):
-            self._learned.tell(x, scaled_rows(y, self._scale))
-            return
-        self._scale = running_scale(np.transpose(self._y), self._moments)
-        self._learned = self._start()
-        for x, y in zip(self._x, self._y):
-            self._learned.ask()  # moves the state as it was moved then
-            self._learned.tell(x, scaled_rows(y, self._scale))
+        rescaled = rescaled_after(count)
+        if rescaled:
+            self._scale = running_scale(np.transpose(self._y), self._moments)
+        self._feeding.tell(count - 1, None, rescaled)
+
+    def _row_of(self, n):
+        row = self._zeros.copy()
+        if n is not None:
+            row[:, :-2], row[:, -2], row[:, -1] = self._x[n], scaled_rows(self._y[n], self._scale), 1  # X1
+        return row
 
 
 class GPProblem:
@@ -85,7 +89,7 @@ class GPProblem:
 
     def __init__(self, dim):
         self.dim = dim
-        self._length_scale = 0.2 * float(dim) ** 0.5
+        self._length_scale = usual_length_scale(dim)
         self.config = {"problem": "gp", "dim": dim, "length_scale": self._length_scale, "variance": 1.0, "noise": 0.0,
                        "covariance": "squared_exponential"}
         self.title = f"Gaussian process, {dim} dimension{'s' * (dim > 1)}"

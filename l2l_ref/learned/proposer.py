@@ -31,6 +31,7 @@ class Proposer(Weights):
     params : ProposerParams, optional
         Weights to take in place of drawn ones.
     backend : {"auto", "numpy", "numba"}
+        Of its steps. "auto" is NumPy; numba pays for tens of thousands of steps of few functions.
     """
 
     def __init__(self, dim, hidden=64, output="sigmoid", *, cell="lstm", memory=None, rng=0, params=None,

@@ -82,11 +82,11 @@ class Recipe(loop.Schedule):
     epochs: int = 60
     updates: int = 100
     batch: int = 32
-    learning_rate: float = 3e-3
+    learning_rate: float = 8e-3
     final_learning_rate: float = 1e-4
     decay_from: float = 0.5
-    clip: float | None = 10.0
-    curriculum: float = 0.5
+    clip: float | None = 1.0
+    curriculum: float = 0.0
     validation: int = 64
 
     def longest(self, task, epoch):

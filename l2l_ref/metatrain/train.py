@@ -157,7 +157,8 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
     run = {"model": model.config, "problem": getattr(problem, "config", type(problem).__name__),
-           "recipe": asdict(recipe), "seed": seed, "backend": backends.name_of(model.backend, model.params),
+           "recipe": asdict(recipe), "seed": seed,
+           "backend": backends.name_of(backends.choose(model.backend, model.params, backends.SMALLEST_STEP)),
            "initial": files.digest({"phi": cw.flatten(model.params)})}
     level = getattr(problem, "chance", None)
     if level is None:

@@ -10,7 +10,7 @@ Dims: B functions, n and m points of each, d dimensions.
 Source: Rasmussen & Williams 2006, chapter 4: equation (4.9), and (4.17) for the two of Matern.
 
 Where x = z, the distance sqrt(r2) has no derivative but r2 has one, and so has each k as a function of r2. The
-backward passes go through r2 and never divide by the distance.
+backward passes go through r2 and never divide by the distance. Whoever has r2 already begins there.
 """
 
 from typing import NamedTuple
@@ -54,9 +54,57 @@ def squared_distance_backward(d_r2, cache):
 
 
 class SquaredExponentialCache(NamedTuple):
-    correlation: np.ndarray   # (B, n, m), k / v
+    correlation: np.ndarray   # (...), k / v
     variance: np.ndarray      # ()
+
+
+def squared_exponential_of_r2(r2, variance):
+    """K2. r2 (...) >= 0, variance () > 0 -> k (...), cache. Nothing is checked: that is done where r2 is made."""
+    correlation = np.exp(-r2 / 2)                                    # K2
+    return variance * correlation, SquaredExponentialCache(correlation, variance)  # K2
+
+
+def squared_exponential_of_r2_backward(d_k, cache):
+    """d_k (...) -> d_r2 (...), d_variance ()."""
+    correlation, variance = cache
+    return d_k * variance * correlation * -0.5, (d_k * correlation).sum()  # K2
+
+
+class MaternCache(NamedTuple):
+    q: np.ndarray             # (...), the distance in units of its decay
+    decay: np.ndarray         # (...), exp(-q)
+    variance: np.ndarray      # ()
+
+
+def matern32_of_r2(r2, variance):
+    """K3. Arguments and shapes of `squared_exponential_of_r2`."""
+    q = np.sqrt(3 * r2)                                              # K3
+    decay = np.exp(-q)
+    return variance * (1 + q) * decay, MaternCache(q, decay, variance)  # K3
+
+
+def matern32_of_r2_backward(d_k, cache):
+    """d_k (...) -> d_r2 (...), d_variance ()."""
+    q, decay, variance = cache
+    return d_k * variance * decay * -1.5, (d_k * (1 + q) * decay).sum()  # K3
+
+
+def matern52_of_r2(r2, variance):
+    """K4. Arguments and shapes of `squared_exponential_of_r2`."""
+    q = np.sqrt(5 * r2)                                              # K4
+    decay = np.exp(-q)
+    return variance * (1 + q + q * q / 3) * decay, MaternCache(q, decay, variance)  # K4
+
+
+def matern52_of_r2_backward(d_k, cache):
+    """d_k (...) -> d_r2 (...), d_variance ()."""
+    q, decay, variance = cache
+    return d_k * variance * (1 + q) * decay * (-5 / 6), (d_k * (1 + q + q * q / 3) * decay).sum()  # K4
+
+
+class CovarianceCache(NamedTuple):
     r2: SquaredDistanceCache
+    k: tuple  # the cache of K2, K3 or K4
 
 
 def squared_exponential(x, z, length_scale, variance):
@@ -64,58 +112,48 @@ def squared_exponential(x, z, length_scale, variance):
 
     Raises ValueError as `squared_distance` does, and for a variance that is not one number > 0.
     """
-    r2, r2_cache = squared_distance(x, z, length_scale)
-    variance = positive("variance", variance, x, single=True)
-    correlation = np.exp(-r2 / 2)                                    # K2
-    return variance * correlation, SquaredExponentialCache(correlation, variance, r2_cache)  # K2
+    r2, r2_cache = squared_distance(x, z, length_scale)              # K1
+    k, k_cache = squared_exponential_of_r2(r2, positive("variance", variance, x, single=True))  # K2
+    return k, CovarianceCache(r2_cache, k_cache)
 
 
 def squared_exponential_backward(d_k, cache):
     """d_k (B, n, m) -> d_x (B, n, d), d_z (B, m, d), d_length_scale () or (d,), d_variance ()."""
-    correlation, variance, r2_cache = cache
-    d_r2 = d_k * variance * correlation * -0.5                       # K2
-    return *squared_distance_backward(d_r2, r2_cache), (d_k * correlation).sum()  # K2
-
-
-class MaternCache(NamedTuple):
-    q: np.ndarray             # (B, n, m), the distance in units of its decay
-    decay: np.ndarray         # (B, n, m), exp(-q)
-    variance: np.ndarray      # ()
-    r2: SquaredDistanceCache
+    d_r2, d_variance = squared_exponential_of_r2_backward(d_k, cache.k)  # K2
+    return *squared_distance_backward(d_r2, cache.r2), d_variance    # K1
 
 
 def matern32(x, z, length_scale, variance):
     """K1, K3. Arguments, shapes and errors of `squared_exponential`."""
-    r2, r2_cache = squared_distance(x, z, length_scale)
-    variance = positive("variance", variance, x, single=True)
-    q = np.sqrt(3 * r2)                                              # K3
-    decay = np.exp(-q)
-    return variance * (1 + q) * decay, MaternCache(q, decay, variance, r2_cache)  # K3
+    r2, r2_cache = squared_distance(x, z, length_scale)              # K1
+    k, k_cache = matern32_of_r2(r2, positive("variance", variance, x, single=True))  # K3
+    return k, CovarianceCache(r2_cache, k_cache)
 
 
 def matern32_backward(d_k, cache):
     """d_k (B, n, m) -> d_x (B, n, d), d_z (B, m, d), d_length_scale () or (d,), d_variance ()."""
-    q, decay, variance, r2_cache = cache
-    d_r2 = d_k * variance * decay * -1.5                             # K3
-    return *squared_distance_backward(d_r2, r2_cache), (d_k * (1 + q) * decay).sum()  # K3
+    d_r2, d_variance = matern32_of_r2_backward(d_k, cache.k)         # K3
+    return *squared_distance_backward(d_r2, cache.r2), d_variance    # K1
 
 
 def matern52(x, z, length_scale, variance):
     """K1, K4. Arguments, shapes and errors of `squared_exponential`."""
-    r2, r2_cache = squared_distance(x, z, length_scale)
-    variance = positive("variance", variance, x, single=True)
-    q = np.sqrt(5 * r2)                                              # K4
-    decay = np.exp(-q)
-    return variance * (1 + q + q * q / 3) * decay, MaternCache(q, decay, variance, r2_cache)  # K4
+    r2, r2_cache = squared_distance(x, z, length_scale)              # K1
+    k, k_cache = matern52_of_r2(r2, positive("variance", variance, x, single=True))  # K4
+    return k, CovarianceCache(r2_cache, k_cache)
 
 
 def matern52_backward(d_k, cache):
     """d_k (B, n, m) -> d_x (B, n, d), d_z (B, m, d), d_length_scale () or (d,), d_variance ()."""
-    q, decay, variance, r2_cache = cache
-    d_r2 = d_k * variance * (1 + q) * decay * (-5 / 6)               # K4
-    return *squared_distance_backward(d_r2, r2_cache), (d_k * (1 + q + q * q / 3) * decay).sum()  # K4
+    d_r2, d_variance = matern52_of_r2_backward(d_k, cache.k)         # K4
+    return *squared_distance_backward(d_r2, cache.r2), d_variance    # K1
 
 
+OF_R2 = {
+    "squared_exponential": (squared_exponential_of_r2, squared_exponential_of_r2_backward),
+    "matern32": (matern32_of_r2, matern32_of_r2_backward),
+    "matern52": (matern52_of_r2, matern52_of_r2_backward),
+}
 COVARIANCES = {
     "squared_exponential": (squared_exponential, squared_exponential_backward),
     "matern32": (matern32, matern32_backward),

@@ -9,14 +9,15 @@ import numpy as np
 
 from ..learned.optimizer import _call_back
 from .box import Box, Symmetries
+from .feeding import Feeding
 from .optimizer import BlackBoxOptimizer, checked_seed, found, horizon_of, number, symmetries
-from .scale import given_scale, moments_of, running_scale, scaled_rows
+from .scale import given_scale, moments_of, rescaled_after, running_scale, scaled_rows
 
 IN_FLIGHT = 4  # evaluations at once on an executor that does not say how many workers it has
 
 
 def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=(), integers=None, log=None, x0=None,
-             callback=None, workers=1, in_flight=None, scaling="running"):
+             callback=None, workers=1, in_flight=None, scaling="running", backend="auto"):
     """Look for the minimum of ``fun(x, *args)``, x (d,) within bounds.
 
     Parameters
@@ -24,7 +25,7 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
     fun : callable
         x, *args -> a number. Where it raises an Exception or gives nan or infinity the evaluation has failed, which is
         reported; the run goes on.
-    bounds, model, seed, integers, log, scaling
+    bounds, model, seed, integers, log, scaling, backend
         As for `BlackBoxOptimizer`.
     max_evaluations : int
     x0 : (d,) or (k, d) array_like, optional
@@ -51,7 +52,7 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
         For bad arguments, and for a function that cannot be sent to worker processes.
     """
     most = _whole("max_evaluations", max_evaluations)
-    bb = BlackBoxOptimizer(bounds, model, seed, integers=integers, log=log, scaling=scaling)
+    bb = BlackBoxOptimizer(bounds, model, seed, integers=integers, log=log, scaling=scaling, backend=backend)
     given = [] if x0 is None else [bb._box.checked(x) for x in np.atleast_2d(x0)]
     args = args if isinstance(args, tuple) else (args,)
     failures, status, message, d = [], 0, "The given number of evaluations was made.", bb._box.dim
@@ -92,7 +93,7 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
 
 
 def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", seed=0, *, integers=None, log=None,
-                  scaling="running"):
+                  scaling="running", backend="auto"):
     """As `minimize`, for many functions of the same bounds at once; each is searched as it would be alone.
 
     Parameters
@@ -101,7 +102,7 @@ def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", 
         X (B, d) -> (B,), row b by function b; nan and infinity for an evaluation that failed.
     functions : int
         B.
-    bounds, max_evaluations, model, seed, integers, log, scaling
+    bounds, max_evaluations, model, seed, integers, log, scaling, backend
         As for `minimize`. Each function has an orientation of its own, drawn from the seed and its number.
 
     Returns
@@ -117,16 +118,18 @@ def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", 
     """
     B, T = _whole("functions", functions), _whole("max_evaluations", max_evaluations)
     box, given, seed = Box(bounds, integers, log), given_scale(scaling), checked_seed(seed)
-    _, proposer = found(model, box.dim)
-    horizon, moments = horizon_of(proposer.card), moments_of(proposer.card)
+    _, proposer = found(model, box.dim, backend)
+    moments = moments_of(proposer.card)
     d, rows, rngs = box.dim, np.arange(B), [symmetries(seed, b) for b in range(B)]
     U, X, Y = np.empty((T, B, proposer.dim)), np.empty((T, B, d)), np.empty((T, B))
-    best, worst, scale = np.zeros(B, int), np.full(B, np.nan), given
-    fed, stale, waiting, state = [], False, [], None
+    best, worst, scale, symmetry = np.zeros(B, int), np.full(B, np.nan), given, None
 
-    def step(n):
-        """Feed tell number n of each function, n (B,), or nothing -> the network's x (B, D)."""
-        nonlocal state
+    def orient():
+        nonlocal symmetry
+        symmetry = Symmetries(rngs, proposer.dim)
+
+    def row_of(n):
+        """What the network is fed of tell number n of each function, n (B,), or of nothing."""
         row = np.zeros((B, proposer.dim + 2), np.float32)
         if n is not None:
             y = Y[n, rows]
@@ -134,20 +137,11 @@ def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", 
             row[:, :-2] = symmetry.seen(U[n, rows])                  # X1
             row[:, -2] = 0 if scale is None else np.nan_to_num(scaled_rows(y, scale), nan=0.0)  # X1
             row[:, -1] = 1                                           # X1
-        x, state = proposer.propose(row, state)
-        fed.append(n)
-        return x.astype(np.float64)
+        return row
 
+    feeding = Feeding(proposer, B, row_of, horizon_of(proposer.card), orient)
     for t in range(T):
-        if not t or len(fed) + 1 > horizon:                          # as BlackBoxOptimizer starts afresh
-            symmetry, state, stale, fed = Symmetries(rngs, proposer.dim), proposer.start(B), False, []
-            waiting = ([best.copy()] if t else []) + waiting[len(waiting) - min(len(waiting), horizon // 2):]
-        if stale:
-            again, fed, state = fed, [], proposer.start(B)
-            for n in again:
-                step(n)
-        for n in waiting or [None]:
-            v = step(n)
+        v = feeding.query().astype(np.float64)
         U[t] = symmetry.meant(v)
         X[t] = box.point(U[t, :, :d])
         y = np.array(fun(X[t].copy()), np.float64)
@@ -157,9 +151,10 @@ def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", 
         U[t, :, :d] = box.unit(X[t])
         best = np.where((Y[t] < Y[best, rows]) | np.isnan(Y[best, rows]), t, best)
         worst = np.fmax(worst, Y[t])
-        waiting, stale = [np.full(B, t)], given is None and t & (t + 1) == 0
-        if stale:
+        rescaled = given is None and rescaled_after(t + 1)
+        if rescaled:
             scale = running_scale(Y[: t + 1].T, moments)
+        feeding.tell(np.full(B, t), best, rescaled)
     x, value = X[best, rows], Y[best, rows]
     lost = int(np.isnan(value).sum())
     x[np.isnan(value)] = np.nan

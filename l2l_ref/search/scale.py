@@ -38,6 +38,11 @@ def given_scale(scaling):
     return Scale(mean, 0.0, deviation, 0.0, 1.0)
 
 
+def rescaled_after(count):
+    """Whether a running scale is taken anew after so many values: 1, 2, 4, 8, .."""
+    return count & (count - 1) == 0
+
+
 def running_scale(values, moments=None):
     """Scale of the values told so far, (B, n), nan for the failed ones; without any, of a function that is 0."""
     known = np.isfinite(values)
