@@ -312,6 +312,12 @@ def _search(rng, B=2, T=4, d=2, H=2, workers=1):
     return _proposer(rng, d, H), _normal(rng, B, T), _normal(rng, B, T), fed, rng.uniform(0.3, 0.8, ())
 
 
+def _search_around(rng, d=2, **settings):
+    """`_search` with some queries in the cube and some outside, none near its edge."""
+    params, *others = _search(rng, d=d, **settings)
+    return params._replace(W=0.02 * params.W, b=_around_the_cube(rng, d)), *others
+
+
 def _search_given(rng, **settings):
     """`_search` for one function, under the law of the values that `_given` decides."""
     *inputs, _ = _search(rng, B=1, **settings)
@@ -340,8 +346,8 @@ def _around_the_cube(rng, *shape):
 
 
 def _weightings(rng, *shape):
-    """Rows of numbers in (0, 1) with a sum below 1."""
-    return 0.9 * rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+    """Rows of numbers in (0, 1), each with a sum of its own below 1."""
+    return rng.uniform(0.3, 0.95, (*shape[:-1], 1)) * rng.dirichlet(np.ones(shape[-1]), shape[:-1])
 
 
 def _content(rng, B=2, K=2, N=4, W=3, size=1.0, sharp=3.0):
@@ -353,13 +359,13 @@ def _content_of_nothing(rng, key=1.0):
     return np.zeros_like(M), key * k, beta
 
 
-def _usage(rng, B=2, R=2, N=4):
+def _usage(rng, B=2, R=3, N=4):
     return rng.uniform(0.1, 0.9, (B, N)), _weightings(rng, B, N), rng.random((B, R)), _weightings(rng, B, R, N)
 
 
 def _usage_at_the_ends(rng):
     """Gates of exactly 0 and 1, and a slot that one head, or both, look at alone: factors of W3 are 0."""
-    u, w, _, w_r = _usage(rng, N=3)
+    u, w, _, w_r = _usage(rng, N=3, R=2)
     w_r[:, 0], w_r[1, 1] = np.eye(3)[0], np.eye(3)[0]
     return np.array([[0.0, 1.0, 0.3]] * 2), w, np.array([[1.0, 0.0], [1.0, 1.0]]), w_r
 
@@ -979,6 +985,7 @@ OPERATIONS = (
         r"x = \min(\max(v, 0), 1) \qquad e = \sum_i \max(v_i - 1, 0) + \max(-v_i, 0)", "our choice",
         cases={
             "one point": lambda rng: (_around_the_cube(rng, 1, 2),),
+            "trajectories": lambda rng: (_around_the_cube(rng, 2, 3, 2),),
             "tied": lambda rng: (np.array([[0.0, 1.0], [0.5, 1.5]]),),
             "empty": lambda rng: (np.zeros((0, 2)),),
         },
@@ -994,6 +1001,16 @@ OPERATIONS = (
             "three workers": partial(_search, T=6, workers=3),
             "nothing comes back": partial(_search, T=2, workers=4),
             "six dimensions": partial(_search, B=1, T=3, d=6),
+        },
+    ),
+    Operation(
+        "trajectory, linear", partial(black_box.trajectory, output="linear", jitter=JITTER),
+        black_box.trajectory_backward, _search_around,
+        r"x_t, e_t = \text{into cube}(h_{t+1} W + b) \qquad f_t = f(x_t), \ f \sim \text{GP}", CHEN_SOURCE,
+        cases={
+            "one function": partial(_search_around, B=1, T=3),
+            "two workers": partial(_search_around, T=3, workers=2),
+            "six dimensions": partial(_search_around, B=1, T=2, d=6),
         },
     ),
     Operation(

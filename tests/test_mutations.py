@@ -25,28 +25,70 @@ ZERO = "-0.0 is 0.0"
 SUM = "the axes of a sum have no order"
 CONSTANT = "it is read where b_t is a constant, whose gradient is not that of the loss: test_improvement.py has it"
 EDGE = "at the edge of the cube any slope between those of its sides is right"
-SHAPE = "f, y, mean and deviation have one shape"
+SHAPE = "e, f, y, mean and deviation have one shape"
+ONE_SHAPE = "only the shape is used, and they have one"
+ONE_COLUMN = "the product has one column, or row: 0 and -1 are the same"
+STOPPED = "read where the gradient is stopped: test_dnc.py has it"
 UNUSED = "where large does not hold, the divisor and with it d_large is not used"
 # function: {mutant: why the gradients stay the same}
 HARMLESS = {
-    "outside_backward": {
-        "compare: x > 1 -> x >= 1": EDGE,
-        "compare: x < 0 -> x <= 0": EDGE,
+    "into_cube_backward": {
+        "compare: v.real > 1 -> v.real >= 1": EDGE,
+        "compare: v.real < 0 -> v.real <= 0": EDGE,
+        "sign: np.zeros_like(d_x) -> -np.zeros_like(d_x)": ZERO,
+    },
+    "usage_backward": {
+        "sign: np.ones_like(keep[:, :1]) -> -np.ones_like(keep[:, :1])": "both products change their sign",
+        "cache: keep[:, :1] -> cache.w_r[:, :1]": "only its shape is used",
+        "sign: np.zeros_like(w) -> -np.zeros_like(w)": STOPPED,
+        "constant: np.zeros_like(w) -> np.ones_like(w)": STOPPED,
+        "cache: np.zeros_like(w) -> np.zeros_like(cache.psi)": STOPPED,
+        "cache: np.zeros_like(w) -> np.zeros_like(cache.u)": STOPPED,
+    },
+    "allocation_backward": {
+        **{f"cache: u.shape -> cache.{name}.shape": ONE_SHAPE for name in ("before", "order")},
+        **{f"cache: u[:, 0] -> cache.{name}[:, 0]": ONE_SHAPE for name in ("before", "order")},
+        "cache: np.empty_like(u) -> np.empty_like(cache.before)": ONE_SHAPE,
+        "index: u[:, 0] -> u[:, -1]": ONE_SHAPE,
+        "sign: np.empty_like(d_u) -> -np.empty_like(d_u)": "every entry is written before it is read",
+        "sign: np.empty_like(u) -> -np.empty_like(u)": "every column is written before it is read",
+        "sign: np.zeros_like(u[:, 0]) -> -np.zeros_like(u[:, 0])": ZERO,
+    },
+    "temporal_link_backward": {
+        "cache: p.shape -> cache.w.shape": ONE_SHAPE,
+        "index: (d_L_new @ p[:, :, None])[:, :, 0] -> (d_L_new @ p[:, :, None])[:, :, -1]": ONE_COLUMN,
+        "index: (w[:, None] @ d_L_new)[:, 0] -> (w[:, None] @ d_L_new)[:, -1]": ONE_COLUMN,
+    },
+    "read_weighting_backward": {
+        "swap: modes[:, :, k, None] -> modes[:, :, None, k]": "one number a head either way",
+    },
+    "erase_and_add_backward": {
+        "index: (d_M_new @ write[:, :, None] - erased @ erase[:, :, None])[:, :, 0] -> "
+        "(d_M_new @ write[:, :, None] - erased @ erase[:, :, None])[:, :, -1]": ONE_COLUMN,
+        "index: (w[:, None] @ d_M_new)[:, 0] -> (w[:, None] @ d_M_new)[:, -1]": ONE_COLUMN,
+        "index: (w[:, None] @ erased)[:, 0] -> (w[:, None] @ erased)[:, -1]": ONE_COLUMN,
+    },
+    "dnc_cell_backward": {
+        "swap: (_, R, W) -> (_, W, R)": "only their product is used",
+    },
+    "sequence_backward": {
+        "swap: (d_state, d_cell, d_W, d_b, d_x) -> (d_state, d_cell, d_b, d_W, d_x)":
+            "two names for two zeros to begin a sum with",
     },
     "trajectory_backward": {
         "sign: np.empty_like(d_out.f) -> -np.empty_like(d_out.f)": "every column is written before it is read",
         "sign: np.zeros_like(like.x) -> -np.zeros_like(like.x)": ZERO,
         "sign: np.zeros_like(like.z) -> -np.zeros_like(like.z)": ZERO,
         "sign: np.zeros_like(like.L) -> -np.zeros_like(like.L)": ZERO,
-        "sign: np.zeros_like(a) -> -np.zeros_like(a)": ZERO,
         "constant: in_place=True -> in_place=False": "a copy has the same values",
         "cache: x.shape -> cache.like.x.shape": "both have d columns, and no more is read",
     },
     "trajectory_loss_backward": {
         "sign: np.zeros_like(out.f) -> -np.zeros_like(out.f)": ZERO,
-        **{f"cache: out.f.shape -> cache.like.{name}.shape": SHAPE for name in ("y", "mean", "deviation")},
+        "sign: np.zeros_like(out.x) -> -np.zeros_like(out.x)": ZERO,
+        **{f"cache: out.f.shape -> cache.like.{name}.shape": SHAPE for name in ("e", "y", "mean", "deviation")},
         **{f"cache: np.zeros_like(out.f) -> np.zeros_like(cache.like.{name})": SHAPE
-           for name in ("y", "mean", "deviation")},
+           for name in ("e", "y", "mean", "deviation")},
     },
     "relu_backward": {
         "sign: np.zeros_like(d_r) -> -np.zeros_like(d_r)": ZERO,

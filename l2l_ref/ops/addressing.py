@@ -141,8 +141,8 @@ def allocation_backward(d_a, cache):
 class WriteWeightingCache(NamedTuple):
     a: np.ndarray    # (B, N)
     c: np.ndarray    # (B, N)
-    g_a: np.ndarray  # (B,)
-    g_w: np.ndarray  # (B,)
+    g_a: np.ndarray  # (B, 1)
+    g_w: np.ndarray  # (B, 1)
 
 
 def write_weighting(a, c, g_a, g_w):
@@ -152,16 +152,16 @@ def write_weighting(a, c, g_a, g_w):
     require_shape("g_a", g_a, B=len(a))
     require_shape("g_w", g_w, B=len(a))
     g_a, g_w = g_a[:, None], g_w[:, None]
-    return g_w * (g_a * a + (1 - g_a) * c), WriteWeightingCache(a, c, g_a[:, 0], g_w[:, 0])  # W6
+    return g_w * (g_a * a + (1 - g_a) * c), WriteWeightingCache(a, c, g_a, g_w)  # W6
 
 
 def write_weighting_backward(d_w, cache):
     """d_w' (B, N) -> d_a (B, N), d_c (B, N), d_g_a (B,), d_g_w (B,)."""
     a, c, g_a, g_w = cache
-    d_mix = d_w * g_w[:, None]                                       # W6
-    d_g_w = (d_w * (g_a[:, None] * a + (1 - g_a)[:, None] * c)).sum(axis=1)  # W6
+    d_mix = d_w * g_w                                                # W6
+    d_g_w = (d_w * (g_a * a + (1 - g_a) * c)).sum(axis=1)            # W6
     d_g_a = (d_mix * (a - c)).sum(axis=1)                            # W6
-    return d_mix * g_a[:, None], d_mix * (1 - g_a)[:, None], d_g_a, d_g_w  # W6
+    return d_mix * g_a, d_mix * (1 - g_a), d_g_a, d_g_w              # W6
 
 
 class LinkCache(NamedTuple):
