@@ -6,11 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import memory_step
 
+from l2l_ref.black_boxes.families import GPFamily
 from l2l_ref.checking import gradcheck
 from l2l_ref.compiled import heads as twin
 from l2l_ref.compiled import lstm as lstm_twin
 from l2l_ref.learned import backends, cells
+from l2l_ref.learned.proposer import Proposer
+from l2l_ref.metatrain.black_box import meta_train_black_box
 from l2l_ref.ops import addressing, dnc, heads, lstm
+from l2l_ref.search import BlackBoxOptimizer
 from l2l_ref.trees import add, arrays_of, build
 
 SIZES = (st.integers(1, 4), st.integers(1, 6), st.integers(1, 5), st.integers(1, 3))  # B, N, W, R
@@ -166,3 +170,38 @@ def test_a_long_rollout_with_large_weights_stays_finite(backend):
         assert (weighting >= -1e-5).all() and (weighting <= 1 + 1e-5).all()
     for weighting in (memory.w, memory.w_r, memory.p, memory.L):
         assert (weighting.sum(axis=-1) <= 1 + 1e-4).all()
+
+
+# ------------------------------------------------------------------------ as the network of a black-box optimizer
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_proposer_with_a_memory_searches_and_is_restored(backend):
+    model = Proposer(2, 6, "linear", cell="dnc", memory=(4, 3, 2), rng=0, backend=backend)
+    search = BlackBoxOptimizer([(-1, 1), (0, 5)], model=model, seed=0)
+    for k in range(9):
+        trial = search.ask()
+        assert -1 <= trial.x[0] <= 1 and 0 <= trial.x[1] <= 5
+        if k > 4:
+            other = again.ask()
+            np.testing.assert_array_equal(other.x, trial.x)
+            again.tell(other, float((trial.x**2).sum()))
+        search.tell(trial, float((trial.x**2).sum()))
+        if k == 4:
+            again = BlackBoxOptimizer.from_state(search.state_dict(), model=model)
+
+
+@pytest.mark.parametrize("memory", [(4, 3), (4, 3, 0), (4.0, 3, 1), "4,3,1", 4])
+def test_a_memory_of_another_form_is_refused(memory):
+    with pytest.raises(ValueError, match="memory: expected 3 whole numbers"):
+        Proposer(2, 4, cell="dnc", memory=memory)
+    with pytest.raises(ValueError, match="memory: expected None for the cell lstm"):
+        Proposer(2, 4, memory=(4, 3, 1))
+
+
+def test_meta_training_with_a_memory_goes_down(tmp_path):
+    model = Proposer(1, 8, "linear", cell="dnc", memory=(4, 4, 1), rng=0)
+    trained, log = meta_train_black_box(model, GPFamily(dim=1), 0, epochs=6, updates=30, functions=32, steps=5,
+                                        first_steps=5, workers=1, validation_functions=64)
+    assert log[-1]["validation_final"] < log[0]["validation_final"] - 0.1
+    assert trained.config == model.config

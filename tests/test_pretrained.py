@@ -100,6 +100,23 @@ def test_a_hostile_card_of_a_proposer_is_refused(path, changes, name):
     assert pretrained.load(path).config == proposer.config
 
 
+@pytest.mark.parametrize("changes, message", [
+    ({"memory": [8, 4]}, "memory: expected 3 whole numbers"), ({"memory": [0, 4, 1]}, "memory: expected 3 whole"),
+    ({"memory": [8, 4, 10**12]}, "memory: expected 3 whole"), ({"memory": "8,4,1"}, "memory: expected 3 whole"),
+    ({"memory": [8, True, 1]}, "memory: expected 3 whole"), ({"memory": [8, 5, 1]}, "expected shape"),
+    ({"cell": "lstm"}, "memory: expected None"),
+])
+def test_a_hostile_memory_is_refused(path, changes, message):
+    proposer = Proposer(2, 4, cell="dnc", memory=(8, 4, 1))
+    write_with(path, proposer, proposer.config | changes)
+    assert message in refusal(path)
+    write_with(path, proposer, proposer.config)
+    loaded = pretrained.load(path)
+    assert loaded.config == proposer.config
+    for ours, theirs in zip(arrays_of(proposer.params_as(np.float32)), arrays_of(loaded.params), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("name", ["no-such-lstm", "", ".", "no/such/file.npz", "../pretrained"])
 def test_an_unknown_name_lists_those_there_are(name):
     with pytest.raises(ValueError) as caught:
