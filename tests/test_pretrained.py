@@ -271,7 +271,7 @@ def test_a_shipped_command_can_be_given_anywhere(name):
 
 
 def steps_of_a_search(model):
-    """On functions of the law it was trained on: inside of the cube, and after 20 queries ahead of random search."""
+    """On functions of the law it was trained on: inside of the cube, and in 20 queries ahead of random search."""
     means = []
     for search in (Learned(model, 300), Uniform(300, model.dim, 0)):
         functions = GPFunctions(300, model.dim, 20, seed=0)
@@ -279,7 +279,9 @@ def steps_of_a_search(model):
             x = search.ask()
             assert ((x >= 0) & (x <= 1)).all()
             search.tell(x, functions(x))
-        means.append(functions.values.min(axis=1).mean())
+        # The sum of all values asks for low ones from the start, not for one that is lowest.
+        of = np.mean if model.card["recipe"]["loss"] == "sum" else np.min
+        means.append(of(functions.values, axis=1).mean())
     assert means[0] < means[1] - 0.05, means
 
 
