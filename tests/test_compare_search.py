@@ -256,6 +256,17 @@ def test_several_learned_optimizers_and_a_table(run, models, tmp_path):
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_several_dimensions_and_where_an_optimizer_looks(run, models, tmp_path):
+    code, out, err = run("gp", "--dim", "1,2", "--model", models / "tiny", "--model", "lstm-oi", *SMALL,
+                         "--baseline-functions", 0, "--figure", "f.png")
+    parts = json.loads(out)["problems"]
+    assert code == 0 and [part["problem"]["dim"] for part in parts] == [1, 2]
+    assert [part["models"]["lstm-oi"]["name"] for part in parts] == ["lstm-oi-1", "lstm-oi-2"]
+    assert err.count("figure: ") == 2
+    for name in ("f.png", "f-queries.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
 def test_compare_benchmarks(run, models, tmp_path):
     code, out, err = run("benchmarks", "--model", models / "tiny", *SMALL)
     parts = json.loads(out)["problems"]
@@ -305,7 +316,7 @@ MISTAKES = {
     "no model": (["gp", "--dim", "5"], "got 'lstm-oi-5'"),
     "a model of another kind": (["gp", "--model", "digits-lstm"], "model: expected a black-box optimizer"),
     "a model of another dimension": (["gp", "--model", "MODELS/tiny-3.npz"], "model: expected one of 2 dimensions"),
-    "no dimension": (["gp", "--dim", "0"], "--dim: expected a whole number >= 1"),
+    "no dimension": (["gp", "--dim", "0"], "--dim: expected whole numbers >= 1"),
     "no evaluations": (["gp", "--evaluations", "0"], "--evaluations: expected a whole number >= 1"),
     "half a baseline": (["gp", "--baseline-functions", "0.5"], "--baseline-functions: expected a whole number >= 0"),
     "steps of gp": (["gp", "--steps", "3"], "--steps: not for gp"),

@@ -10,6 +10,7 @@ from l2l_ref.black_boxes.families import GPFamily
 from l2l_ref.checking import gradcheck
 from l2l_ref.compiled import heads as twin
 from l2l_ref.compiled import lstm as lstm_twin
+from l2l_ref.evaluation import bench_dnc
 from l2l_ref.learned import backends, cells
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.metatrain.black_box import meta_train_black_box
@@ -205,3 +206,19 @@ def test_meta_training_with_a_memory_goes_down(tmp_path):
                                         first_steps=5, workers=1, validation_functions=64)
     assert log[-1]["validation_final"] < log[0]["validation_final"] - 0.1
     assert trained.config == model.config
+
+
+def test_its_bench_compares_before_it_times(monkeypatch):
+    small = {"batch": 3, "steps": 4, "hidden": 5, "sizes": (4, 3, 1), "rounds": 1}
+    result = bench_dnc.dnc_step(threads=(1,), **small)
+    assert [row["implementation"] for row in result["rows"]][:2] == ["numba", "numpy"]
+    assert all(row["median_s"] > 0 and row["us_per_row_step"] > 0 for row in result["rows"])
+    right = bench_dnc.IMPLEMENTATIONS["numpy"]
+
+    def wrong(*arguments):
+        work = right(*arguments)
+        return lambda: 2 * work()
+
+    monkeypatch.setitem(bench_dnc.IMPLEMENTATIONS, "numpy", wrong)
+    with pytest.raises(ValueError, match="numpy: its gradient differs"):
+        bench_dnc.dnc_step(threads=(1,), **small)

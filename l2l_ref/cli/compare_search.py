@@ -11,7 +11,7 @@ from ..evaluation.peers import installed
 from ..evaluation.search import GPProblem, Instances, compare_search, comparison_seed, symmetry, table, to_json
 from ..learned.proposer import Proposer
 from ..pretrained import FOLDER, load
-from .arguments import require_writable, whole
+from .arguments import counts, require_writable, whole
 
 MODEL = "lstm-oi"
 SEARCHED = ("evaluations", "baseline_functions", "peers")
@@ -22,7 +22,7 @@ BASELINE_FUNCTIONS = {"gp": 100, "benchmarks": 0, "repellers": 0, "hpo": 0}
 
 def configure(parser):
     group = parser.add_argument_group("black-box problems: " + ", ".join(OPTIONS))
-    group.add_argument("--dim", type=whole(1), metavar="D", help="of the functions of gp; default 2")
+    group.add_argument("--dim", type=counts, metavar="D,D", help="of the functions of gp, one or several; default 2")
     group.add_argument("--evaluations", type=whole(1), metavar="T", help="default 100")
     group.add_argument("--baseline-functions", type=whole(0), metavar="N",
                        help="how many of the functions expected improvement gets; 0: none; default: 100 of gp")
@@ -49,7 +49,7 @@ def run(args):
         parts = [to_json(results, problem) | {"models": {name: model.card for name, model in by_name.items()}}
                  for (problem, results), by_name in zip(compared, models)]
         several = {"problem": {"problem": args.problem}, "problems": parts}
-        print(json.dumps(several if args.problem in ("benchmarks", "hpo") else parts[0]))
+        print(json.dumps(several if args.problem in ("benchmarks", "hpo") or len(parts) > 1 else parts[0]))
     else:
         for k, ((problem, results), by_name) in enumerate(zip(compared, models)):
             print("\n" * (k > 0) + f"{problem.title}: {functions} functions; learned: {by_name[LEARNED].card['name']}")
@@ -62,6 +62,11 @@ def run(args):
             paths = figure.with_name(f"{figure.stem}-paths{figure.suffix}")
             figures.repeller_paths(*compared[0], comparison_seed(args.seed), paths, titles)
             print(f"figure: {paths}", file=sys.stderr)
+        for problem, by_name in zip(problems, models):
+            if args.problem == "gp" and problem.dim == 1:
+                queries = figure.with_name(f"{figure.stem}-queries{figure.suffix}")
+                figures.queries(problem, by_name, comparison_seed(args.seed), queries, titles)
+                print(f"figure: {queries}", file=sys.stderr)
     except ImportError as error:
         print(f"no figure: {error}", file=sys.stderr)
     return 0
@@ -70,7 +75,7 @@ def run(args):
 def problems_of(args):
     """What is compared on, one or several."""
     if args.problem == "gp":
-        return [GPProblem(args.dim or 2)]
+        return [GPProblem(dim) for dim in args.dim or (2,)]
     if args.problem == "repellers":
         return [Instances(REPELLERS)]
     if args.problem == "benchmarks":

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..black_boxes import repellers
+from ..ops.gp import gp_posterior
 from . import published
 from .compare import LEARNED
 
@@ -172,6 +173,43 @@ def repeller_paths(problem, results, seed, path, titles=None):
         axes.remove()
     figure.suptitle("Best run (black, a dot every 10 steps) and others (grey); rewards green, repellers orange with "
                     "their strength", fontsize=9, wrap=True)
+    figure.savefig(path, dpi=150)
+
+
+QUERIES, CURVES = 20, 4  # how many are shown of each function, and how many functions
+
+
+def queries(problem, models, seed, path, titles=None):
+    """Figure 9 of Chen et al. 2017: where learned optimizers look on some functions of one dimension, and when.
+
+    A row for each of ``models``, a dict of Proposers. A draw of a Gaussian process is decided where it is asked for: the
+    line is its mean given the queries, the band two standard deviations.
+    """
+    titles = SEARCH_TITLES | (titles or {})
+    figure = matplotlib_figure()(figsize=(11, 0.8 + 2.4 * len(models)), layout="constrained")
+    panels = figure.subplots(len(models), CURVES, squeeze=False, sharex=True, sharey="row")
+    grid = np.linspace(0, 1, 201)
+    for row, (name, model) in zip(panels, models.items()):
+        search, sample = problem.learned(model, CURVES), problem.sample(CURVES, QUERIES, seed)
+        x, y = np.empty((CURVES, QUERIES, 1)), np.empty((CURVES, QUERIES))
+        for t in range(QUERIES):
+            x[:, t] = search.ask()
+            y[:, t] = sample(x[:, t])
+            search.tell(x[:, t], y[:, t])
+        law = problem.config["length_scale"], problem.config["variance"]
+        known, _ = gp_posterior(x, y, np.tile(grid[None, :, None], (CURVES, 1, 1)), *law, noise=1e-3)
+        for k, axes in enumerate(row):
+            axes.plot(grid, known.mean[k], color="#888888", lw=1)
+            axes.fill_between(grid, *(known.mean[k] + sign * 2 * known.deviation[k] for sign in (-1, 1)), color="#888888",
+                              alpha=0.2, lw=0)
+            dots = axes.scatter(x[k, :, 0], y[k], c=np.arange(1, QUERIES + 1), cmap="viridis", s=22, zorder=3)
+            for t in range(4):
+                axes.annotate(str(t + 1), (x[k, t, 0], y[k, t]), xytext=(3, 4), textcoords="offset points", fontsize=8)
+            axes.grid(alpha=0.3, lw=0.5)
+        row[0].set_ylabel(titles.get(name, name))
+    for axes in panels[-1]:
+        axes.set_xlabel("x")
+    figure.colorbar(dots, ax=panels, label="query", ticks=[1, 5, 10, 15, 20])
     figure.savefig(path, dpi=150)
 
 
