@@ -11,7 +11,7 @@ from l2l_ref.checking import gradcheck
 from l2l_ref.compiled import heads as twin
 from l2l_ref.compiled import lstm as lstm_twin
 from l2l_ref.evaluation import bench_dnc
-from l2l_ref.learned import backends, cells
+from l2l_ref.learned import backends, black_box, cells
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.metatrain.black_box import meta_train_black_box
 from l2l_ref.ops import addressing, dnc, heads, lstm
@@ -174,6 +174,30 @@ def test_a_long_rollout_with_large_weights_stays_finite(backend):
 
 
 # ------------------------------------------------------------------------ as the network of a black-box optimizer
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 99), st.sampled_from([1, 2, 20]), *SIZES[1:], st.sampled_from(black_box.OUTPUTS),
+       st.sampled_from([np.float32, np.float64]))
+def test_advance_is_propose(seed, B, N, W, R, output, dtype):
+    rng = np.random.default_rng(seed)
+    model = Proposer(2, 5, output, cell="dnc", memory=(N, W, R), rng=rng)
+    params, state = model.params_as(dtype), model.start(B, dtype)
+    for _ in range(3):
+        u = rng.standard_normal((B, 4)).astype(dtype)
+        before = [a.copy() for a in arrays_of(state)]
+        (x, _, after), _ = black_box.propose(u, state, params, output, model.network)
+        for backend in ("numpy", "numba"):
+            came = backends.choose_proposer(backend).dnc_advance(u, state, params, output)
+            for ours, theirs in zip(arrays_of((x, after)), arrays_of(came), strict=True):
+                assert theirs.dtype == dtype
+                tolerance = 300 * np.finfo(dtype).eps * max(1, abs(ours).max())
+                np.testing.assert_allclose(theirs, ours, rtol=0, atol=tolerance)
+        for a, b in zip(before, arrays_of(state), strict=True):
+            np.testing.assert_array_equal(a, b)
+        state = after
+    with pytest.raises(ValueError, match="expected shape"):
+        backends.choose_proposer("numba").dnc_advance(u[:, 1:], state, params, output)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

@@ -2,8 +2,8 @@
 more than the arithmetic.
 
 That file is the definition, with the equations L1 to L5; a difference is a bug in this one. Rows are worked on in
-tiles, small enough for BLAS to start no threads of its own; a part is a few tiles, and a thread takes some parts. What is
-summed over rows is summed in their order, so the result does not depend on the number of threads.
+tiles, small enough for BLAS to start no threads of its own; a part is a few tiles, and a thread takes some parts. What
+is summed over rows is summed in their order, so the result does not depend on the number of threads.
 """
 
 from typing import NamedTuple

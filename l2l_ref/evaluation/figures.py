@@ -182,8 +182,8 @@ QUERIES, CURVES = 20, 4  # how many are shown of each function, and how many fun
 def queries(problem, models, seed, path, titles=None):
     """Figure 9 of Chen et al. 2017: where learned optimizers look on some functions of one dimension, and when.
 
-    A row for each of ``models``, a dict of Proposers. A draw of a Gaussian process is decided where it is asked for: the
-    line is its mean given the queries, the band two standard deviations.
+    A row for each of ``models``, a dict of Proposers. A draw of a Gaussian process is decided where it is asked for:
+    the line is its mean given the queries, the band two standard deviations.
     """
     titles = SEARCH_TITLES | (titles or {})
     figure = matplotlib_figure()(figsize=(11, 0.8 + 2.4 * len(models)), layout="constrained")
@@ -200,8 +200,8 @@ def queries(problem, models, seed, path, titles=None):
         known, _ = gp_posterior(x, y, np.tile(grid[None, :, None], (CURVES, 1, 1)), *law, noise=1e-3)
         for k, axes in enumerate(row):
             axes.plot(grid, known.mean[k], color="#888888", lw=1)
-            axes.fill_between(grid, *(known.mean[k] + sign * 2 * known.deviation[k] for sign in (-1, 1)), color="#888888",
-                              alpha=0.2, lw=0)
+            low, high = (known.mean[k] + sign * 2 * known.deviation[k] for sign in (-1, 1))
+            axes.fill_between(grid, low, high, color="#888888", alpha=0.2, lw=0)
             dots = axes.scatter(x[k, :, 0], y[k], c=np.arange(1, QUERIES + 1), cmap="viridis", s=22, zorder=3)
             for t in range(4):
                 axes.annotate(str(t + 1), (x[k, t, 0], y[k, t]), xytext=(3, 4), textcoords="offset points", fontsize=8)

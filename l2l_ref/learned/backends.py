@@ -60,7 +60,7 @@ def choose_gp(backend, functions, steps):
 
 
 def choose_proposer(backend):
-    """The module whose ``advance`` steps a Proposer with an LSTM cell; ``auto`` takes NumPy for every number of rows.
+    """The module whose ``advance`` and ``dnc_advance`` step a Proposer; ``auto`` takes NumPy for every number of rows.
 
     The twin is twice as fast or more for some ten rows and fewer alone, where that is 10 microseconds a step and
     loading it takes as long as tens of thousands of them; from a hundred rows on it gains a quarter or nothing. What is
@@ -72,10 +72,9 @@ def choose_proposer(backend):
 def choose_cell(backend, cell, rows):
     """The Cell with the pair that suits so many rows. A cache belongs to the pair that made it.
 
-    ``auto`` and what is raised are as for `choose`. A step of a DNC is some hundred calls of NumPy, so that its twin
-    pays for a single row.
+    ``auto`` and what is raised are as for `choose`.
     """
-    small = rows < SMALLEST_BATCH and cell.name == "lstm"
+    small = rows < SMALLEST_BATCH
     lstm = _choose(backend, original_lstm, "lstm", small)
     if cell.name == "lstm":
         return cell._replace(forward=lstm.lstm_cell, backward=lstm.lstm_cell_backward)

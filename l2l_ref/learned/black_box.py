@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..ops import gp, meta_losses
+from ..ops import dnc, gp, meta_losses
 from ..ops.activations import sigmoid, sigmoid_backward
 from ..ops.linear import linear, linear_backward
 from ..ops.shapes import require_shape
@@ -113,6 +113,13 @@ def advance(u, state, params, output="sigmoid"):
     v = h @ W + b_v                                                  # X3
     x = _logistic(v) if output == "sigmoid" else v.clip(0, 1)        # X4
     return x, type(state)(h, c)
+
+
+def dnc_advance(u, state, params, output="sigmoid"):
+    """The same with a differentiable neural computer."""
+    state, _ = dnc.dnc_cell(u, state, params.cell)                   # X2
+    v = state.h @ params.W + params.b                                # X3
+    return (_logistic(v) if output == "sigmoid" else v.clip(0, 1)), state  # X4
 
 
 def _logistic(a):

@@ -79,13 +79,9 @@ class Proposer(Weights):
         """
         if state[0].dtype != u.dtype:
             state = build(state, (a.astype(u.dtype) for a in arrays_of(state)))
-        if self.cell == "lstm":
-            advance = backends.choose_proposer(self.backend).advance
-            x, state = advance(u, state, self.params_as(u.dtype), self.output)
-        else:
-            cell = backends.choose_cell(self.backend, self.network, len(u))
-            (x, _, state), _ = black_box.propose(u, state, self.params_as(u.dtype), self.output, cell)
-        return x, state
+        module = backends.choose_proposer(self.backend)
+        advance = module.advance if self.cell == "lstm" else module.dnc_advance
+        return advance(u, state, self.params_as(u.dtype), self.output)
 
 
 def checked_memory(cell, memory):
