@@ -5,7 +5,7 @@ this one. Real numbers only, float32 or float64.
 
 Every row has a memory of its own, so a thread takes some rows, and all arithmetic of one row is done while its memory
 is in the first-level cache. What the backward needs is stored, not computed again: the memory before and after the
-step, which the states hold anyway, and 8 N + 4 R N numbers a row.
+step, which the states hold anyway, and (6 + 4 R) N numbers a row.
 """
 
 import math
