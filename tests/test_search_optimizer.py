@@ -576,3 +576,20 @@ def test_saved_and_loaded(tmp_path):
     again = BlackBoxOptimizer.load(tmp_path / "run.json", proposer(backend="numba"))
     np.testing.assert_array_equal(run(again, bowl, 20), run(bb, bowl, 20))
     assert repr(again) == repr(bb) and "asked=33, told=32" in repr(bb)
+
+
+# ------------------------------------------------------------------------------------------------------- its speed
+
+
+def test_bench_suggest_has_a_row_for_each_number_of_past_evaluations(capsys):
+    from l2l_ref.cli import main
+
+    words = ["bench", "suggest", "--dim", "2", "--past", "1,2", "--rounds", "1"]
+    assert main([*words, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {(row["model"], row["implementation"]) for row in rows} >= {
+        ("lstm-oi", "numba"), ("lstm-oi", "numpy"), ("dnc-oi", "numba"), ("ei", None), ("integrated-ei", None)}
+    assert [row["past"] for row in rows] == [1, 2] * (len(rows) // 2)
+    assert all(0 < row["min_us"] <= row["us_per_suggestion"] for row in rows)
+    assert main(words) == 0
+    assert "lstm-oi numba" in capsys.readouterr().out
