@@ -163,25 +163,18 @@ def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint
 
     def train_epoch(progress):
         longest, rng = recipe.horizon(progress.epoch), np.random.default_rng(stream(seed, WORKERS, progress.epoch))
-        losses, norms, skipped = [], [], 0
-        for k in range(recipe.updates):
+
+        def gradient(k):
             steps, workers = int(rng.integers(recipe.first_steps, longest, endpoint=True)), 1  # U2
             if recipe.workers > 1 and rng.random() < recipe.parallel:
                 workers = int(rng.integers(2, recipe.workers, endpoint=True))
             fed = black_box.arrivals(steps, workers, rng)            # U3
-            loss, d_phi = trajectory_gradient(
+            return trajectory_gradient(
                 with_phi(proposer, progress.phi), family, recipe, steps, fed,
                 stream(seed, TRAINING, progress.epoch, k), backend
             )
-            norm = loop.descend(recipe, progress, d_phi)             # U1
-            if norm is None:
-                skipped += 1
-                continue
-            losses.append(loss)
-            norms.append(norm)
-        return {"learning_rate": loop.rate(recipe, progress), "steps": longest, "skipped": skipped,
-                "loss": float(np.mean(losses)) if losses else None,
-                "gradient_norm": float(np.median(norms)) if norms else None}
+
+        return {"steps": longest} | loop.train_updates(recipe, progress, recipe.updates, gradient)  # U1
 
     def validate(phi):
         best = best_so_far(with_phi(proposer, phi), family, recipe.validation_functions, recipe.steps,

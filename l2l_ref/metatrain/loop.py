@@ -155,6 +155,22 @@ def descend(schedule, progress, d_phi):
     return norm
 
 
+def train_updates(schedule, progress, updates, gradient):
+    """So many updates of ``progress`` by ``gradient(k)`` -> (loss, d_phi): what the log says of them, a dict."""
+    losses, norms, skipped = [], [], 0
+    for k in range(updates):
+        loss, d_phi = gradient(k)
+        norm = descend(schedule, progress, d_phi)
+        if norm is None:
+            skipped += 1
+            continue
+        losses.append(loss)
+        norms.append(norm)
+    return {"learning_rate": rate(schedule, progress), "skipped": skipped,
+            "loss": float(np.mean(losses)) if losses else None,
+            "gradient_norm": float(np.median(norms)) if norms else None}
+
+
 def rate(schedule, progress):
     """Adam's learning rate now."""
     return schedule.rate(progress.epoch) / 2**progress.rollbacks

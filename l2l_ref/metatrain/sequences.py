@@ -140,20 +140,14 @@ def train_on_sequences(params, cell, task, seed=0, *, backend="auto", checkpoint
 
     def train_epoch(progress):
         rng = np.random.default_rng(stream(seed, LENGTHS, progress.epoch))
-        longest, losses, norms, skipped = recipe.longest(task, progress.epoch), [], [], 0
-        for k in range(recipe.updates):
+        longest = recipe.longest(task, progress.epoch)
+
+        def gradient(k):
             length = int(rng.integers(task.shortest, longest, endpoint=True))
             batch = task.sample(length, recipe.batch, np.random.default_rng(stream(seed, TRAINING, progress.epoch, k)))
-            loss, d_phi = sequence_gradient(weights(progress.phi), cell, *batch)
-            norm = loop.descend(recipe, progress, d_phi)
-            if norm is None:
-                skipped += 1
-                continue
-            losses.append(loss)
-            norms.append(norm)
-        return {"learning_rate": loop.rate(recipe, progress), "steps": longest, "skipped": skipped,
-                "loss": float(np.mean(losses)) if losses else None,
-                "gradient_norm": float(np.median(norms)) if norms else None}
+            return sequence_gradient(weights(progress.phi), cell, *batch)
+
+        return {"steps": longest} | loop.train_updates(recipe, progress, recipe.updates, gradient)
 
     def validate(phi):
         wrong = [
