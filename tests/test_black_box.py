@@ -55,16 +55,15 @@ def test_the_gradient_of_a_long_chain_in_six_dimensions(loss, B):
     gradcheck(*chain(loss, "sigmoid", fed), (params, z, epsilon, 0.4), thorough=False).raise_if_failed()
 
 
-@pytest.mark.parametrize("seed, T, workers, loss", [(0, 6, 1, "oi"), (1, 6, 2, "ei"), (2, 8, 1, "sum")])
+@pytest.mark.parametrize("seed, T, workers, loss", [(0, 4, 1, "oi"), (1, 4, 2, "ei"), (2, 5, 1, "sum")])
 def test_the_gradient_of_the_whole_chain_with_a_memory(seed, T, workers, loss):
     """A differentiable neural computer in place of the LSTM, and nothing else changed."""
     cell, rng = cells.dnc_with(slots=3, word=2, heads=1), np.random.default_rng(seed)
     params = black_box.proposer_init(rng, 2, 3, cell)
     params = params._replace(W=rng.standard_normal(params.W.shape))
     _, z, epsilon, fed = drawn(seed, 2, T, 2, workers=workers)
-    report = gradcheck(*chain(loss, "sigmoid", fed, cell=cell), (params, z, epsilon, 0.4), seed=seed)
-    report.raise_if_failed()
-    assert report.verdict == "PASS"
+    gradcheck(*chain(loss, "sigmoid", fed, cell=cell), (params, z, epsilon, 0.4), seed=seed,
+              thorough=False).raise_if_failed()
 
 
 @pytest.mark.parametrize("output", black_box.OUTPUTS)
