@@ -14,11 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import exp, kernel
-from .threads import run
+from .threads import run_rows
 
 FAMILIES = ("squared_exponential", "matern32", "matern52")
 JITTER = {"float32": 2e-5, "float64": 1e-10}
-WORTH_A_THREAD = 100_000  # multiplications; below, handing work to a thread takes about as long
 WIDTH = 64  # functions of one part: a row of them is some cache lines, which stay in the first-level cache
 
 
@@ -70,7 +69,7 @@ def gp_append(state, x, z, length_scale, variance, covariance="squared_exponenti
     new.x[:, t], new.z[:, t] = x, z
     mean = np.empty(B, x.dtype)
     left = np.empty_like(mean)
-    _run(_append_part, B, t * t, threads, *map(_inside, new[:3]), t, *law[:3], mean, left)
+    run_rows(_append_part, B, WIDTH, t * t, threads, B, *map(_inside, new[:3]), t, *law[:3], mean, left)
     _raise_if_failed(left, np.full(B, t))
     deviation = new.L[:, t, t].copy()
     draw = Draw(mean + deviation * new.z[:, t], mean, deviation)     # S4
@@ -89,8 +88,8 @@ def gp_append_backward(d_out, cache, in_place=False, threads=None):
     B, d = len(X), X.shape[2]
     d_draw = np.array(d_draw, X.dtype)
     d_scale, d_variance = np.zeros((d, B), X.dtype), np.zeros(B, X.dtype)
-    _run(_append_backward_part, B, 2 * t * t, threads, *map(_inside, (X, Z, L)), t, *law[:3], d_draw,
-         *map(_inside, d_state[:3]), d_scale, d_variance)
+    run_rows(_append_backward_part, B, WIDTH, 2 * t * t, threads, B, *map(_inside, (X, Z, L)), t, *law[:3], d_draw,
+             *map(_inside, d_state[:3]), d_scale, d_variance)
     d_x, d_z = d_X[:, t].copy(), d_Z[:, t].copy()
     for d_array in (d_X[:, t], d_Z[:, t], d_L[:, t, : t + 1]):
         d_array[:] = 0
@@ -107,7 +106,8 @@ def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", ji
     x, z, L = _copy(x, x), _copy(z, x), _zeros(B, T, T, dtype=x.dtype)
     f = _zeros(B, T, dtype=x.dtype)
     left, failed = np.ones(B, x.dtype), np.zeros(B, np.int64)
-    _run(_sample_part, B, T**3 // 3, threads, *map(_inside, (x, z, L)), *law[:3], _inside(f), left, failed)
+    run_rows(_sample_part, B, WIDTH, T**3 // 3, threads, B, *map(_inside, (x, z, L)), *law[:3], _inside(f), left,
+             failed)
     _raise_if_failed(left, failed)
     return np.ascontiguousarray(f), GPCache(x, z, L, T, law)
 
@@ -118,8 +118,8 @@ def gp_sample_backward(d_f, cache, threads=None):
     B, T, d = x.shape
     d_x, d_z, d_L = np.zeros_like(x), np.zeros_like(z), np.zeros_like(L)
     d_scale, d_variance = np.zeros((d, B), x.dtype), np.zeros(B, x.dtype)
-    _run(_sample_backward_part, B, T**3, threads, *map(_inside, (x, z, L)), *law[:3], _inside(_copy(d_f, x)),
-         *map(_inside, (d_x, d_z, d_L)), d_scale, d_variance)
+    run_rows(_sample_backward_part, B, WIDTH, T**3, threads, B, *map(_inside, (x, z, L)), *law[:3],
+             _inside(_copy(d_f, x)), *map(_inside, (d_x, d_z, d_L)), d_scale, d_variance)
     return np.ascontiguousarray(d_x), np.ascontiguousarray(d_z), *_hyper(d_scale, d_variance, law)
 
 
@@ -168,11 +168,6 @@ def _law(x, d, length_scale, variance, covariance, jitter):
     over_scale[:] = 1 / length_scale
     numbers = np.array([variance, variance * (1 + jitter), 1, 1 / 2, 3, 3 / 2, 5, 1 / 3, 5 / 6], dtype)
     return Law(FAMILIES.index(covariance), over_scale, numbers, length_scale.ndim == 0)
-
-
-def _run(part, B, work, threads, *arguments):
-    """Parts of `WIDTH` functions; ``work`` is the number of multiplications of each function."""
-    run(part, -(-B // WIDTH), 1 if B * work < WORTH_A_THREAD else threads, B, *arguments)
 
 
 def _raise_if_failed(left, rows):

@@ -14,11 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import exp, kernel, sigmoid, sum_kernel
-from .threads import run
+from .threads import run_rows
 
 EPSILON = 1e-6
 PART = 16  # rows
-WORTH_A_THREAD = 100_000  # multiplications; below, handing work to a thread takes about as long
 
 
 class AccessCache(NamedTuple):
@@ -52,8 +51,8 @@ def memory_access(xi, memory, through_write=True, threads=None):
     c, order, a = np.empty_like(s), np.empty((B, N), np.int64), np.empty((B, N), dtype)
     moved = np.empty((B, 2, R, N), dtype)
     cache = AccessCache(xi, before, after, size_M, size_key, s, c, order, a, moved, through_write)
-    _run(_access_part, B, N * (N + W) * (1 + R), threads, xi, *before, *after, read, size_M, size_key, s, c, order, a,
-         moved)
+    run_rows(_access_part, B, PART, N * (N + W) * (1 + R), threads, xi, *before, *after, read, size_M, size_key,
+             s, c, order, a, moved)
     return (read, after), cache
 
 
@@ -65,14 +64,9 @@ def memory_access_backward(d_out, cache, threads=None):
     d_memory = type(d_after)(*(np.array(d, order="C") for d in d_after))
     d_xi = np.zeros_like(xi)
     (B, N, W), R = before.M.shape, before.w_r.shape[1]
-    _run(_access_backward_part, B, 2 * N * (N + W) * (1 + R), threads, xi, *before, *after, size_M, size_key, s, c,
-         order, a, moved, through_write, np.ascontiguousarray(d_read), *d_memory, d_xi)
+    run_rows(_access_backward_part, B, PART, 2 * N * (N + W) * (1 + R), threads, xi, *before, *after, size_M,
+             size_key, s, c, order, a, moved, through_write, np.ascontiguousarray(d_read), *d_memory, d_xi)
     return d_xi, d_memory
-
-
-def _run(part, B, work, threads, *arguments):
-    """Parts of `PART` rows; ``work`` is the number of multiplications of each row."""
-    run(part, -(-B // PART), 1 if B * work < WORTH_A_THREAD else threads, *arguments)
 
 
 # ------------------------------------------------------------------------------------------- the kernels

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import GEMM_SIZE, dot, kernel, sigmoid, tanh
-from .threads import run
+from .threads import run_rows
 
 PART = 64  # rows
-WORTH_A_THREAD = 100_000  # multiplications; below, handing work to a thread takes about as long
 
 
 class LSTMCache(NamedTuple):
@@ -38,7 +37,7 @@ def lstm_cell(x, state, params, threads=None):
     x, h, c = map(np.ascontiguousarray, (x, h, c))
     gates = np.empty((N, 4 * H), h.dtype)
     h_new, c_new, tanh_c = (np.empty_like(h) for _ in range(3))
-    _run(_forward_part, N, W_h.size, threads, x, h, c, W_x, W_h, b, gates, h_new, c_new, tanh_c)
+    run_rows(_forward_part, N, PART, W_h.size, threads, x, h, c, W_x, W_h, b, gates, h_new, c_new, tanh_c)
     return type(state)(h_new, c_new), LSTMCache(x, h, c, params, gates, tanh_c)
 
 
@@ -50,14 +49,9 @@ def lstm_cell_backward(d_state_new, cache, threads=None):
     N, parts = len(h), -(-len(h) // PART)
     d_x, d_h, d_c, d_a = (np.empty_like(a) for a in (x, h, c, gates))
     d_W_x, d_W_h, d_b = (np.zeros((parts, *a.shape), a.dtype) for a in params)
-    _run(_backward_part, N, 2 * W_h.size, threads, x, h, c, W_x, W_h, gates, tanh_c, d_h_new, d_c_new, d_a, d_x, d_h,
-         d_c, d_W_x, d_W_h, d_b)
+    run_rows(_backward_part, N, PART, 2 * W_h.size, threads, x, h, c, W_x, W_h, gates, tanh_c, d_h_new, d_c_new, d_a,
+             d_x, d_h, d_c, d_W_x, d_W_h, d_b)
     return d_x, type(d_state_new)(d_h, d_c), type(params)(*(a.sum(axis=0) for a in (d_W_x, d_W_h, d_b)))
-
-
-def _run(part, N, work, threads, *arguments):
-    """Parts of `PART` rows; ``work`` is the number of multiplications of each row."""
-    run(part, -(-N // PART), 1 if N * work < WORTH_A_THREAD else threads, *arguments)
 
 
 # ------------------------------------------------------------------------------------------- the kernels

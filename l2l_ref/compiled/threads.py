@@ -4,6 +4,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
+WORTH_A_THREAD = 100_000  # multiplications; below, handing work to a thread takes about as long
+
 
 @lru_cache(maxsize=None)
 def _pool(threads):
@@ -39,3 +41,8 @@ def run(kernel, parts, threads, *arguments):
     kernel(0, threads, *arguments)
     for other in others:
         other.result()
+
+
+def run_rows(kernel, rows, size, work, threads, *arguments):
+    """`run` with parts of ``size`` rows, each of so many multiplications: on one thread where that is little work."""
+    run(kernel, -(-rows // size), 1 if rows * work < WORTH_A_THREAD else threads, *arguments)

@@ -110,16 +110,19 @@ def advance(u, state, params, output="sigmoid"):
     s = _logistic(a)                                                 # L2
     c = s[:, H : 2 * H] * c + s[:, :H] * g                           # L4
     h = s[:, 3 * H :] * np.tanh(c)                                   # L5
-    v = h @ W + b_v                                                  # X3
-    x = _logistic(v) if output == "sigmoid" else v.clip(0, 1)        # X4
-    return x, type(state)(h, c)
+    return _query(h, W, b_v, output), type(state)(h, c)
 
 
 def dnc_advance(u, state, params, output="sigmoid"):
     """The same with a differentiable neural computer."""
     state, _ = dnc.dnc_cell(u, state, params.cell)                   # X2
-    v = state.h @ params.W + params.b                                # X3
-    return (_logistic(v) if output == "sigmoid" else v.clip(0, 1)), state  # X4
+    return _query(state.h, params.W, params.b, output), state
+
+
+def _query(h, W, b, output):
+    """X3 and X4."""
+    v = h @ W + b                                                    # X3
+    return _logistic(v) if output == "sigmoid" else v.clip(0, 1)     # X4
 
 
 def _logistic(a):

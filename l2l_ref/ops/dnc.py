@@ -3,9 +3,9 @@
 Dims: B rows advanced together, D inputs, H hidden units of the controller; N slots of W numbers, R read heads.
 
     Z1   z = (x, r)                                                   input, and what was read before, (B, D + R W)
-    Z2   h', c' = parts[0].lstm_cell(z, (h, c))                                the controller, L1 to L5
+    Z2   h', c' = lstm_cell(z, (h, c))                                the controller, L1 to L5
     Z3   xi = h' W_xi + b_xi                                          the interface vector
-    Z4   r', memory' = parts[1].memory_access(xi, memory)                      J1 to J5
+    Z4   r', memory' = memory_access(xi, memory)                      J1 to J5
     Z5   shown: (h', r')                                              (B, H + R W)
 
 A linear layer on what is shown is the paper's output W_y h' + W_r r'.
