@@ -13,12 +13,13 @@ from l2l_ref.cli import main
 from l2l_ref.evaluation import peers
 from l2l_ref.evaluation.compare import Z95
 from l2l_ref.evaluation.search import (
-    Found, GPProblem, Instances, RunningScale, best_so_far, compare_search, comparison_seed, difference, measure,
+    Found, GPProblem, Instances, best_so_far, compare_search, comparison_seed, difference, measure,
     symmetry, table, to_json,
 )
-from l2l_ref.search.scale import LARGEST
-from l2l_ref.learned.proposer import Learned, Proposer
+from l2l_ref.learned.proposer import Proposer
 from l2l_ref.pretrained import save
+from l2l_ref.search.scale import LARGEST, given_scale
+from l2l_ref.search.together import Together
 
 SEED = np.random.SeedSequence(7)
 
@@ -162,7 +163,7 @@ class Spy(Proposer):
 
 def test_the_running_scale():
     proposer = Spy(1, 3)
-    search = RunningScale(proposer, 2)
+    search = Together(proposer, 2, 5, 0)
     told = np.array([[2.0, 7.0], [4.0, 7.0], [1000.0, 7.0], [6.0, 9.0], [0.0, 1.0]])
     for y in told:
         search.tell(search.ask(), y)
@@ -176,8 +177,8 @@ def test_the_running_scale():
 
 def test_the_running_scale_is_a_network_that_saw_scaled_values_from_the_start():
     proposer, rng = Proposer(2, 5, rng=3), np.random.default_rng(0)
-    search, plain, y = RunningScale(proposer, 3), Learned(proposer, 3), 1e6 * rng.random((8, 3))
-    asked = []
+    search, plain = Together(proposer, 3, 9, 0), Together(proposer, 3, 9, 0, given_scale((0, 1)))
+    asked, y = [], 1e6 * rng.random((8, 3))
     for value in y:
         asked.append(search.ask())
         search.tell(asked[-1], value)

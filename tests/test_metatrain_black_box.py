@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from l2l_ref.black_boxes.families import GPFamily, SupportFamily
 from l2l_ref.learned import black_box as math
-from l2l_ref.learned.proposer import Learned, Proposer
+from l2l_ref.learned.proposer import Proposer
 from l2l_ref.metatrain import black_box
 from l2l_ref.metatrain.black_box import Recipe, best_so_far, held_out, meta_train_black_box, trajectory_gradient
 from l2l_ref.ops.covariance import squared_exponential
 from l2l_ref.ops.gp import JITTER
 from l2l_ref.pretrained import load, save
+from l2l_ref.search.scale import given_scale
+from l2l_ref.search.together import Together
 from l2l_ref.trees import flatten, unflatten
 
 TINY = {"epochs": 3, "updates": 2, "functions": 4, "steps": 6, "first_steps": 2, "validation_functions": 5, "workers": 3}
@@ -207,13 +209,13 @@ def test_saved_and_loaded(tmp_path):
     json.dumps(again.card)
 
 
-def test_learned_search_is_the_trajectory():
-    """The optimizer step by step proposes what the unrolled trajectory does."""
+def test_a_search_is_the_trajectory():
+    """The optimizer step by step, in whatever orientation, proposes what the unrolled trajectory does."""
     proposer, family = tiny(), GPFamily(dim=2)
     z, epsilon, _ = family.sample(4, 5, 0)
     out, _ = math.trajectory(proposer.params_as(np.float32), z, epsilon, math.arrivals(5), **family.law)
-    search = Learned(proposer, 4)
+    search = Together(proposer, 4, 5, 0, given_scale((0, 1)))
     for t in range(5):
         x = search.ask()
-        np.testing.assert_allclose(x, out.x[:, t], rtol=1e-5)
+        np.testing.assert_allclose(search._symmetry.seen(x), out.x[:, t], rtol=1e-5)
         search.tell(x, out.y[:, t])

@@ -285,7 +285,7 @@ def test_values_are_fed_in_the_order_in_which_they_came():
     np.testing.assert_allclose(p.rows[3][:2], bb._symmetry.seen(c.x), atol=1e-6)
 
 
-def test_beyond_the_trained_horizon():
+def test_a_run_ends_and_the_next_knows_nothing_of_it():
     p = proposer(kind=Spy, card={"recipe": {"steps": 6}})
     bb = BlackBoxOptimizer(UNIT, p, scaling=(0, 1), seed=4)
     first = bb._symmetry
@@ -294,12 +294,25 @@ def test_beyond_the_trained_horizon():
     trial = bb.ask()
     assert (p.starts, len(p.rows)) == (1, 6)
     bb.tell(trial, 2)
+    again = bb.ask()
+    assert p.starts == 2 and len(p.rows) == 1 and (p.rows[0] == 0).all()
+    assert bb._symmetry is not first and bb.best[1] == -1
+    bb.tell(again, 4.5)
     bb.ask()
-    assert p.starts == 2 and [row[2] for row in p.rows] == [-1, 2]  # the best, then the last
-    np.testing.assert_allclose(p.rows[0][:2], bb._symmetry.seen(bb.best[0]), atol=1e-6)
-    assert bb._symmetry is not first
+    assert [row[2] for row in p.rows] == [0, 4.5]
     points = run(bb, bowl, 40)
-    assert p.starts > 8 and ((points >= 0) & (points <= 1)).all()
+    assert p.starts > 7 and ((points >= 0) & (points <= 1)).all()
+
+
+@pytest.mark.parametrize("steps, run", [(None, 33), (6, 6), (33, 33), (100, 33)])
+def test_a_run_is_as_long_as_the_network_was_trained_for_and_no_longer_than_it_pays(steps, run):
+    p = proposer(kind=Spy, card={"recipe": {"steps": steps} if steps else {}})
+    bb = BlackBoxOptimizer(UNIT, p)
+    for _ in range(run):
+        bb.ask()
+    assert p.starts == 1
+    bb.ask()
+    assert p.starts == 2
 
 
 def test_steps_that_are_fed_nothing_count_too():
@@ -313,7 +326,7 @@ def test_steps_that_are_fed_nothing_count_too():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
-def test_a_warm_start_beyond_the_horizon(steps):
+def test_a_warm_start_of_more_points_than_a_run(steps):
     p = proposer(kind=Spy, card={"recipe": {"steps": steps}})
     bb = BlackBoxOptimizer(UNIT, p, scaling=(0, 1))
     for k in range(50):
@@ -457,7 +470,7 @@ def broken(state, path, value):
 
 
 @pytest.mark.parametrize(("path", "value"), [
-    (["kind"], "x"), (["format"], 2), (["model"], None), (["model", "sha256"], "0"), (["seed"], "a"),
+    (["kind"], "x"), (["format"], 1), (["model"], None), (["model", "sha256"], "0"), (["seed"], "a"),
     (["bounds"], [[1, 0]]), (["bounds"], 10**400), (["integers"], [1, 0]), (["scaling"], None), (["events"], 3),
     (["events"], [3]), (["events", 0, 0], "eat"), (["events", 0, 1], 1), (["events", 0, 1], None),
     (["events", 0, 2], [0.5, 7]), (["events", 0, 2], None), (["events", 0, 2], [10**400, 0]), (["events", 0], ["ask"]),
@@ -504,7 +517,7 @@ VALUES = st.floats(-1e6, 1e6) | st.floats(allow_nan=False)
 
 
 class AskAndTell(RuleBasedStateMachine):
-    """Whatever is asked and told, in whatever order: a horizon of 7 queries, a network for one dimension too many."""
+    """Whatever is asked and told, in whatever order: runs of 7 queries, a network for one dimension too many."""
 
     @initialize(seed=st.integers(0, 9), fixed=st.booleans())
     def begin(self, seed, fixed):

@@ -65,7 +65,7 @@ def run(args):
         for problem, by_name in zip(problems, models):
             if args.problem == "gp" and problem.dim == 1:
                 queries = figure.with_name(f"{figure.stem}-queries{figure.suffix}")
-                figures.queries(problem, by_name, comparison_seed(args.seed), queries, titles)
+                figures.queries(problem, by_name, args.seed, queries, titles)
                 print(f"figure: {queries}", file=sys.stderr)
     except ImportError as error:
         print(f"no figure: {error}", file=sys.stderr)

@@ -6,6 +6,7 @@ from ..black_boxes import repellers
 from ..ops.gp import gp_posterior
 from . import published
 from .compare import LEARNED
+from .search import comparison_seed
 
 COLORS = {
     LEARNED: "#000000", "sgd": "#999999", "momentum": "#56b4e9", "nag": "#0072b2", "adagrad": "#cc79a7",
@@ -182,7 +183,7 @@ QUERIES, CURVES = 20, 4  # how many are shown of each function, and how many fun
 def queries(problem, models, seed, path, titles=None):
     """Figure 9 of Chen et al. 2017: where learned optimizers look on some functions of one dimension, and when.
 
-    A row for each of ``models``, a dict of Proposers. A draw of a Gaussian process is decided where it is asked for:
+    A row for each of ``models``, a dict of Proposers; functions and orientations are those of a comparison. A draw of a Gaussian process is decided where it is asked for:
     the line is its mean given the queries, the band two standard deviations.
     """
     titles = SEARCH_TITLES | (titles or {})
@@ -190,7 +191,8 @@ def queries(problem, models, seed, path, titles=None):
     panels = figure.subplots(len(models), CURVES, squeeze=False, sharex=True, sharey="row")
     grid = np.linspace(0, 1, 201)
     for row, (name, model) in zip(panels, models.items()):
-        search, sample = problem.learned(model, CURVES), problem.sample(CURVES, QUERIES, seed)
+        search = problem.learned(model, CURVES, QUERIES, seed)
+        sample = problem.sample(CURVES, QUERIES, comparison_seed(seed))
         x, y = np.empty((CURVES, QUERIES, 1)), np.empty((CURVES, QUERIES))
         for t in range(QUERIES):
             x[:, t] = search.ask()

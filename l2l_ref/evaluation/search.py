@@ -15,9 +15,8 @@ from ..baselines.search import Sobol, Uniform
 from ..black_boxes import GPFunctions, Transform, draw_transform
 from ..black_boxes.gp_functions import usual_length_scale
 from ..learned.backends import choose_gp
-from ..learned.proposer import Learned
-from ..search.feeding import Feeding
-from ..search.scale import moments_of, rescaled_after, running_scale, scaled_rows
+from ..search.scale import given_scale
+from ..search.together import Together
 from .compare import COMPARISON, LEARNED, interval
 from .peers import Peer
 
@@ -42,46 +41,6 @@ class Found(NamedTuple):
         return interval(self.best.T)[1]
 
 
-class RunningScale:
-    """A learned optimizer on values of unknown scale, scaled as `BlackBoxOptimizer` does it (search/scale.py).
-
-    After 1, 2, 4, 8, .. values the scale is taken anew, function by function, and all is fed again. There is neither an
-    orientation nor a horizon.
-
-    Parameters
-    ----------
-    proposer : Proposer
-    functions : int
-    """
-
-    name = "learned"
-
-    def __init__(self, proposer, functions):
-        self._zeros = np.zeros((functions, proposer.dim + 2), np.float32)
-        self._x, self._y, self._moments = [], [], moments_of(proposer.card)
-        self._feeding = Feeding(proposer, functions, self._row_of)
-
-    def ask(self):
-        """The next query of each function, (B, d)."""
-        return self._feeding.query().astype(np.float64)
-
-    def tell(self, x, y):
-        """Values y (B,) at x (B, d)."""
-        self._x.append(np.array(x))
-        self._y.append(np.array(y, np.float64))
-        count = len(self._y)
-        rescaled = rescaled_after(count)
-        if rescaled:
-            self._scale = running_scale(np.transpose(self._y), self._moments)
-        self._feeding.tell(count - 1, None, rescaled)
-
-    def _row_of(self, n):
-        row = self._zeros.copy()
-        if n is not None:
-            row[:, :-2], row[:, -2], row[:, -1] = self._x[n], scaled_rows(self._y[n], self._scale), 1  # X1
-        return row
-
-
 class GPProblem:
     """Draws of the Gaussian process that shipped weights are trained on, without noise."""
 
@@ -99,9 +58,9 @@ class GPProblem:
         append = choose_gp("auto", functions, evaluations).gp_append
         return GPFunctions(functions, self.dim, evaluations, seed, self._length_scale, first=first, append=append)
 
-    def learned(self, proposer, functions):
+    def learned(self, proposer, functions, evaluations, seed, first=0):
         """The values have mean 0 and variance 1, and are fed as they are."""
-        return Learned(proposer, functions)
+        return Together(proposer, functions, evaluations, seed, given_scale((0, 1)), first)
 
     def rival_search(self, functions, seed, first):
         """The hand-designed rival: it knows the true hyper-parameters."""
@@ -148,9 +107,9 @@ class Instances:
         """Points x (B, d) of the unit cube, one for each instance, in the units of the box."""
         return self.box.from_unit(np.array([transform(u) for transform, u in zip(transforms, x)]))
 
-    def learned(self, proposer, functions):
+    def learned(self, proposer, functions, evaluations, seed, first=0):
         """The values may be on any scale."""
-        return RunningScale(proposer, functions)
+        return Together(proposer, functions, evaluations, seed, first=first)
 
     def rival_search(self, functions, seed, first):
         """The hand-designed rival: it integrates its hyper-parameters out."""
@@ -252,9 +211,8 @@ def compare_search(problem, models, evaluations=100, functions=100, baseline_fun
         if model.dim != problem.dim:
             raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "
                              f"got {name!r} of {model.dim}")
-    seed = comparison_seed(seed)
-    d = problem.dim
-    runs = {name: (functions, lambda count, first, model=model: problem.learned(model, count))
+    d, number, seed = problem.dim, seed, comparison_seed(seed)
+    runs = {name: (functions, lambda count, first, model=model: problem.learned(model, count, evaluations, number, first))
             for name, model in models.items()}
     runs["random"] = functions, lambda count, first: Uniform(count, d, seed, first)
     runs["sobol"] = functions, lambda count, first: Sobol(count, d, seed, first)

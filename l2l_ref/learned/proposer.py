@@ -98,27 +98,3 @@ def checked_memory(cell, memory):
         raise ValueError(f"memory: expected 3 whole numbers in 1..{LARGEST_LAYER}, (slots, numbers in a slot, read "
                          f"heads), got {memory!r}")
     return tuple(map(int, memory))
-
-
-class Learned:
-    """A proposer at work on B functions at once, on the unit cube, one query after the other.
-
-    ``ask`` and ``tell`` are those of the hand-designed rivals in `l2l_ref.baselines`. Values are fed as they are told:
-    they should look like draws of mean 0 and variance 1, which is what shipped weights were trained on.
-    """
-
-    def __init__(self, proposer, functions, dtype=np.float32):
-        self.name, self._proposer = "learned", proposer
-        self._u = np.zeros((functions, proposer.dim + 2), dtype)
-        self._state = proposer.start(functions, dtype)
-
-    def ask(self):
-        """The next query of each function, (B, d)."""
-        x, self._state = self._proposer.propose(self._u, self._state)
-        return x.astype(np.float64)
-
-    def tell(self, x, y):
-        """Values y (B,) at x (B, d)."""
-        d = self._proposer.dim
-        self._u = self._u.copy()
-        self._u[:, :d], self._u[:, d], self._u[:, d + 1] = x, y, 1   # X1

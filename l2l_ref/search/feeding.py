@@ -2,13 +2,17 @@
 
 from collections import deque
 
+HORIZON = 100  # queries that a network is taken to be trained for when its card does not say
+RUN = 33  # queries after which shipped networks have found what they will find: docs/minimize.md
+
 
 class Feeding:
     """Every query is one step of the network, fed with a result that waits, or with nothing.
 
     Where several results wait, there is a step for each but the last before it. When the scale of the values is
-    another, all is fed again. After ``horizon`` steps the network starts afresh, and is fed the best result, then the
-    last of those that wait, at most half as many as the horizon.
+    another, all is fed again. After ``run`` steps the network starts afresh, in another orientation: the next run knows
+    nothing of those before, and what waits is not fed. Only results that are too many for one run, points known before,
+    start another that is fed the best result, then the last of them, at most half a run.
 
     Parameters
     ----------
@@ -17,15 +21,13 @@ class Feeding:
         B.
     row : callable
         n or None -> the input (B, D + 2) of a step, for result n, which is whatever `tell` got, or for nothing.
-    horizon : number
-        Of steps.
-    orient : callable, optional
-        Called at each start but those of feeding again: there another orientation may be taken.
+    orient : callable
+        Called at each start but those of feeding again: there an orientation is taken.
     """
 
-    def __init__(self, proposer, functions, row, horizon=float("inf"), orient=lambda: None):
-        self._proposer, self._functions, self._row = proposer, functions, row
-        self._horizon, self._orient = horizon, orient
+    def __init__(self, proposer, functions, row, orient):
+        self._proposer, self._functions, self._row, self._orient = proposer, functions, row, orient
+        self._run = run_of(proposer.card)
         self._waiting, self._best = deque(), None
         self._start_afresh()
 
@@ -37,7 +39,9 @@ class Feeding:
 
     def query(self):
         """The next x (B, D) of the network, in its cube and its precision."""
-        if len(self._fed) + max(len(self._waiting), 1) > self._horizon:
+        if len(self._fed) + max(len(self._waiting), 1) > self._run:
+            known = list(self._waiting) if len(self._waiting) > self._run else []
+            self._waiting = deque([self._best, *known[len(known) - self._run // 2:]] if known else ())
             self._start_afresh()
         elif self._stale:
             fed, self._fed, self._state = self._fed, [], self._proposer.start(self._functions)
@@ -52,11 +56,15 @@ class Feeding:
     def _start_afresh(self):
         self._orient()
         self._state, self._fed, self._stale = self._proposer.start(self._functions), [], False
-        if self._best is not None:
-            waiting = list(self._waiting)
-            self._waiting = deque([self._best, *waiting[max(len(waiting) - self._horizon // 2, 0):]])
 
     def _step(self, n):
         x, self._state = self._proposer.propose(self._row(n), self._state)
         self._fed.append(n)
         return x
+
+
+def run_of(card):
+    """The queries of one run: as many as the network was trained for, at most `RUN`."""
+    recipe = (card or {}).get("recipe")
+    steps = recipe.get("steps") if isinstance(recipe, dict) else None
+    return min(steps if type(steps) is int and steps >= 1 else HORIZON, RUN)

@@ -8,10 +8,10 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecu
 import numpy as np
 
 from ..learned.optimizer import _call_back
-from .box import Box, Symmetries
-from .feeding import Feeding
-from .optimizer import BlackBoxOptimizer, checked_seed, found, horizon_of, number, symmetries
-from .scale import given_scale, moments_of, rescaled_after, running_scale, scaled_rows
+from .box import Box
+from .optimizer import BlackBoxOptimizer, checked_seed, found, number
+from .scale import given_scale
+from .together import Together
 
 IN_FLIGHT = 4  # evaluations at once on an executor that does not say how many workers it has
 
@@ -117,44 +117,19 @@ def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", 
         For bad arguments, and for values of another shape.
     """
     B, T = _whole("functions", functions), _whole("max_evaluations", max_evaluations)
-    box, given, seed = Box(bounds, integers, log), given_scale(scaling), checked_seed(seed)
+    box, seed = Box(bounds, integers, log), checked_seed(seed)
     _, proposer = found(model, box.dim, backend)
-    moments = moments_of(proposer.card)
-    d, rows, rngs = box.dim, np.arange(B), [symmetries(seed, b) for b in range(B)]
-    U, X, Y = np.empty((T, B, proposer.dim)), np.empty((T, B, d)), np.empty((T, B))
-    best, worst, scale, symmetry = np.zeros(B, int), np.full(B, np.nan), given, None
-
-    def orient():
-        nonlocal symmetry
-        symmetry = Symmetries(rngs, proposer.dim)
-
-    def row_of(n):
-        """What the network is fed of tell number n of each function, n (B,), or of nothing."""
-        row = np.zeros((B, proposer.dim + 2), np.float32)
-        if n is not None:
-            y = Y[n, rows]
-            y = np.where(np.isnan(y), worst, y)
-            row[:, :-2] = symmetry.seen(U[n, rows])                  # X1
-            row[:, -2] = 0 if scale is None else np.nan_to_num(scaled_rows(y, scale), nan=0.0)  # X1
-            row[:, -1] = 1                                           # X1
-        return row
-
-    feeding = Feeding(proposer, B, row_of, horizon_of(proposer.card), orient)
+    d, X = box.dim, np.empty((T, B, box.dim))
+    search = Together(proposer, B, T, seed, given_scale(scaling))
     for t in range(T):
-        v = feeding.query().astype(np.float64)
-        U[t] = symmetry.meant(v)
-        X[t] = box.point(U[t, :, :d])
+        u = search.ask()
+        X[t] = box.point(u[:, :d])
         y = np.array(fun(X[t].copy()), np.float64)
         if y.shape != (B,):
             raise ValueError(f"fun: expected values of shape ({B},), got {y.shape}")
-        Y[t] = np.where(np.isfinite(y), y, np.nan)
-        U[t, :, :d] = box.unit(X[t])
-        best = np.where((Y[t] < Y[best, rows]) | np.isnan(Y[best, rows]), t, best)
-        worst = np.fmax(worst, Y[t])
-        rescaled = given is None and rescaled_after(t + 1)
-        if rescaled:
-            scale = running_scale(Y[: t + 1].T, moments)
-        feeding.tell(np.full(B, t), best, rescaled)
+        u[:, :d] = box.unit(X[t])
+        search.tell(u, np.where(np.isfinite(y), y, np.nan))
+    best, rows, Y = search.best, np.arange(B), search.y
     x, value = X[best, rows], Y[best, rows]
     lost = int(np.isnan(value).sum())
     x[np.isnan(value)] = np.nan

@@ -11,11 +11,11 @@ from .. import files, pretrained
 from ..learned.proposer import Proposer
 from ..trees import arrays_of, names_of
 from .box import Box, Symmetry
-from .feeding import Feeding
+from .feeding import Feeding, run_of
 from .scale import given_scale, moments_of, rescaled_after, running_scale, scaled
+from .together import symmetries
 
-FORMAT, KIND = 1, "l2l_ref.BlackBoxOptimizer"
-HORIZON = 100  # queries that a network is taken to be trained for when its card does not say
+FORMAT, KIND = 2, "l2l_ref.BlackBoxOptimizer"
 
 
 class Trial:
@@ -37,9 +37,9 @@ class BlackBoxOptimizer:
     ``trial = bb.ask()``, ``bb.tell(trial, value)``; several trials may be pending, and values come in any order.
 
     Every ask is one step of the network, fed with a value that was told (equation X1 of learned/black_box.py); when
-    several were told since the last ask, it first makes a step for each but the last. A network is trained for a number
-    of queries, 100 unless its card says otherwise. After so many steps it starts afresh, in another orientation, and
-    what it is fed first is the best point so far; trials keep coming.
+    several were told since the last ask, it first makes a step for each but the last. After 33 steps, or as many as the
+    network was trained for if they are fewer, it starts afresh, in another orientation and knowing nothing; trials keep
+    coming.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class BlackBoxOptimizer:
         self._points, self._values = [], []       # what was told: u (D,), and the value, nan if failed
         self._best, self._worst = None, None      # of the finite values: the number of the tell, the value
         self._scale = self._given
-        self._feeding = Feeding(self._proposer, 1, self._row_of, horizon_of(self._proposer.card), self._orient)
+        self._feeding = Feeding(self._proposer, 1, self._row_of, self._orient)
 
     def __repr__(self):
         return (f"BlackBoxOptimizer(dim={self._box.dim}, model={self._name or self._proposer!r}, seed={self._seed}, "
@@ -320,20 +320,8 @@ def is_file(name):
     return (pretrained.FOLDER / f"{name}.npz").is_file() or Path(name).is_file()
 
 
-def horizon_of(card):
-    """The number of queries that a network was trained for."""
-    recipe = (card or {}).get("recipe")
-    steps = recipe.get("steps") if isinstance(recipe, dict) else None
-    return steps if type(steps) is int and steps >= 1 else HORIZON
-
-
-def symmetries(seed, function=0):
-    """The random numbers that the symmetries of a function are drawn from."""
-    return np.random.default_rng([seed, function])
-
-
 def identity(proposer):
     """All of a proposer that its queries depend on, in JSON's types."""
     params, card = proposer.params_as(np.float32), proposer.card
     return {"config": proposer.config, "sha256": files.digest(dict(zip(names_of(params), arrays_of(params)))),
-            "horizon": horizon_of(card), "moments": moments_of(card)}
+            "run": run_of(card), "moments": moments_of(card)}
