@@ -263,14 +263,14 @@ def test_the_errors_of_tanh_are_as_small_as_stated():
         p, q = P[4], Q[4]
         for k in (3, 2, 1, 0):
             p, q = p * u + P[k], q * u + Q[k]
-        return np.clip(x * p / q, -1, 1)
+        return x * p / q
 
     x = np.concatenate([np.geomspace(1e-8, 8.6, 20_001), np.linspace(1e-4, 8.6, 20_001)])
     assert np.abs(fit(x, P, Q) / np.tanh(x) - 1).max() < 1.4e-8
 
     x = x.astype(np.float32)
     exact = np.tanh(x.astype(np.float64))
-    t = fit(np.minimum(x, np.float32(8.6)), np.float32(P), np.float32(Q))
+    t = fit(np.minimum(x, np.float32(7.9)), np.float32(P), np.float32(Q))
     assert t.dtype == np.float32
     assert np.abs(t - exact).max() < 4e-7 and np.abs(t / exact - 1).max() < 4e-7
 

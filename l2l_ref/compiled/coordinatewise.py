@@ -7,10 +7,12 @@ Every coordinate is independent of the others, so they are cut into tiles. A til
 steps forward, its gates kept in cache, and all T back, before the next one starts.
 
 Layout in a tile: units first, coordinates last, so that elementwise loops run over contiguous
-coordinates. Layer l stacks what its gates read, so that one product with one matrix gives all of them:
+coordinates. They index a part that was cut out before, not from an offset: the latter may be negative as far as LLVM
+knows, and is not vectorised. Layer l stacks what its gates read, so that one product with one matrix gives all of them:
 
-    Z[t] = [z ; h ; 1]   (K, tile), K = D + H + 1        M = [W_x ; W_h ; b]^T   (4H, K)
-    A[t] = M Z[t]        (4H, tile), then in place the gates i f g o, then on the way back d_a
+    z    = [z ; h ; 1]   (K, tile), K = D + H + 1        M = [W_x ; W_h ; b]^T   (4H, K)
+    A[t] = M z           (4H, tile), then in place the gates i f g o, then on the way back d_a
+    Z[t] = z^T           (tile, K), kept for d_M = d_a Z[t]: BLAS takes half the time where neither factor is transposed
 
 phi is one flat vector: M of each layer row by row, then W, then b.
 """
@@ -28,15 +30,16 @@ PARTS = 16  # how many partial sums of d_phi are made, whatever the number of th
 # ---------------------------------------------------------------- what the two names of the original do
 
 
-def advance(gradient, state, params, p=None, scale=1.0, threads=None):
+def advance(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
     """One step without a cache: gradient (n,), state -> g (n,), state'."""
     _require_layers(params)
     phi, sizes = _pack(params), _sizes(params, p)
     n, tile = len(gradient), _tile(sizes)
-    before = tuple(_units_first(a) for layer in state for a in layer)
-    # one block: the larger an allocation, the larger the pages that it gets from the system
-    block = np.empty_like(phi, shape=(sum(map(len, before)), n))
-    after = tuple(np.split(block, np.cumsum([len(a) for a in before])[:-1]))
+    before = after = tuple(_units_first(a) for layer in state for a in layer)
+    if not in_place:
+        # one block: the larger an allocation, the larger the pages that it gets from the system
+        block = np.empty_like(phi, shape=(sum(map(len, before)), n))
+        after = tuple(np.split(block, np.cumsum([len(a) for a in before])[:-1]))
     update = np.empty_like(phi, shape=n)
     run(_advance_part, _parts(n, tile), threads, _parts(n, tile), tile,
         np.ascontiguousarray(gradient), before, update, after, phi, sizes, _constants(phi, p, scale), p is not None)
@@ -124,51 +127,37 @@ def _buffer_size(T, tile, sizes):
     total = 0
     for l in range(len(sizes) - 1):
         D, H = sizes[l], sizes[l + 1]
-        total += (T + 1) * (D + H + 1) + T * 4 * H + (T + 1) * H + T * H  # Z, A, C, Q
+        total += (T + 1) * (D + H + 1) + T * 4 * H + (T + 1) * H + T * H  # z, Z, A, C, Q
         total += 2 * H + D + H                                            # d_h, d_c, d_z
     return total * tile
 
 
 @kernel
 def _layer_blocks(buffer, at, T, D, H, tile):
-    """Z (T+1, K, tile), A (T, 4H, tile), C (T+1, H, tile), Q = tanh(c') (T, H, tile) of one layer."""
-    Z, at = _carve(buffer, at, T + 1, D + H + 1, tile)
+    """z (1, K, tile), Z (T, tile, K), A (T, 4H, tile), C (T+1, H, tile), Q = tanh(c') (T, H, tile) of one layer."""
+    z, at = _carve(buffer, at, 1, D + H + 1, tile)
+    Z, at = _carve(buffer, at, T, tile, D + H + 1)
     A, at = _carve(buffer, at, T, 4 * H, tile)
     C, at = _carve(buffer, at, T + 1, H, tile)
     Q, at = _carve(buffer, at, T, H, tile)
-    return Z, A, C, Q, at
-
-
-@kernel
-def _sigmoid_into(a):
-    for m in range(a.size):
-        a[m] = sigmoid(a[m])
-
-
-@kernel
-def _tanh_into(a):
-    for m in range(a.size):
-        a[m] = tanh(a[m])
+    return z[0], Z, A, C, Q, at
 
 
 @kernel
 def _cell(A, c, c_new, q, h_new):
     """L2 to L5 on one tile. A (4H, tile) holds a on entry and i f g o on return."""
     H, tile = c.shape
-    flat = A.reshape(A.size)
-    _sigmoid_into(flat[: 2 * H * tile])                              # L2
-    _tanh_into(flat[2 * H * tile : 3 * H * tile])                    # L3
-    _sigmoid_into(flat[3 * H * tile :])                              # L2
-    i, f, g, o = A[:H], A[H : 2 * H], A[2 * H : 3 * H], A[3 * H :]
     for j in range(H):
-        i_j, f_j, g_j, c_j, c_new_j = i[j], f[j], g[j], c[j], c_new[j]
+        i_j, f_j, g_j, o_j = A[j], A[H + j], A[2 * H + j], A[3 * H + j]
+        c_j, c_new_j, q_j, h_new_j = c[j], c_new[j], q[j], h_new[j]
         for m in range(tile):
-            c_new_j[m] = f_j[m] * c_j[m] + i_j[m] * g_j[m]           # L4
-    for j in range(H):
-        o_j, c_new_j, q_j, h_new_j = o[j], c_new[j], q[j], h_new[j]
+            i, f, g = sigmoid(i_j[m]), sigmoid(f_j[m]), tanh(g_j[m])  # L2, L3
+            i_j[m], f_j[m], g_j[m] = i, f, g
+            c_new_j[m] = f * c_j[m] + i * g                          # L4
         for m in range(tile):
-            q_j[m] = tanh(c_new_j[m])
-            h_new_j[m] = o_j[m] * q_j[m]                             # L5
+            o, tanh_c = sigmoid(o_j[m]), tanh(c_new_j[m])            # L2
+            o_j[m], q_j[m] = o, tanh_c
+            h_new_j[m] = o * tanh_c                                  # L5
 
 
 @kernel
@@ -189,9 +178,9 @@ def _cell_backward(d_h, d_c, A, c, q):
 
 
 @kernel
-def _features(gradient, first, Z, constants, preprocess):
-    """C1: gradient[first:first + tile] into the top rows of Z; beyond the last coordinate, zeros."""
-    tile = Z.shape[1]
+def _features(gradient, first, z, constants, preprocess):
+    """C1: gradient[first:first + tile] into the top rows of z; beyond the last coordinate, zeros."""
+    tile = z.shape[1]
     zero, one = constants.dtype.type(0), constants.dtype.type(1)
     over_p, small, grow = constants[1], constants[2], constants[3]
     for m in range(tile):
@@ -199,15 +188,15 @@ def _features(gradient, first, Z, constants, preprocess):
         if preprocess:
             size = abs(g)
             if size >= small:
-                Z[0, m] = math.log(size) * over_p                    # P1
-                Z[1, m] = one if g > 0 else -one                     # P1
+                z[0, m] = math.log(size) * over_p                    # P1
+                z[1, m] = one if g > 0 else -one                     # P1
             else:
-                Z[0, m] = -one                                       # P2
-                Z[1, m] = grow * g                                   # P2
+                z[0, m] = -one                                       # P2
+                z[1, m] = grow * g                                   # P2
             if g != g:
-                Z[0, m] = g
+                z[0, m] = g
         else:
-            Z[0, m] = g
+            z[0, m] = g
 
 
 @kernel
@@ -217,9 +206,9 @@ def _load_columns(source, first, target):
     tile = target.shape[1]
     count = min(tile, source.shape[1] - first)
     for j in range(len(source)):
-        source_j, target_j = source[j], target[j]
+        source_j, target_j = source[j, first : first + count], target[j]
         for m in range(count):
-            target_j[m] = source_j[first + m]
+            target_j[m] = source_j[m]
         for m in range(count, tile):
             target_j[m] = zero
 
@@ -229,9 +218,9 @@ def _store_columns(source, target, first):
     """Write source (H, tile) to the columns first, first + 1, ... of target (H, n), as many as it has."""
     count = min(source.shape[1], target.shape[1] - first)
     for j in range(len(source)):
-        source_j, target_j = source[j], target[j]
+        source_j, target_j = source[j], target[j, first : first + count]
         for m in range(count):
-            target_j[first + m] = source_j[m]
+            target_j[m] = source_j[m]
 
 
 @kernel
@@ -240,30 +229,35 @@ def _load(states, first, buffer, T, tile, sizes):
     at = 0
     for l in range(len(sizes) - 1):
         D, H = sizes[l], sizes[l + 1]
-        Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
-        h, c = states[2 * l], states[2 * l + 1]
-        _load_columns(h, first, Z[0, D : D + H])
-        _load_columns(c, first, C[0])
-        for t in range(T + 1):
-            Z[t, D + H] = 1
+        z, Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
+        _load_columns(states[2 * l], first, z[D : D + H])
+        _load_columns(states[2 * l + 1], first, C[0])
+        z[D + H] = 1
 
 
 @kernel
-def _forward(t, buffer, T, tile, phi, sizes):
-    """C2 for one tile and one step: from Z[t] of the first layer to the h' of the last, all layers."""
+def _forward(t, buffer, T, tile, phi, sizes, keep):
+    """C2 for one tile and one step: from z of the first layer to the h' of the last, all layers.
+
+    On return the rows of h in each layer's z are those of h'. With ``keep``, Z[t] is the z before.
+    """
     at, weights = 0, 0
     L = len(sizes) - 1
     for l in range(L):
         D, H = sizes[l], sizes[l + 1]
-        Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
+        z, Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
         M = phi[weights : weights + 4 * H * (D + H + 1)].reshape(4 * H, D + H + 1)
         weights += M.size
-        np.dot(M, Z[t], A[t])                                        # L1
-        h_new = Z[t + 1, D : D + H]
-        _cell(A[t], C[t], C[t + 1], Q[t], h_new)
+        np.dot(M, z, A[t])                                           # L1
+        if keep:
+            kept = Z[t]
+            for m in range(tile):
+                for k in range(D + H + 1):
+                    kept[m, k] = z[k, m]
+        _cell(A[t], C[t], C[t + 1], Q[t], z[D : D + H])
         if l + 1 < L:
-            Z_up, _, _, _, _ = _layer_blocks(buffer, at, T, H, sizes[l + 2], tile)
-            Z_up[t, :H] = h_new
+            z_up, _, _, _, _, _ = _layer_blocks(buffer, at, T, H, sizes[l + 2], tile)
+            z_up[:H] = z[D : D + H]
 
 
 @kernel
@@ -282,23 +276,24 @@ def _advance_part(first_part, stride, parts, tile, gradient, before, update, aft
             first = index * tile
             count = min(tile, n - first)
             _load(before, first, buffer, 1, tile, sizes)
-            Z, _, _, _, _ = _layer_blocks(buffer, 0, 1, sizes[0], sizes[1], tile)
-            _features(gradient, first, Z[0], constants, preprocess)
-            _forward(0, buffer, 1, tile, phi, sizes)
+            z, _, _, _, _, _ = _layer_blocks(buffer, 0, 1, sizes[0], sizes[1], tile)
+            _features(gradient, first, z, constants, preprocess)
+            _forward(0, buffer, 1, tile, phi, sizes, False)
             y[:] = b
             at = 0
             for l in range(L):
                 D, H = sizes[l], sizes[l + 1]
-                Z, A, C, Q, at = _layer_blocks(buffer, at, 1, D, H, tile)
-                _store_columns(Z[1, D : D + H], after[2 * l], first)
+                z, Z, A, C, Q, at = _layer_blocks(buffer, at, 1, D, H, tile)
+                _store_columns(z[D : D + H], after[2 * l], first)
                 _store_columns(C[1], after[2 * l + 1], first)
                 if l == L - 1:
                     for j in range(H):
-                        h_j, W_j = Z[1, D + j], W[j]
+                        h_j, W_j = z[D + j], W[j]
                         for m in range(tile):
                             y[m] += W_j * h_j[m]                     # C3
+            update_tile = update[first : first + count]
             for m in range(count):
-                update[first + m] = constants[0] * y[m]              # C3
+                update_tile[m] = constants[0] * y[m]                 # C3
 
 
 @kernel
@@ -330,18 +325,19 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
             first = index * tile
             count = min(tile, n - first)
             _load(before, first, buffer, T, tile, sizes)
-            Z, _, _, _, _ = _layer_blocks(buffer, 0, T, sizes[0], sizes[1], tile)
+            z, _, _, _, _, _ = _layer_blocks(buffer, 0, T, sizes[0], sizes[1], tile)
             for t in range(T):
-                _features(gradients[t], first, Z[t], constants, preprocess)
-                _forward(t, buffer, T, tile, phi, sizes)
+                _features(gradients[t], first, z, constants, preprocess)
+                _forward(t, buffer, T, tile, phi, sizes, True)
 
             blocks_end = 0
             for l in range(L):
-                _, _, _, _, blocks_end = _layer_blocks(buffer, blocks_end, T, sizes[l], sizes[l + 1], tile)
+                _, _, _, _, _, blocks_end = _layer_blocks(buffer, blocks_end, T, sizes[l], sizes[l + 1], tile)
             buffer[blocks_end:] = 0                                  # d_h and d_c of every layer
             for t in range(T - 1, -1, -1):
+                d_update = d_updates[t, first : first + count]
                 for m in range(count):
-                    d_y[m] = constants[0] * d_updates[t, first + m]  # C3
+                    d_y[m] = constants[0] * d_update[m]              # C3
                 d_y[count:] = 0
                 total[len(total) - 1] += d_y.sum()                   # C3, b
 
@@ -352,12 +348,16 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
                     blocks -= tile * ((T + 1) * K + T * 4 * H + (T + 1) * H + T * H)
                     carried -= tile * (3 * H + D)
                     weights -= 4 * H * K
-                    Z, A, C, Q, _ = _layer_blocks(buffer, blocks, T, D, H, tile)
+                    _, Z, A, C, Q, _ = _layer_blocks(buffer, blocks, T, D, H, tile)
                     d_h = buffer[carried : carried + H * tile].reshape(H, tile)
                     d_c = buffer[carried + H * tile : carried + 2 * H * tile].reshape(H, tile)
                     d_z = buffer[carried + 2 * H * tile : carried + (3 * H + D) * tile].reshape(D + H, tile)
                     if l == L - 1:
-                        np.dot(Z[t + 1, D : D + H], d_y, d_W)        # C3, W
+                        for j in range(H):
+                            h_new, o_j, q_j = d_z[j], A[t, 3 * H + j], Q[t, j]  # d_z is free until L1
+                            for m in range(tile):
+                                h_new[m] = o_j[m] * q_j[m]           # L5
+                        np.dot(d_z[:H], d_y, d_W)                    # C3, W
                         for j in range(H):
                             total[all_weights + j] += d_W[j]
                             d_h_j, W_j = d_h[j], W[j]
@@ -372,9 +372,10 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
                             flat[m] += d_up[m]                       # C2, from the layer above
                     _cell_backward(d_h, d_c, A[t], C[t], Q[t])
                     d_M_l = d_M[: 4 * H * K].reshape(4 * H, K)
-                    np.dot(A[t], Z[t].T, d_M_l)                      # L1, the weights
+                    np.dot(A[t], Z[t], d_M_l)                        # L1, the weights
+                    d_phi_l = total[weights : weights + 4 * H * K]
                     for m in range(4 * H * K):
-                        total[weights + m] += d_M[m]
+                        d_phi_l[m] += d_M[m]
                     M_back = back[weights : weights + 4 * H * K].reshape(K, 4 * H)
                     start = 0 if l else D                            # the first layer's input is data
                     np.dot(M_back[start : D + H], A[t], d_z[start:])  # L1, z and h

@@ -22,8 +22,8 @@ def numba_run(gradients, d_updates, params, threads):
 
     def work():
         state = start = cw.init_state(gradients.shape[1], params)
-        for gradient in gradients:
-            _, state = twin.advance(gradient, state, params, P, SCALE, threads)
+        for t, gradient in enumerate(gradients):
+            _, state = twin.advance(gradient, state, params, P, SCALE, threads, in_place=t > 0)  # as in meta-training
         return cw.flatten(twin.meta_gradient(gradients, d_updates, start, params, P, SCALE, threads))
 
     return work

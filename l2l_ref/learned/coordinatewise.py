@@ -145,10 +145,11 @@ def unroll_backward(d_out, cache):
     return d_gradients, d_state, d_params
 
 
-def advance(gradient, state, params, p=None, scale=1.0, threads=None):
+def advance(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
     """``step`` without its cache: gradient (n,), state -> g (n,), state'. Has a compiled twin.
 
-    ``threads`` is the twin's; here BLAS has its own.
+    ``threads`` is the twin's; here BLAS has its own. With ``in_place`` the arrays of ``state`` may become those of
+    state', which saves the twin memory traffic.
     """
     out, _ = step(gradient, state, params, p, scale)
     return out

@@ -111,7 +111,7 @@ class CoordinatewiseLSTM(Weights):
         dtype, n = _dtype("theta", theta), sum(leaf.size for leaf in leaves(theta))
         return OptimizerState(cw.init_state(n, self.params_as(dtype)), tree_map(np.shape, theta))
 
-    def update(self, gradient, state):
+    def update(self, gradient, state, in_place=False):
         """One step: C1 to C3 of ``learned/coordinatewise.py`` on every coordinate.
 
         Parameters
@@ -119,6 +119,9 @@ class CoordinatewiseLSTM(Weights):
         gradient : array or dict of arrays
             Of the shapes of the theta that ``init`` saw, float32 or float64.
         state : OptimizerState
+        in_place : bool
+            The caller has no more use for the arrays of ``state``: the new state may be written into them, which is
+            faster for many coordinates.
 
         Returns
         -------
@@ -143,7 +146,8 @@ class CoordinatewiseLSTM(Weights):
         if layers and layers[0].h.dtype != dtype:
             layers = tuple(type(layer)(*(a.astype(dtype) for a in layer)) for layer in layers)
         twin = backends.choose(self.backend, params, len(flat))
-        g, layers = twin.advance(flat, layers, params, self.preprocess, self.output_scale, self.threads)
+        g, layers = twin.advance(flat, layers, params, self.preprocess, self.output_scale, self.threads,
+                                 in_place)
         return _like(gradient, g), OptimizerState(layers, shapes)
 
     def scipy_method(self, fun, x0, args=(), *, jac=None, callback=None, maxiter=100, gtol=0.0, tol=None,
@@ -193,7 +197,7 @@ class CoordinatewiseLSTM(Weights):
                     status, message = 99, "The callback ended the run."
                     break
             if step < maxiter:
-                update, state = self.update(gradient, state)
+                update, state = self.update(gradient, state, in_place=True)
                 theta = theta + update
         best.update(nit=step, nfev=step + 1, njev=step + 1, status=status, success=status == 0, message=message)
         return best

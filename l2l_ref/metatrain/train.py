@@ -83,9 +83,9 @@ def run_window(model, task, theta, state, evaluation, unroll):
         What the optimizer saw, at theta_0 .. theta_unroll-1, and what the loss sums over, one step later.
     """
     losses, gradients, loss_gradients = [], [], []
-    for _ in range(unroll):
+    for t in range(unroll):
         gradients.append(evaluation[1].ravel())
-        update, state = model.update(evaluation[1], state)
+        update, state = model.update(evaluation[1], state, in_place=t > 0)  # the first state is the caller's
         theta = theta + update
         evaluation = task.loss_and_gradient(theta)
         losses.append(evaluation[0])
