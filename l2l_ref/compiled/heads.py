@@ -18,6 +18,7 @@ from .threads import run_rows
 
 EPSILON = 1e-6
 PART = 16  # rows
+PASSES = 10  # what the memory access takes, in multiplications of every slot by every slot and number
 
 
 class AccessCache(NamedTuple):
@@ -51,7 +52,7 @@ def memory_access(xi, memory, through_write=True, threads=None):
     c, order, a = np.empty_like(s), np.empty((B, N), np.int64), np.empty((B, N), dtype)
     moved = np.empty((B, 2, R, N), dtype)
     cache = AccessCache(xi, before, after, size_M, size_key, s, c, order, a, moved, through_write)
-    run_rows(_access_part, B, PART, N * (N + W) * (1 + R), threads, xi, *before, *after, read, size_M, size_key,
+    run_rows(_access_part, B, PART, PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, read, size_M, size_key,
              s, c, order, a, moved)
     return (read, after), cache
 
@@ -64,7 +65,7 @@ def memory_access_backward(d_out, cache, threads=None):
     d_memory = type(d_after)(*(np.array(d, order="C") for d in d_after))
     d_xi = np.zeros_like(xi)
     (B, N, W), R = before.M.shape, before.w_r.shape[1]
-    run_rows(_access_backward_part, B, PART, 2 * N * (N + W) * (1 + R), threads, xi, *before, *after, size_M,
+    run_rows(_access_backward_part, B, PART, 2 * PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, size_M,
              size_key, s, c, order, a, moved, through_write, np.ascontiguousarray(d_read), *d_memory, d_xi)
     return d_xi, d_memory
 

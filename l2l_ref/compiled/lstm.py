@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import GEMM_SIZE, dot, kernel, sigmoid, tanh
+from .jit import GEMM_SIZE, kernel, sigmoid, tanh
 from .threads import run_rows
 
 PART = 64  # rows
@@ -58,28 +58,35 @@ def lstm_cell_backward(d_state_new, cache, threads=None):
 
 
 @kernel
-def _tile(W_h):
+def _tile(D, H):
     """Rows of one product of matrices."""
-    return max(1, min(PART, GEMM_SIZE // (4 * max(len(W_h), PART) * len(W_h))))
+    return max(1, min(PART, GEMM_SIZE // (4 * H * max(D, H, PART))))
+
+
+@kernel
+def _outer(a, d_a, tile, out):
+    """a^T d_a of some rows, (D, 4H), in pieces."""
+    columns = np.ascontiguousarray(a.T)
+    for lo in range(0, len(columns), tile):
+        hi = min(lo + tile, len(columns))
+        np.dot(columns[lo:hi], d_a, out[lo:hi])
 
 
 @kernel
 def _forward_part(first_part, stride, x, h, c, W_x, W_h, b, gates, h_new, c_new, tanh_c):
     N, H = h.shape
-    tile = _tile(W_h)
+    tile = _tile(x.shape[1], H)
+    from_x = np.empty((PART, 4 * H), gates.dtype)
     for part in range(first_part * PART, N, stride * PART):
         end = min(part + PART, N)
         for lo in range(part, end, tile):
             hi = min(lo + tile, end)
             np.dot(h[lo:hi], W_h, gates[lo:hi])                      # L1
+            np.dot(x[lo:hi], W_x, from_x[lo - part : hi - part])     # L1
         for n in range(part, end):
-            a = gates[n]
+            a, a_x = gates[n], from_x[n - part]
             for j in range(4 * H):
-                a[j] += b[j]                                         # L1
-            for k in range(x.shape[1]):
-                x_k, W_k = x[n, k], W_x[k]
-                for j in range(4 * H):
-                    a[j] += x_k * W_k[j]                             # L1
+                a[j] += a_x[j] + b[j]                                # L1
             for j in range(2 * H):
                 a[j] = sigmoid(a[j])                                 # L2
             for j in range(2 * H, 3 * H):
@@ -100,11 +107,10 @@ def _backward_part(first_part, stride, x, h, c, W_x, W_h, gates, tanh_c, d_h_new
                    d_W_h, d_b):
     """Writes d_a, d_x, d_h and d_c of its rows, and d_W_x, d_W_h and d_b of its parts, which are zeros before."""
     N, H = h.shape
-    tile = _tile(W_h)
-    back = np.ascontiguousarray(W_h.T)
+    tile = _tile(x.shape[1], H)
+    back_h, back_x = np.ascontiguousarray(W_h.T), np.ascontiguousarray(W_x.T)
     for part in range(first_part * PART, N, stride * PART):
         end, k_part = min(part + PART, N), part // PART
-        d_W_h_part = d_W_h[k_part]
         for n in range(part, end):
             i, f, g, o = gates[n, :H], gates[n, H : 2 * H], gates[n, 2 * H : 3 * H], gates[n, 3 * H :]
             d_i, d_f, d_g, d_o = d_a[n, :H], d_a[n, H : 2 * H], d_a[n, 2 * H : 3 * H], d_a[n, 3 * H :]
@@ -119,15 +125,9 @@ def _backward_part(first_part, stride, x, h, c, W_x, W_h, gates, tanh_c, d_h_new
             a, d_b_part = d_a[n], d_b[k_part]
             for j in range(4 * H):
                 d_b_part[j] += a[j]                                  # L1
-            for k in range(x.shape[1]):
-                W_k, d_W_k, x_k = W_x[k], d_W_x[k_part, k], x[n, k]
-                for j in range(4 * H):
-                    d_W_k[j] += x_k * a[j]                           # L1
-                d_x[n, k] = dot(W_k, a, 4 * H)                       # L1
         for lo in range(part, end, tile):
             hi = min(lo + tile, end)
-            np.dot(d_a[lo:hi], back, d_h[lo:hi])                     # L1
-        h_part = np.ascontiguousarray(h[part:end].T)
-        for lo in range(0, H, tile):
-            hi = min(lo + tile, H)
-            np.dot(h_part[lo:hi], d_a[part:end], d_W_h_part[lo:hi])  # L1
+            np.dot(d_a[lo:hi], back_h, d_h[lo:hi])                   # L1
+            np.dot(d_a[lo:hi], back_x, d_x[lo:hi])                   # L1
+        _outer(h[part:end], d_a[part:end], tile, d_W_h[k_part])      # L1
+        _outer(x[part:end], d_a[part:end], tile, d_W_x[k_part])      # L1
