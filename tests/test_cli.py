@@ -154,13 +154,16 @@ MISTAKES = {
     "audit to a folder": (["audit", "--html", "folder"], "folder: is a folder"),
     "bench of nothing": (["bench", "sandwich"], "sandwich"),
     "bench no steps": (["bench", "meta-gradient", "--steps", "0"], "--steps: expected a whole number >= 1"),
-    "bench no coordinates": (["bench", "meta-gradient", "--coordinates", "0"], "--coordinates: expected a whole number"),
+    "bench no coordinates": (["bench", "meta-gradient", "--coordinates", "0"], "--coordinates: expected whole numbers >= 1"),
     "bench no rounds": (["bench", "meta-gradient", "--rounds", "0"], "--rounds: expected a whole number >= 1"),
     "bench a negative seed": (["bench", "meta-gradient", "--seed", "-1"], "--seed: expected a whole number >= 0"),
     "bench no threads": (["bench", "meta-gradient", "--threads", "1,0"], "--threads: expected whole numbers >= 1"),
     "bench negative threads": (["bench", "meta-gradient", "--threads=-2"], "--threads: expected whole numbers >= 1"),
     "bench no counts of threads": (["bench", "meta-gradient", "--threads", ""], "--threads: expected at least one"),
     "bench no hidden units": (["bench", "meta-gradient", "--hidden", "20,0"], "--hidden: expected whole numbers >= 1"),
+    "bench two numbers of coordinates": (["bench", "meta-gradient", "--coordinates", "5,6"], "--coordinates: expected one"),
+    "bench threads of start-up": (["bench", "start-up", "--threads", "1"], "--threads: not for start-up"),
+    "bench a figure nowhere": (["bench", "gp", "--figure", "no/such/b.png"], "there is no folder"),
     "bench coordinates of a dnc": (["bench", "dnc", "--coordinates", "5"], "--coordinates: not for dnc"),
     "bench a memory of two sizes": (["bench", "dnc", "--memory", "5,4"], "--hidden, --memory: expected the units of one"),
     "bench a dnc of two layers": (["bench", "dnc", "--hidden", "5,4"], "--hidden, --memory: expected the units of one"),
@@ -534,3 +537,25 @@ def test_models_says_how_each_was_trained_and_what_it_scores(run, trained, monke
     assert (code, err) == (0, "") and out.startswith("q\n")
     for words in (card["command"], f"{card['score']['final']:.4g}", "hidden [3]", "dist uniform", "seed 0"):
         assert words in out
+
+
+@pytest.mark.parametrize("work, words, unit", [
+    ("meta-gradient", ["--coordinates", "70", "--steps", "3"], "ns_per_coordinate_step"),
+    ("update", ["--coordinates", "1,300"], "ns_per_coordinate"),
+    ("gp", ["--batch", "3", "--steps", "4"], "us_per_function"),
+    ("train", ["--batch", "3", "--steps", "4"], "ms"),
+    ("start-up", [], "ms_over_numpy"),
+])
+def test_bench(run, work, words, unit, tmp_path):
+    code, out, err = run("bench", work, *words, "--rounds", "1", "--json", "--figure", tmp_path / "b.png")
+    assert code == 0, err
+    result = json.loads(out)
+    rows = {(row["work"], row["implementation"], row["threads"]): row for row in result["rows"]}
+    assert len(rows) == len(result["rows"]) >= 3 and (tmp_path / "b.png").is_file()
+    assert all(0 < row["min_s"] <= row["median_s"] and np.isfinite(row[unit]) for row in rows.values())
+    if work != "start-up":
+        assert result["copy_gb_per_s"] > 0 and len(result["peak_gflops"]) == 1
+    if work == "meta-gradient":
+        one = rows[next(key for key in rows if key[1:] == ("numba", 1))]
+        rate = 6 * (4 * 20 * 22 + 4 * 20 * 40 + 20) / one["ns_per_coordinate_step"]
+        assert one["part_of_peak"] == pytest.approx(rate / result["peak_gflops_by_threads"]["1"])

@@ -2,77 +2,99 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 
+from ..evaluation import figures
 from ..evaluation.bench import meta_gradient
 from ..evaluation.bench_dnc import dnc_step
+from ..evaluation.bench_gp import gp
+from ..evaluation.bench_start import start_up
 from ..evaluation.bench_suggest import suggest
-from .arguments import counts, given, refuse_others, units, whole
+from ..evaluation.bench_train import train
+from ..evaluation.bench_update import update
+from .arguments import counts, given, refuse_others, require_writable, units, whole
 
-# Of each work: its unit, and its own options with their defaults.
-UNITS = {"meta-gradient": ("ns_per_coordinate_step", "ns a coordinate and step"),
-         "dnc": ("us_per_row_step", "us a row and step")}
-DEFAULTS = {"meta-gradient": {"coordinates": 15_910, "steps": 20, "hidden": (20, 20), "dtype": "float32"},
-            "dnc": {"batch": 128, "steps": 100, "hidden": (64,), "memory": (16, 16, 2)},
-            "suggest": {"dim": 6, "past": (1, 10, 100)}}
+# Of each work: what does it, the number that its rows are compared by and its title, its own options with defaults.
+WORKS = {
+    "meta-gradient": (meta_gradient, "ns_per_coordinate_step", "ns a coordinate and step",
+                      {"coordinates": (15_910,), "steps": 20, "hidden": (20, 20), "dtype": "float32", "threads": (1, 2)}),
+    "update": (update, "ns_per_coordinate", "ns a coordinate",
+               {"coordinates": (10, 1000, 100_000, 1_000_000), "threads": (1, 2)}),
+    "suggest": (suggest, "us_per_suggestion", "us a suggestion", {"dim": 6, "past": (1, 10, 100)}),
+    "gp": (gp, "us_per_function", "us a function", {"batch": 128, "steps": 100, "dim": 3, "threads": (1, 2)}),
+    "dnc": (dnc_step, "us_per_row_step", "us a row and step",
+            {"batch": 128, "steps": 100, "hidden": (64,), "memory": (16, 16, 2), "threads": (1, 2)}),
+    "train": (train, "ms", "ms", {"batch": 256, "steps": 100}),
+    "start-up": (start_up, "ms_over_numpy", "ms over numpy", {}),
+}
+DEFAULTS = {work: options for work, (*_, options) in WORKS.items()}
+
+
+def _default(name):
+    """"2; of dnc 3": what an option is when it is not given."""
+    def said(value):
+        return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+    return "; ".join(f"{said(options[name])} of {work}" for work, options in DEFAULTS.items() if name in options)
 
 
 def configure(parser):
-    parser.add_argument("work", choices=tuple(DEFAULTS))
-    parser.add_argument("--coordinates", type=whole(1), metavar="N", help="of meta-gradient; default 15910")
-    parser.add_argument("--batch", type=whole(1), metavar="N", help="rows of dnc; default 128")
-    parser.add_argument("--steps", type=whole(1), metavar="T", help="default 20; of dnc 100")
-    parser.add_argument("--hidden", type=units, metavar="N,N", help="default 20,20; of dnc 64")
-    parser.add_argument("--memory", type=counts, metavar="N,N,N", help="of dnc; default 16,16,2")
+    parser.add_argument("work", choices=tuple(WORKS))
+    for name, kind, metavar in (("coordinates", counts, "N,N"), ("batch", whole(1), "N"), ("steps", whole(1), "T"),
+                                ("hidden", units, "N,N"), ("memory", counts, "N,N,N"), ("dim", whole(1), "D"),
+                                ("past", counts, "N,N"), ("threads", counts, "N,N")):
+        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=_default(name))
     parser.add_argument("--dtype", choices=("float32", "float64"), help="of meta-gradient; default float32")
-    parser.add_argument("--dim", type=whole(1), metavar="D", help="of suggest; default 6")
-    parser.add_argument("--past", type=counts, metavar="N,N", help="past evaluations of suggest; default 1,10,100")
-    parser.add_argument("--threads", type=counts, default=(1, 2), metavar="N,N", help="thread counts; default 1,2")
     parser.add_argument("--rounds", type=whole(1), default=5, metavar="N")
     parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the table, too")
     parser.add_argument("--json", action="store_true")
 
 
 def run(args):
     refuse_others(args, args.work, DEFAULTS)
-    options = DEFAULTS[args.work] | given(args, DEFAULTS[args.work])
-    rest = {"threads": args.threads, "rounds": args.rounds, "seed": args.seed,
-            "report": lambda line: print(line, file=sys.stderr, flush=True)}
-    if args.work == "suggest":
-        return _suggest(args, options)
+    if args.figure:
+        require_writable(args.figure)
+    time_it, unit, title, defaults = WORKS[args.work]
+    options = defaults | given(args, defaults)
     if args.work == "dnc":
         if len(options["hidden"]) != 1 or len(options["memory"]) != 3:
             raise ValueError("--hidden, --memory: expected the units of one layer, and slots, word, heads")
-        result = dnc_step(options["batch"], options["steps"], *options["hidden"], options["memory"], **rest)
-    else:
-        options["dtype"] = np.dtype(options["dtype"]).type
-        result = meta_gradient(**options, **rest)
-    if args.json:
-        print(json.dumps(result))
-        return 0
-    unit, title = UNITS[args.work]
-    (dtype, peak), = result["peak_gflops"].items()
-    print(f"{result['rows'][0]['work']}, {dtype}; large matrix product {peak:.0f} GFLOP/s")
-    print(f"{'':14}{'threads':>8}{'median s':>10}{'min s':>10}{title:>27}")
-    for row in result["rows"]:
-        threads = "BLAS's" if row["threads"] is None else row["threads"]
-        print(f"{row['implementation']:14}{threads:>8}{row['median_s']:10.4f}{row['min_s']:10.4f}{row[unit]:27.4g}")
-    return 0
-
-
-def _suggest(args, options):
-    result = suggest(**options, rounds=args.rounds, seed=args.seed,
+        options["hidden"], options["sizes"] = options["hidden"][0], options.pop("memory")
+    if args.work == "meta-gradient":
+        if len(options["coordinates"]) != 1:
+            raise ValueError("--coordinates: expected one number for meta-gradient")
+        options["coordinates"], options["dtype"] = options["coordinates"][0], np.dtype(options["dtype"]).type
+    result = time_it(**options, rounds=args.rounds, seed=args.seed,
                      report=lambda line: print(line, file=sys.stderr, flush=True))
-    if args.json:
-        print(json.dumps(result))
-        return 0
-    past = options["past"]
-    print(f"{result['rows'][0]['work']}: microseconds for an ask and its tell, by past evaluations")
-    print(f"{'':24}" + "".join(f"{n:>12}" for n in past))
-    rows = iter(result["rows"])
-    for first in rows:
-        of_one = [first, *(next(rows) for _ in past[1:])]
-        name = f"{first['model']} {first['implementation'] or ''}"
-        print(f"{name:24}" + "".join(f"{row['us_per_suggestion']:12.4g}" for row in of_one))
+    if args.figure:
+        figures.bench_bars(result["rows"], unit, title, args.figure)
+        print(f"figure: {args.figure}", file=sys.stderr)
+    print(json.dumps(result) if args.json else "\n".join(table(result, unit, title)))
     return 0
+
+
+def table(result, unit, title):
+    """The rows as lines of text, after the limits of the machine."""
+    limits = []
+    for (dtype, _), by_threads in zip(result.get("peak_gflops", {}).items(), [result.get("peak_gflops_by_threads")]):
+        limits += [f"large matrix product in {dtype}, by threads: "
+                   + ", ".join(f"{count}: {rate:.0f}" for count, rate in by_threads.items()) + " GFLOP/s",
+                   f"copy {result['copy_gb_per_s']:.0f} GB/s"]
+    if "wheel_bytes" in result:
+        limits += [f"wheel {result['wheel_bytes'] / 1e6:.2f} MB", f"installed {result['installed_bytes'] / 1e6:.2f} MB"]
+    lines, last = ["; ".join(limits)] if limits else [], None
+    for row in result["rows"]:
+        if row["work"] != last:
+            last = row["work"]
+            lines.append(f"{last}{', ' + row['dtype'] if 'dtype' in row else ''}")
+            peak = f"{'of the peak':>13}" if "part_of_peak" in row else ""
+            lines.append(f"  {'':34}{'threads':>8}{'median s':>11}{'min s':>11}{title:>26}{peak}")
+        name = f"{row['model']} {row['implementation'] or ''}, {row['past']} past" if "past" in row else \
+            row["implementation"]
+        part = f"{row['part_of_peak']:13.0%}" if "part_of_peak" in row else ""
+        lines.append(f"  {name:34}{row.get('threads') or '':>8}{row['median_s']:11.4g}{row['min_s']:11.4g}"
+                     f"{row[unit]:26.4g}{part}")
+    return lines

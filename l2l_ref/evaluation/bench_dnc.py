@@ -15,7 +15,7 @@ from ..ops import dnc
 from ..ops.addressing import EPSILON
 from ..ops.heads import interface_shapes
 from ..trees import add, arrays_of, build, flatten, unflatten
-from .bench import compared, peak_gflops, timed
+from .bench import compared, machine, timed
 
 
 def _ours(backend):
@@ -111,4 +111,4 @@ def dnc_step(batch=128, steps=100, hidden=64, sizes=(16, 16, 2), threads=(1, 2),
     for row in rows:
         row |= {"work": f"DNC {list(sizes)}, {hidden} units, {batch} x {steps} steps", "dtype": "float32",
                 "us_per_row_step": 1e6 * row["median_s"] / (batch * steps)}
-    return {"peak_gflops": {"float32": peak_gflops(np.float32)}, "rows": rows}
+    return machine(np.float32, threads) | {"rows": rows}
