@@ -57,6 +57,7 @@ def run(args):
     refuse_others(args, args.work, DEFAULTS)
     if args.figure:
         require_writable(args.figure)
+        figures.matplotlib_figure()  # or an error now, not after minutes
     time_it, unit, title, defaults = WORKS[args.work]
     options = defaults | given(args, defaults)
     if args.work == "dnc":
@@ -92,8 +93,9 @@ def table(result, unit, title):
             lines.append(f"{last}{', ' + row['dtype'] if 'dtype' in row else ''}")
             peak = f"{'of the peak':>13}" if "part_of_peak" in row else ""
             lines.append(f"  {'':34}{'threads':>8}{'median s':>11}{'min s':>11}{title:>26}{peak}")
-        name = f"{row['model']} {row['implementation'] or ''}, {row['past']} past" if "past" in row else \
-            row["implementation"]
+        name = row["implementation"]
+        if "past" in row:
+            name = f"{row['model']}{', ' + name if name else ''}, after {row['past']}"
         part = f"{row['part_of_peak']:13.0%}" if "part_of_peak" in row else ""
         lines.append(f"  {name:34}{row.get('threads') or '':>8}{row['median_s']:11.4g}{row['min_s']:11.4g}"
                      f"{row[unit]:26.4g}{part}")

@@ -24,6 +24,7 @@ import numpy as np
 from .jit import GEMM_SIZE, kernel, sigmoid, tanh
 from .threads import run
 
+TILE = 64  # coordinates worked on together
 PARTS = 16  # how many partial sums of d_phi are made, whatever the number of threads
 
 
@@ -34,7 +35,7 @@ def advance(gradient, state, params, p=None, scale=1.0, threads=None, in_place=F
     """One step without a cache: gradient (n,), state -> g (n,), state'."""
     _require_layers(params)
     phi, sizes = _pack(params), _sizes(params, p)
-    n, tile = len(gradient), _tile(sizes)
+    n, tile = len(gradient), TILE
     before = after = tuple(_units_first(a) for layer in state for a in layer)
     if not in_place:
         # one block: the larger an allocation, the larger the pages that it gets from the system
@@ -51,7 +52,7 @@ def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, thread
     """dL/dphi of one unroll: gradients (T, n), d_updates (T, n), state -> Params."""
     _require_layers(params)
     phi, sizes = _pack(params), _sizes(params, p)
-    n, tile = gradients.shape[1], _tile(sizes)
+    n, tile = gradients.shape[1], TILE
     before = tuple(_units_first(a) for layer in state for a in layer)
     parts = _parts(n, tile)
     d_phi = np.zeros_like(phi, shape=(max(parts, 1), len(phi)))
@@ -88,12 +89,6 @@ def _unpack(phi, params):
 def _sizes(params, p):
     """(D_1, H_1, ..., H_L)."""
     return np.array([1 if p is None else 2, *(len(layer.W_h) for layer in params.layers)])
-
-
-def _tile(sizes):
-    """Coordinates worked on together: 64, fewer where a matrix product would grow past GEMM_SIZE."""
-    largest = max(4 * H * (D + H + 1) for D, H in zip(sizes, sizes[1:]))
-    return int(min(64, max(16, GEMM_SIZE // largest // 16 * 16)))
 
 
 def _parts(n, tile):
@@ -141,6 +136,14 @@ def _layer_blocks(buffer, at, T, D, H, tile):
     C, at = _carve(buffer, at, T + 1, H, tile)
     Q, at = _carve(buffer, at, T, H, tile)
     return z[0], Z, A, C, Q, at
+
+
+@kernel
+def _product(a, b, out):
+    """a b, by so many rows at a time that BLAS starts no threads of its own."""
+    rows = max(1, GEMM_SIZE // b.size)
+    for first in range(0, len(a), rows):
+        np.dot(a[first : first + rows], b, out[first : first + rows])
 
 
 @kernel
@@ -248,7 +251,7 @@ def _forward(t, buffer, T, tile, phi, sizes, keep):
         z, Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
         M = phi[weights : weights + 4 * H * (D + H + 1)].reshape(4 * H, D + H + 1)
         weights += M.size
-        np.dot(M, z, A[t])                                           # L1
+        _product(M, z, A[t])                                         # L1
         if keep:
             kept = Z[t]
             for m in range(tile):
@@ -372,11 +375,11 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
                             flat[m] += d_up[m]                       # C2, from the layer above
                     _cell_backward(d_h, d_c, A[t], C[t], Q[t])
                     d_M_l = d_M[: 4 * H * K].reshape(4 * H, K)
-                    np.dot(A[t], Z[t], d_M_l)                        # L1, the weights
+                    _product(A[t], Z[t], d_M_l)                      # L1, the weights
                     d_phi_l = total[weights : weights + 4 * H * K]
                     for m in range(4 * H * K):
                         d_phi_l[m] += d_M[m]
                     M_back = back[weights : weights + 4 * H * K].reshape(K, 4 * H)
                     start = 0 if l else D                            # the first layer's input is data
-                    np.dot(M_back[start : D + H], A[t], d_z[start:])  # L1, z and h
+                    _product(M_back[start : D + H], A[t], d_z[start:])  # L1, z and h
                     d_h[:] = d_z[D:]

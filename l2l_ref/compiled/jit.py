@@ -140,8 +140,9 @@ def _quotient(a, b, c):
     """a / (b + c), |c| <= |b|."""
     d = b + c
     lost = c - (d - b)
-    q = a / d
-    return q + ((a - q * d) - q * lost) / d
+    over_d = 1 / d
+    q = a * over_d
+    return q + ((a - q * d) - q * lost) * over_d
 
 
 def _tanh_float64(x):

@@ -19,6 +19,7 @@ from ..learned import backends
 from ..learned import coordinatewise as cw
 
 P, SCALE = 10.0, 0.1
+SETTLE = 0.1  # seconds before a work is timed: the threads of the one before may spin for a while
 
 
 def numba_run(gradients, d_updates, params, threads):
@@ -204,6 +205,7 @@ def timed(runs, rounds, report=None):
     times = {key: [] for key in runs}
     for k in range(rounds):
         for key, work in runs.items():
+            time.sleep(SETTLE)
             started = time.perf_counter()
             work()
             times[key].append(time.perf_counter() - started)

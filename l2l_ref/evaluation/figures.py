@@ -222,20 +222,21 @@ def bench_bars(rows, unit, title, path):
     names, values, colors = [], [], []
     for row in rows:
         threads = f", {row['threads']} thread{'s' * (row['threads'] > 1)}" if row.get("threads") else ""
-        name = f"{row['model']} {row['implementation'] or ''}, after {row['past']}" if "past" in row else \
-            f"{row['implementation']}{threads}"
+        name = f"{row['implementation']}{threads}"
+        if "past" in row:
+            name = f"{row['model']}{', ' + row['implementation'] if row['implementation'] else ''}, after {row['past']}"
         names.append(f"{row['work']}: {name}" if len({r["work"] for r in rows}) > 1 else name)
         values.append(max(row[unit], 0))
         colors.append("#000000" if "numba" in name or "compiled result" in name else "#999999")
     axes.barh(range(len(rows)), values, color=colors, height=0.7)
     for k, value in enumerate(values):
-        axes.annotate(f"{value:.3g}", (value, k), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(f"{float(f'{value:.3g}'):,g}", (value, k), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.invert_yaxis()
     positive = [value for value in values if value > 0]
     if positive and max(positive) > 20 * min(positive):
         axes.set_xscale("log")
-    axes.margins(x=0.12)
+    axes.margins(x=0.12, y=0.5 / len(rows))
     axes.set_xlabel(title)
     axes.set_title(rows[0]["work"] if len({row["work"] for row in rows}) == 1 else "", fontsize=10)
     for side in ("top", "right"):
