@@ -605,4 +605,4 @@ def test_bench_suggest_has_a_row_for_each_number_of_past_evaluations(capsys):
     assert [row["past"] for row in rows] == [1, 2] * (len(rows) // 2)
     assert all(0 < row["min_s"] <= row["median_s"] == row["us_per_suggestion"] / 1e6 for row in rows)
     assert main(words) == 0
-    assert "lstm-oi numba" in capsys.readouterr().out
+    assert "lstm-oi, numba, after 2" in capsys.readouterr().out

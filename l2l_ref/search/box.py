@@ -44,7 +44,7 @@ class Box:
         self._lo[self.log], hi[self.log] = np.log(low[self.log]), np.log(hi[self.log])
         self._width = hi - self._lo
         self._half = np.where(self.integers, 0.5, 0.0)
-        self._any_integer, self._any_log = bool(self.integers.any()), bool(self.log.any())
+        self.any_integer, self._any_log = bool(self.integers.any()), bool(self.log.any())
         if not (self._width > 0).all():
             raise ValueError("bounds: expected logarithms that differ")
 
@@ -53,13 +53,13 @@ class Box:
         x = self._lo + u * self._width
         if self._any_log:
             x = np.where(self.log, np.exp(np.where(self.log, x, 0)), x)
-        if self._any_integer:
+        if self.any_integer:
             x = np.where(self.integers, np.floor(x), x)
         return np.minimum(np.maximum(x, self.low), self.high)
 
     def unit(self, x):
         """x in the box -> u (d,) of the unit cube."""
-        if self._any_integer:
+        if self.any_integer:
             x = x + self._half
         if self._any_log:
             x = np.where(self.log, np.log(np.where(self.log, x, 1)), x)

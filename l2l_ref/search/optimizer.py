@@ -219,7 +219,8 @@ class BlackBoxOptimizer:
         event = ["ask", id, x.tolist()]
         if d < len(u):
             event.append(u[d:].tolist())
-        u[:d] = self._box.unit(x)  # the point that is evaluated: integers are rounded
+        if self._box.any_integer:
+            u[:d] = self._box.unit(x)  # the point that is evaluated: integers are rounded
         trial = self._pending[id] = Trial(id, x, u)
         self._asks.append(event)
         self.log.append(event)
