@@ -7,6 +7,7 @@ import pytest
 from l2l_ref.cli import main
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.pretrained import save
+from l2l_ref.search.minimize import minimize
 
 BOUNDS = ["--bounds", "-5,10", "--bounds", "1,1e3"]
 
@@ -46,6 +47,16 @@ def test_text_and_seed(capsys):
     code, out, err = outs[0]
     assert (code, err) == (0, "")
     assert out.endswith("5 evaluations, 0 failed. The given number of evaluations was made.\n")
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_backend(capsys, monkeypatch, backend):
+    seen = []
+    monkeypatch.setattr("l2l_ref.cli.minimize.minimize",
+                        lambda *args, **rest: seen.append(rest["backend"]) or minimize(*args, **rest))
+    code, out, _ = run(capsys, *BOUNDS, "--backend", backend, "--json")
+    assert code == 0 and seen == [backend] and json.loads(out)["fun"] == pytest.approx(
+        json.loads(run(capsys, *BOUNDS, "--json")[1])["fun"], rel=1e-4)
 
 
 def test_every_evaluation_fails(capsys):

@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 
+from ..learned.backends import BACKENDS
 from ..search.minimize import minimize
 from .arguments import number, whole
 from .gradcheck import found
@@ -20,6 +21,7 @@ def configure(parser):
     parser.add_argument("--evaluations", type=whole(1), default=100)
     parser.add_argument("--model", default="lstm-oi", help="the name of a shipped optimizer, or a file")
     parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="of the network")
     parser.add_argument("--workers", type=whole(1), default=1, help="evaluations at once, in processes of their own")
     parser.add_argument("--integer", metavar="K", type=whole(0), action="append", default=[],
                         help="dimension K, counted from 0, is a whole number")
@@ -31,7 +33,8 @@ def configure(parser):
 def run(args):
     d = len(args.bounds)
     result = minimize(found(args.function), args.bounds, args.evaluations, args.model, args.seed, workers=args.workers,
-                      integers=mask("--integer", args.integer, d), log=mask("--log", args.log, d))
+                      backend=args.backend, integers=mask("--integer", args.integer, d),
+                      log=mask("--log", args.log, d))
     failures = [{"x": x.tolist(), "message": message} for x, message in result.failures]
     x, value = (result.x.tolist(), float(result.fun)) if result.success else (None, None)
     if args.json:
