@@ -1,4 +1,4 @@
-"""A differentiable neural computer learns to copy, and shows how: `python dnc_copy.py [epochs]`, some minutes.
+"""A differentiable neural computer learns to copy, and shows how: `python dnc_copy.py [epochs]`, half a minute.
 
 1 to 10 random words of 8 bits go in; after a mark they are to come out again. The figure shows, for one sequence, where
 the network writes and reads at each step: a slot for each word, and the same slots in the same order again.
