@@ -19,7 +19,8 @@ from .arguments import counts, given, refuse_others, require_writable, units, wh
 # Of each work: what does it, the number that its rows are compared by and its title, its own options with defaults.
 WORKS = {
     "meta-gradient": (meta_gradient, "ns_per_coordinate_step", "ns a coordinate and step",
-                      {"coordinates": (15_910,), "steps": 20, "hidden": (20, 20), "dtype": "float32", "threads": (1, 2)}),
+                      {"coordinates": (15_910,), "steps": 20, "hidden": (20, 20), "dtype": "float32",
+                       "threads": (1, 2)}),
     "update": (update, "ns_per_coordinate", "ns a coordinate",
                {"coordinates": (10, 1000, 100_000, 1_000_000), "threads": (1, 2)}),
     "suggest": (suggest, "us_per_suggestion", "us a suggestion", {"dim": 6, "past": (1, 10, 100)}),

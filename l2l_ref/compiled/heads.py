@@ -52,8 +52,8 @@ def memory_access(xi, memory, through_write=True, threads=None):
     c, order, a = np.empty_like(s), np.empty((B, N), np.int64), np.empty((B, N), dtype)
     moved = np.empty((B, 2, R, N), dtype)
     cache = AccessCache(xi, before, after, size_M, size_key, s, c, order, a, moved, through_write)
-    run_rows(_access_part, B, PART, PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, read, size_M, size_key,
-             s, c, order, a, moved)
+    run_rows(_access_part, B, PART, PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, read, size_M,
+             size_key, s, c, order, a, moved)
     return (read, after), cache
 
 

@@ -99,8 +99,8 @@ def _tanh_float32(x):
     return x * p / q
 
 
-# float32: exp(x) = 2^n exp(r) with |r| <= ln(2) / 2: Taylor's series of exp(r) to r^7, relative error 8e-8 in all, and 2^n by
-# its bits. Adding 1.5 * 2^23 rounds to a whole number; ln(2) is taken in two parts, the first of few bits.
+# float32: exp(x) = 2^n exp(r) with |r| <= ln(2) / 2: Taylor's series of exp(r) to r^7, relative error 8e-8 in all, and
+# 2^n by its bits. Adding 1.5 * 2^23 rounds to a whole number; ln(2) is taken in two parts, the first of few bits.
 LOG2_E, LN2_HIGH, LN2_LOW, ROUNDS, LOWEST = map(numba.float32, (
     1.4426950408889634, 0.693359375, -2.1219444005469057e-4, 12582912.0, -87.0))
 E2, E3, E4, E5, E6, E7 = (numba.float32(1 / math.factorial(k)) for k in range(2, 8))

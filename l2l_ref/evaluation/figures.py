@@ -183,8 +183,9 @@ QUERIES, CURVES = 20, 4  # how many are shown of each function, and how many fun
 def queries(problem, models, seed, path, titles=None):
     """Figure 9 of Chen et al. 2017: where learned optimizers look on some functions of one dimension, and when.
 
-    A row for each of ``models``, a dict of Proposers; functions and orientations are those of a comparison. A draw of a Gaussian process is decided where it is asked for:
-    the line is its mean given the queries, the band two standard deviations.
+    A row for each of ``models``, a dict of Proposers; functions and orientations are those of a comparison. A draw of a
+    Gaussian process is decided where it is asked for: the line is its mean given the queries, the band two standard
+    deviations.
     """
     titles = SEARCH_TITLES | (titles or {})
     figure = matplotlib_figure()(figsize=(11, 0.8 + 2.4 * len(models)), layout="constrained")
@@ -230,7 +231,8 @@ def bench_bars(rows, unit, title, path):
         colors.append("#000000" if "numba" in name or "compiled result" in name else "#999999")
     axes.barh(range(len(rows)), values, color=colors, height=0.7)
     for k, value in enumerate(values):
-        axes.annotate(f"{float(f'{value:.3g}'):,g}", (value, k), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(f"{float(f'{value:.3g}'):,g}", (value, k), xytext=(3, 0), textcoords="offset points", va="center",
+                      fontsize=8)
     axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.invert_yaxis()
     positive = [value for value in values if value > 0]

@@ -212,8 +212,8 @@ def compare_search(problem, models, evaluations=100, functions=100, baseline_fun
             raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "
                              f"got {name!r} of {model.dim}")
     d, number, seed = problem.dim, seed, comparison_seed(seed)
-    runs = {name: (functions, lambda count, first, model=model: problem.learned(model, count, evaluations, number, first))
-            for name, model in models.items()}
+    runs = {name: (functions, lambda count, first, model=model:
+                   problem.learned(model, count, evaluations, number, first)) for name, model in models.items()}
     runs["random"] = functions, lambda count, first: Uniform(count, d, seed, first)
     runs["sobol"] = functions, lambda count, first: Sobol(count, d, seed, first)
     if baseline_functions:
