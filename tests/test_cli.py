@@ -165,7 +165,8 @@ MISTAKES = {
     "bench threads of start-up": (["bench", "start-up", "--threads", "1"], "--threads: not for start-up"),
     "bench a figure nowhere": (["bench", "gp", "--figure", "no/such/b.png"], "there is no folder"),
     "bench coordinates of a dnc": (["bench", "dnc", "--coordinates", "5"], "--coordinates: not for dnc"),
-    "bench a memory of two sizes": (["bench", "dnc", "--memory", "5,4"], "--hidden, --memory: expected the units of one"),
+    "bench a memory of two sizes": (["bench", "dnc", "--memory", "5,4"],
+                                     "--hidden, --memory: expected the units of one"),
     "bench a dnc of two layers": (["bench", "dnc", "--hidden", "5,4"], "--hidden, --memory: expected the units of one"),
     "bench negative hidden units": (["bench", "meta-gradient", "--hidden=-3"], "--hidden: expected whole numbers >= 1"),
     "models with an option of others": (["models", "--seed", "1"], "--seed"),
@@ -305,8 +306,8 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
                          "--json")
     assert code == 0 and err.count("\n") == 3 and "horizon 2" in err and "best value after step 4" in err
     card = strict(out)
-    assert card["command"] == ("l2l-ref train gp --seed 0 --output s.npz --epochs 2 --functions 3 --steps 4 --updates 2 "
-                               "--first-steps 2 --dim 2 --hidden 3 --loss ei --constant-incumbent")
+    assert card["command"] == ("l2l-ref train gp --seed 0 --output s.npz --epochs 2 --functions 3 --steps 4 "
+                               "--updates 2 --first-steps 2 --dim 2 --hidden 3 --loss ei --constant-incumbent")
     assert (card["recipe"]["loss"], card["recipe"]["through_incumbent"], card["problem"]["dim"]) == ("ei", False, 2)
     assert len(card["moments"]) == 3
     assert card["made with"] == {"backend": "numpy", "numpy": np.__version__}
@@ -403,7 +404,7 @@ def test_compare_again_takes_the_rates_from_the_cache(run, model, tmp_path, monk
         victim = cache_files(tmp_path)[0]
         victim.write_text(corrupted, encoding="latin1")
         assert without_times(strict(run(*words)[1])) == first
-        assert {file: file.read_text(encoding="utf-8") for file in cache_files(tmp_path)} == held  # it has mended itself
+        assert {file: file.read_text(encoding="utf-8") for file in cache_files(tmp_path)} == held  # mended
 
 
 def test_the_cache_is_used_and_fresh_does_not_use_it(run, model, tmp_path, no_figure):

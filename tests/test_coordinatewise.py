@@ -94,7 +94,8 @@ def test_the_twin_has_the_meta_gradient_of_the_original(dtype, case):
         assert not cw.flatten(theirs).any()
         return
     exact = build(case, np.float64)
-    scale = np.abs(cw.flatten(cw.meta_gradient(*(np.float64(a) if isinstance(a, np.ndarray) else a for a in exact)))).max()
+    exact = [np.float64(a) if isinstance(a, np.ndarray) else a for a in exact]
+    scale = np.abs(cw.flatten(cw.meta_gradient(*exact))).max()
     np.testing.assert_allclose(cw.flatten(theirs), cw.flatten(ours), rtol=0, atol=TOLERANCE[dtype] * max(scale, 1e-30))
 
 
@@ -173,3 +174,21 @@ def test_suffix_sums_are_the_gradient_of_the_loss_in_the_updates(T, n, seed):
     c = np.random.default_rng(seed).standard_normal((T, n))
     expected = [sum(c[s] for s in range(t, T)) for t in range(T)]
     np.testing.assert_allclose(cw.suffix_sums(c), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("module", [cw, twin])
+@pytest.mark.parametrize("n", [0, 1, 65, 130])
+def test_in_place_gives_the_same(module, n):
+    rng = np.random.default_rng(n)
+    params = cw.init_params(rng, (3, 5), 2)
+    gradients, start = rng.standard_normal((3, n)), cw.init_state(n, params)
+    copies = [a.copy() for layer in start for a in layer]
+    one = two = start
+    for t, gradient in enumerate(gradients):
+        update, one = module.advance(gradient, one, params, 10.0, 0.1)
+        other, two = module.advance(gradient, two, params, 10.0, 0.1, in_place=t > 0)
+        np.testing.assert_array_equal(update, other)
+    for a, b in zip((a for layer in one for a in layer), (a for layer in two for a in layer), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip((a for layer in start for a in layer), copies, strict=True):
+        np.testing.assert_array_equal(a, b)  # the first step was not in place

@@ -16,7 +16,8 @@ FLOOR = {
     "metatrain": 3, "pretrained": 3, "search": 3,
     "evaluation": 4, "cli": 4,
 }
-# Within a floor: data sets below what uses them, weights below what searches with them, the catalogue above what it lists, commands above what they run.
+# Within a floor: data sets below what uses them, weights below what searches with them, the catalogue above what it
+# lists, commands above what they run.
 SAME_FLOOR = {
     ("optimizees", "datasets"), ("black_boxes", "datasets"),
     ("catalogue", "learned"), ("catalogue", "optimizees"), ("cli", "evaluation"),

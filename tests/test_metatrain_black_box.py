@@ -19,7 +19,8 @@ from l2l_ref.search.scale import given_scale
 from l2l_ref.search.together import Together
 from l2l_ref.trees import flatten, unflatten
 
-TINY = {"epochs": 3, "updates": 2, "functions": 4, "steps": 6, "first_steps": 2, "validation_functions": 5, "workers": 3}
+TINY = {"epochs": 3, "updates": 2, "functions": 4, "steps": 6, "first_steps": 2, "validation_functions": 5,
+        "workers": 3}
 
 
 def tiny(dim=2, **settings):

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -144,38 +145,34 @@ def test_bad_arguments(model, arguments, message):
 # --------------------------------------------------------------------------------------------- in parallel
 
 
-def timed(x, folder):
-    """Takes 5 to 80 ms and leaves its start and end in a file."""
-    start = time.monotonic()
-    wait = int(abs(x[0]) * 1e6) % 76
-    time.sleep((5 + wait) / 1000)
-    path = os.path.join(folder, f"{os.getpid()}-{start}")
-    with open(path, "w") as stream:
-        json.dump([start, time.monotonic()], stream)
+def patient(x, folder):
+    """Takes up to 20 ms, and does not end before four are in flight, or the last have begun."""
+    name = os.path.join(folder, f"{os.getpid()}-{threading.get_ident()}-{time.monotonic_ns()}")
+    os.close(os.open(f"{name}.begun", os.O_CREAT | os.O_EXCL))
+    time.sleep(int(abs(x[0]) * 1e6) % 21 / 1000)
+    for _ in range(10_000):
+        files = os.listdir(folder)
+        begun = sum(file.endswith(".begun") for file in files)
+        if 2 * begun - len(files) >= 4 or begun == 40:
+            break
+        time.sleep(0.001)
+    else:
+        raise TimeoutError(f"{2 * begun - len(files)} in flight after {begun}")
+    os.close(os.open(f"{name}.ended", os.O_CREAT | os.O_EXCL))
     return bowl(x)
-
-
-def in_flight(folder):
-    """(largest number in flight, its mean from the start of the fourth to the start of the last)."""
-    spans = sorted(json.loads(path.read_text()) for path in folder.iterdir())
-    starts, ends = np.array(spans).T
-    largest = max(((starts <= t) & (ends > t)).sum() for t in starts)
-    first, last = starts[3], starts[-1]
-    busy = np.clip(ends, first, last) - np.clip(starts, first, last)
-    return largest, busy.sum() / (last - first)
 
 
 @pytest.mark.parametrize("how", ["workers", "executor", "in_flight"])
 def test_so_many_are_always_in_flight(model, tmp_path, how):
     if how == "workers":
-        result = l2l.minimize(timed, BOUNDS, 40, model, args=(str(tmp_path),), workers=4)
+        result = l2l.minimize(patient, BOUNDS, 40, model, args=(str(tmp_path),), workers=4)
     else:
         with ThreadPoolExecutor(4 if how == "executor" else 9) as pool:
-            result = l2l.minimize(timed, BOUNDS, 40, model, args=(str(tmp_path),), workers=pool,
+            result = l2l.minimize(patient, BOUNDS, 40, model, args=(str(tmp_path),), workers=pool,
                                   in_flight=None if how == "executor" else 4)
-    largest, mean = in_flight(tmp_path)
-    assert largest == 4 and mean > 3.3  # in rounds of four the mean would be 2.6
-    assert result.nfev == 40 and result.success
+    assert result.nfev == 40 and result.success and not result.failures
+    in_flight = np.cumsum([1 if event[0] == "ask" else -1 for event in result.log])
+    assert in_flight.max() == 4
     asks = [event[1] for event in result.log if event[0] == "ask"]
     tells = [event[1] for event in result.log if event[0] == "tell"]
     assert asks == list(range(40)) == sorted(tells) != tells

@@ -100,7 +100,8 @@ def test_a_rollout_measures_before_and_after_each_step():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Quadratic(dist="gauss"), "dist"), (lambda: Quadratic(dim=0), "dim"), (lambda: Quadratic(dim=1.5), "dim"),
+        (lambda: Quadratic(dist="gauss"), "dist"), (lambda: Quadratic(dim=0), "dim"),
+        (lambda: Quadratic(dim=1.5), "dim"),
         (lambda: MLP(activation="tanh"), "activation"), (lambda: MLP(hidden=(0,)), "hidden"),
         (lambda: MLP(batch=0), "batch"), (lambda: MLP(theta0_scale=float("nan")), "theta0_scale"),
         (lambda: Quadratic(theta0_scale=-1.0), "theta0_scale"), (lambda: MLP("cifar"), "cifar"),

@@ -108,7 +108,8 @@ def test_weights_are_a_copy_of_their_own():
         ({"hidden": (0,)}, "hidden"), ({"hidden": (2.5,)}, "hidden"), ({"preprocess": 0}, "preprocess"),
         ({"preprocess": np.nan}, "preprocess"), ({"output_scale": np.inf}, "output_scale"),
         ({"hidden": 20}, "hidden"), ({"hidden": (5000,)}, "hidden"), ({"hidden": (1,) * 65}, "hidden"),
-        ({"threads": 0}, "threads"), ({"threads": 1.5}, "threads"), ({"output_scale": 0.0}, "output_scale"), ({"backend": "cuda"}, "backend"),
+        ({"threads": 0}, "threads"), ({"threads": 1.5}, "threads"), ({"output_scale": 0.0}, "output_scale"),
+        ({"backend": "cuda"}, "backend"),
         ({"params": cw.init_params(np.random.default_rng(0), (3,), 1)}, "params: expected arrays of shapes"),
     ],
 )

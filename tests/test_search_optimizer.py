@@ -336,6 +336,21 @@ def test_a_warm_start_of_more_points_than_a_run(steps):
                                atol=1e-6)
 
 
+@pytest.mark.parametrize("points", [1, 5, 6, 7, 20])
+def test_points_told_after_an_ask_are_fed(points):
+    """One may be what is left of a run that ends. More are points that were known: the best is fed, and the last."""
+    p = proposer(kind=Spy, card={"recipe": {"steps": 6}})
+    bb = BlackBoxOptimizer(UNIT, p, scaling=(0, 1))
+    bb.ask()
+    for k in range(points):
+        bb.tell([k / 20, 0.5], 2 - k / 10)
+    bb.ask()
+    fed = [row[2] for row in p.rows if row[3]]
+    values = [2 - k / 10 for k in range(points)]
+    expected = values if points <= 5 else [values[-1], *values[-3:]]
+    np.testing.assert_allclose(fed, expected, atol=1e-6)
+
+
 def test_a_network_for_more_dimensions_is_fed_its_own_query_in_the_others():
     p = proposer(3, kind=Spy)
     bb = BlackBoxOptimizer(UNIT, p, seed=1)
@@ -417,7 +432,8 @@ def test_bad_tells():
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"seed": -1}, "seed"), ({"seed": 0.5}, "seed"), ({"scaling": "fixed"}, "scaling"),
-    ({"scaling": (0, 0)}, "scaling"), ({"scaling": (np.nan, 1)}, "scaling"), ({"scaling": 3}, "scaling"), ({"model": "nowhere"}, "model"),
+    ({"scaling": (0, 0)}, "scaling"), ({"scaling": (np.nan, 1)}, "scaling"), ({"scaling": 3}, "scaling"),
+    ({"model": "nowhere"}, "model"),
     ({"model": proposer(1)}, "model: expected one for 2 dimensions or more, got one for 1"),
     ({"model": "mnist-lstm"}, "model: expected a black-box optimizer, got CoordinatewiseLSTM"),
 ])

@@ -34,11 +34,12 @@ DEFAULTS = {work: options for work, (*_, options) in WORKS.items()}
 
 
 def _default(name):
-    """"2; of dnc 3": what an option is when it is not given."""
+    """"default 2 of gp; 3 of dnc": what an option is when it is not given."""
     def said(value):
         return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
-    return "; ".join(f"{said(options[name])} of {work}" for work, options in DEFAULTS.items() if name in options)
+    of = [f"{said(options[name])} of {work}" for work, options in DEFAULTS.items() if name in options]
+    return "default " + "; ".join(of)
 
 
 def configure(parser):
@@ -71,19 +72,19 @@ def run(args):
         options["coordinates"], options["dtype"] = options["coordinates"][0], np.dtype(options["dtype"]).type
     result = time_it(**options, rounds=args.rounds, seed=args.seed,
                      report=lambda line: print(line, file=sys.stderr, flush=True))
+    print(json.dumps(result) if args.json else "\n".join(table(result, unit, title)))
     if args.figure:
         figures.bench_bars(result["rows"], unit, title, args.figure)
         print(f"figure: {args.figure}", file=sys.stderr)
-    print(json.dumps(result) if args.json else "\n".join(table(result, unit, title)))
     return 0
 
 
 def table(result, unit, title):
     """The rows as lines of text, after the limits of the machine."""
     limits = []
-    for (dtype, _), by_threads in zip(result.get("peak_gflops", {}).items(), [result.get("peak_gflops_by_threads")]):
-        limits += [f"large matrix product in {dtype}, by threads: "
-                   + ", ".join(f"{count}: {rate:.0f}" for count, rate in by_threads.items()) + " GFLOP/s",
+    if "peak_gflops" in result:
+        rates = ", ".join(f"{count}: {rate:.0f}" for count, rate in result["peak_gflops_by_threads"].items())
+        limits += [f"large matrix product in {', '.join(result['peak_gflops'])}, by threads: {rates} GFLOP/s",
                    f"copy {result['copy_gb_per_s']:.0f} GB/s"]
     if "wheel_bytes" in result:
         limits += [f"wheel {result['wheel_bytes'] / 1e6:.2f} MB", f"installed {result['installed_bytes'] / 1e6:.2f} MB"]
@@ -94,9 +95,7 @@ def table(result, unit, title):
             lines.append(f"{last}{', ' + row['dtype'] if 'dtype' in row else ''}")
             peak = f"{'of the peak':>13}" if "part_of_peak" in row else ""
             lines.append(f"  {'':34}{'threads':>8}{'median s':>11}{'min s':>11}{title:>26}{peak}")
-        name = row["implementation"]
-        if "past" in row:
-            name = f"{row['model']}{', ' + name if name else ''}, after {row['past']}"
+        name = figures.bench_name(row)
         part = f"{row['part_of_peak']:13.0%}" if "part_of_peak" in row else ""
         lines.append(f"  {name:34}{row.get('threads') or '':>8}{row['median_s']:11.4g}{row['min_s']:11.4g}"
                      f"{row[unit]:26.4g}{part}")

@@ -202,7 +202,8 @@ class Reporter:
         horizon = f"  horizon {entry['steps']}" if "steps" in entry else ""
         print(f"epoch {progress.epoch}/{recipe.epochs}  loss {loss}  validation f "
               f"{entry['validation_final']:.4g}  sum {entry['validation_sum']:.4g}  best "
-              f"{progress.best['validation_final']:.4g}{horizon}  left {clock(pace * (recipe.epochs - progress.epoch))}",
+              f"{progress.best['validation_final']:.4g}{horizon}  "
+              f"left {clock(pace * (recipe.epochs - progress.epoch))}",
               file=sys.stderr, flush=True)
         if entry["skipped"]:
             print(f"  {entry['skipped']} of the epoch's batches left the range of float32 and were dropped",

@@ -122,7 +122,7 @@ def _buffer_size(T, tile, sizes):
     total = 0
     for l in range(len(sizes) - 1):
         D, H = sizes[l], sizes[l + 1]
-        total += (T + 1) * (D + H + 1) + T * 4 * H + (T + 1) * H + T * H  # z, Z, A, C, Q
+        total += (1 + T) * (D + H + 1) + T * 4 * H + (T + 1) * H + T * H  # z and Z, A, C, Q
         total += 2 * H + D + H                                            # d_h, d_c, d_z
     return total * tile
 
@@ -158,7 +158,7 @@ def _cell(A, c, c_new, q, h_new):
             i_j[m], f_j[m], g_j[m] = i, f, g
             c_new_j[m] = f * c_j[m] + i * g                          # L4
         for m in range(tile):
-            o, tanh_c = sigmoid(o_j[m]), tanh(c_new_j[m])            # L2
+            o, tanh_c = sigmoid(o_j[m]), tanh(c_new_j[m])            # L2, L5
             o_j[m], q_j[m] = o, tanh_c
             h_new_j[m] = o * tanh_c                                  # L5
 
@@ -259,7 +259,7 @@ def _forward(t, buffer, T, tile, phi, sizes, keep):
                     kept[m, k] = z[k, m]
         _cell(A[t], C[t], C[t + 1], Q[t], z[D : D + H])
         if l + 1 < L:
-            z_up, _, _, _, _, _ = _layer_blocks(buffer, at, T, H, sizes[l + 2], tile)
+            z_up = _layer_blocks(buffer, at, T, H, sizes[l + 2], tile)[0]
             z_up[:H] = z[D : D + H]
 
 
@@ -279,7 +279,7 @@ def _advance_part(first_part, stride, parts, tile, gradient, before, update, aft
             first = index * tile
             count = min(tile, n - first)
             _load(before, first, buffer, 1, tile, sizes)
-            z, _, _, _, _, _ = _layer_blocks(buffer, 0, 1, sizes[0], sizes[1], tile)
+            z = _layer_blocks(buffer, 0, 1, sizes[0], sizes[1], tile)[0]
             _features(gradient, first, z, constants, preprocess)
             _forward(0, buffer, 1, tile, phi, sizes, False)
             y[:] = b
@@ -328,7 +328,7 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
             first = index * tile
             count = min(tile, n - first)
             _load(before, first, buffer, T, tile, sizes)
-            z, _, _, _, _, _ = _layer_blocks(buffer, 0, T, sizes[0], sizes[1], tile)
+            z = _layer_blocks(buffer, 0, T, sizes[0], sizes[1], tile)[0]
             for t in range(T):
                 _features(gradients[t], first, z, constants, preprocess)
                 _forward(t, buffer, T, tile, phi, sizes, True)

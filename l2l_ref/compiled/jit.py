@@ -152,8 +152,8 @@ def _tanh_float64(x):
 
 
 def _sigmoid_float64(x):
-    p, power = _exp_parts(-min(abs(x), 708.0))
-    e = 0.0 if abs(x) > 708.0 else power * p + power  # below, exp(-|x|) is no normal number
+    p, power = _exp_parts(-min(abs(x), 708.39))
+    e = 0.0 if abs(x) > 708.39 else power * p + power  # below, exp(-|x|) is no normal number
     return _quotient(1.0 if x >= 0 else e, 1.0, e)
 
 

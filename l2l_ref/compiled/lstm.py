@@ -34,10 +34,11 @@ def lstm_cell(x, state, params, threads=None):
                                ("x", x, (N, len(W_x))), ("c", c, (N, H))):
         if array.shape != shape:
             raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
-    x, h, c = map(np.ascontiguousarray, (x, h, c))
+    x, h, c = (np.ascontiguousarray(a, np.result_type(x, h, W_h)) for a in (x, h, c))
+    W_x, W_h, b = params = type(params)(*(np.ascontiguousarray(a, h.dtype) for a in params))
     gates = np.empty((N, 4 * H), h.dtype)
     h_new, c_new, tanh_c = (np.empty_like(h) for _ in range(3))
-    run_rows(_forward_part, N, PART, W_h.size, threads, x, h, c, W_x, W_h, b, gates, h_new, c_new, tanh_c)
+    run_rows(_forward_part, N, PART, W_x.size + W_h.size, threads, x, h, c, W_x, W_h, b, gates, h_new, c_new, tanh_c)
     return type(state)(h_new, c_new), LSTMCache(x, h, c, params, gates, tanh_c)
 
 
@@ -49,8 +50,8 @@ def lstm_cell_backward(d_state_new, cache, threads=None):
     N, parts = len(h), -(-len(h) // PART)
     d_x, d_h, d_c, d_a = (np.empty_like(a) for a in (x, h, c, gates))
     d_W_x, d_W_h, d_b = (np.zeros((parts, *a.shape), a.dtype) for a in params)
-    run_rows(_backward_part, N, PART, 2 * W_h.size, threads, x, h, c, W_x, W_h, gates, tanh_c, d_h_new, d_c_new, d_a,
-             d_x, d_h, d_c, d_W_x, d_W_h, d_b)
+    run_rows(_backward_part, N, PART, 2 * (W_x.size + W_h.size), threads, x, h, c, W_x, W_h, gates, tanh_c,
+             d_h_new, d_c_new, d_a, d_x, d_h, d_c, d_W_x, d_W_h, d_b)
     return d_x, type(d_state_new)(d_h, d_c), type(params)(*(a.sum(axis=0) for a in (d_W_x, d_W_h, d_b)))
 
 

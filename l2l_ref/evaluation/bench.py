@@ -109,7 +109,7 @@ def jax_run(gradients, d_updates, params, threads):
     import jax
     import jax.numpy as jnp
 
-    if threads != len(os.sched_getaffinity(0)):
+    if threads != (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()):
         raise ImportError("XLA takes all cores")
     if gradients.dtype == np.float64:
         jax.config.update("jax_enable_x64", True)
@@ -226,6 +226,14 @@ print(2 * {size} ** 3 / best / 1e9)
 """
 
 
+def in_process(code, environment):
+    """What ``code`` prints in a process of its own. ValueError with the last line of what went wrong."""
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError((done.stderr.strip().splitlines() or [f"a process ended with code {done.returncode}"])[-1])
+    return done.stdout
+
+
 def machine(dtype=np.float32, threads=(1, 2), size=2048):
     """The machine's own limits: a large matrix product in GFLOP/s, and copying 256 MB, read and written, in GB/s.
 
@@ -234,9 +242,7 @@ def machine(dtype=np.float32, threads=(1, 2), size=2048):
     name, peaks = np.dtype(dtype).name, {}
     for count in threads:
         environment = os.environ | {f"{blas}_NUM_THREADS": str(count) for blas in ("OPENBLAS", "MKL", "OMP", "BLIS")}
-        out = subprocess.run([sys.executable, "-c", PEAK.format(size=size, dtype=name)], env=environment,
-                             capture_output=True, text=True, check=True).stdout
-        peaks[str(count)] = float(out)
+        peaks[str(count)] = float(in_process(PEAK.format(size=size, dtype=name), environment))
     source, seconds = np.ones(2**25), np.inf
     target = np.empty_like(source)
     for _ in range(6):

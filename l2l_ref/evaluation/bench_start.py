@@ -6,13 +6,13 @@ is a `CoordinatewiseLSTM` of 1,000 coordinates on numba: from an empty cache, an
 
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import zipfile
 from io import BytesIO
 from pathlib import Path
+
+from .bench import in_process
 
 PACKAGE = Path(__file__).parent.parent
 STEP = """
@@ -27,7 +27,7 @@ CODE = {"import numpy": "import numpy", "import l2l_ref": "import numpy, l2l_ref
 
 def _seconds(code, environment):
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    in_process(code, environment)
     return time.perf_counter() - started
 
 

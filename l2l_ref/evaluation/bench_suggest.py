@@ -1,8 +1,8 @@
 """Speed of a suggestion: an ask and its tell, against the number of past evaluations.
 
 The work, the same for all: one function on the unit cube, its values told as soon as they are asked for. Ours are
-`BlackBoxOptimizer` with a given scale of values; the rivals our own EI and those of peers.py that are installed, at their
-own settings. Searches are run side by side, so that what else the machine does hits all alike.
+`BlackBoxOptimizer` with a given scale of values; the rivals our own EI and those of peers.py that are installed, at
+their own settings. Searches are run side by side, so that what else the machine does hits all alike.
 """
 
 import statistics
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
 from ..black_boxes.gp_functions import usual_length_scale
+from ..learned import backends
 from ..search import BlackBoxOptimizer
 from .peers import Peer, installed
 
@@ -63,7 +64,8 @@ def suggest(dim=6, past=(1, 10, 100), rounds=20, seed=0, rivals=True, report=Non
     rivals : bool
         Whether they run at all.
     """
-    runs = {(model, backend): (_ours(model, backend), rounds) for model in OURS for backend in ("numba", "numpy")}
+    works = ("numba", "numpy") if backends.works("numba") else ("numpy",)
+    runs = {(model, backend): (_ours(model, backend), rounds) for model in OURS for backend in works}
     if rivals:
         few = min(rounds, ROUNDS_OF_RIVALS)
         runs |= {(name, None): (_batched(make), few) for name, make in RIVALS.items()}

@@ -64,17 +64,16 @@ def update(coordinates=(10, 1000, 100_000, 1_000_000), threads=(1, 2), rounds=5,
     rows = []
     for n in coordinates:
         gradient = np.random.default_rng(seed).standard_normal(n).astype(np.float32)
-        repeats, runs = -(-LONG_ENOUGH // n), {}
-        repeats = min(repeats, 100)
+        repeats, runs = min(-(-LONG_ENOUGH // n), 100), {}
         for name, make in IMPLEMENTATIONS.items():
             for count in (None,) if name == "numpy" else threads[:1] if name in ONE_THREAD else threads:
                 if name == "numpy" and n > LARGEST_NUMPY:
                     continue
                 try:
                     step = make(gradient, count)
+                    step()
                 except ImportError:
                     continue
-                step()
                 runs[name, count] = lambda step=step: [step() for _ in range(repeats)]
         for row in timed(runs, rounds):
             row |= {"median_s": row["median_s"] / repeats, "min_s": row["min_s"] / repeats}

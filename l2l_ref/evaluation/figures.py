@@ -216,6 +216,13 @@ def queries(problem, models, seed, path, titles=None):
     figure.savefig(path, dpi=150)
 
 
+def bench_name(row):
+    """What a row of a bench is of."""
+    if "past" not in row:
+        return row["implementation"]
+    return f"{row['model']}{', ' + row['implementation'] if row['implementation'] else ''}, after {row['past']}"
+
+
 def bench_bars(rows, unit, title, path):
     """A bar for each row of a bench, by work: ``unit`` is the number, on a logarithmic axis, ``title`` what it is."""
     figure = matplotlib_figure()(figsize=(8, 1.2 + 0.3 * len(rows)), layout="constrained")
@@ -223,9 +230,7 @@ def bench_bars(rows, unit, title, path):
     names, values, colors = [], [], []
     for row in rows:
         threads = f", {row['threads']} thread{'s' * (row['threads'] > 1)}" if row.get("threads") else ""
-        name = f"{row['implementation']}{threads}"
-        if "past" in row:
-            name = f"{row['model']}{', ' + row['implementation'] if row['implementation'] else ''}, after {row['past']}"
+        name = bench_name(row) + threads
         names.append(f"{row['work']}: {name}" if len({r["work"] for r in rows}) > 1 else name)
         values.append(max(row[unit], 0))
         colors.append("#000000" if "numba" in name or "compiled result" in name else "#999999")

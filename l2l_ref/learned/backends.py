@@ -1,5 +1,6 @@
 """The one file that sees both the NumPy originals and their compiled twins, and chooses."""
 
+import importlib
 import importlib.util
 from functools import lru_cache, partial
 
@@ -26,19 +27,14 @@ def _twin(name="coordinatewise"):
     if missing:
         return f"{' and '.join(missing)} cannot be found"
     try:
-        if name == "gp":
-            from ..compiled import gp as twin
-        elif name == "proposer":
-            from ..compiled import proposer as twin
-        elif name == "lstm":
-            from ..compiled import lstm as twin
-        elif name == "heads":
-            from ..compiled import heads as twin
-        else:
-            from ..compiled import coordinatewise as twin
+        return importlib.import_module(f"..compiled.{name}", __package__)
     except ImportError as error:  # numba refuses versions of NumPy that it does not know
         return str(error)
-    return twin
+
+
+def works(backend):
+    """Whether this backend works here."""
+    return backend != "numba" or not isinstance(_twin(), str)
 
 
 def choose(backend, params, n):

@@ -1,13 +1,13 @@
 """Meta-training of the black-box optimizer: Chen et al. 2017, sections 3 and 5.
 
-    U1  theta moves against the gradient of X7, a mean over functions drawn afresh for every update; the whole trajectory
-        is unrolled
+    U1  theta moves against the gradient of X7, a mean over functions drawn afresh for every update; the whole
+        trajectory is unrolled
     U2  the horizon of an update is drawn from ``first_steps`` to T; curriculum: T grows from ``first_steps`` to
         ``steps``, by the same factor an epoch
     U3  with several workers, as many queries are on their way, and come back in random order
 
-The review gives Adam and a curriculum from 10 to 100; all numbers here are our own choice. How many workers there are is
-drawn anew for each update: one network then serves any number of them. Validation is on functions that stay the
+The review gives Adam and a curriculum from 10 to 100; all numbers here are our own choice. How many workers there are
+is drawn anew for each update: one network then serves any number of them. Validation is on functions that stay the
 same, with one worker and the full horizon; it is judged by the best value found, after the last query or summed
 over all. A network that knows its horizon lets the first queries be as bad as they like (most losses do not mind), so
 that horizons are drawn.

@@ -242,5 +242,6 @@ def _require_same(part, theirs, ours):
 
 
 def _is_entry(index, entry):
+    numbers = ("validation_final", "validation_sum", "judged", "seconds")
     return (isinstance(entry, dict) and entry.get("epoch") == index + 1
-            and all(type(entry.get(name)) is float for name in ("validation_final", "validation_sum", "judged", "seconds")))
+            and all(type(entry.get(name)) is float for name in numbers))

@@ -10,9 +10,9 @@ class Feeding:
     """Every query is one step of the network, fed with a result that waits, or with nothing.
 
     Where several results wait, there is a step for each but the last before it. When the scale of the values is
-    another, all is fed again. After ``run`` steps the network starts afresh, in another orientation: the next run knows
-    nothing of those before, and what waits is not fed. Only results that are too many for one run, points known before,
-    start another that is fed the best result, then the last of them, at most half a run.
+    another, all is fed again. After a run of steps (`run_of`) the network starts afresh, in another orientation: the
+    next run knows nothing of those before, and the one result that waits is not fed. Where more wait, points that were
+    known or told late, the next run is fed the best result, then the last of them, at most half a run.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Feeding:
     def query(self):
         """The next x (B, D) of the network, in its cube and its precision."""
         if len(self._fed) + max(len(self._waiting), 1) > self._run:
-            known = list(self._waiting) if len(self._waiting) > self._run else []
+            known = list(self._waiting) if len(self._waiting) > 1 else []
             self._waiting = deque([self._best, *known[len(known) - self._run // 2:]] if known else ())
             self._start_afresh()
         elif self._stale:
