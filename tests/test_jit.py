@@ -1,4 +1,4 @@
-"""The compiled gate functions: float64 within 2 ulp of the right double, float32 within 4e-7.
+"""The compiled gate functions: float64 within 3 ulp of the right double, float32 within 4e-7.
 
 Exact values come from libm in long double. libm's own double formulas are no reference for the last bit:
 1 / (1 + exp(-x)) rounds three times.
@@ -47,12 +47,12 @@ def exact(function, x):
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="long double is a double here")
 @pytest.mark.parametrize("compiled", [tanh_of, sigmoid_of])
-def test_float64_is_within_2_ulp(compiled):
+def test_float64_is_within_3_ulp(compiled):
     x = points(np.float64)
     y = x.copy()
     compiled(y)
     expected = exact(compiled, x).astype(np.float64)
-    assert (np.abs(y - expected) <= 2 * np.spacing(np.abs(expected))).all()
+    assert (np.abs(y - expected) <= np.maximum(3 * np.spacing(np.abs(expected)), 2.3e-308)).all()
 
 
 @pytest.mark.parametrize("compiled", [tanh_of, sigmoid_of])
@@ -74,13 +74,13 @@ def test_nan_is_kept(compiled, dtype):
 
 
 def test_exp_of_what_is_not_positive():
-    """float32: relative error below 1.2e-7, and as good as 0 below -87; float64 is libm's."""
+    """Relative error below 1.2e-7 and 4e-16; as good as 0 below -87 and below -708."""
     x = -np.concatenate([np.linspace(0, 86.9, 500_001), [0.0, 1e-30, 1e-8], np.geomspace(87, 1e30, 50)])
     for dtype, tolerance in ((np.float32, 1.2e-7), (np.float64, 4e-16)):
         y = x.astype(dtype)
         right = np.exp(y.astype(np.longdouble))
         exp_of(y)
         assert y.dtype == dtype
-        near = x > -87
+        near = x > (-87 if dtype == np.float32 else -708)
         assert np.abs(y[near] / right[near] - 1).max() < tolerance
         assert (y[~near] >= 0).all() and y[~near].max() < 2e-38
