@@ -394,18 +394,67 @@ def test_scale_and_shift_do_not_matter(factor, shift):
     assert 100 * rounding < 0.05
 
 
-@given(st.lists(st.floats(allow_nan=True, allow_infinity=False), min_size=1, max_size=9))
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=False), min_size=1, max_size=20))
 @example([-1.7e308, 1.7e308, 0.0])
 @example([5e-324, 0.0, 1.0])
+@example([0.0] * 15 + [5e-324])
+@example([0.0] * 15 + [1.7e308])
 def test_no_value_is_too_large(values):
     scale = running_scale(np.array([values]))
     one = type(scale)(*(float(np.squeeze(a)) for a in scale))
-    assert np.isfinite(one).all()
+    assert np.isfinite(one._replace(low=0.0)).all()
     for value in values:
         if not math.isnan(value):
             y = scaled(value, one)
             assert -5 <= y <= 5
             np.testing.assert_allclose(scaled_rows(np.array([value]), scale), [y], rtol=1e-12)
+
+
+def fed(values, scale):
+    return np.array([scaled(value, scale) for value in values])
+
+
+@given(st.lists(st.integers(-30, 30), min_size=8, max_size=30, unique=True), st.floats(0.01, 1.2),
+       st.sampled_from([1e-6, 1.0, 1e6]), st.sampled_from([0.0, -7.0]))
+def test_values_that_span_orders_of_magnitude_are_seen_by_their_logarithm(exponents, spread, factor, shift):
+    """Y1: in their order, whatever their unit; others are seen as they are."""
+    values = np.exp(spread * np.array(exponents))
+    scale = one_of(running_scale(values[None]))
+    y = fed(np.sort(values), scale)
+    assert (np.diff(y) >= 0).all()
+    moved = factor * (values + shift * np.ptp(values))
+    if scale.q > 1e-6 * np.abs(values).max():  # else rounding of the shifted values is seen
+        np.testing.assert_allclose(fed(moved, one_of(running_scale(moved[None]))), fed(values, scale), atol=1e-3)
+    raw = skewness(values)
+    if raw <= 1.25 * (1 - 1e-9):
+        assert scale.low == math.inf
+        plain = np.clip((values - values.mean()) / values.std(), -5, 5)
+        np.testing.assert_allclose(fed(values, scale), plain, atol=1e-9)
+    elif raw >= 1.25 * (1 + 1e-9):
+        np.testing.assert_allclose(scale.low, values.min() - values[0], rtol=1e-12)
+        below = fed(values.min() - scale.q * np.array([2.0, 1.0, 0.0]), scale)
+        if -5 < below[0]:
+            np.testing.assert_allclose(np.diff(below), scale.q / scale.s, rtol=1e-6)  # below, its slope goes on
+
+
+def one_of(scale):
+    return type(scale)(*(float(np.squeeze(a)) for a in scale))
+
+
+def skewness(values):
+    return float((((values - values.mean()) / values.std()) ** 3).mean())
+
+
+@pytest.mark.parametrize("spread, largest", [(0.1, 1.0), (3.0, 1.0), (5.0, 0.1), (7.0, 0.01)])
+def test_how_much_of_a_logarithm(spread, largest):
+    """The wider the values, the smaller q, as far as their skewness asks for it."""
+    values = np.exp(spread * np.linspace(-1, 1, 16))
+    scale = one_of(running_scale(values[None]))
+    assert (scale.low == math.inf) == (skewness(values) <= 1.25)
+    seen = fed(values, scale)
+    if scale.low < math.inf:
+        assert skewness(seen) <= 1.25 and scale.q <= largest * np.ptp(values)
+    assert one_of(running_scale(values[None, :7])).low == math.inf  # too few to say
 
 
 # ------------------------------------------------------------------------------------------ what is refused

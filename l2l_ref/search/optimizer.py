@@ -54,7 +54,8 @@ class BlackBoxOptimizer:
         Which dimensions are whole numbers, and which have a log scale.
     scaling : "running" or (mean, deviation)
         How values are brought to the scale on which networks are trained: by the mean and the standard deviation of
-        those told so far, taken anew after tells number 1, 2, 4, 8, .., when everything is fed again; or by given ones.
+        those told so far, or of their logarithm where they span orders of magnitude (Y1, Y2 of scale.py), taken anew
+        after tells number 1, 2, 4, 8, .., when everything is fed again; or by given ones.
     backend : {"auto", "numpy", "numba"}
         What the network is computed with. "auto" is NumPy, or what a Proposer that is given has of its own; numba takes
         two thirds of the time for an ask and its tell, once it is loaded.

@@ -1,18 +1,25 @@
 """What a network sees of a value: networks are trained on functions of mean 0 and variance 1.
 
-    Y1  y~ = mean_n + deviation_n (y - m) / s,   clipped to -5..5
+    Y1  w(y) = low + q log(1 + (y - low) / q)   above low, the smallest of the first n values; y itself below
+    Y2  y~   = mean_n + deviation_n (w(y) - m) / s,   clipped to -5..5
 
-m and s are mean and standard deviation of the first n values. A good optimizer's values are lower than those of a
-function at large and closer together: (mean_n, deviation_n) are the moments that the first n values had in training,
-where a card knows them, else (0, 1). A failed evaluation is as bad as the worst value told.
+m and s are mean and standard deviation of w of the first n values. q is the largest of `FACTORS` times their range for
+which their skewness is at most `SKEWNESS`, and infinite, w(y) = y, where that of y is: a function that spans orders of
+magnitude is nothing like a draw of a Gaussian process, its logarithm may be. A good optimizer's values are lower than
+those of a function at large and closer together: (mean_n, deviation_n) are the moments that the first n values had in
+training, where a card knows them, else (0, 1). A failed evaluation is as bad as the worst value told.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 LARGEST = 5.0     # of y~
 HUGE = 1e300      # of differences of values, so that none is infinite
+SKEWNESS = 1.25   # most searches of what networks are trained on stay below, up to four dimensions
+FACTORS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+ENOUGH = 8        # values to take a skewness of
 
 
 class Scale(NamedTuple):
@@ -23,6 +30,8 @@ class Scale(NamedTuple):
     s: float
     mean: float
     deviation: float
+    low: float = math.inf  # relative to ``first``; infinite where w(y) = y
+    q: float = 1.0
 
 
 def given_scale(scaling):
@@ -50,32 +59,56 @@ def running_scale(values, moments=None):
     first = values[np.arange(len(values)), known.argmax(axis=1)]
     first = np.where(count > 0, first, 0)
     with np.errstate(over="ignore"):
-        r = np.where(known, np.clip(values - first[:, None], -HUGE, HUGE), 0)
+        r = np.where(known, np.clip(values - first[:, None], -HUGE, HUGE), 0)  # the first is 0, too
     peak = np.abs(r).max(axis=1)
     peak = np.where(peak > 0, peak, 1)                               # so that no square over- or underflows
     r /= peak[:, None]
     count = np.maximum(count, 1)
-    m = r.sum(axis=1) / count
-    s = np.sqrt((np.where(known, r - m[:, None], 0) ** 2).sum(axis=1) / count)
+    low, q = np.full(len(r), np.inf), np.ones(len(r))
+    m, s, skewness = _statistics(r, known, count)
+    for factor in FACTORS:
+        skewed = (skewness > SKEWNESS) & (count >= ENOUGH)
+        if not skewed.any():
+            break
+        low[skewed], q[skewed] = r[skewed].min(axis=1), factor * np.ptp(r[skewed], axis=1)
+        m, s, skewness = _statistics(_logarithm(r, low[:, None], q[:, None]), known, count)  # Y1
     mean, deviation = (0.0, 1.0) if not moments else moments[min(values.shape[1].bit_length(), len(moments)) - 1]
-    return Scale(first, peak * m, peak * s, mean, deviation)
+    return Scale(first, peak * m, peak * s, mean, deviation, np.where(peak * q > 0, peak * low, np.inf), peak * q)
+
+
+def _statistics(r, known, count):
+    """Mean, standard deviation and skewness of the known ones in each row."""
+    m = np.where(known, r, 0).sum(axis=1) / count
+    d = np.where(known, r - m[:, None], 0)
+    s = np.sqrt((d**2).sum(axis=1) / count)
+    return m, s, (d**3).sum(axis=1) / count / np.maximum(s**3, 1e-300)
+
+
+def _logarithm(y, low, q):
+    """Y1."""
+    with np.errstate(invalid="ignore"):  # infinities below low, where nothing is taken from them
+        return np.where(y > low, low + q * np.log1p(np.maximum(y - low, 0) / q), y)
 
 
 def scaled(value, scale):
-    """Y1 of one value, in Python's floats."""
-    first, m, s, mean, deviation = scale
+    """Y1 and Y2 of one value, in Python's floats."""
+    first, m, s, mean, deviation, low, q = scale
     if not s > 0:
         return mean
-    y = mean + deviation * ((value - first - m) / s)                 # Y1
+    y = value - first
+    if y > low:
+        y = low + q * math.log1p((y - low) / q)                      # Y1
+    y = mean + deviation * ((y - m) / s)                             # Y2
     return LARGEST if y > LARGEST else -LARGEST if y < -LARGEST else y
 
 
 def scaled_rows(values, scale):
-    """Y1 of values (B,), one for each function."""
-    first, m, s, mean, deviation = scale
+    """Y1 and Y2 of values (B,), one for each function."""
+    first, m, s, mean, deviation, low, q = scale
     flat = ~(np.asarray(s) > 0)
     with np.errstate(over="ignore"):
-        y = mean + deviation * ((values - first - m) / np.where(flat, 1, s))  # Y1
+        y = _logarithm(values - first, low, q)                       # Y1
+        y = mean + deviation * ((y - m) / np.where(flat, 1, s))      # Y2
     return np.clip(np.where(flat, mean, y), -LARGEST, LARGEST)
 
 
