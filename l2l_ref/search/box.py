@@ -94,7 +94,7 @@ class Symmetry:
         return (self._offset + self._sign * u).take(self._order)
 
     def meant(self, v):
-        """v (D,) of the network -> the user's."""
+        """v (D,) of the network -> the user's, in float64."""
         return self._offset + self._sign * v.take(self._inverse)
 
 

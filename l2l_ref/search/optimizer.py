@@ -249,7 +249,7 @@ class BlackBoxOptimizer:
 
     def _query(self):
         """The next query in the cube, (D,)."""
-        v = self._feeding.query()[0].astype(np.float64)  # first, as it may take another symmetry
+        v = self._feeding.query()[0]  # first, as it may take another symmetry
         return self._symmetry.meant(v)
 
     def _orient(self):

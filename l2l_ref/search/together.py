@@ -40,7 +40,7 @@ class Together:
 
     def ask(self):
         """The next query of each function, (B, D)."""
-        v = self._feeding.query().astype(np.float64)  # first, as it may take other symmetries
+        v = self._feeding.query()  # first, as it may take other symmetries
         return self._symmetry.meant(v)
 
     def tell(self, u, y):
