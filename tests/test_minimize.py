@@ -14,6 +14,7 @@ from scipy.optimize import OptimizeResult
 
 import l2l_ref as l2l
 from l2l_ref.learned.proposer import Proposer
+from l2l_ref.search.scale import running_scale
 
 BOUNDS = [(-2.0, 3.0), (0.0, 1.0)]
 
@@ -270,6 +271,19 @@ def test_a_client_with_get_executor(model):
 
 def many(X):
     return ((X - 0.3) ** 2).sum(axis=1)
+
+
+def steep(X):
+    """Over orders of magnitude, so that its logarithm is seen."""
+    return np.expm1(12 * many(X))
+
+
+def test_each_of_many_is_searched_as_alone_on_a_steep_function(model):
+    result = l2l.minimize_many(steep, BOUNDS, 3, 50, model)
+    alone = l2l.minimize(lambda x: float(steep(x[None])[0]), BOUNDS, 50, model)
+    values = told(alone)[1]
+    np.testing.assert_allclose(result.history[0], values, rtol=1e-3, atol=1e-3)
+    assert all(np.isfinite(running_scale(np.array([values[:n]])).low[0]) for n in (8, 16, 32))
 
 
 @pytest.mark.parametrize("settings", [{}, {"scaling": (0.5, 2.0)}, {"integers": [True, False]}, {"seed": 7}])
