@@ -4,7 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-WORTH_A_THREAD = 5_000_000  # multiplications, 0.3 ms or so; below, handing work to a thread takes about as long
+WORTH_A_THREAD = 7_000_000  # multiplications, 0.3 ms or so; below, handing work to a thread takes about as long
 
 
 @lru_cache(maxsize=None)
