@@ -22,6 +22,7 @@ from l2l_ref.learned import coordinatewise as cw
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 from l2l_ref.optimizees import Quadratic
 from l2l_ref.pretrained import FOLDER, load, save
+from l2l_ref.trees import flatten
 
 PACKAGE = Path(__file__).resolve().parent.parent
 TRAIN = ["--epochs", "2", "--tasks", "1", "--functions", "2", "--steps", "4", "--unroll", "2", "--hidden", "3",
@@ -261,7 +262,7 @@ def test_the_command_on_the_card_trains_the_same_weights(trained, run, tmp_path)
     code, out, err = run(*words, "--backend", "numpy")
     assert (code, out) == (0, "")
     again = load(tmp_path / "q.npz")
-    assert cw.flatten(again.params).tobytes() == cw.flatten(load(folder / "q.npz").params).tobytes()
+    assert flatten(again.params).tobytes() == flatten(load(folder / "q.npz").params).tobytes()
     assert again.card["command"] == card["command"]
     assert again.card["score"] == card["score"] and again.card["validation"] == card["validation"]
 
@@ -271,7 +272,7 @@ def test_a_finished_training_can_be_resumed(trained, run, tmp_path):
     code, out, err = run("train", "quadratic", *TRAIN, "--output", "again.npz", "--checkpoint", folder / "run.ckpt",
                          "--resume")
     assert (code, out) == (0, "") and "epoch" not in err
-    assert cw.flatten(load("again.npz").params).tobytes() == cw.flatten(load(folder / "q.npz").params).tobytes()
+    assert flatten(load("again.npz").params).tobytes() == flatten(load(folder / "q.npz").params).tobytes()
 
 
 def test_a_broken_checkpoint_is_named_and_left_alone(trained, run, tmp_path):
@@ -292,7 +293,7 @@ def test_the_checkpoint_of_another_run_is_named(trained, run):
 def test_training_that_diverges_still_ends_well(run):
     code, out, err = run("train", "quadratic", *TRAIN[:-4], "--hidden", "", "--backend", "numpy", "--learning-rate",
                          "1e30", "--output", "q.npz", "--json")
-    assert code == 0 and np.isfinite(cw.flatten(load("q.npz").params)).all()
+    assert code == 0 and np.isfinite(flatten(load("q.npz").params)).all()
     json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
 
 
@@ -313,7 +314,7 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
     assert card["made with"] == {"backend": "numpy", "numpy": np.__version__}
     trained = load("s.npz")
     code, out, err = run(*card["command"].split()[1:], "--backend", "numpy", "--output", "again.npz")
-    assert cw.flatten(load("again.npz").params).tobytes() == cw.flatten(trained.params).tobytes()
+    assert flatten(load("again.npz").params).tobytes() == flatten(trained.params).tobytes()
     monkeypatch.setattr("l2l_ref.pretrained.FOLDER", tmp_path)
     code, out, err = run("models")
     assert "model    proposer, cell lstm, dim 2, hidden 3, output linear" in out and "after 4 queries" in out

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from l2l_ref.compiled import coordinatewise as twin
 from l2l_ref.learned import coordinatewise as cw
 from l2l_ref.ops.lstm import LSTMState
+from l2l_ref.trees import flatten, unflatten
 
 # For float32, sums of some hundred terms of order 1 in another order, and gates with an error of 4e-7.
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
@@ -33,7 +34,7 @@ def build(case, dtype):
     """gradients, d_updates, state, params, p, scale."""
     rng = np.random.default_rng(case["seed"])
     like = cw.init_params(rng, case["hidden"], 1 if case["p"] is None else 2)
-    params = cw.unflatten((case["weight"] * rng.standard_normal(cw.flatten(like).size)).astype(dtype), like)
+    params = unflatten((case["weight"] * rng.standard_normal(flatten(like).size)).astype(dtype), like)
     gradients = (case["size"] * rng.standard_normal((case["T"], case["n"]))).astype(dtype)
     gradients[rng.random(gradients.shape) < 0.1] = 0
     d_updates = rng.standard_normal(gradients.shape).astype(dtype)
@@ -91,12 +92,12 @@ def test_the_twin_has_the_meta_gradient_of_the_original(dtype, case):
     args = build(case, dtype)
     ours, theirs = cw.meta_gradient(*args), twin.meta_gradient(*args)
     if case["n"] == 0:
-        assert not cw.flatten(theirs).any()
+        assert not flatten(theirs).any()
         return
     exact = build(case, np.float64)
     exact = [np.float64(a) if isinstance(a, np.ndarray) else a for a in exact]
-    scale = np.abs(cw.flatten(cw.meta_gradient(*exact))).max()
-    np.testing.assert_allclose(cw.flatten(theirs), cw.flatten(ours), rtol=0, atol=TOLERANCE[dtype] * max(scale, 1e-30))
+    scale = np.abs(flatten(cw.meta_gradient(*exact))).max()
+    np.testing.assert_allclose(flatten(theirs), flatten(ours), rtol=0, atol=TOLERANCE[dtype] * max(scale, 1e-30))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -105,7 +106,7 @@ def test_agreement_at_the_size_of_the_paper(dtype, p):
     """2 x 20 units, 20 steps: 1e-10 relative in float64, 1e-4 in float32."""
     case = {"hidden": (20, 20), "p": p, "scale": 0.1, "n": 1000, "T": 20, "weight": 0.2, "size": 0.1, "seed": 5}
     args = build(case, dtype)
-    ours, theirs = cw.flatten(cw.meta_gradient(*args)), cw.flatten(twin.meta_gradient(*args))
+    ours, theirs = flatten(cw.meta_gradient(*args)), flatten(twin.meta_gradient(*args))
     assert np.linalg.norm(theirs - ours) <= TOLERANCE[dtype] * np.linalg.norm(ours)
 
 
@@ -115,7 +116,7 @@ def test_the_number_of_threads_does_not_show(n):
     gradients, d_updates, state, params, p, scale = build(case, np.float32)
     results = [
         np.concatenate([
-            cw.flatten(twin.meta_gradient(gradients, d_updates, state, params, p, scale, threads)),
+            flatten(twin.meta_gradient(gradients, d_updates, state, params, p, scale, threads)),
             twin.advance(gradients[0], state, params, p, scale, threads)[0],
         ])
         for threads in (1, 2, 3, 7)
@@ -128,7 +129,7 @@ def test_wide_layers_take_smaller_tiles_and_agree():
     case = {"hidden": (70,), "p": None, "scale": 1.0, "n": 100, "T": 3, "weight": 0.1, "size": 0.1, "seed": 1}
     args = build(case, np.float64)
     np.testing.assert_allclose(
-        cw.flatten(twin.meta_gradient(*args)), cw.flatten(cw.meta_gradient(*args)), rtol=1e-9, atol=1e-12
+        flatten(twin.meta_gradient(*args)), flatten(cw.meta_gradient(*args)), rtol=1e-9, atol=1e-12
     )
 
 
@@ -143,13 +144,13 @@ def test_arguments_are_not_written_to(module):
     case = {"hidden": (3,), "p": 10.0, "scale": 1.0, "n": 70, "T": 3, "weight": 1.0, "size": 1.0, "seed": 2}
     args = build(case, np.float64)
     gradients, d_updates, state, params, p, scale = args
-    arrays = [gradients, d_updates, *state[0], cw.flatten(params)]
+    arrays = [gradients, d_updates, *state[0], flatten(params)]
     copies = [a.copy() for a in arrays]
     for a in (*arrays[:4], *params.layers[0], params.W, params.b):
         a.flags.writeable = False
     module.advance(gradients[0], state, params, p, scale)
     module.meta_gradient(gradients, d_updates, state, params, p, scale)
-    for a, copy in zip([*arrays[:4], cw.flatten(params)], copies):
+    for a, copy in zip([*arrays[:4], flatten(params)], copies):
         np.testing.assert_array_equal(a, copy)
 
 
@@ -165,7 +166,7 @@ def test_a_nan_stays_with_its_coordinate():
 
 @pytest.mark.parametrize(("inputs", "count"), [(1, 5061), (2, 5141)])
 def test_phi_has_the_size_of_the_paper(inputs, count):
-    assert cw.flatten(cw.init_params(np.random.default_rng(0), (20, 20), inputs)).size == count
+    assert flatten(cw.init_params(np.random.default_rng(0), (20, 20), inputs)).size == count
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.integers(0, 2**32 - 1))

@@ -17,10 +17,14 @@ from l2l_ref.baselines.gradient import Adam
 from l2l_ref.learned import coordinatewise as cw
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 from l2l_ref.metatrain import loop, train
-from l2l_ref.metatrain.train import Recipe, meta_train, run_window, window_gradient, window_loss
+from l2l_ref.checking import gradcheck
+from l2l_ref.metatrain.train import (
+    Recipe, meta_train, run_window, second_order_window_gradient, window_gradient, window_loss,
+)
 from l2l_ref.optimizees import Quadratic
 from l2l_ref.optimizees.rollout import rollout
 from l2l_ref.pretrained import save
+from l2l_ref.trees import flatten, unflatten
 
 TINY = {"steps": 4, "unroll": 2, "epochs": 3, "tasks": 2, "functions": 2, "validation_functions": 3}
 
@@ -44,6 +48,9 @@ class ParabolaTask:
     def loss_and_gradient(self, theta):
         return (theta * theta)[:, 0], 2 * theta
 
+    def second_order(self, theta):
+        return *self.loss_and_gradient(theta), lambda v: 2 * v
+
 
 def linear_rule():
     """u = w g + b with w = b = 0."""
@@ -55,7 +62,7 @@ def tiny(hidden=(3,), seed=0, backend="numpy", **settings):
 
 
 def weights(model):
-    return cw.flatten(model.params)
+    return flatten(model.params)
 
 
 def arrays_of(path):
@@ -79,30 +86,33 @@ def final(model, problem=None, **changes):
 
 def test_golden_windows():
     model, task, adam = linear_rule(), Parabola().sample(1, 0), Adam(0.01)
-    theta, state, evaluation = task.theta0, model.init(task.theta0), task.loss_and_gradient(task.theta0)
+    theta, state, evaluation = task.theta0, model.init(task.theta0), task.second_order(task.theta0)
     phi = weights(model)
     moments = adam.init(phi)
 
     def window(phi, theta, state, evaluation):
-        model = CoordinatewiseLSTM(hidden=(), params=cw.unflatten(phi, linear_rule().params), backend="numpy")
-        *after, losses, gradients, loss_gradients = run_window(model, task, theta, state, evaluation, 5)
+        model = CoordinatewiseLSTM(hidden=(), params=unflatten(phi, linear_rule().params), backend="numpy")
+        *after, losses, gradients, loss_gradients, products = run_window(model, task, theta, state, evaluation, 5)
         loss = window_loss(losses, evaluation[0], boundary_term=True)
         without = window_loss(losses, evaluation[0])
         assert without == pytest.approx(loss - evaluation[0].mean(), rel=1e-12)
-        return loss, window_gradient(model, gradients, loss_gradients, state, 1), after
+        exact = second_order_window_gradient(model, gradients, loss_gradients, products, state, 1)
+        return loss, window_gradient(model, gradients, loss_gradients, state, 1), exact, after
 
-    loss, gradient, (theta, state, evaluation) = window(phi, theta, state, evaluation)
-    assert loss == 6.0 and gradient.dtype == np.float64
+    loss, gradient, exact, (theta, state, evaluation) = window(phi, theta, state, evaluation)
+    assert loss == 6.0 and gradient.dtype == exact.dtype == np.float64
     np.testing.assert_array_equal(gradient, [60.0, 30.0])
+    np.testing.assert_array_equal(exact, [60.0, 30.0])
     update, moments = adam.update(gradient, moments)
     phi = phi + update
     np.testing.assert_allclose(phi, [-0.01, -0.01], rtol=1e-8)
 
-    loss, gradient, (theta, state, evaluation) = window(phi, theta, state, evaluation)
+    loss, gradient, exact, (theta, state, evaluation) = window(phi, theta, state, evaluation)
     assert loss == pytest.approx(5.170182903446651, rel=1e-8)
     assert theta[0, 0] == pytest.approx(0.8558811961823869, rel=1e-8)
     assert evaluation[0][0] == pytest.approx(0.7325326219785935, rel=1e-8)
     np.testing.assert_allclose(gradient, [51.52734961434568, 26.80035789396444], rtol=1e-8)
+    np.testing.assert_allclose(exact, [50.175824, 26.109236], rtol=2e-8)  # docs/meta-gradient.md
 
 
 def test_golden_training():
@@ -139,10 +149,10 @@ def test_training_is_windows_and_adam():
     theta, evaluation = task.theta0, task.loss_and_gradient(task.theta0)
     state = model.init(theta)
     for _ in range(3):
-        params = cw.unflatten(phi.astype(np.float32), model.params)
+        params = unflatten(phi.astype(np.float32), model.params)
         current = CoordinatewiseLSTM(model.hidden, params=params, backend="numpy")
         before = state
-        theta, state, evaluation, _, gradients, later = run_window(current, task, theta, state, evaluation, 2)
+        theta, state, evaluation, _, gradients, later, _ = run_window(current, task, theta, state, evaluation, 2)
         update, moments = adam.update(window_gradient(current, gradients, later, before, 2), moments)
         phi = phi + update
     assert same_bits(weights(trained), phi.astype(np.float32))
@@ -196,15 +206,15 @@ def test_window_gradient_is_that_of_the_surrogate(seed, hidden, preprocess, func
     """Differences of mean_b sum_t <u_t, g_t(phi)>, u_t the sum of the later gradients of f, which are held fixed."""
     model = tiny(hidden, seed, preprocess=preprocess, output_scale=0.5)
     rng = np.random.default_rng(seed)
-    model.params = cw.unflatten(rng.normal(0, 0.5, weights(model).size), model.params)
+    model.params = unflatten(rng.normal(0, 0.5, weights(model).size), model.params)
     task = Quadratic(dim=2).sample(functions, seed, dtype=np.float64)
     theta, state, evaluation = task.theta0, model.init(task.theta0), task.loss_and_gradient(task.theta0)
     theta, state, evaluation, *_ = run_window(model, task, theta, state, evaluation, 2)
-    *_, gradients, loss_gradients = run_window(model, task, theta, state, evaluation, 3)
+    *_, gradients, loss_gradients, _ = run_window(model, task, theta, state, evaluation, 3)
     assert gradients.dtype == np.float64
 
     def surrogate(phi):
-        params = cw.unflatten(phi, model.params)
+        params = unflatten(phi, model.params)
         moved = CoordinatewiseLSTM(hidden, preprocess, 0.5, params=params, backend="numpy")
         shaped, total = state, 0.0
         for t in range(3):
@@ -217,6 +227,54 @@ def test_window_gradient_is_that_of_the_surrogate(seed, hidden, preprocess, func
     differences = np.array([(surrogate(phi + d) - surrogate(phi - d)) / (2 * step) for d in directions])
     came = window_gradient(model, gradients, loss_gradients, state, functions)
     np.testing.assert_allclose(came, differences, rtol=1e-6, atol=1e-7 * (1 + np.abs(differences).max()))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@given(seed=st.integers(0, 10**6), hidden=st.sampled_from([(2,), (3, 2)]), preprocess=st.sampled_from([None, 1.0]),
+       functions=st.integers(1, 4))
+@settings(max_examples=15)
+def test_with_second_derivatives_the_gradient_of_a_window_is_that_of_its_loss(backend, seed, hidden, preprocess,
+                                                                              functions):
+    """The window is run again with other weights: theta moves, and with it the gradients that the optimizer sees."""
+    model = tiny(hidden, seed, backend, preprocess=preprocess, output_scale=0.1)
+    rng = np.random.default_rng(seed)
+    model.params = unflatten(rng.normal(0, 0.5, weights(model).size), model.params)
+    task = Quadratic(dim=5).sample(functions, seed, dtype=np.float64)
+    start = task.theta0, model.init(task.theta0), task.second_order(task.theta0)
+    start = run_window(model, task, *start, 2)[:3]  # not from a state of zeros
+
+    def run(phi):
+        moved = CoordinatewiseLSTM(hidden, preprocess, 0.1, params=unflatten(phi, model.params), backend=backend)
+        return moved, run_window(moved, task, *start, 4)
+
+    def loss(phi):
+        return np.float64(window_loss(run(phi)[1][3], start[2][0]))
+
+    def backward(d_loss, phi):
+        moved, (_, _, _, _, gradients, loss_gradients, products) = run(phi)
+        return d_loss * second_order_window_gradient(moved, gradients, loss_gradients, products, start[1], functions)
+
+    gradcheck(loss, backward, (weights(model),), seed=seed).raise_if_failed()
+
+
+def test_without_curvature_the_second_derivatives_change_nothing():
+    model, rng = tiny((3, 2), 1), np.random.default_rng(0)
+    gradients, loss_gradients = rng.standard_normal((2, 4, 6))
+    state = model.init(np.zeros(6)).layers
+    params = model.params_as(np.float64)
+    first = cw.meta_gradient(gradients, cw.suffix_sums(loss_gradients), state, params)
+    second = cw.second_order_meta_gradient(gradients, loss_gradients, 4 * [lambda v: 0 * v], state, params)
+    np.testing.assert_allclose(flatten(second), flatten(first), rtol=1e-12, atol=1e-14)
+
+
+def test_training_with_second_derivatives():
+    def train(backend, second_derivatives):
+        model = tiny((3,), backend=backend, output_scale=10.0)  # it reacts to gradients
+        return final(model, functions=16, second_derivatives=second_derivatives)
+
+    with_them = train("numpy", True)
+    np.testing.assert_allclose(train("numba", True), with_them, rtol=0, atol=1e-5)
+    assert np.abs(train("numpy", False) - with_them).max() > 1e-4
 
 
 # (d) Seeds and threads.
@@ -661,6 +719,7 @@ def test_when_nothing_could_be_validated_the_first_weights_come_out():
     ({"learning_rate": 0.0}, "learning_rate: expected a finite number > 0, got 0.0"),
     ({"final_learning_rate": np.inf}, "final_learning_rate: expected a finite number > 0, got inf"),
     ({"clip": np.nan}, "clip: expected a finite number > 0, got nan"),
+    ({"coordinates": 2, "second_derivatives": True}, "coordinates: expected None with second_derivatives, got 2"),
     ({"averaging": 1.0}, "averaging: expected a number in [0, 1), got 1.0"),
     ({"decay_from": np.nan}, "decay_from: expected a number in [0, 1), got nan"),
 ])

@@ -23,6 +23,19 @@ def test_a_quadratic_is_its_formula(dist, d, B, seed):
         np.testing.assert_allclose(gradients[b], 2 * task.W[b].T @ residual, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("problem", [Quadratic(3), MLP("digits", hidden=(4, 3), batch=5)], ids=["quadratic", "mlp"])
+def test_second_order_is_first_order_and_the_curvature_of_the_same_function(problem):
+    one, same = problem.sample(2, 7, np.float64), [problem.sample(2, 7, np.float64) for _ in range(2)]
+    v = np.random.default_rng(0).standard_normal(one.theta0.shape)
+    for _ in range(2):  # the second minibatches too
+        losses, gradients, product = one.second_order(one.theta0)
+        (up_losses, up), (_, down) = (task.loss_and_gradient(one.theta0 + h * v)
+                                      for task, h in zip(same, (1e-5, -1e-5)))
+        np.testing.assert_allclose(losses, up_losses, atol=1e-2)
+        np.testing.assert_allclose(gradients, (up + down) / 2, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(product(v), (up - down) / 2e-5, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize(("dist", "expected"), [("uniform", 10 / 3), ("normal", 10.0)])
 def test_the_law_of_the_quadratics(dist, expected):
     """E f(0) = E||y||^2; 4,000 functions give it to 3 %."""

@@ -32,7 +32,7 @@ SEARCH_TEST_FUNCTIONS = 2000
 
 # Options whose values go into the recipe, the law of the problem and the model, nearly all under their own names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
-          "clip", "averaging", "coordinates", "judge", "patience", "rollback")
+          "clip", "averaging", "coordinates", "judge", "patience", "rollback", "second_derivatives")
 IMAGE_LAW = ("theta0_scale", "data_dir")
 LAWS = {"quadratic": ("dist", "theta0_scale"), "digits": IMAGE_LAW, "mnist": IMAGE_LAW}
 MODEL = ("hidden", "preprocess", "output_scale")
@@ -63,6 +63,8 @@ def configure(parser):
                  "output-scale", "theta0-scale", "curriculum", "penalty", "parallel", "length-scale", "noise"):
         parser.add_argument(f"--{name}", type=number, metavar="X")
     parser.add_argument("--judge", choices=("final", "sum"), help="what is best: the last losses or the sum of all")
+    parser.add_argument("--second-derivatives", action="store_true", default=None,
+                        help="do not drop how gradients depend on the optimizer")
     parser.add_argument("--hidden", type=units, metavar="N,N", help="units of the LSTM layers")
     parser.add_argument("--dist", choices=("uniform", "normal"), help="the law of the quadratics")
     parser.add_argument("--loss", choices=LOSSES, help="what a black-box optimizer is trained on")

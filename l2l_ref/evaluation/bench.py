@@ -17,6 +17,7 @@ import numpy as np
 
 from ..learned import backends
 from ..learned import coordinatewise as cw
+from ..trees import flatten, unflatten
 
 P, SCALE = 10.0, 0.1
 SETTLE = 0.1  # seconds before a work is timed: the threads of the one before may spin for a while
@@ -30,7 +31,7 @@ def numba_run(gradients, d_updates, params, threads):
         state = start = cw.init_state(gradients.shape[1], params)
         for t, gradient in enumerate(gradients):
             _, state = twin.advance(gradient, state, params, P, SCALE, threads, in_place=t > 0)  # as in meta-training
-        return cw.flatten(twin.meta_gradient(gradients, d_updates, start, params, P, SCALE, threads))
+        return flatten(twin.meta_gradient(gradients, d_updates, start, params, P, SCALE, threads))
 
     return work
 
@@ -43,7 +44,7 @@ def numpy_run(gradients, d_updates, params, threads):
         (_, last), cache = cw.unroll(gradients, state, params, P, SCALE)
         nothing = tuple(type(layer)(*map(np.zeros_like, layer)) for layer in last)
         _, _, d_params = cw.unroll_backward((d_updates, nothing), cache)
-        return cw.flatten(d_params)
+        return flatten(d_params)
 
     return work
 
@@ -159,7 +160,7 @@ def meta_gradient(coordinates=15_910, steps=20, hidden=(20, 20), dtype=np.float3
     gradients = (0.01 * rng.standard_normal((steps, coordinates))).astype(dtype)
     d_updates = rng.standard_normal((steps, coordinates)).astype(dtype)
     drawn = cw.init_params(rng, hidden, 2)
-    params = cw.unflatten(cw.flatten(drawn).astype(dtype), drawn)
+    params = unflatten(flatten(drawn).astype(dtype), drawn)
 
     runs = compared(IMPLEMENTATIONS, threads, 1e-9 if dtype == np.float64 else 1e-3,
                     lambda make, count: make(gradients, d_updates, params, count))

@@ -65,15 +65,18 @@ def choose_proposer(backend):
     return _choose(backend, original_proposer, "proposer", small=True)
 
 
-def choose_cell(backend, cell, rows):
+def choose_cell(backend, cell, rows, threads=None):
     """The Cell with the pair that suits so many rows. A cache belongs to the pair that made it.
 
-    ``auto`` and what is raised are as for `choose`.
+    ``threads`` is for the twin of the LSTM. ``auto`` and what is raised are as for `choose`.
     """
     small = rows < SMALLEST_BATCH
     lstm = _choose(backend, original_lstm, "lstm", small)
     if cell.name == "lstm":
-        return cell._replace(forward=lstm.lstm_cell, backward=lstm.lstm_cell_backward)
+        pair = lstm.lstm_cell, lstm.lstm_cell_backward
+        if lstm is not original_lstm:
+            pair = (partial(function, threads=threads) for function in pair)
+        return cell._replace(**dict(zip(("forward", "backward"), pair)))
     heads = _choose(backend, original_heads, "heads", small)
     return cell._replace(forward=partial(cell.forward, parts=(lstm, heads)))
 

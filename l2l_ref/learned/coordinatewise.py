@@ -16,8 +16,12 @@ of f is taken not to depend on phi (the dashed edges of the paper's Figure 2 are
 
     C5  dL/dg_t = sum over s > t of w_s grad f(theta_s)
 
-is known from the forward pass, and each coordinate is backpropagated alone. docs/meta-gradient.md
-derives both.
+is known from the forward pass, and each coordinate is backpropagated alone. With the dashed edges, H_t the second
+derivatives of f at theta_t and mu_t the gradient of L in grad_t that C1 to C3 pass back,
+
+    C6  dL/dg_t = lambda_t+1,  lambda_t = w_t grad f(theta_t) + H_t mu_t + lambda_t+1,  lambda_T+1 = 0
+
+docs/meta-gradient.md derives both.
 """
 
 from typing import NamedTuple
@@ -25,9 +29,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..ops.linear import linear, linear_backward
-from ..ops.lstm import LSTMParams, LSTMState, lstm_cell, lstm_cell_backward, lstm_init
+from ..ops.lstm import LSTMParams, LSTMState, lstm_init
 from ..ops.preprocessing import log_and_sign, log_and_sign_backward
-from ..trees import flatten, unflatten
+from ..trees import add
+from .cells import LSTM
 
 
 class Params(NamedTuple):
@@ -66,9 +71,10 @@ class StepCache(NamedTuple):
     cells: tuple                 # the caches of lstm_cell, layer by layer
     linear: tuple                # the cache of linear
     scale: float
+    backward: object             # lstm_cell_backward, or its twin
 
 
-def step(gradient, state, params, p=None, scale=1.0):
+def step(gradient, state, params, p=None, scale=1.0, cell=LSTM):
     """C1 to C3: one step of the optimizer.
 
     Parameters
@@ -81,6 +87,8 @@ def step(gradient, state, params, p=None, scale=1.0):
         The constant of log_and_sign; None feeds the gradient as it is.
     scale : float
         The output scale.
+    cell : Cell
+        An LSTM, with the original pair or the compiled one.
 
     Returns
     -------
@@ -93,12 +101,12 @@ def step(gradient, state, params, p=None, scale=1.0):
         z, preprocessing = log_and_sign(gradient, p)                 # C1
     new_state, cells = [], []
     for layer_state, layer in zip(state, params.layers, strict=True):
-        layer_state, cell = lstm_cell(z, layer_state, layer)         # C2
+        layer_state, cache = cell.forward(z, layer_state, layer)     # C2
         z = layer_state.h
         new_state.append(layer_state)
-        cells.append(cell)
+        cells.append(cache)
     y, output = linear(z, params.W, params.b)                        # C3
-    return (scale * y[:, 0], tuple(new_state)), StepCache(preprocessing, tuple(cells), output, scale)
+    return (scale * y[:, 0], tuple(new_state)), StepCache(preprocessing, tuple(cells), output, scale, cell.backward)
 
 
 def step_backward(d_out, cache):
@@ -108,7 +116,7 @@ def step_backward(d_out, cache):
     d_state, d_layers = [], []
     for d_layer_state, cell in zip(reversed(d_new_state), reversed(cache.cells)):
         d_h = d_layer_state.h + d_z                                  # C2: h goes on and goes up
-        d_z, d_layer_state, d_layer = lstm_cell_backward(LSTMState(d_h, d_layer_state.c), cell)
+        d_z, d_layer_state, d_layer = cache.backward(LSTMState(d_h, d_layer_state.c), cell)
         d_state.append(d_layer_state)
         d_layers.append(d_layer)
     if cache.preprocessing is None:
@@ -122,11 +130,11 @@ class UnrollCache(NamedTuple):
     steps: tuple[StepCache, ...]
 
 
-def unroll(gradients, state, params, p=None, scale=1.0):
+def unroll(gradients, state, params, p=None, scale=1.0, cell=LSTM):
     """T >= 1 steps on gradients that are given. gradients (T, n) -> (updates (T, n), state'), cache."""
     updates, caches = [], []
     for gradient in gradients:
-        (g, state), cache = step(gradient, state, params, p, scale)
+        (g, state), cache = step(gradient, state, params, p, scale, cell)
         updates.append(g)
         caches.append(cache)
     return (np.stack(updates), state), UnrollCache(tuple(caches))
@@ -141,7 +149,7 @@ def unroll_backward(d_out, cache):
     d_gradients, d_params = np.empty_like(d_updates), None
     for t in reversed(range(len(d_updates))):
         d_gradients[t], d_state, d_step = step_backward((d_updates[t], d_state), cache.steps[t])
-        d_params = d_step if d_params is None else unflatten(flatten(d_params) + flatten(d_step), d_params)
+        d_params = d_step if d_params is None else add(d_params, d_step)
     return d_gradients, d_state, d_params
 
 
@@ -178,6 +186,41 @@ def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, thread
         The gradient of every weight.
     """
     (_, last_state), cache = unroll(gradients, state, params, p, scale)
-    no_more = tuple(LSTMState(np.zeros_like(s.h), np.zeros_like(s.c)) for s in last_state)
-    _, _, d_params = unroll_backward((d_updates, no_more), cache)
+    _, _, d_params = unroll_backward((d_updates, _no_more(last_state)), cache)
     return d_params
+
+
+def second_order_meta_gradient(gradients, loss_gradients, hessian_products, state, params, p=None, scale=1.0,
+                               cell=LSTM):
+    """dL/dphi of one unroll with the dashed edges: C6. Nothing is dropped but what came before the unroll.
+
+    Parameters
+    ----------
+    gradients : (T, n) array
+        What the optimizer saw at theta_0 .. theta_T-1.
+    loss_gradients : (T, n) array
+        w_s grad f(theta_s) for s = 1..T.
+    hessian_products : sequence of T callables
+        v (n,) -> H_t v (n,), at theta_0 .. theta_T-1.
+    state, params, p, scale, cell
+        As in `step` and `meta_gradient`.
+
+    Returns
+    -------
+    Params
+        The gradient of every weight.
+    """
+    (_, last_state), cache = unroll(gradients, state, params, p, scale, cell)
+    d_g, d_state, d_params = np.zeros_like(gradients[0]), _no_more(last_state), None
+    for t in reversed(range(len(gradients))):
+        d_g = d_g + loss_gradients[t]                                # C6, of theta_t+1
+        d_gradient, d_state, d_step = step_backward((d_g, d_state), cache.steps[t])
+        d_params = d_step if d_params is None else add(d_params, d_step)
+        if t > 0:                                                    # theta_0 is a constant
+            d_g = d_g + hessian_products[t](d_gradient)              # C6, of theta_t
+    return d_params
+
+
+def _no_more(state):
+    """The gradient of a last state."""
+    return tuple(LSTMState(np.zeros_like(layer.h), np.zeros_like(layer.c)) for layer in state)

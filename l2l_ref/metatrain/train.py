@@ -23,8 +23,10 @@ import numpy as np
 from .. import files
 from ..learned import backends
 from ..learned import coordinatewise as cw
+from ..learned.cells import LSTM
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..optimizees.rollout import rollout
+from ..trees import flatten, unflatten
 from . import loop
 from .loop import stream
 
@@ -49,6 +51,9 @@ class Recipe(loop.Schedule):
 
     ``boundary_term`` counts f at the first point of each window too, as the released code does. The point is a
     constant of the window, so this changes the loss that is reported and no gradient.
+
+    With ``second_derivatives`` the gradients that the optimizer sees depend on phi, as they do (C6 in place of C5);
+    the tasks must have ``second_order``, and the coordinates depend on each other, so that all are needed.
     """
 
     tasks: int = 20
@@ -59,6 +64,7 @@ class Recipe(loop.Schedule):
     validation_functions: int = 256
     judge: str = "final"
     boundary_term: bool = False
+    second_derivatives: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -66,12 +72,15 @@ class Recipe(loop.Schedule):
             raise ValueError(f"judge: expected 'final' or 'sum', got {self.judge!r}")
         if self.steps % self.unroll:
             raise ValueError(f"unroll: expected a divisor of steps={self.steps}, got {self.unroll}")
+        if self.second_derivatives and self.coordinates is not None:
+            raise ValueError(f"coordinates: expected None with second_derivatives, got {self.coordinates}")
 
 
 def run_window(model, task, theta, state, evaluation, unroll):
     """T2: ``unroll`` steps from theta.
 
-    ``evaluation`` is (losses, gradients) at theta, which the window before has already computed.
+    ``evaluation`` is what ``task.loss_and_gradient`` or ``task.second_order`` gave at theta, which the window before
+    has already computed; the window goes on with the same of the two.
 
     Returns
     -------
@@ -81,16 +90,20 @@ def run_window(model, task, theta, state, evaluation, unroll):
         f at theta_1 .. theta_unroll.
     gradients, loss_gradients : (unroll, B n) arrays
         What the optimizer saw, at theta_0 .. theta_unroll-1, and what the loss sums over, one step later.
+    hessian_products : list
+        At theta_0 .. theta_unroll-1, of ``task.second_order``; else empty.
     """
-    losses, gradients, loss_gradients = [], [], []
+    evaluate = task.loss_and_gradient if len(evaluation) == 2 else task.second_order
+    losses, gradients, loss_gradients, hessian_products = [], [], [], []
     for t in range(unroll):
+        hessian_products += evaluation[2:]
         gradients.append(evaluation[1].ravel())
         update, state = model.update(evaluation[1], state, in_place=t > 0)  # the first state is the caller's
         theta = theta + update
-        evaluation = task.loss_and_gradient(theta)
+        evaluation = evaluate(theta)
         losses.append(evaluation[0])
         loss_gradients.append(evaluation[1].ravel())
-    return theta, state, evaluation, np.stack(losses), np.stack(gradients), np.stack(loss_gradients)
+    return theta, state, evaluation, np.stack(losses), np.stack(gradients), np.stack(loss_gradients), hessian_products
 
 
 def window_loss(losses, first, boundary_term=False):
@@ -114,7 +127,22 @@ def window_gradient(model, gradients, loss_gradients, state, functions, chosen=N
     twin = backends.choose(model.backend, params, gradients.shape[1])
     d_params = twin.meta_gradient(gradients, d_updates, layers, params, model.preprocess,
                                   model.output_scale, model.threads)
-    return cw.flatten(d_params).astype(np.float64)
+    return flatten(d_params).astype(np.float64)
+
+
+def second_order_window_gradient(model, gradients, loss_gradients, hessian_products, state, functions):
+    """`window_gradient` with second derivatives (T1, C6)."""
+
+    def flat(product):
+        return lambda v: product(v.reshape(functions, -1)).ravel()
+
+    dtype = gradients.dtype
+    cell = backends.choose_cell(model.backend, LSTM, gradients.shape[1], model.threads)
+    d_params = cw.second_order_meta_gradient(
+        gradients, loss_gradients / dtype.type(functions), list(map(flat, hessian_products)), state.layers,
+        model.params_as(dtype), model.preprocess, model.output_scale, cell
+    )
+    return flatten(d_params).astype(np.float64)
 
 
 def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None, resume=False, report=None, **recipe):
@@ -159,7 +187,7 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
     run = {"model": model.config, "problem": getattr(problem, "config", type(problem).__name__),
            "recipe": asdict(recipe), "seed": seed,
            "backend": backends.name_of(backends.choose(model.backend, model.params, backends.SMALLEST_STEP)),
-           "initial": files.digest({"phi": cw.flatten(model.params)})}
+           "initial": files.digest({"phi": flatten(model.params)})}
     level = getattr(problem, "chance", None)
     if level is None:
         validation = validate_on.sample(recipe.validation_functions, stream(seed, VALIDATION))
@@ -182,7 +210,7 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
             return (f"stuck at the level of having learned nothing ({level:.4g}) after {progress.epoch} epochs: try "
                     "another seed or a smaller learning rate")
 
-    progress = loop.run(recipe, run, cw.flatten(model.params).astype(np.float64), train_epoch, validate, warn=warn,
+    progress = loop.run(recipe, run, flatten(model.params).astype(np.float64), train_epoch, validate, warn=warn,
                         checkpoint=checkpoint, resume=resume, report=report)
     return _with_phi(model, progress.best_phi), progress.log
 
@@ -197,7 +225,7 @@ def _choose(wanted, n, rng):
 def _with_phi(model, phi):
     """The same optimizer with other weights, in float32 as they will be saved."""
     with np.errstate(over="ignore"):
-        params = cw.unflatten(phi.astype(np.float32), model.params)
+        params = unflatten(phi.astype(np.float32), model.params)
     return CoordinatewiseLSTM(model.hidden, model.preprocess, model.output_scale, params=params,
                               backend=model.backend, threads=model.threads)
 
@@ -209,16 +237,21 @@ def _train_epoch(model, problem, recipe, seed, progress):
     with np.errstate(over="ignore", invalid="ignore"):
         for k in range(recipe.tasks):
             task = problem.sample(recipe.functions, stream(seed, TRAINING, progress.epoch, k))
-            theta, evaluation = task.theta0, task.loss_and_gradient(task.theta0)
+            evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
+            theta, evaluation = task.theta0, evaluate(task.theta0)
             state = model.init(theta)
             for _ in range(recipe.steps // recipe.unroll):
                 current = _with_phi(model, progress.phi)
                 before, first = state, evaluation[0]
-                theta, state, evaluation, window, gradients, loss_gradients = run_window(
+                theta, state, evaluation, window, gradients, loss_gradients, products = run_window(
                     current, task, theta, state, evaluation, recipe.unroll
                 )
-                chosen = _choose(recipe.coordinates, gradients.shape[1], rng)
-                d_phi = window_gradient(current, gradients, loss_gradients, before, recipe.functions, chosen)
+                if recipe.second_derivatives:
+                    d_phi = second_order_window_gradient(current, gradients, loss_gradients, products, before,
+                                                         recipe.functions)
+                else:
+                    chosen = _choose(recipe.coordinates, gradients.shape[1], rng)
+                    d_phi = window_gradient(current, gradients, loss_gradients, before, recipe.functions, chosen)
                 norm = loop.descend(recipe, progress, d_phi)
                 if norm is None:  # this trajectory has left float32's range: learn nothing from it
                     skipped += 1

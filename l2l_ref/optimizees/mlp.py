@@ -6,7 +6,16 @@ Dims: N images of a minibatch, D pixels, layers of S_0 = D, S_1, ..., S_K = C un
     M2  z_k = phi(z_k-1 W_k + b_k)      for k = 1..K-1          (N, S_k), phi the sigmoid or ReLU
     M3  f = mean over the images of softmax_cross_entropy(z_K-1 W_K + b_K, labels)
 
-theta (n,) holds W_1, b_1, W_2, b_2, ... one after the other, each row by row.
+theta (n,) holds W_1, b_1, W_2, b_2, ... one after the other, each row by row. Its gradient is an operation of its own,
+whose backward is the product of the second derivatives with a vector. With a' the derivative of a in the direction
+(V_1, c_1, V_2, c_2, ...) of theta, and d_a the gradient of f in a (Pearlmutter 1994):
+
+    M4  a_k' = z_k-1' W_k + z_k-1 V_k + c_k,   z_k' = phi'(a_k) a_k'
+    M5  d_a_K = (p - onehot) / N               d_a_K' = (p a_K' - p sum_j p_j a_Kj') / N
+    M6  d_z_k = d_a_k+1 W_k+1^T                d_z_k' = d_a_k+1' W_k+1^T + d_a_k+1 V_k+1^T
+    M7  d_a_k = phi'(a_k) d_z_k                d_a_k' = phi'(a_k) d_z_k' + phi''(a_k) a_k' d_z_k
+    M8  d_W_k = z_k-1^T d_a_k                  d_W_k' = z_k-1'^T d_a_k + z_k-1^T d_a_k'
+        d_b_k = sum of d_a_k over the images   d_b_k' = sum of d_a_k' over the images
 """
 
 from typing import NamedTuple
@@ -14,13 +23,17 @@ from typing import NamedTuple
 import numpy as np
 
 from ..datasets import load
-from ..ops.activations import relu, relu_backward, sigmoid, sigmoid_backward
+from ..ops.activations import SoftmaxCache, relu, relu_backward, sigmoid, sigmoid_backward, softmax_backward
 from ..ops.linear import linear, linear_backward
 from ..ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from ..ops.shapes import require_shape
 from .quadratic import generators, is_count, scale_of
 
-ACTIVATIONS = {"sigmoid": (sigmoid, sigmoid_backward), "relu": (relu, relu_backward)}
+# The pair of phi, and phi'' from its cache.
+ACTIVATIONS = {
+    "sigmoid": (sigmoid, sigmoid_backward, lambda cache: cache.s * (1 - cache.s) * (1 - 2 * cache.s)),
+    "relu": (relu, relu_backward, lambda cache: 0),
+}
 
 
 def parameter_count(sizes):
@@ -55,7 +68,7 @@ def mlp_loss(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
         raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
     require_shape("theta", theta, n=parameter_count(sizes))
     require_shape("images", images, N=None, D=sizes[0])
-    phi, _ = ACTIVATIONS[activation]
+    phi, _, _ = ACTIVATIONS[activation]
     *hidden, last = split_theta(theta, sizes)
     z = images.astype(theta.dtype) * theta.dtype.type(1 / unit)      # M1
     linears, activations = [], []
@@ -72,17 +85,70 @@ def mlp_loss(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
 
 def mlp_loss_backward(d_f, cache):
     """d_f scalar -> d_theta (n,), None, None, None (the images, the labels, the sizes are constants)."""
+    d_theta, _, _ = _walk_back(d_f, cache)
+    return d_theta, None, None, None
+
+
+def _walk_back(d_f, cache):
+    """d_theta (n,), and on the way to it d_a_1 .. d_a_K and d_z_0 .. d_z_K-1, two lists."""
     linears, activations, loss_cache, activation = cache
-    _, phi_backward = ACTIVATIONS[activation]
+    _, phi_backward, _ = ACTIVATIONS[activation]
     N = len(loss_cache.labels)
     d_losses = np.full(N, d_f / N, loss_cache.p.dtype)               # M3, the mean
-    d_a, _ = softmax_cross_entropy_backward(d_losses, loss_cache)    # M3
-    pieces = []
+    d_a, _ = softmax_cross_entropy_backward(d_losses, loss_cache)    # M3, M5
+    pieces, d_as, d_zs = [], [], []
     for k in reversed(range(len(linears))):
-        d_z, d_W, d_b = linear_backward(d_a, linears[k])             # M3, M2
+        d_z, d_W, d_b = linear_backward(d_a, linears[k])             # M3, M2; M6, M8
         pieces += [d_b, d_W.ravel()]
+        d_as.append(d_a)
+        d_zs.append(d_z)
         if k > 0:
-            d_a = phi_backward(d_z, activations[k - 1])              # M2
+            d_a = phi_backward(d_z, activations[k - 1])              # M2, M7
+    return np.concatenate(pieces[::-1]), d_as[::-1], d_zs[::-1]
+
+
+class MLPGradientCache(NamedTuple):
+    loss: MLPLossCache
+    d_a: list  # of f in a_1 .. a_K
+    d_z: list  # of f in z_0 .. z_K-1
+
+
+def mlp_gradient(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
+    """grad f (n,), cache; the inputs and what is raised are those of `mlp_loss`."""
+    _, cache = mlp_loss(theta, images, labels, sizes, unit, activation)
+    gradient, d_a, d_z = _walk_back(theta.dtype.type(1), cache)
+    return gradient, MLPGradientCache(cache, d_a, d_z)
+
+
+def mlp_gradient_backward(d_gradient, cache):
+    """d_gradient (n,) -> d_theta (n,), None, None, None: M4 to M8 in the direction d_gradient.
+
+    The second derivatives are symmetric, so backward and in a direction is the same.
+    """
+    (linears, activations, loss_cache, activation), d_a, d_z = cache
+    _, phi_backward, curvature = ACTIVATIONS[activation]
+    K, N = len(linears), len(loss_cache.labels)
+    sizes = (linears[0].W.shape[0], *(linear.W.shape[1] for linear in linears))
+    directions = split_theta(d_gradient, sizes)
+    a_dots, z_dots = [], [None]  # z_0 does not depend on theta
+    for k, (V, c) in enumerate(directions):
+        a_dot = linears[k].x @ V + c                                 # M4
+        if k > 0:
+            z_dots.append(phi_backward(a_dots[-1], activations[k - 1]))  # M4
+            a_dot = a_dot + z_dots[k] @ linears[k].W                 # M4
+        a_dots.append(a_dot)
+    d_a_dot = softmax_backward(a_dots[-1], SoftmaxCache(loss_cache.p)) / N  # M5
+    pieces = []
+    for k in reversed(range(K)):
+        (z, W), (V, _) = linears[k], directions[k]
+        d_W_dot = z.T @ d_a_dot                                      # M8
+        if k > 0:
+            d_W_dot = d_W_dot + z_dots[k].T @ d_a[k]                 # M8
+        pieces += [d_a_dot.sum(axis=0), d_W_dot.ravel()]             # M8
+        if k > 0:
+            d_z_dot = d_a_dot @ W.T + d_a[k] @ V.T                   # M6
+            bent = curvature(activations[k - 1]) * a_dots[k - 1] * d_z[k]  # M7
+            d_a_dot = phi_backward(d_z_dot, activations[k - 1]) + bent  # M7
     return np.concatenate(pieces[::-1]), None, None, None
 
 
@@ -147,11 +213,28 @@ class MLPTask:
 
     def loss_and_gradient(self, theta):
         """theta (B, n) -> losses (B,), gradients (B, n), on the next minibatch of each network."""
-        problem, data = self.problem, self.problem.data
         losses, gradients = np.empty(len(theta), theta.dtype), np.empty_like(theta)
-        for b, rng in enumerate(self.rngs):
-            rows = rng.integers(0, len(data.images), problem.batch)
-            losses[b], cache = mlp_loss(theta[b], data.images[rows], data.labels[rows], problem.sizes,
-                                        data.scale, problem.activation)
+        for b, minibatch in enumerate(self._minibatches()):
+            losses[b], cache = mlp_loss(theta[b], *minibatch)
             gradients[b], _, _, _ = mlp_loss_backward(theta.dtype.type(1), cache)
         return losses, gradients
+
+    def second_order(self, theta):
+        """`loss_and_gradient`, and a function v (B, n) -> (B, n): the second derivatives at theta times v."""
+        losses, gradients, caches = np.empty(len(theta), theta.dtype), np.empty_like(theta), []
+        for b, minibatch in enumerate(self._minibatches()):
+            losses[b], cache = mlp_loss(theta[b], *minibatch)
+            gradients[b], *back = _walk_back(theta.dtype.type(1), cache)
+            caches.append(MLPGradientCache(cache, *back))
+
+        def hessian_product(v):
+            return np.stack([mlp_gradient_backward(v_b, cache)[0] for v_b, cache in zip(v, caches)])
+
+        return losses, gradients, hessian_product
+
+    def _minibatches(self):
+        """The arguments of `mlp_loss` after theta, one network after the other."""
+        problem, data = self.problem, self.problem.data
+        for rng in self.rngs:
+            rows = rng.integers(0, len(data.images), problem.batch)
+            yield data.images[rows], data.labels[rows], problem.sizes, data.scale, problem.activation

@@ -3,6 +3,7 @@
 Dims: B functions at once, d parameters each.
 
     Q1  f(theta) = ||W theta - y||^2      theta (B, d), W (B, d, d), y (B, d)  ->  f (B,)
+    Q2  grad f(theta) = 2 W^T (W theta - y)                          (B, d)
 """
 
 from numbers import Real
@@ -23,11 +24,7 @@ class QuadraticCache(NamedTuple):
 
 def quadratic(theta, W, y):
     """Q1. theta (B, d), W (B, d, d), y (B, d) -> f (B,), cache. Raises ValueError on other shapes."""
-    require_shape("theta", theta, B=None, d=None)
-    B, d = theta.shape
-    require_shape("W", W, B=B, d=d, e=d)
-    require_shape("y", y, B=B, d=d)
-    residual = (W @ theta[:, :, None])[:, :, 0] - y                  # Q1
+    residual = _residual(theta, W, y)                                # Q1
     return (residual * residual).sum(axis=1), QuadraticCache(theta, W, residual)  # Q1
 
 
@@ -37,6 +34,33 @@ def quadratic_backward(d_f, cache):
     d_residual = 2 * d_f[:, None] * residual                         # Q1
     d_theta = (d_residual[:, None, :] @ W)[:, 0, :]                  # Q1
     return d_theta, d_residual[:, :, None] * theta[:, None, :], -d_residual
+
+
+def quadratic_gradient(theta, W, y):
+    """Q2. theta (B, d), W (B, d, d), y (B, d) -> grad f (B, d), cache. Raises ValueError on other shapes."""
+    residual = _residual(theta, W, y)                                # Q2
+    return 2 * _times(np.swapaxes(W, 1, 2), residual), QuadraticCache(theta, W, residual)  # Q2
+
+
+def quadratic_gradient_backward(d_gradient, cache):
+    """d_gradient (B, d) -> d_theta (B, d), d_W (B, d, d), d_y (B, d). d_theta is the Hessian times d_gradient."""
+    theta, W, residual = cache
+    d_residual = 2 * _times(W, d_gradient)                           # Q2
+    d_W = 2 * residual[:, :, None] * d_gradient[:, None, :] + d_residual[:, :, None] * theta[:, None, :]  # Q2
+    return _times(np.swapaxes(W, 1, 2), d_residual), d_W, -d_residual  # Q2
+
+
+def _residual(theta, W, y):
+    require_shape("theta", theta, B=None, d=None)
+    B, d = theta.shape
+    require_shape("W", W, B=B, d=d, e=d)
+    require_shape("y", y, B=B, d=d)
+    return _times(W, theta) - y
+
+
+def _times(W, v):
+    """W (B, d, d) times v (B, d)."""
+    return (W @ v[:, :, None])[:, :, 0]
 
 
 class Quadratic:
@@ -89,6 +113,11 @@ class QuadraticTask:
         losses, cache = quadratic(theta, self.W, self.y)
         gradient, _, _ = quadratic_backward(np.ones_like(losses), cache)
         return losses, gradient
+
+    def second_order(self, theta):
+        """`loss_and_gradient`, and a function v (B, d) -> (B, d): the second derivatives at theta times v."""
+        _, cache = quadratic_gradient(theta, self.W, self.y)
+        return *self.loss_and_gradient(theta), lambda v: quadratic_gradient_backward(v, cache)[0]
 
 
 def is_count(value):
