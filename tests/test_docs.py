@@ -246,7 +246,7 @@ def test_the_memory_of_a_tile_is_right(inputs):
     pytest.importorskip("numba")
     from l2l_ref.compiled.coordinatewise import _buffer_size
 
-    numbers = _buffer_size.py_func(20, 64, np.array([inputs, 20, 20]))
+    numbers = _buffer_size.py_func(20, 128, np.array([inputs, 20, 20]))
     text = (DOCS / "meta-gradient.md").read_text("utf-8")
     assert f"| {numbers:,} | {4 * numbers:,} bytes | {8 * numbers:,} bytes |" in text
 

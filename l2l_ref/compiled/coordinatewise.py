@@ -21,10 +21,11 @@ import math
 
 import numpy as np
 
-from .jit import GEMM_SIZE, kernel, sigmoid, tanh
+from .jit import GEMM_SIZE, kernel, log, sigmoid, tanh
 from .threads import run
 
-TILE = 64  # coordinates worked on together
+TILE = 64  # coordinates worked on together: twice as many where a layer's matrix is small
+SMALL = 4096  # numbers
 PARTS = 16  # how many partial sums of d_phi are made, whatever the number of threads
 
 
@@ -35,7 +36,7 @@ def advance(gradient, state, params, p=None, scale=1.0, threads=None, in_place=F
     """One step without a cache: gradient (n,), state -> g (n,), state'."""
     _require_layers(params)
     phi, sizes = _pack(params), _sizes(params, p)
-    n, tile = len(gradient), TILE
+    n, tile = len(gradient), _tile(sizes)
     before = after = tuple(_units_first(a) for layer in state for a in layer)
     if not in_place:
         # one block: the larger an allocation, the larger the pages that it gets from the system
@@ -52,7 +53,7 @@ def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, thread
     """dL/dphi of one unroll: gradients (T, n), d_updates (T, n), state -> Params."""
     _require_layers(params)
     phi, sizes = _pack(params), _sizes(params, p)
-    n, tile = gradients.shape[1], TILE
+    n, tile = gradients.shape[1], _tile(sizes)
     before = tuple(_units_first(a) for layer in state for a in layer)
     parts = _parts(n, tile)
     d_phi = np.zeros_like(phi, shape=(max(parts, 1), len(phi)))
@@ -91,6 +92,10 @@ def _sizes(params, p):
     return np.array([1 if p is None else 2, *(len(layer.W_h) for layer in params.layers)])
 
 
+def _tile(sizes):
+    return 2 * TILE if max(4 * H * (D + H + 1) for D, H in zip(sizes, sizes[1:])) <= SMALL else TILE
+
+
 def _parts(n, tile):
     return min(PARTS, -(-n // tile))
 
@@ -123,7 +128,7 @@ def _buffer_size(T, tile, sizes):
     for l in range(len(sizes) - 1):
         D, H = sizes[l], sizes[l + 1]
         total += (1 + T) * (D + H + 1) + T * 4 * H + (T + 1) * H + T * H  # z and Z, A, C, Q
-        total += 2 * H + D + H                                            # d_h, d_c, d_z
+        total += H + D + H                                                # d_c, d_z
     return total * tile
 
 
@@ -164,19 +169,40 @@ def _cell(A, c, c_new, q, h_new):
 
 
 @kernel
-def _cell_backward(d_h, d_c, A, c, q):
-    """L5 to L2 backward on one tile. A holds i f g o on entry and d_a on return; d_c becomes that of c."""
+def _cell_advance(A, c, first, count, c_new, h_new):
+    """L2 to L5 on one tile, nothing kept: A (4H, tile), columns first, first + 1, ... of c -> of c_new; h_new (H, tile).
+
+    c_new may be c. Loops that read and write one array are not vectorised, so that c' has a place of its own first.
+    """
+    H, row = len(c), np.empty_like(h_new[0])
+    for j in range(H):
+        i_j, f_j, g_j, o_j = A[j], A[H + j], A[2 * H + j], A[3 * H + j]
+        c_j, c_new_j, h_new_j = c[j, first : first + count], c_new[j, first : first + count], h_new[j]
+        for m in range(count):
+            row[m] = sigmoid(f_j[m]) * c_j[m] + sigmoid(i_j[m]) * tanh(g_j[m])  # L2 to L4
+        for m in range(count):
+            c_new_j[m] = row[m]
+            h_new_j[m] = sigmoid(o_j[m]) * tanh(row[m])              # L2, L5
+
+
+@kernel
+def _cell_backward(d_h, d_up, d_c, A, c, q):
+    """L5 to L2 backward on one tile. A holds i f g o on entry and d_a on return; d_c becomes that of c.
+
+    The gradient in h' is d_h, from the step after, and d_up, from the layer above.
+    """
     H, tile = c.shape
     for j in range(H):
         i_j, f_j, g_j, o_j = A[j], A[H + j], A[2 * H + j], A[3 * H + j]
-        d_h_j, d_c_j, c_j, q_j = d_h[j], d_c[j], c[j], q[j]
+        d_h_j, d_up_j, d_c_j, c_j, q_j = d_h[j], d_up[j], d_c[j], c[j], q[j]
         for m in range(tile):
             i, f, g, o, q_m = i_j[m], f_j[m], g_j[m], o_j[m], q_j[m]
-            d_c_m = d_c_j[m] + d_h_j[m] * o * (1 - q_m * q_m)        # L5
+            d_h_m = d_h_j[m] + d_up_j[m]                             # C2
+            d_c_m = d_c_j[m] + d_h_m * o * (1 - q_m * q_m)           # L5
             i_j[m] = d_c_m * g * i * (1 - i)                         # L4, L2
             f_j[m] = d_c_m * c_j[m] * f * (1 - f)                    # L4, L2
             g_j[m] = d_c_m * i * (1 - g * g)                         # L4, L3
-            o_j[m] = d_h_j[m] * q_m * o * (1 - o)                    # L5, L2
+            o_j[m] = d_h_m * q_m * o * (1 - o)                       # L5, L2
             d_c_j[m] = d_c_m * f                                     # L4
 
 
@@ -186,20 +212,23 @@ def _features(gradient, first, z, constants, preprocess):
     tile = z.shape[1]
     zero, one = constants.dtype.type(0), constants.dtype.type(1)
     over_p, small, grow = constants[1], constants[2], constants[3]
-    for m in range(tile):
-        g = gradient[first + m] if first + m < len(gradient) else zero
-        if preprocess:
-            size = abs(g)
-            if size >= small:
-                z[0, m] = math.log(size) * over_p                    # P1
-                z[1, m] = one if g > 0 else -one                     # P1
-            else:
-                z[0, m] = -one                                       # P2
-                z[1, m] = grow * g                                   # P2
-            if g != g:
-                z[0, m] = g
-        else:
-            z[0, m] = g
+    count = min(tile, len(gradient) - first)
+    seen, z_0 = gradient[first : first + count], z[0]
+    if not preprocess:
+        for m in range(count):
+            z_0[m] = seen[m]
+        for m in range(count, tile):
+            z_0[m] = zero
+        return
+    z_1 = z[1]
+    for m in range(count):  # without branches, each row in a loop of its own: so it is vectorised
+        size = abs(seen[m])
+        z_0[m] = log(max(size, small)) * over_p if size >= small else -one  # P1, P2
+    for m in range(count):
+        g = seen[m]
+        z_1[m] = (one if g > zero else -one) if abs(g) >= small else grow * g  # P1, P2
+    for m in range(count, tile):
+        z_0[m], z_1[m] = -one, zero                                  # P2 of 0
 
 
 @kernel
@@ -239,10 +268,10 @@ def _load(states, first, buffer, T, tile, sizes):
 
 
 @kernel
-def _forward(t, buffer, T, tile, phi, sizes, keep):
+def _forward(t, buffer, T, tile, phi, sizes):
     """C2 for one tile and one step: from z of the first layer to the h' of the last, all layers.
 
-    On return the rows of h in each layer's z are those of h'. With ``keep``, Z[t] is the z before.
+    On return the rows of h in each layer's z are those of h', and Z[t] is the z before.
     """
     at, weights = 0, 0
     L = len(sizes) - 1
@@ -252,11 +281,10 @@ def _forward(t, buffer, T, tile, phi, sizes, keep):
         M = phi[weights : weights + 4 * H * (D + H + 1)].reshape(4 * H, D + H + 1)
         weights += M.size
         _product(M, z, A[t])                                         # L1
-        if keep:
-            kept = Z[t]
-            for m in range(tile):
-                for k in range(D + H + 1):
-                    kept[m, k] = z[k, m]
+        kept = Z[t]
+        for m in range(tile):
+            for k in range(D + H + 1):
+                kept[m, k] = z[k, m]
         _cell(A[t], C[t], C[t + 1], Q[t], z[D : D + H])
         if l + 1 < L:
             z_up = _layer_blocks(buffer, at, T, H, sizes[l + 2], tile)[0]
@@ -268,32 +296,36 @@ def _advance_part(first_part, stride, parts, tile, gradient, before, update, aft
                   preprocess):
     """The tiles of the parts first_part, first_part + stride, ... through one step."""
     n = len(gradient)
-    L = len(sizes) - 1
-    H_top = sizes[L]
+    L, H_top = len(sizes) - 1, sizes[-1]
     W, b = phi[len(phi) - 1 - H_top : len(phi) - 1], phi[len(phi) - 1]
     tiles = (n + tile - 1) // tile
-    buffer = np.empty(_buffer_size(1, tile, sizes), phi.dtype)
-    y = np.empty(tile, phi.dtype)
+    rows, most = 0, 0
+    for l in range(L):
+        rows, most = rows + sizes[l] + sizes[l + 1] + 1, max(most, sizes[l + 1])
+    every_z, every_A = np.ones((rows, tile), phi.dtype), np.empty((4 * most, tile), phi.dtype)
+    h_top, y = np.empty((H_top, tile), phi.dtype), np.empty(tile, phi.dtype)
     for part in range(first_part, parts, stride):
         for index in range(tiles * part // parts, tiles * (part + 1) // parts):
             first = index * tile
             count = min(tile, n - first)
-            _load(before, first, buffer, 1, tile, sizes)
-            z = _layer_blocks(buffer, 0, 1, sizes[0], sizes[1], tile)[0]
-            _features(gradient, first, z, constants, preprocess)
-            _forward(0, buffer, 1, tile, phi, sizes, False)
-            y[:] = b
-            at = 0
+            _features(gradient, first, every_z[: sizes[0]], constants, preprocess)
+            at, weights = 0, 0
             for l in range(L):
                 D, H = sizes[l], sizes[l + 1]
-                z, Z, A, C, Q, at = _layer_blocks(buffer, at, 1, D, H, tile)
-                _store_columns(z[D : D + H], after[2 * l], first)
-                _store_columns(C[1], after[2 * l + 1], first)
-                if l == L - 1:
-                    for j in range(H):
-                        h_j, W_j = z[D + j], W[j]
-                        for m in range(tile):
-                            y[m] += W_j * h_j[m]                     # C3
+                K = D + H + 1
+                z, A = every_z[at : at + K], every_A[: 4 * H]
+                M = phi[weights : weights + 4 * H * K].reshape(4 * H, K)
+                at, weights = at + K, weights + M.size
+                h_new = every_z[at : at + H] if l < L - 1 else h_top  # the input of the layer above
+                _load_columns(before[2 * l], first, z[D : D + H])
+                _product(M, z, A)                                    # L1
+                _cell_advance(A, before[2 * l + 1], first, count, after[2 * l + 1], h_new)
+                _store_columns(h_new, after[2 * l], first)
+            y[:] = b
+            for j in range(H_top):
+                h_j, W_j = h_top[j], W[j]
+                for m in range(tile):
+                    y[m] += W_j * h_j[m]                             # C3
             update_tile = update[first : first + count]
             for m in range(count):
                 update_tile[m] = constants[0] * y[m]                 # C3
@@ -311,6 +343,7 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
     buffer = np.empty(_buffer_size(T, tile, sizes), phi.dtype)
     d_y = np.empty(tile, phi.dtype)
     d_W = np.empty(H_top, phi.dtype)
+    d_up = np.empty((H_top, tile), phi.dtype)
     d_M = np.empty(len(phi), phi.dtype)   # one layer's at a time
     back = np.empty(len(phi), phi.dtype)  # every M transposed, (K, 4H)
     weights = 0
@@ -331,12 +364,12 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
             z = _layer_blocks(buffer, 0, T, sizes[0], sizes[1], tile)[0]
             for t in range(T):
                 _features(gradients[t], first, z, constants, preprocess)
-                _forward(t, buffer, T, tile, phi, sizes, True)
+                _forward(t, buffer, T, tile, phi, sizes)
 
             blocks_end = 0
             for l in range(L):
                 _, _, _, _, _, blocks_end = _layer_blocks(buffer, blocks_end, T, sizes[l], sizes[l + 1], tile)
-            buffer[blocks_end:] = 0                                  # d_h and d_c of every layer
+            buffer[blocks_end:] = 0                                  # d_c and d_z of every layer
             for t in range(T - 1, -1, -1):
                 d_update = d_updates[t, first : first + count]
                 for m in range(count):
@@ -349,31 +382,27 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
                     D, H = sizes[l], sizes[l + 1]
                     K = D + H + 1
                     blocks -= tile * ((T + 1) * K + T * 4 * H + (T + 1) * H + T * H)
-                    carried -= tile * (3 * H + D)
+                    carried -= tile * (2 * H + D)
                     weights -= 4 * H * K
                     _, Z, A, C, Q, _ = _layer_blocks(buffer, blocks, T, D, H, tile)
-                    d_h = buffer[carried : carried + H * tile].reshape(H, tile)
-                    d_c = buffer[carried + H * tile : carried + 2 * H * tile].reshape(H, tile)
-                    d_z = buffer[carried + 2 * H * tile : carried + (3 * H + D) * tile].reshape(D + H, tile)
+                    d_c = buffer[carried : carried + H * tile].reshape(H, tile)
+                    d_z = buffer[carried + H * tile : carried + (2 * H + D) * tile].reshape(D + H, tile)
                     if l == L - 1:
                         for j in range(H):
-                            h_new, o_j, q_j = d_z[j], A[t, 3 * H + j], Q[t, j]  # d_z is free until L1
+                            h_new, o_j, q_j = d_up[j], A[t, 3 * H + j], Q[t, j]
                             for m in range(tile):
                                 h_new[m] = o_j[m] * q_j[m]           # L5
-                        np.dot(d_z[:H], d_y, d_W)                    # C3, W
+                        np.dot(d_up, d_y, d_W)                       # C3, W
                         for j in range(H):
                             total[all_weights + j] += d_W[j]
-                            d_h_j, W_j = d_h[j], W[j]
+                            d_up_j, W_j = d_up[j], W[j]
                             for m in range(tile):
-                                d_h_j[m] += W_j * d_y[m]             # C3, joins what came in
+                                d_up_j[m] = W_j * d_y[m]             # C3
+                        _cell_backward(d_z[D:], d_up, d_c, A[t], C[t], Q[t])
                     else:
-                        D_up, H_up = H, sizes[l + 2]
-                        above = carried + (3 * H + D) * tile + 2 * H_up * tile
-                        d_up = buffer[above : above + D_up * tile]
-                        flat = buffer[carried : carried + H * tile]
-                        for m in range(H * tile):
-                            flat[m] += d_up[m]                       # C2, from the layer above
-                    _cell_backward(d_h, d_c, A[t], C[t], Q[t])
+                        above = carried + (2 * H + D + sizes[l + 2]) * tile
+                        d_x_above = buffer[above : above + H * tile].reshape(H, tile)
+                        _cell_backward(d_z[D:], d_x_above, d_c, A[t], C[t], Q[t])
                     d_M_l = d_M[: 4 * H * K].reshape(4 * H, K)
                     _product(A[t], Z[t], d_M_l)                      # L1, the weights
                     d_phi_l = total[weights : weights + 4 * H * K]
@@ -382,4 +411,3 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
                     M_back = back[weights : weights + 4 * H * K].reshape(K, 4 * H)
                     start = 0 if l else D                            # the first layer's input is data
                     _product(M_back[start : D + H], A[t], d_z[start:])  # L1, z and h
-                    d_h[:] = d_z[D:]

@@ -207,6 +207,7 @@ def timed(runs, rounds, report=None):
     for k in range(rounds):
         for key, work in runs.items():
             time.sleep(SETTLE)
+            work()  # untimed: a core that has slept takes some milliseconds to be back
             started = time.perf_counter()
             work()
             times[key].append(time.perf_counter() - started)

@@ -77,4 +77,7 @@ def build(problem, preset="default", *, seed=0, model=None, law=None, recipe=Non
     optimizer = CoordinatewiseLSTM(**{**chosen["model"], **(model or {})}, rng=seed, backend=backend, threads=threads)
     law = {**chosen["problem"], **(law or {})}
     drawn_from = Quadratic(**law) if problem == "quadratic" else MLP(problem, **law)
-    return optimizer, drawn_from, {**chosen["recipe"], **(recipe or {})}
+    settings = {**chosen["recipe"], **(recipe or {})}
+    if settings.get("second_derivatives") and "coordinates" not in (recipe or {}):
+        settings["coordinates"] = None  # all of them are needed
+    return optimizer, drawn_from, settings
