@@ -688,6 +688,7 @@ OPERATIONS = (
         cases={
             "saturated": _times(20, _mlp),
             "one image": partial(_mlp, N=1),
+            "one hidden layer": partial(_mlp, sizes=(6, 4, 3)),
         },
     ),
     Operation(
