@@ -90,6 +90,23 @@ HARMLESS = {
         **{f"cache: np.zeros_like(out.f) -> np.zeros_like(cache.like.{name})": SHAPE
            for name in ("e", "y", "mean", "deviation")},
     },
+    "_times": {
+        "index: (W @ v[:, :, None])[:, :, 0] -> (W @ v[:, :, None])[:, :, -1]": ONE_COLUMN,
+    },
+    "_walk_back": {  # these lists are for mlp_gradient, which calls it on the way forward
+        mutant: "not read by mlp_loss_backward; with it mlp_gradient_backward fails" for mutant in (
+            "(np.concatenate(pieces[::-1]), d_zs[::-1], d_as[::-1])",
+            "constant: ::-1 -> ::-2",
+            "constant: ::-1 -> ::-2 (2)",
+            "drop: d_as.append(d_a) -> pass",
+            "drop: d_zs.append(d_z) -> pass",
+            "sign: -1 -> 1",
+            "sign: -1 -> 1 (2)",
+            "swap: (pieces, d_as, d_zs) -> (d_as, pieces, d_zs)",
+            "swap: (pieces, d_as, d_zs) -> (d_zs, d_as, pieces)",
+            "swap: (pieces, d_as, d_zs) -> (pieces, d_zs, d_as)",
+        )
+    },
     "relu_backward": {
         "sign: np.zeros_like(d_r) -> -np.zeros_like(d_r)": ZERO,
     },

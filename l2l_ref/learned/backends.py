@@ -74,7 +74,7 @@ def choose_cell(backend, cell, rows, threads=None):
     lstm = _choose(backend, original_lstm, "lstm", small)
     if cell.name == "lstm":
         pair = lstm.lstm_cell, lstm.lstm_cell_backward
-        if lstm is not original_lstm:
+        if lstm is not original_lstm and threads is not None:
             pair = (partial(function, threads=threads) for function in pair)
         return cell._replace(**dict(zip(("forward", "backward"), pair)))
     heads = _choose(backend, original_heads, "heads", small)
