@@ -95,6 +95,7 @@ HARMLESS = {
     },
     "_walk_back": {  # these lists are for mlp_gradient, which calls it on the way forward
         mutant: "not read by mlp_loss_backward; with it mlp_gradient_backward fails" for mutant in (
+            "swap: (np.concatenate(pieces[::-1]), d_as[::-1], d_zs[::-1]) -> "
             "(np.concatenate(pieces[::-1]), d_zs[::-1], d_as[::-1])",
             "constant: ::-1 -> ::-2",
             "constant: ::-1 -> ::-2 (2)",
