@@ -155,6 +155,23 @@ def _blank_images(rng):
     return theta, np.zeros_like(images), labels, sizes
 
 
+QUADRATIC_CASES = {
+    "tied": _at_the_minimum,
+    "tiny": _times(1e-8, _quadratic),
+    "huge": _times(1e4, _quadratic),
+    "one function": partial(_quadratic, B=1),
+    "one parameter": partial(_quadratic, d=1),
+    "empty": partial(_quadratic, B=0),
+}
+MLP_CASES = {
+    "saturated": _times(20, _mlp),
+    "tied": _times(0, _mlp),
+    "blank images": _blank_images,
+    "one image": partial(_mlp, N=1),
+    "no hidden layer": partial(_mlp, sizes=(6, 3)),
+}
+
+
 def _points(rng, B=2, n=3, m=4, d=2, scales=False, spread=1.0, apart=None):
     """x, z, length_scale; the first points of x and z are ``apart`` from each other, if that is given."""
     x, z = spread * rng.random((B, n, d)), spread * rng.random((B, m, d))
@@ -625,38 +642,18 @@ OPERATIONS = (
     Operation(
         "quadratic", quadratic.quadratic, quadratic.quadratic_backward, _quadratic,
         r"f = \Vert W \theta - y \Vert^2", "Andrychowicz et al. 2016, section 3.1",
-        cases={
-            "tied": _at_the_minimum,
-            "tiny": _times(1e-8, _quadratic),
-            "huge": _times(1e4, _quadratic),
-            "one function": partial(_quadratic, B=1),
-            "one parameter": partial(_quadratic, d=1),
-            "empty": partial(_quadratic, B=0),
-        },
+        cases=QUADRATIC_CASES,
     ),
     Operation(
         "quadratic_gradient", quadratic.quadratic_gradient, quadratic.quadratic_gradient_backward, _quadratic,
         r"\nabla f = 2 \ W^T (W \theta - y)", "Andrychowicz et al. 2016, section 3.1",
-        cases={
-            "tied": _at_the_minimum,
-            "tiny": _times(1e-8, _quadratic),
-            "huge": _times(1e4, _quadratic),
-            "one function": partial(_quadratic, B=1),
-            "one parameter": partial(_quadratic, d=1),
-            "empty": partial(_quadratic, B=0),
-        },
+        cases=QUADRATIC_CASES,
     ),
     Operation(
         "mlp_loss", partial(mlp.mlp_loss, unit=16.0), mlp.mlp_loss_backward, _mlp,
         r"f = \dfrac{1}{N} \sum_n \ \ell_n(z_{K-1} W_K + b_K) \qquad z_k = \sigma(z_{k-1} W_k + b_k)",
         "Andrychowicz et al. 2016, section 3.2",
-        cases={
-            "saturated": _times(20, _mlp),
-            "tied": _times(0, _mlp),
-            "blank images": _blank_images,
-            "one image": partial(_mlp, N=1),
-            "no hidden layer": partial(_mlp, sizes=(6, 3)),
-        },
+        cases=MLP_CASES,
     ),
     Operation(
         "mlp_loss with relu", partial(mlp.mlp_loss, unit=16.0, activation="relu"), mlp.mlp_loss_backward, _mlp,
@@ -672,13 +669,7 @@ OPERATIONS = (
         "mlp_gradient", partial(mlp.mlp_gradient, unit=16.0), mlp.mlp_gradient_backward, _mlp,
         r"\nabla f, \ f = \dfrac{1}{N} \sum_n \ \ell_n(z_{K-1} W_K + b_K) \qquad z_k = \sigma(z_{k-1} W_k + b_k)",
         "Pearlmutter 1994",
-        cases={
-            "saturated": _times(20, _mlp),
-            "tied": _times(0, _mlp),
-            "blank images": _blank_images,
-            "one image": partial(_mlp, N=1),
-            "no hidden layer": partial(_mlp, sizes=(6, 3)),
-        },
+        cases=MLP_CASES,
     ),
     Operation(
         "mlp_gradient with relu", partial(mlp.mlp_gradient, unit=16.0, activation="relu"), mlp.mlp_gradient_backward,

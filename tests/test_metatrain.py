@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from l2l_ref import files
 from l2l_ref.baselines.gradient import Adam
+from l2l_ref.checking import gradcheck
 from l2l_ref.learned import coordinatewise as cw
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
-from l2l_ref.metatrain import loop, train
-from l2l_ref.checking import gradcheck
+from l2l_ref.metatrain import loop, presets, train
 from l2l_ref.metatrain.train import (
     Recipe, meta_train, run_window, second_order_window_gradient, window_gradient, window_loss,
 )
@@ -275,6 +275,16 @@ def test_training_with_second_derivatives():
     with_them = train("numpy", True)
     np.testing.assert_allclose(train("numba", True), with_them, rtol=0, atol=1e-5)
     assert np.abs(train("numpy", False) - with_them).max() > 1e-4
+
+
+def test_a_preset_for_images_trains_with_second_derivatives_on_all_coordinates():
+    tiny_recipe = TINY | {"epochs": 1, "second_derivatives": True}
+    model, problem, recipe = presets.build("digits", model={"hidden": (2,)}, law={"hidden": (2,)}, recipe=tiny_recipe)
+    assert recipe["coordinates"] is None
+    _, log = meta_train(model, problem, **recipe)
+    assert log[0]["skipped"] == 0 and np.isfinite(log[0]["gradient_norm"])
+    with pytest.raises(ValueError, match="coordinates: expected None with second_derivatives, got 5"):
+        Recipe(**presets.build("digits", recipe=tiny_recipe | {"coordinates": 5})[2])
 
 
 # (d) Seeds and threads.

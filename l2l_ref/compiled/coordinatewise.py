@@ -169,12 +169,12 @@ def _cell(A, c, c_new, q, h_new):
 
 
 @kernel
-def _cell_advance(A, c, first, count, c_new, h_new):
-    """L2 to L5 on one tile, nothing kept: A (4H, tile), columns first, first + 1, ... of c -> of c_new; h_new (H, tile).
+def _cell_advance(A, c, first, count, c_new, h_new, row):
+    """L2 to L5 on one tile, nothing kept: A (4H, tile), columns first, first + 1, .. of c -> c_new; h_new (H, tile).
 
-    c_new may be c. Loops that read and write one array are not vectorised, so that c' has a place of its own first.
+    c_new may be c. Loops that read and write one array are not vectorised, so that c' goes to ``row`` (tile,) first.
     """
-    H, row = len(c), np.empty_like(h_new[0])
+    H = len(c)
     for j in range(H):
         i_j, f_j, g_j, o_j = A[j], A[H + j], A[2 * H + j], A[3 * H + j]
         c_j, c_new_j, h_new_j = c[j, first : first + count], c_new[j, first : first + count], h_new[j]
@@ -303,7 +303,8 @@ def _advance_part(first_part, stride, parts, tile, gradient, before, update, aft
     for l in range(L):
         rows, most = rows + sizes[l] + sizes[l + 1] + 1, max(most, sizes[l + 1])
     every_z, every_A = np.ones((rows, tile), phi.dtype), np.empty((4 * most, tile), phi.dtype)
-    h_top, y = np.empty((H_top, tile), phi.dtype), np.empty(tile, phi.dtype)
+    h_top = np.empty((H_top, tile), phi.dtype)
+    y, row = np.empty(tile, phi.dtype), np.empty(tile, phi.dtype)
     for part in range(first_part, parts, stride):
         for index in range(tiles * part // parts, tiles * (part + 1) // parts):
             first = index * tile
@@ -319,7 +320,7 @@ def _advance_part(first_part, stride, parts, tile, gradient, before, update, aft
                 h_new = every_z[at : at + H] if l < L - 1 else h_top  # the input of the layer above
                 _load_columns(before[2 * l], first, z[D : D + H])
                 _product(M, z, A)                                    # L1
-                _cell_advance(A, before[2 * l + 1], first, count, after[2 * l + 1], h_new)
+                _cell_advance(A, before[2 * l + 1], first, count, after[2 * l + 1], h_new, row)
                 _store_columns(h_new, after[2 * l], first)
             y[:] = b
             for j in range(H_top):
@@ -343,7 +344,7 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
     buffer = np.empty(_buffer_size(T, tile, sizes), phi.dtype)
     d_y = np.empty(tile, phi.dtype)
     d_W = np.empty(H_top, phi.dtype)
-    d_up = np.empty((H_top, tile), phi.dtype)
+    d_top = np.empty((H_top, tile), phi.dtype)
     d_M = np.empty(len(phi), phi.dtype)   # one layer's at a time
     back = np.empty(len(phi), phi.dtype)  # every M transposed, (K, 4H)
     weights = 0
@@ -389,20 +390,20 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
                     d_z = buffer[carried + H * tile : carried + (2 * H + D) * tile].reshape(D + H, tile)
                     if l == L - 1:
                         for j in range(H):
-                            h_new, o_j, q_j = d_up[j], A[t, 3 * H + j], Q[t, j]
+                            h_new, o_j, q_j = d_top[j], A[t, 3 * H + j], Q[t, j]  # d_top is free until C3
                             for m in range(tile):
                                 h_new[m] = o_j[m] * q_j[m]           # L5
-                        np.dot(d_up, d_y, d_W)                       # C3, W
+                        np.dot(d_top, d_y, d_W)                      # C3, W
                         for j in range(H):
                             total[all_weights + j] += d_W[j]
-                            d_up_j, W_j = d_up[j], W[j]
+                            d_top_j, W_j = d_top[j], W[j]
                             for m in range(tile):
-                                d_up_j[m] = W_j * d_y[m]             # C3
-                        _cell_backward(d_z[D:], d_up, d_c, A[t], C[t], Q[t])
+                                d_top_j[m] = W_j * d_y[m]            # C3
+                        d_up = d_top
                     else:
                         above = carried + (2 * H + D + sizes[l + 2]) * tile
-                        d_x_above = buffer[above : above + H * tile].reshape(H, tile)
-                        _cell_backward(d_z[D:], d_x_above, d_c, A[t], C[t], Q[t])
+                        d_up = buffer[above : above + H * tile].reshape(H, tile)  # d_z of the layer above
+                    _cell_backward(d_z[D:], d_up, d_c, A[t], C[t], Q[t])
                     d_M_l = d_M[: 4 * H * K].reshape(4 * H, K)
                     _product(A[t], Z[t], d_M_l)                      # L1, the weights
                     d_phi_l = total[weights : weights + 4 * H * K]

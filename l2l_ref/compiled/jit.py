@@ -121,8 +121,9 @@ def _exp_float32(x):
     return p * np.int32((np.float32(shifted).view(np.int32) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-# float32: log(x) = n ln(2) + log(y), x = 2^n y with sqrt(1/2) <= y < sqrt(2), and log(y) = 2 artanh(s), s = (y - 1) / (y + 1):
-# the series to s^9, within 2e-9 of it where |s| < 0.172. The bits of sqrt(1/2), taken from those of x, leave n in front.
+# float32: log(x) = n ln(2) + log(y), x = 2^n y with sqrt(1/2) <= y < sqrt(2), and log(y) = 2 artanh(s) with
+# s = (y - 1) / (y + 1): the series to s^9, within 2e-9 of it where |s| < 0.172. The bits of sqrt(1/2), taken from those
+# of x, leave n in front.
 ROOT_HALF, BELOW_EXPONENT = np.int32(np.float32(0.5**0.5).view(np.int32)), np.int32(23)
 LARGEST_32 = numba.float32(np.finfo(np.float32).max)
 A3, A5, A7, A9 = (numba.float32(1 / k) for k in (3, 5, 7, 9))

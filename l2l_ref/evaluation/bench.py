@@ -42,8 +42,7 @@ def numpy_run(gradients, d_updates, params, threads):
     def work():
         state = cw.init_state(gradients.shape[1], params)
         (_, last), cache = cw.unroll(gradients, state, params, P, SCALE)
-        nothing = tuple(type(layer)(*map(np.zeros_like, layer)) for layer in last)
-        _, _, d_params = cw.unroll_backward((d_updates, nothing), cache)
+        _, _, d_params = cw.unroll_backward((d_updates, cw.no_more(last)), cache)
         return flatten(d_params)
 
     return work

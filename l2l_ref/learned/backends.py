@@ -73,10 +73,10 @@ def choose_cell(backend, cell, rows, threads=None):
     small = rows < SMALLEST_BATCH
     lstm = _choose(backend, original_lstm, "lstm", small)
     if cell.name == "lstm":
-        pair = lstm.lstm_cell, lstm.lstm_cell_backward
+        forward, backward = lstm.lstm_cell, lstm.lstm_cell_backward
         if lstm is not original_lstm and threads is not None:
-            pair = (partial(function, threads=threads) for function in pair)
-        return cell._replace(**dict(zip(("forward", "backward"), pair)))
+            forward, backward = partial(forward, threads=threads), partial(backward, threads=threads)
+        return cell._replace(forward=forward, backward=backward)
     heads = _choose(backend, original_heads, "heads", small)
     return cell._replace(forward=partial(cell.forward, parts=(lstm, heads)))
 

@@ -186,7 +186,7 @@ def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, thread
         The gradient of every weight.
     """
     (_, last_state), cache = unroll(gradients, state, params, p, scale)
-    _, _, d_params = unroll_backward((d_updates, _no_more(last_state)), cache)
+    _, _, d_params = unroll_backward((d_updates, no_more(last_state)), cache)
     return d_params
 
 
@@ -211,7 +211,7 @@ def second_order_meta_gradient(gradients, loss_gradients, hessian_products, stat
         The gradient of every weight.
     """
     (_, last_state), cache = unroll(gradients, state, params, p, scale, cell)
-    d_g, d_state, d_params = np.zeros_like(gradients[0]), _no_more(last_state), None
+    d_g, d_state, d_params = np.zeros_like(gradients[0]), no_more(last_state), None
     for t in reversed(range(len(gradients))):
         d_g = d_g + loss_gradients[t]                                # C6, of theta_t+1
         d_gradient, d_state, d_step = step_backward((d_g, d_state), cache.steps[t])
@@ -221,6 +221,6 @@ def second_order_meta_gradient(gradients, loss_gradients, hessian_products, stat
     return d_params
 
 
-def _no_more(state):
+def no_more(state):
     """The gradient of a last state."""
     return tuple(LSTMState(np.zeros_like(layer.h), np.zeros_like(layer.c)) for layer in state)

@@ -16,7 +16,7 @@ from ..ops.shapes import require_shape
 DISTS = ("uniform", "normal")
 
 
-class QuadraticCache(NamedTuple):
+class QuadraticCache(NamedTuple):  # of Q1, and of Q2
     theta: np.ndarray     # (B, d)
     W: np.ndarray         # (B, d, d)
     residual: np.ndarray  # (B, d), W theta - y
@@ -110,14 +110,13 @@ class QuadraticTask:
 
     def loss_and_gradient(self, theta):
         """theta (B, d) -> losses (B,), gradients (B, d)."""
-        losses, cache = quadratic(theta, self.W, self.y)
-        gradient, _, _ = quadratic_backward(np.ones_like(losses), cache)
-        return losses, gradient
+        return self.second_order(theta)[:2]
 
     def second_order(self, theta):
         """`loss_and_gradient`, and a function v (B, d) -> (B, d): the second derivatives at theta times v."""
-        _, cache = quadratic_gradient(theta, self.W, self.y)
-        return *self.loss_and_gradient(theta), lambda v: quadratic_gradient_backward(v, cache)[0]
+        losses, cache = quadratic(theta, self.W, self.y)
+        gradient, _, _ = quadratic_backward(np.ones_like(losses), cache)
+        return losses, gradient, lambda v: quadratic_gradient_backward(v, cache)[0]
 
 
 def is_count(value):
