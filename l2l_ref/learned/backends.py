@@ -9,6 +9,7 @@ from ..ops import heads as original_heads
 from ..ops import lstm as original_lstm
 from . import black_box as original_proposer
 from . import coordinatewise as original
+from . import stepping as original_stepping
 
 BACKENDS = ("auto", "numpy", "numba")
 
@@ -63,6 +64,11 @@ def choose_proposer(backend):
     raised is as for `choose`.
     """
     return _choose(backend, original_proposer, "proposer", small=True)
+
+
+def choose_stepper(backend):
+    """The module whose `Stepper` takes the steps of a Proposer in a search of one function; as `choose_proposer`."""
+    return _choose(backend, original_stepping, "stepping", small=True)
 
 
 def choose_cell(backend, cell, rows, threads=None):

@@ -83,6 +83,10 @@ class Proposer(Weights):
         advance = module.advance if self.cell == "lstm" else module.dnc_advance
         return advance(u, state, self.params_as(u.dtype), self.output)
 
+    def stepper(self, box):
+        """A `Stepper` of learned/stepping.py for a search of one function in this Box."""
+        return backends.choose_stepper(self.backend).Stepper(self, box)
+
 
 def checked_memory(cell, memory):
     """(slots, numbers in a slot, read heads) of a DNC, None of another cell. Raises ValueError."""

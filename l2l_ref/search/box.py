@@ -48,6 +48,11 @@ class Box:
         if not (self._width > 0).all():
             raise ValueError("bounds: expected logarithms that differ")
 
+    @property
+    def table(self):
+        """All that `point` depends on: arrays (d,)."""
+        return self._lo, self._width, self.low, self.high, self.log, self.integers
+
     def point(self, u):
         """u (d,) or (B, d) of the unit cube -> x in the box."""
         x = self._lo + u * self._width
@@ -88,6 +93,11 @@ class Symmetry:
         self._sign, self._offset = 1.0 - 2.0 * flip, flip.astype(np.float64)
         self._order = rng.permutation(dim)
         self._inverse = np.argsort(self._order)
+
+    @property
+    def table(self):
+        """(sign, offset, order), arrays (D,)."""
+        return self._sign, self._offset, self._order
 
     def seen(self, u):
         """u (D,) of the user -> the network's."""

@@ -16,18 +16,18 @@ class Feeding:
 
     Parameters
     ----------
-    proposer : Proposer
-    functions : int
-        B.
-    row : callable
-        n or None -> the input (B, D + 2) of a step, for result n, which is whatever `tell` got, or for nothing.
+    run : int
+        Steps of a run.
     orient : callable
-        Called at each start but those of feeding again: there an orientation is taken.
+        Takes another orientation.
+    start : callable
+        Puts the network before its first step.
+    step : callable
+        n or None -> the next query, after a step that was fed result n, which is whatever `tell` got, or nothing.
     """
 
-    def __init__(self, proposer, functions, row, orient):
-        self._proposer, self._functions, self._row, self._orient = proposer, functions, row, orient
-        self._run = run_of(proposer.card)
+    def __init__(self, run, orient, start, step):
+        self._run, self._orient, self._start, self._step = run, orient, start, step
         self._waiting, self._best = deque(), None
         self._start_afresh()
 
@@ -38,29 +38,27 @@ class Feeding:
         self._stale = self._stale or rescaled  # fed again when the next query needs it
 
     def query(self):
-        """The next x (B, D) of the network, in its cube and its precision."""
+        """The next query, whatever ``step`` makes of it."""
         if len(self._fed) + max(len(self._waiting), 1) > self._run:
             known = list(self._waiting) if len(self._waiting) > 1 else []
             self._waiting = deque([self._best, *known[len(known) - self._run // 2:]] if known else ())
             self._start_afresh()
         elif self._stale:
-            fed, self._fed, self._state = self._fed, [], self._proposer.start(self._functions)
-            for n in fed:
+            self._start()
+            for n in self._fed:
                 self._step(n)
         self._stale = False
-        x = self._step(self._waiting.popleft() if self._waiting else None)
-        while self._waiting:
-            x = self._step(self._waiting.popleft())
-        return x
+        while True:
+            n = self._waiting.popleft() if self._waiting else None
+            self._fed.append(n)
+            query = self._step(n)
+            if not self._waiting:
+                return query
 
     def _start_afresh(self):
         self._orient()
-        self._state, self._fed, self._stale = self._proposer.start(self._functions), [], False
-
-    def _step(self, n):
-        x, self._state = self._proposer.propose(self._row(n), self._state)
-        self._fed.append(n)
-        return x
+        self._start()
+        self._fed, self._stale = [], False
 
 
 def run_of(card):

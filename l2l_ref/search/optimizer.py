@@ -80,14 +80,14 @@ class BlackBoxOptimizer:
         self._name, self._proposer = found(model, self._box.dim, backend)
         self._moments = moments_of(self._proposer.card)
         self._rng = symmetries(self._seed)
-        self._row = np.zeros((1, self._proposer.dim + 2), np.float32)
+        self._stepper = self._proposer.stepper(self._box)
         self.log = []
         self._pending = {}
         self._asks, self._told = [], []           # their events in the log
         self._points, self._values = [], []       # what was told: u (D,), and the value, nan if failed
         self._best, self._worst = None, None      # of the finite values: the number of the tell, the value
         self._scale = self._given
-        self._feeding = Feeding(self._proposer, 1, self._row_of, self._orient)
+        self._feeding = Feeding(run_of(self._proposer.card), self._orient, self._start, self._step)
 
     def __repr__(self):
         return (f"BlackBoxOptimizer(dim={self._box.dim}, model={self._name or self._proposer!r}, seed={self._seed}, "
@@ -108,9 +108,7 @@ class BlackBoxOptimizer:
 
     def ask(self):
         """The next Trial."""
-        u = self._query()
-        x = self._box.point(u[: self._box.dim])
-        return self._asking(x, u)
+        return self._asking(*self._feeding.query())
 
     def tell(self, trial, value):
         """Tell the value of a trial, or of a point that was not asked for.
@@ -199,12 +197,12 @@ class BlackBoxOptimizer:
             raise ValueError(f"expected a whole number as id, got {id!r}")
         x = self._box.checked(x)
         if kind == "ask":
-            u = self._query()
+            u, _ = self._feeding.query()
             if id != len(self._asks):
                 raise ValueError(f"expected the ask of id {len(self._asks)}, got {id}")
             if len(u) > len(x):
                 u[len(x):] = Box([(0, 1)] * (len(u) - len(x))).checked(rest)
-            self._asking(x, u)
+            self._asking(u, x)
         elif id is None:
             self.tell(x, rest)
         elif id not in self._pending or self._asks[id][2] != x.tolist():
@@ -214,7 +212,7 @@ class BlackBoxOptimizer:
 
     # -------------------------------------------------------------------------------------------- its parts
 
-    def _asking(self, x, u):
+    def _asking(self, u, x):
         d = self._box.dim
         id = len(self._asks)
         event = ["ask", id, x.tolist()]
@@ -247,27 +245,21 @@ class BlackBoxOptimizer:
 
     # ------------------------------------------------------------------------------------------- the network
 
-    def _query(self):
-        """The next query in the cube, (D,)."""
-        v = self._feeding.query()[0]  # first, as it may take another symmetry
-        return self._symmetry.meant(v)
-
     def _orient(self):
         self._symmetry = Symmetry(self._rng, self._proposer.dim)
 
-    def _row_of(self, n):
-        """What the network is fed of tell number n, or of nothing."""
-        row = self._row
+    def _start(self):
+        self._stepper.start(self._symmetry)
+
+    def _step(self, n):
+        """The next query and its point, (D,) and (d,), after a step that was fed tell number n or nothing."""
         if n is None:
-            row.fill(0)
-        else:
-            value = self._values[n]
-            if value != value:
-                value = self._worst
-            row[0, :-2] = self._symmetry.seen(self._points[n])       # X1
-            row[0, -2] = 0.0 if value is None or self._scale is None else scaled(value, self._scale)  # X1
-            row[0, -1] = 1.0                                         # X1
-        return row
+            return self._stepper.step()
+        value = self._values[n]
+        if value != value:
+            value = self._worst
+        return self._stepper.step(self._points[n],
+                                  0.0 if value is None or self._scale is None else scaled(value, self._scale))
 
 
 # ------------------------------------------------------------------------------------------------ arguments

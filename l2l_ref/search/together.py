@@ -3,7 +3,7 @@
 import numpy as np
 
 from .box import Symmetries
-from .feeding import Feeding
+from .feeding import Feeding, run_of
 from .scale import moments_of, rescaled_after, running_scale, scaled_rows
 
 
@@ -36,12 +36,11 @@ class Together:
         self._rows, self._rngs = np.arange(B), [symmetries(seed, first + b) for b in range(B)]
         self.u, self.y, self.told = np.empty((T, B, proposer.dim)), np.empty((T, B)), 0
         self.best, self._worst = np.zeros(B, int), np.full(B, np.nan)  # a number of a tell, a value
-        self._feeding = Feeding(proposer, B, self._row_of, self._orient)
+        self._feeding = Feeding(run_of(proposer.card), self._orient, self._start, self._step)
 
     def ask(self):
         """The next query of each function, (B, D)."""
-        v = self._feeding.query()  # first, as it may take other symmetries
-        return self._symmetry.meant(v)
+        return self._feeding.query()
 
     def tell(self, u, y):
         """Values y (B,) at u (B, D), nan for evaluations that failed. They are tell number 0, 1, 2, .."""
@@ -57,6 +56,13 @@ class Together:
 
     def _orient(self):
         self._symmetry = Symmetries(self._rngs, self._proposer.dim)
+
+    def _start(self):
+        self._state = self._proposer.start(len(self._rows))
+
+    def _step(self, n):
+        v, self._state = self._proposer.propose(self._row_of(n), self._state)
+        return self._symmetry.meant(v)
 
     def _row_of(self, n):
         """What the network is fed of tell number n of each function, n (B,), or of nothing."""
