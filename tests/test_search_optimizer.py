@@ -18,6 +18,7 @@ from l2l_ref.learned.proposer import Proposer
 from l2l_ref.search.box import Box, Symmetry
 from l2l_ref.search.optimizer import BlackBoxOptimizer
 from l2l_ref.search.scale import running_scale, scaled, scaled_rows
+from l2l_ref.trees import arrays_of, build
 
 UNIT = [(0.0, 1.0)] * 2
 
@@ -123,6 +124,36 @@ def test_auto_is_numpy_for_every_number_of_rows(rows, monkeypatch):
     p = Proposer(2, 3)
     assert p.backend == "auto" and backends.choose_proposer("auto") is black_box
     p.propose(np.zeros((rows, 4), np.float32), p.start(rows))
+
+
+@given(st.integers(1, 4), st.integers(0, 2), st.integers(1, 9), st.sampled_from(["lstm", "dnc"]),
+       st.sampled_from(black_box.OUTPUTS), st.integers(0, 999))
+@settings(max_examples=25)
+def test_the_compiled_stepper_is_the_stepper(d, more, H, cell, output, seed):
+    rng = np.random.default_rng(seed)
+    settings = {"cell": cell, "memory": (3, 2, 2) if cell == "dnc" else None}
+    p = Proposer(d + more, H, output, rng=rng, **settings)
+    larger = build(p.params, (2 * a for a in arrays_of(p.params)))  # so that queries move
+    log, integers = rng.integers(2, size=(2, d)).astype(bool)
+    low = rng.integers(1, 9, d)
+    box = Box(np.stack([low, low + rng.integers(1, 99, d)], axis=1), integers, log)
+    steppers = [Proposer(d + more, H, output, params=larger, backend=backend, **settings).stepper(box)
+                for backend in ("numpy", "numba")]
+    assert type(steppers[0]) is not type(steppers[1])
+    for fed in (0, 3):  # started anew in another orientation
+        symmetry = Symmetry(rng, d + more)
+        for stepper in steppers:
+            stepper.start(symmetry)
+        for _ in range(4):
+            word = (rng.random(d + more), rng.standard_normal()) if fed else ()
+            before = copy.deepcopy(word)
+            (u, x), (u_twin, x_twin) = (stepper.step(*word) for stepper in steppers)
+            np.testing.assert_array_equal(word[0] if fed else 0, before[0] if fed else 0)
+            assert u_twin.shape == u.shape == (d + more,) and x_twin.shape == x.shape == (d,)
+            assert u_twin.dtype == x_twin.dtype == np.float64
+            np.testing.assert_allclose(u_twin, u, atol=1e-4)
+            np.testing.assert_allclose(x_twin, box.point(u_twin[:d]), rtol=1e-14)  # of its own query
+            assert (x_twin >= box.low).all() and (x_twin <= box.high).all()
 
 
 def test_a_backend_is_chosen(tmp_path):

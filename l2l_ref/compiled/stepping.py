@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from .jit import kernel
-from .proposer import _advance, _dnc_advance
+from .proposer import _dnc_advance, _gates, _product, _query
 
 
 class Stepper:
@@ -43,9 +43,13 @@ class Stepper:
 @kernel
 def _lstm_step(u, y, o, u_new, x, sign, offset, order, h, c, lo, width, low, high, log, integers, W_x, W_h, b, W, b_v,
                squashed):
-    v, h_new, c_new = _advance(_seen(u, y, o, sign, offset, order, h.dtype), h, c, W_x, W_h, b, W, b_v, squashed)
-    h[:], c[:] = h_new, c_new
-    _meant(v[0], sign, offset, order, lo, width, low, high, log, integers, u_new, x)
+    h, c, a, c_new, v = h[0], c[0], b.copy(), np.empty_like(c[0]), np.empty_like(b_v)  # L1
+    _product(_seen(u, y, o, sign, offset, order, b.dtype)[0], W_x, a)  # L1
+    _product(h, W_h, a)                                              # L1
+    _gates(a, c, c_new, h)  # not in place, which is not vectorised
+    c[:] = c_new
+    _query(h, W, b_v, squashed, v)
+    _meant(v, sign, offset, order, lo, width, low, high, log, integers, u_new, x)
 
 
 @kernel
