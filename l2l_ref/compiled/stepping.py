@@ -41,20 +41,19 @@ class Stepper:
 
 
 @kernel
-def _lstm_step(u, y, o, u_new, x, sign, offset, order, h, c, lo, width, low, high, log, integers, W_x, W_h, b, W, b_v,
-               squashed):
+def _lstm_step(u, y, o, u_new, x, sign, offset, order, h, c, edges, log, integers, W_x, W_h, b, W, b_v, squashed):
     h, c, a, c_new, v = h[0], c[0], b.copy(), np.empty_like(c[0]), np.empty_like(b_v)  # L1
     _product(_seen(u, y, o, sign, offset, order, b.dtype)[0], W_x, a)  # L1
     _product(h, W_h, a)                                              # L1
     _gates(a, c, c_new, h)  # not in place, which is not vectorised
     c[:] = c_new
     _query(h, W, b_v, squashed, v)
-    _meant(v, sign, offset, order, lo, width, low, high, log, integers, u_new, x)
+    _meant(v, sign, offset, order, edges, log, integers, u_new, x)
 
 
 @kernel
-def _dnc_step(u, y, o, u_new, x, sign, offset, order, shown, c, M, usage, L, p, w, w_r, lo, width, low, high, log,
-              integers, W_x, W_h, b, W_xi, b_xi, W, b_v, squashed):
+def _dnc_step(u, y, o, u_new, x, sign, offset, order, shown, c, M, usage, L, p, w, w_r, edges, log, integers, W_x,
+              W_h, b, W_xi, b_xi, W, b_v, squashed):
     v, shown_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new = _dnc_advance(
         _seen(u, y, o, sign, offset, order, c.dtype), shown, c, M, usage, L, p, w, w_r, W_x, W_h, b, W_xi, b_xi, W, b_v,
         squashed
@@ -62,7 +61,7 @@ def _dnc_step(u, y, o, u_new, x, sign, offset, order, shown, c, M, usage, L, p, 
     shown[:], c[:], M[:], usage[:], L[:], p[:], w[:], w_r[:] = (
         shown_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new
     )
-    _meant(v[0], sign, offset, order, lo, width, low, high, log, integers, u_new, x)
+    _meant(v[0], sign, offset, order, edges, log, integers, u_new, x)
 
 
 @kernel
@@ -78,11 +77,12 @@ def _seen(u, y, o, sign, offset, order, dtype):
 
 
 @kernel
-def _meant(v, sign, offset, order, lo, width, low, high, log, integers, u, x):
+def _meant(v, sign, offset, order, edges, log, integers, u, x):
     """The query in the user's cube, and its point."""
     for j in range(len(order)):
         i = order[j]
         u[i] = offset[i] + sign[i] * v[j]
+    lo, width, low, high = edges[0], edges[1], edges[2], edges[3]
     for i in range(len(x)):
         point = lo[i] + u[i] * width[i]
         if log[i]:

@@ -50,8 +50,8 @@ class Box:
 
     @property
     def table(self):
-        """All that `point` depends on: arrays (d,)."""
-        return self._lo, self._width, self.low, self.high, self.log, self.integers
+        """All that `point` depends on: lo, width, low and high as one array (4, d); log and integers (d,)."""
+        return np.stack([self._lo, self._width, self.low, self.high]), self.log, self.integers
 
     def point(self, u):
         """u (d,) or (B, d) of the unit cube -> x in the box."""

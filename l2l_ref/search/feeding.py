@@ -39,7 +39,7 @@ class Feeding:
 
     def query(self):
         """The next query, whatever ``step`` makes of it."""
-        if len(self._fed) + max(len(self._waiting), 1) > self._run:
+        if len(self._fed) + (len(self._waiting) or 1) > self._run:
             known = list(self._waiting) if len(self._waiting) > 1 else []
             self._waiting = deque([self._best, *known[len(known) - self._run // 2:]] if known else ())
             self._start_afresh()

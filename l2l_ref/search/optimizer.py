@@ -278,6 +278,8 @@ def checked_seed(seed):
 
 def number(value):
     """A value that was told, as a float; nan for one that failed."""
+    if type(value) is float:  # as most are
+        return value if math.isfinite(value) else math.nan
     if value is None:
         return math.nan
     if isinstance(value, np.ndarray) and value.size == 1:
