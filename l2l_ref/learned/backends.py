@@ -60,8 +60,8 @@ def choose_proposer(backend):
     """The module whose ``advance`` and ``dnc_advance`` step a Proposer; ``auto`` takes NumPy for every number of rows.
 
     The twin is twice as fast or more for some ten rows and fewer alone, where that is 10 microseconds a step and
-    loading it takes as long as tens of thousands of them; from a hundred rows on it gains a quarter or nothing. What is
-    raised is as for `choose`.
+    loading it takes as long as tens of thousands of them; what it gains with a hundred rows or more depends on the
+    machine. What is raised is as for `choose`.
     """
     return _choose(backend, original_proposer, "proposer", small=True)
 

@@ -58,7 +58,7 @@ class BlackBoxOptimizer:
         after tells number 1, 2, 4, 8, .., when everything is fed again; or by given ones.
     backend : {"auto", "numpy", "numba"}
         What the network is computed with. "auto" is NumPy, or what a Proposer that is given has of its own; numba takes
-        two thirds of the time for an ask and its tell, once it is loaded.
+        a third of the time for an ask and its tell or less, once it is loaded.
 
     Attributes
     ----------
