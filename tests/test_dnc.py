@@ -145,6 +145,20 @@ def test_the_number_of_threads_does_not_show(monkeypatch):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("N", [8, 16, 40])
+def test_where_the_arrays_lie_does_not_show(N):
+    """A run-time check of overlaps chooses between loops: both sum in the same order."""
+    rng, buffer = np.random.default_rng(N), np.empty(400, np.float32)
+    for _ in range(5):
+        M, key = rng.standard_normal((N, 8)).astype(np.float32), rng.standard_normal(8).astype(np.float32)
+        found = set()
+        for distance in range(N, 300):
+            c = buffer[distance : distance + N]
+            twin._content(M, np.linalg.norm(M, axis=1), key, np.float32(3), buffer[:N], c)
+            found.add(c.tobytes())
+        assert len(found) == 1
+
+
 @pytest.mark.parametrize("module", [heads, twin])
 def test_other_shapes_are_refused(module):
     xi, memory = np.zeros((2, heads.interface_size(3, 2))), heads.memory_start(2, 4, 3, 2)

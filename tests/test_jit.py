@@ -4,8 +4,11 @@ Exact values come from libm in long double. libm's own double formulas are no re
 1 / (1 + exp(-x)) rounds three times.
 """
 
+import ast
+
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from l2l_ref.compiled.jit import exp, kernel, log, sigmoid, tanh
 
@@ -104,3 +107,22 @@ def test_log_of_normal_numbers():
         y = np.array([np.inf, 1.0], dtype)
         log_of(y)
         assert y.tolist() == [np.inf, 0.0]
+
+
+def innermost_loops(function):
+    for loop in ast.walk(function):
+        if isinstance(loop, ast.For) and not any(isinstance(n, ast.For) for n in ast.walk(loop) if n is not loop):
+            yield loop
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "l2l_ref" / "compiled").glob("*.py")), ids=lambda p: p.stem)
+def test_loops_that_sum_in_any_order_write_into_no_array(path):
+    """Whether such a loop is vectorised depends on where its arrays lie, and so would the last digits of the sum."""
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(function, ast.FunctionDef) or "sum_kernel" not in map(ast.unparse, function.decorator_list):
+            continue
+        for loop in innermost_loops(function):
+            sums = any(isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
+                       and isinstance(n.op, (ast.Add, ast.Sub)) for n in ast.walk(loop))
+            writes = any(isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) for n in ast.walk(loop))
+            assert not (sums and writes), f"{path.name}, line {loop.lineno}"

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import l2l_ref as l2l
 from l2l_ref import pretrained
-from l2l_ref.learned import backends, black_box
+from l2l_ref.learned import backends, black_box, stepping
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.search.box import Box, Symmetry
 from l2l_ref.search.optimizer import BlackBoxOptimizer
@@ -124,6 +124,8 @@ def test_auto_is_numpy_for_every_number_of_rows(rows, monkeypatch):
     p = Proposer(2, 3)
     assert p.backend == "auto" and backends.choose_proposer("auto") is black_box
     p.propose(np.zeros((rows, 4), np.float32), p.start(rows))
+    assert backends.choose_stepper("auto") is stepping
+    BlackBoxOptimizer(UNIT, p).ask()
 
 
 @given(st.integers(1, 4), st.integers(0, 2), st.integers(1, 9), st.sampled_from(["lstm", "dnc"]),
@@ -140,7 +142,7 @@ def test_the_compiled_stepper_is_the_stepper(d, more, H, cell, output, seed):
     steppers = [Proposer(d + more, H, output, params=larger, backend=backend, **settings).stepper(box)
                 for backend in ("numpy", "numba")]
     assert type(steppers[0]) is not type(steppers[1])
-    for fed in (0, 3):  # started anew in another orientation
+    for fed in (False, True):  # started anew in another orientation
         symmetry = Symmetry(rng, d + more)
         for stepper in steppers:
             stepper.start(symmetry)
@@ -148,12 +150,30 @@ def test_the_compiled_stepper_is_the_stepper(d, more, H, cell, output, seed):
             word = (rng.random(d + more), rng.standard_normal()) if fed else ()
             before = copy.deepcopy(word)
             (u, x), (u_twin, x_twin) = (stepper.step(*word) for stepper in steppers)
-            np.testing.assert_array_equal(word[0] if fed else 0, before[0] if fed else 0)
+            if fed:
+                np.testing.assert_array_equal(word[0], before[0])
             assert u_twin.shape == u.shape == (d + more,) and x_twin.shape == x.shape == (d,)
             assert u_twin.dtype == x_twin.dtype == np.float64
             np.testing.assert_allclose(u_twin, u, atol=1e-4)
             np.testing.assert_allclose(x_twin, box.point(u_twin[:d]), rtol=1e-14)  # of its own query
             assert (x_twin >= box.low).all() and (x_twin <= box.high).all()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_weights_that_are_assigned_later_are_those_of_the_next_step(backend):
+    p = proposer(backend=backend)
+    bb = BlackBoxOptimizer(UNIT, p)
+    bb.tell(bb.ask(), 1.0)
+    p.params = p.params._replace(W=0 * p.params.W, b=np.zeros(2))
+    assert bb.ask().x.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_weights_that_are_not_numbers_show(backend):
+    p = proposer(backend=backend)
+    p.params = p.params._replace(b=np.array([np.nan, 0.5]))
+    x = BlackBoxOptimizer([(0, 9)] * 2, p, integers=[True, True]).ask().x
+    assert np.isnan(x).sum() == 1
 
 
 def test_a_backend_is_chosen(tmp_path):
@@ -685,6 +705,32 @@ def test_saved_and_loaded(tmp_path):
     again = BlackBoxOptimizer.load(tmp_path / "run.json", proposer(backend="numba"))
     np.testing.assert_array_equal(run(again, bowl, 20), run(bb, bowl, 20))
     assert repr(again) == repr(bb) and "asked=33, told=32" in repr(bb)
+
+
+@pytest.mark.parametrize("model", ["lstm-oi", "dnc-oi"])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_restored_search_goes_on_with_the_same_points(model, backend):
+    for seed in range(5):
+        bb = BlackBoxOptimizer(UNIT, model, seed, backend=backend)
+        run(bb, bowl, 30)
+        again = BlackBoxOptimizer.from_state(bb.state_dict(), backend=backend)
+        np.testing.assert_array_equal(run(again, bowl, 30), run(bb, bowl, 30))
+
+
+def test_an_interrupted_ask_loses_no_result(monkeypatch):
+    p = proposer()
+    bb, other = BlackBoxOptimizer(UNIT, p, seed=3), BlackBoxOptimizer(UNIT, p, seed=3)
+    for search in (bb, other):
+        run(search, bowl, 3)
+    monkeypatch.setattr(bb._stepper, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bb.ask()
+    monkeypatch.undo()
+    np.testing.assert_array_equal(run(bb, bowl, 5), run(other, bowl, 5))
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
 
 
 # ------------------------------------------------------------------------------------------------------- its speed

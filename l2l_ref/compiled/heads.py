@@ -154,6 +154,7 @@ def _content(M, size_M, key, beta, s, c):
     total = zero
     for i in range(len(s)):
         c[i] = exp(beta * s[i] - most)                               # W2
+    for i in range(len(s)):
         total += c[i]
     for i in range(len(s)):
         c[i] /= total                                                # W2
@@ -226,6 +227,7 @@ def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1
             g_a, g_w, w, c_n, total = x[allocation_gate], x[write_gate], w1[n], c[n, 0], xi.dtype.type(0)
             for i in range(N):
                 w[i] = g_w * (g_a * a_n[i] + (one - g_a) * c_n[i])   # W6
+            for i in range(N):
                 total += w[i]
             # J3: write
             e, v = x[erase : erase + W], x[write : write + W]
@@ -298,6 +300,7 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                     d_mode_back += d_new[i] * backward[i]            # W10
                     d_mode_content += d_new[i] * c_r[i]              # W10
                     d_mode_on += d_new[i] * forward[i]               # W10
+                for i in range(N):
                     d_c[i], d_forward[i], d_back[i] = content * d_new[i], on * d_new[i], back * d_new[i]  # W10
                     d_r[i] = zero
                 d_x[at], d_x[at + 1], d_x[at + 2] = d_mode_back, d_mode_content, d_mode_on
@@ -352,6 +355,7 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
             for i in range(N):
                 d_g_w += d_w_n[i] * (g_a * a_n[i] + (one - g_a) * c_w[i])  # W6
                 d_g_a += d_w_n[i] * g_w * (a_n[i] - c_w[i])          # W6
+            for i in range(N):
                 d_c[i] = d_w_n[i] * g_w * (one - g_a)                # W6
                 d_r[i] = d_w_n[i] * g_w * g_a                        # W6: d_a
             d_x[allocation_gate], d_x[write_gate] = d_g_a, d_g_w

@@ -58,7 +58,11 @@ def _dot(a, b, n):
 
 
 def sum_kernel(function):
-    """`kernel` with sums in any order."""
+    """`kernel` with sums in any order.
+
+    A loop that sums must not write into an array: whether it is vectorised, and so the order of the sum, would depend on
+    how far apart the arrays happen to lie.
+    """
     return kernel(function, {**FLAGS, "fastmath": {"contract", "reassoc"}})
 
 

@@ -1,7 +1,7 @@
 """Compiled twins of ``advance`` in learned/black_box.py: X2 to X4 without a cache, for an LSTM cell and for a DNC.
 
 That file is the definition, with the equations, and ops/ has those of the cells; a difference is a bug in this one. One
-kernel serves the single step of ask and tell, where what it is called with counts, and batches.
+kernel serves a single step and batches. The steps of ask and tell, where every argument counts, are in stepping.py.
 """
 
 import numpy as np

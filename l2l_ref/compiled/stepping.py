@@ -4,51 +4,50 @@ That file is the definition; a difference is a bug in this one. What is called w
 more so: the state is changed in place, and the caller's arrays are filled.
 """
 
-import math
-
 import numpy as np
 
 from .jit import kernel
-from .proposer import _dnc_advance, _gates, _product, _query
+from .proposer import _advance, _dnc_advance
 
 
 class Stepper:
     """Parameters, methods and results are those of the original."""
 
     def __init__(self, proposer, box):
-        cell, W, b_v = proposer.params_as(np.float32)
-        self._proposer, self._dims = proposer, (proposer.dim, box.dim)
-        if proposer.cell == "lstm":
-            self._kernel, weights = _lstm_step, (*cell, W, b_v)
-        else:
-            self._kernel, weights = _dnc_step, (*cell.controller, cell.W_xi, cell.b_xi, W, b_v)
-        self._constants = (*box.table, *weights, proposer.output == "sigmoid")
-        self._nothing = np.zeros(proposer.dim)
+        self._proposer, self._box = proposer, box
+        self._kernel = _lstm_step if proposer.cell == "lstm" else _dnc_step
+        self._nothing, self._params = np.zeros(proposer.dim), None
 
     def start(self, symmetry):
         state = self._proposer.start()
-        arrays = state if self._proposer.cell == "lstm" else (state.h, state.c, *state.memory)
-        self._arguments = (*symmetry.table, *arrays, *self._constants)
+        self._state = state if self._proposer.cell == "lstm" else (state.h, state.c, *state.memory)
+        self._symmetry, self._params = symmetry, None
 
     def step(self, u=None, y=0.0):
-        D, d = self._dims
-        u_new, x = np.empty(D), np.empty(d)
+        if self._params is not self._proposer.params:  # others were assigned
+            self._collect()
+        u_new, x = np.empty(len(self._nothing)), np.empty(self._box.dim)
         if u is None:
             self._kernel(self._nothing, 0.0, 0.0, u_new, x, *self._arguments)
         else:
             self._kernel(u, y, 1.0, u_new, x, *self._arguments)
         return u_new, x
 
+    def _collect(self):
+        """What the kernel gets at each step."""
+        p = self._proposer
+        cell, W, b_v = p.params_as(np.float32)
+        weights = cell if p.cell == "lstm" else (*cell.controller, cell.W_xi, cell.b_xi)
+        self._arguments = (*self._symmetry.table, *self._state, *self._box.table, *weights, W, b_v,
+                           p.output == "sigmoid")
+        self._params = p.params
+
 
 @kernel
 def _lstm_step(u, y, o, u_new, x, sign, offset, order, h, c, edges, log, integers, W_x, W_h, b, W, b_v, squashed):
-    h, c, a, c_new, v = h[0], c[0], b.copy(), np.empty_like(c[0]), np.empty_like(b_v)  # L1
-    _product(_seen(u, y, o, sign, offset, order, b.dtype)[0], W_x, a)  # L1
-    _product(h, W_h, a)                                              # L1
-    _gates(a, c, c_new, h)  # not in place, which is not vectorised
-    c[:] = c_new
-    _query(h, W, b_v, squashed, v)
-    _meant(v, sign, offset, order, edges, log, integers, u_new, x)
+    v, h_new, c_new = _advance(_seen(u, y, o, sign, offset, order, c.dtype), h, c, W_x, W_h, b, W, b_v, squashed)
+    h[:], c[:] = h_new, c_new
+    _meant(v[0], sign, offset, order, edges, log, integers, u_new, x)
 
 
 @kernel
@@ -86,7 +85,7 @@ def _meant(v, sign, offset, order, edges, log, integers, u, x):
     for i in range(len(x)):
         point = lo[i] + u[i] * width[i]
         if log[i]:
-            point = math.exp(point)
+            point = np.exp(point)
         if integers[i]:
-            point = math.floor(point)
+            point = np.floor(point)
         x[i] = min(max(point, low[i]), high[i])

@@ -84,7 +84,10 @@ class Proposer(Weights):
         return advance(u, state, self.params_as(u.dtype), self.output)
 
     def stepper(self, box):
-        """A `Stepper` of learned/stepping.py for a search of one function in this Box."""
+        """A `Stepper` of learned/stepping.py for a search of one function in this Box.
+
+        On numba it reads the weights and does not call `propose`.
+        """
         return backends.choose_stepper(self.backend).Stepper(self, box)
 
 

@@ -49,9 +49,11 @@ class Feeding:
                 self._step(n)
         self._stale = False
         while True:
-            n = self._waiting.popleft() if self._waiting else None
-            self._fed.append(n)
+            n = self._waiting[0] if self._waiting else None
             query = self._step(n)
+            self._fed.append(n)  # not before: a step may be interrupted
+            if self._waiting:
+                self._waiting.popleft()
             if not self._waiting:
                 return query
 

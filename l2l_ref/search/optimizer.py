@@ -70,6 +70,8 @@ class BlackBoxOptimizer:
     ------
     ValueError
         For bad arguments, and where no shipped optimizer has so many dimensions.
+    ImportError
+        For the backend "numba" where numba does not work.
     """
 
     def __init__(self, bounds, model="lstm-oi", seed=0, *, integers=None, log=None, scaling="running",
