@@ -22,7 +22,7 @@ import math
 import numpy as np
 
 from .jit import GEMM_SIZE, kernel, log, sigmoid, tanh
-from .threads import run
+from .threads import run, worth
 
 TILE = 64  # coordinates worked on together: twice as many where a layer's matrix is small
 SMALL = 4096  # numbers
@@ -43,7 +43,7 @@ def advance(gradient, state, params, p=None, scale=1.0, threads=None, in_place=F
         block = np.empty_like(phi, shape=(sum(map(len, before)), n))
         after = tuple(np.split(block, np.cumsum([len(a) for a in before])[:-1]))
     update = np.empty_like(phi, shape=n)
-    run(_advance_part, _parts(n, tile), threads, _parts(n, tile), tile,
+    run(_advance_part, _parts(n, tile), worth(threads, n * len(phi)), _parts(n, tile), tile,
         np.ascontiguousarray(gradient), before, update, after, phi, sizes, _constants(phi, p, scale), p is not None)
     new_state = tuple(layer._replace(h=after[2 * l].T, c=after[2 * l + 1].T) for l, layer in enumerate(state))
     return update, new_state

@@ -4,7 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-WORTH_A_THREAD = 7_000_000  # multiplications, 0.3 ms or so; below, handing work to a thread takes about as long
+WORTH_A_THREAD = 10_000_000  # multiplications, 0.2 to 0.4 ms; below, handing work to a thread takes about as long
 
 
 @lru_cache(maxsize=None)
@@ -45,4 +45,9 @@ def run(kernel, parts, threads, *arguments):
 
 def run_rows(kernel, rows, size, work, threads, *arguments):
     """`run` with parts of ``size`` rows, each of so many multiplications: on one thread where that is little work."""
-    run(kernel, -(-rows // size), 1 if rows * work < WORTH_A_THREAD else threads, *arguments)
+    run(kernel, -(-rows // size), worth(threads, rows * work), *arguments)
+
+
+def worth(threads, multiplications):
+    """``threads``, or 1 for little work."""
+    return 1 if multiplications < WORTH_A_THREAD else threads
