@@ -717,20 +717,25 @@ def test_a_restored_search_goes_on_with_the_same_points(model, backend):
         np.testing.assert_array_equal(run(again, bowl, 30), run(bb, bowl, 30))
 
 
-def test_an_interrupted_ask_loses_no_result(monkeypatch):
-    p = proposer()
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupted_ask_loses_no_result(backend, after, monkeypatch):
+    p = proposer(backend=backend)
     bb, other = BlackBoxOptimizer(UNIT, p, seed=3), BlackBoxOptimizer(UNIT, p, seed=3)
     for search in (bb, other):
         run(search, bowl, 3)
+    step = bb._stepper.step
+
+    def interrupted(*arguments):
+        if after:
+            step(*arguments)
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(bb._stepper, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bb.ask()
     monkeypatch.undo()
     np.testing.assert_array_equal(run(bb, bowl, 5), run(other, bowl, 5))
-
-
-def interrupted(*arguments):
-    raise KeyboardInterrupt
 
 
 # ------------------------------------------------------------------------------------------------------- its speed

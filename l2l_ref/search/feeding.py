@@ -47,14 +47,15 @@ class Feeding:
             self._start()
             for n in self._fed:
                 self._step(n)
-        self._stale = False
+        self._stale = True  # until it is done: a step may be interrupted
         while True:
             n = self._waiting[0] if self._waiting else None
             query = self._step(n)
-            self._fed.append(n)  # not before: a step may be interrupted
+            self._fed.append(n)
             if self._waiting:
                 self._waiting.popleft()
             if not self._waiting:
+                self._stale = False
                 return query
 
     def _start_afresh(self):
