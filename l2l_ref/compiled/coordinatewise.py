@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from .jit import GEMM_SIZE, kernel, log, sigmoid, tanh
+from .jit import GEMM_SIZE, dots, kernel, lean_kernel, log, sigmoid, tanh
 from .threads import run, worth
 
 TILE = 64  # coordinates worked on together: twice as many where a layer's matrix is small
@@ -114,14 +114,14 @@ def _units_first(a):
 # ------------------------------------------------------------------------------------------- the kernels
 
 
-@kernel
+@lean_kernel
 def _carve(buffer, at, steps, rows, tile):
     """The next (steps, rows, tile) block of a flat buffer, and where the one after it starts."""
     end = at + steps * rows * tile
     return buffer[at:end].reshape(steps, rows, tile), end
 
 
-@kernel
+@lean_kernel
 def _buffer_size(T, tile, sizes):
     """The workspace of one thread, in numbers."""
     total = 0
@@ -132,7 +132,7 @@ def _buffer_size(T, tile, sizes):
     return total * tile
 
 
-@kernel
+@lean_kernel
 def _layer_blocks(buffer, at, T, D, H, tile):
     """z (1, K, tile), Z (T, tile, K), A (T, 4H, tile), C (T+1, H, tile), Q = tanh(c') (T, H, tile) of one layer."""
     z, at = _carve(buffer, at, 1, D + H + 1, tile)
@@ -151,7 +151,7 @@ def _product(a, b, out):
         np.dot(a[first : first + rows], b, out[first : first + rows])
 
 
-@kernel
+@lean_kernel
 def _cell(A, c, c_new, q, h_new):
     """L2 to L5 on one tile. A (4H, tile) holds a on entry and i f g o on return."""
     H, tile = c.shape
@@ -168,7 +168,7 @@ def _cell(A, c, c_new, q, h_new):
             h_new_j[m] = o * tanh_c                                  # L5
 
 
-@kernel
+@lean_kernel
 def _cell_advance(A, c, first, count, c_new, h_new, row):
     """L2 to L5 on one tile, nothing kept: A (4H, tile), columns first, first + 1, .. of c -> c_new; h_new (H, tile).
 
@@ -185,7 +185,7 @@ def _cell_advance(A, c, first, count, c_new, h_new, row):
             h_new_j[m] = sigmoid(o_j[m]) * tanh(row[m])              # L2, L5
 
 
-@kernel
+@lean_kernel
 def _cell_backward(d_h, d_up, d_c, A, c, q):
     """L5 to L2 backward on one tile. A holds i f g o on entry and d_a on return; d_c becomes that of c.
 
@@ -206,7 +206,7 @@ def _cell_backward(d_h, d_up, d_c, A, c, q):
             d_c_j[m] = d_c_m * f                                     # L4
 
 
-@kernel
+@lean_kernel
 def _features(gradient, first, z, constants, preprocess):
     """C1: gradient[first:first + tile] into the top rows of z; beyond the last coordinate, zeros."""
     tile = z.shape[1]
@@ -231,7 +231,7 @@ def _features(gradient, first, z, constants, preprocess):
         z_0[m], z_1[m] = -one, zero                                  # P2 of 0
 
 
-@kernel
+@lean_kernel
 def _load_columns(source, first, target):
     """Fill target (H, tile) with the columns first, first + 1, ... of source (H, n), then with zeros."""
     zero = source.dtype.type(0)
@@ -245,7 +245,7 @@ def _load_columns(source, first, target):
             target_j[m] = zero
 
 
-@kernel
+@lean_kernel
 def _store_columns(source, target, first):
     """Write source (H, tile) to the columns first, first + 1, ... of target (H, n), as many as it has."""
     count = min(source.shape[1], target.shape[1] - first)
@@ -255,7 +255,7 @@ def _store_columns(source, target, first):
             target_j[m] = source_j[m]
 
 
-@kernel
+@lean_kernel
 def _load(states, first, buffer, T, tile, sizes):
     """Put the states (H, n) of a tile, and the row of ones, where step 0 reads them."""
     at = 0
@@ -267,7 +267,7 @@ def _load(states, first, buffer, T, tile, sizes):
         z[D + H] = 1
 
 
-@kernel
+@lean_kernel
 def _forward(t, buffer, T, tile, phi, sizes):
     """C2 for one tile and one step: from z of the first layer to the h' of the last, all layers.
 
@@ -288,23 +288,34 @@ def _forward(t, buffer, T, tile, phi, sizes):
         _cell(A[t], C[t], C[t + 1], Q[t], z[D : D + H])
         if l + 1 < L:
             z_up = _layer_blocks(buffer, at, T, H, sizes[l + 2], tile)[0]
-            z_up[:H] = z[D : D + H]
+            for k in range(H):
+                h_k, x_k = z[D + k], z_up[k]
+                for m in range(tile):
+                    x_k[m] = h_k[m]
 
 
 @kernel
 def _advance_part(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants,
                   preprocess):
     """The tiles of the parts first_part, first_part + stride, ... through one step."""
-    n = len(gradient)
-    L, H_top = len(sizes) - 1, sizes[-1]
-    W, b = phi[len(phi) - 1 - H_top : len(phi) - 1], phi[len(phi) - 1]
-    tiles = (n + tile - 1) // tile
-    rows, most = 0, 0
+    L, H_top, rows, most = len(sizes) - 1, sizes[-1], 0, 0
     for l in range(L):
         rows, most = rows + sizes[l] + sizes[l + 1] + 1, max(most, sizes[l + 1])
     every_z, every_A = np.ones((rows, tile), phi.dtype), np.empty((4 * most, tile), phi.dtype)
     h_top = np.empty((H_top, tile), phi.dtype)
     y, row = np.empty(tile, phi.dtype), np.empty(tile, phi.dtype)
+    _advance_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
+                   every_z, every_A, h_top, y, row)
+
+
+@lean_kernel
+def _advance_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
+                   every_z, every_A, h_top, y, row):
+    """`_advance_part` in the room that it has made."""
+    n = len(gradient)
+    L, H_top = len(sizes) - 1, sizes[-1]
+    W, b = phi[len(phi) - 1 - H_top : len(phi) - 1], phi[len(phi) - 1]
+    tiles = (n + tile - 1) // tile
     for part in range(first_part, parts, stride):
         for index in range(tiles * part // parts, tiles * (part + 1) // parts):
             first = index * tile
@@ -336,11 +347,8 @@ def _advance_part(first_part, stride, parts, tile, gradient, before, update, aft
 def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, before, d_phi, phi, sizes,
                         constants, preprocess):
     """The tiles of the parts first_part, first_part + stride, ...: forward again, then back; adds to d_phi[part]."""
-    T, n = gradients.shape
     L = len(sizes) - 1
-    H_top = sizes[L]
-    W = phi[len(phi) - 1 - H_top : len(phi) - 1]
-    tiles = (n + tile - 1) // tile
+    T, H_top = len(gradients), sizes[L]
     buffer = np.empty(_buffer_size(T, tile, sizes), phi.dtype)
     d_y = np.empty(tile, phi.dtype)
     d_W = np.empty(H_top, phi.dtype)
@@ -354,8 +362,19 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
         M = phi[weights : weights + 4 * H * K].reshape(4 * H, K)
         back[weights : weights + 4 * H * K].reshape(K, 4 * H)[:] = M.T
         weights += 4 * H * K
-    all_weights = weights
+    _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, before, d_phi, phi, sizes, constants,
+                         preprocess, buffer, d_y, d_W, d_top, d_M, back)
 
+
+@lean_kernel
+def _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, before, d_phi, phi, sizes, constants,
+                         preprocess, buffer, d_y, d_W, d_top, d_M, back):
+    """`_meta_gradient_part` in the room that it has made."""
+    T, n = gradients.shape
+    L = len(sizes) - 1
+    H_top, all_weights = sizes[L], len(phi) - 1 - sizes[L]
+    W = phi[all_weights : len(phi) - 1]
+    tiles = (n + tile - 1) // tile
     for part in range(first_part, parts, stride):
         total = d_phi[part]
         for index in range(tiles * part // parts, tiles * (part + 1) // parts):
@@ -393,7 +412,7 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
                             h_new, o_j, q_j = d_top[j], A[t, 3 * H + j], Q[t, j]  # d_top is free until C3
                             for m in range(tile):
                                 h_new[m] = o_j[m] * q_j[m]           # L5
-                        np.dot(d_top, d_y, d_W)                      # C3, W
+                        dots(d_top, d_y, d_W)                        # C3, W
                         for j in range(H):
                             total[all_weights + j] += d_W[j]
                             d_top_j, W_j = d_top[j], W[j]

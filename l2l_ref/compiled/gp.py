@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import exp, kernel
+from .jit import exp, kernel, lean_kernel
 from .threads import run_rows
 
 FAMILIES = ("squared_exponential", "matern32", "matern52")
@@ -190,7 +190,7 @@ def _hyper(d_scale, d_variance, law):
 # and in a function of its own it knows no strides; neither is vectorised.
 
 
-@kernel
+@lean_kernel
 def _correlations(family, r2, numbers, n, k, slope):
     """K2, K3 or K4 of r2: k / v into k, its derivative in r2 into slope. n of each.
 
@@ -215,7 +215,7 @@ def _correlations(family, r2, numbers, n, k, slope):
             slope[m] = -five_sixths * (one + q) * e
 
 
-@kernel
+@lean_kernel
 def _squared_distances(X, t, s, over_scale, lo, hi, r2):
     """K1 between queries t and s of functions lo..hi, into r2."""
     r2[:] = 0
@@ -226,7 +226,7 @@ def _squared_distances(X, t, s, over_scale, lo, hi, r2):
             r2[m] += u * u                                           # K1
 
 
-@kernel
+@lean_kernel
 def _rows(X, Z, L, t, family, over_scale, numbers, lo, hi, room, mean, left):
     """Row t of L (T, T, B) for functions lo..hi, from the rows before it; mean_t and what is left of the variance.
 
@@ -257,7 +257,7 @@ def _rows(X, Z, L, t, family, over_scale, numbers, lo, hi, room, mean, left):
         row[m] = math.sqrt(left[m]) if left[m] > 0 else math.nan     # H3
 
 
-@kernel
+@lean_kernel
 def _rows_backward(X, Z, L, t, family, over_scale, numbers, lo, hi, d_draw, d_X, d_Z, d_L, d_scale, d_variance, room,
                    d_k):
     """Add to d_X (T, d, B), d_Z (T, B), d_L (T, T, B), d_scale (d, B) and d_variance (B,) for functions lo..hi.

@@ -3,9 +3,11 @@
 That file and ops/addressing.py are the definition, with the equations J1 to J5 and W1 to W10; a difference is a bug in
 this one. Real numbers only, float32 or float64.
 
-Every row has a memory of its own, so a thread takes some rows, and all arithmetic of one row is done while its memory
-is in the first-level cache. What the backward needs is stored, not computed again: the memory before and after the
-step, which the states hold anyway, and (6 + 4 R) N numbers a row.
+Every row has a memory of its own, so a thread takes some rows, and their arithmetic is done while their memory is in
+cache: forward, one equation after the other for a few rows, since the processor works on several rows at once where
+the numbers of one row wait for each other; backward, one row after the other, which has more to do at a time. What the
+backward needs is stored, not computed again: the memory before and after the step, which the states hold anyway, and
+(6 + 4 R) N numbers a row.
 """
 
 import math
@@ -13,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import exp, kernel, sigmoid, sum_kernel
+from .jit import dots, exp, lean_kernel, log, product, sigmoid, sum_kernel
 from .threads import run_rows
 
 EPSILON = 1e-6
@@ -66,14 +68,15 @@ def memory_access_backward(d_out, cache, threads=None):
     d_xi = np.zeros_like(xi)
     (B, N, W), R = before.M.shape, before.w_r.shape[1]
     run_rows(_access_backward_part, B, PART, 2 * PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, size_M,
-             size_key, s, c, order, a, moved, through_write, np.ascontiguousarray(d_read), *d_memory, d_xi)
+             size_key, s, c, order, a, moved, through_write, np.ascontiguousarray(d_read), *d_memory, d_xi,
+             np.empty((B, 5, N), xi.dtype))
     return d_xi, d_memory
 
 
 # ------------------------------------------------------------------------------------------- the kernels
 
 
-@kernel
+@lean_kernel
 def _places(R, W):
     """Where the fields begin in xi: read keys, strengths, modes; write key, strength, erase, write, gates."""
     read_strength = R * W
@@ -86,14 +89,14 @@ def _places(R, W):
     return read_strength, mode, write_key, write_strength, erase, write, free, free + R, free + R + 1
 
 
-@kernel
+@lean_kernel
 def _into_ranges(xi, R, W):
     """J1 of one row, in place."""
     read_strength, mode, write_key, write_strength, erase, write, free, _, gate = _places(R, W)
     zero, one = xi.dtype.type(0), xi.dtype.type(1)
     for k in range(R + 1):
         at = read_strength + k if k < R else write_strength
-        xi[at] = one + max(xi[at], zero) + math.log(one + exp(-abs(xi[at])))  # J1: A6
+        xi[at] = one + max(xi[at], zero) + log(one + exp(-abs(xi[at])))  # J1: A6
     for r in range(R):
         m = xi[mode + 3 * r : mode + 3 * r + 3]
         most = max(m[0], m[1], m[2])
@@ -108,7 +111,7 @@ def _into_ranges(xi, R, W):
         xi[k] = sigmoid(xi[k])                                       # J1
 
 
-@kernel
+@lean_kernel
 def _out_of_ranges(xi, d_xi, R, W):
     """J1 backward of one row, in place: xi in its ranges, d_xi the gradient there."""
     read_strength, mode, write_key, write_strength, erase, write, free, _, gate = _places(R, W)
@@ -134,24 +137,32 @@ def _norms(M, size):
         row, total = M[i], M.dtype.type(EPSILON)
         for j in range(len(row)):
             total += row[j] * row[j]                                 # W1
-        size[i] = math.sqrt(total)
+        size[i] = total
+    for i in range(len(M)):
+        size[i] = math.sqrt(size[i])                                 # W1
+
+
+@lean_kernel
+def _largest(s):
+    """The largest number: of two sequences of them, so that one comparison does not wait for the one before."""
+    a = b = s[0]
+    for i in range(0, len(s) - 1, 2):
+        a, b = max(a, s[i]), max(b, s[i + 1])
+    return max(a, b, s[len(s) - 1])
 
 
 @sum_kernel
 def _content(M, size_M, key, beta, s, c):
     """W1 and W2 of one key of one row; returns the norm of the key."""
-    zero, total = M.dtype.type(0), M.dtype.type(EPSILON)
+    total = M.dtype.type(EPSILON)
     for j in range(len(key)):
         total += key[j] * key[j]
     size_key = math.sqrt(total)
-    most = -beta
-    for i in range(len(M)):
-        row, total = M[i], zero
-        for j in range(len(row)):
-            total += row[j] * key[j]
-        s[i] = total / (size_key * size_M[i])                        # W1
-        most = max(most, beta * s[i])
-    total = zero
+    dots(M, key, s)
+    for i in range(len(s)):
+        s[i] /= size_key * size_M[i]                                 # W1
+    most = beta * _largest(s)
+    total = M.dtype.type(0)
     for i in range(len(s)):
         c[i] = exp(beta * s[i] - most)                               # W2
     for i in range(len(s)):
@@ -162,30 +173,32 @@ def _content(M, size_M, key, beta, s, c):
 
 
 @sum_kernel
-def _content_backward(M, size_M, key, size_key, beta, s, c, d_c, d_M, d_key):
-    """Adds to d_M (N, W) and d_key (W,); returns d_beta."""
+def _content_backward(M, size_M, key, size_key, beta, s, c, d_c, scale, d_M, d_key):
+    """Adds to d_M (N, W) and d_key (W,); returns d_beta. d_c and scale (N,) are used up."""
     zero = M.dtype.type(0)
-    mean, d_beta, pull = zero, zero, zero
+    mean, d_beta = zero, zero
     for i in range(len(s)):
         mean += d_c[i] * c[i]
     for i in range(len(s)):
-        d_sharp = c[i] * (d_c[i] - mean)                             # W2
-        d_beta += d_sharp * s[i]                                     # W2
-        d_s = d_sharp * beta                                         # W2
-        d_dot, along = d_s / (size_key * size_M[i]), d_s * s[i]      # W1
-        pull += along
-        scale = along / (size_M[i] * size_M[i])
-        row, d_row = M[i], d_M[i]
+        d_c[i] = c[i] * (d_c[i] - mean)                              # W2: of beta s
+    for i in range(len(s)):
+        d_beta += d_c[i] * s[i]                                      # W2
+    for i in range(len(s)):
+        d_s = d_c[i] * beta                                          # W2
+        d_c[i] = d_s / (size_key * size_M[i])                        # W1: of M key
+        scale[i] = d_s * s[i] / (size_M[i] * size_M[i])
+    for i in range(len(s)):
+        d_dot, along, row, d_row = d_c[i], scale[i], M[i], d_M[i]
         for j in range(len(row)):
-            d_row[j] += d_dot * key[j] - scale * row[j]              # W1
-            d_key[j] += d_dot * row[j]                               # W1
-    scale = pull / (size_key * size_key)
+            d_row[j] += d_dot * key[j] - along * row[j]              # W1
+    product(d_c, M, d_key)                                           # W1
+    pull = d_beta * beta / (size_key * size_key)
     for j in range(len(key)):
-        d_key[j] -= scale * key[j]                                   # W1
+        d_key[j] -= pull * key[j]                                    # W1
     return d_beta
 
 
-@kernel
+@lean_kernel
 def _sort(u, order):
     """The stable order of u, by insertion: N is small, and from step to step little changes."""
     for k in range(len(u)):
@@ -202,97 +215,102 @@ def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1
     B, N, W = M0.shape
     R = w_r0.shape[1]
     read_strength, mode, write_key, write_strength, erase, write, free, allocation_gate, write_gate = _places(R, W)
-    one = xi.dtype.type(1)
+    zero, one = xi.dtype.type(0), xi.dtype.type(1)
     for part in range(first * PART, B, stride * PART):
-        for n in range(part, min(part + PART, B)):
-            x = xi[n]
-            _into_ranges(x, R, W)                                    # J1
-            # J2: where to write
-            u_old, w_old, u = u0[n], w0[n], u1[n]
+        rows = range(part, min(part + PART, B))
+        for n in rows:
+            _into_ranges(xi[n], R, W)                                # J1
+        # J2: where to write
+        for n in rows:
+            x, u_old, w_old, u = xi[n], u0[n], w0[n], u1[n]
             for i in range(N):
                 u[i] = u_old[i] + w_old[i] - u_old[i] * w_old[i]     # W4
             for r in range(R):
                 f, w_r = x[free + r], w_r0[n, r]
                 for i in range(N):
                     u[i] *= one - f * w_r[i]                         # W3, W4
-            order_n, a_n, before = order[n], a[n], one
+        for n in rows:
+            u, order_n, a_n, before = u1[n], order[n], a[n], one
             _sort(u, order_n)
             for k in range(N):
                 i = order_n[k]
                 a_n[i] = (one - u[i]) * before                       # W5
                 before *= u[i]                                       # W5
-            _norms(M0[n], size_M[n, 0])
+        for n in rows:
+            _norms(M0[n], size_M[n, 0])                              # W1
+        for n in rows:
+            x = xi[n]
             size_key[n, 0] = _content(M0[n], size_M[n, 0], x[write_key : write_key + W], x[write_strength], s[n, 0],
                                       c[n, 0])                       # W1, W2
-            g_a, g_w, w, c_n, total = x[allocation_gate], x[write_gate], w1[n], c[n, 0], xi.dtype.type(0)
+        for n in rows:
+            g_a, g_w, w, a_n, c_n = xi[n, allocation_gate], xi[n, write_gate], w1[n], a[n], c[n, 0]
             for i in range(N):
                 w[i] = g_w * (g_a * a_n[i] + (one - g_a) * c_n[i])   # W6
-            for i in range(N):
-                total += w[i]
-            # J3: write
-            e, v = x[erase : erase + W], x[write : write + W]
+        # J3: write
+        for n in rows:
+            e, v, w = xi[n, erase : erase + W], xi[n, write : write + W], w1[n]
             for i in range(N):
                 old, new, w_i = M0[n, i], M1[n, i], w[i]
                 for j in range(W):
                     new[j] = old[j] * (one - w_i * e[j]) + w_i * v[j]  # J3
-            # J2: what was written when
-            p_old, p = p0[n], p1[n]
+        # J2: what was written when
+        for n in rows:
+            w, p_old, p, total = w1[n], p0[n], p1[n], zero
             for i in range(N):
                 old, new, w_i = L0[n, i], L1[n, i], w[i]
                 for j in range(N):
                     new[j] = (one - w_i - w[j]) * old[j] + w_i * p_old[j]  # W7
                 new[i] = 0                                           # W7
             for i in range(N):
+                total += w[i]
+            for i in range(N):
                 p[i] = (one - total) * p_old[i] + w[i]               # W8
-            # J4 and J5: read
-            _norms(M1[n], size_M[n, 1])
-            for r in range(R):
+        # J4 and J5: read
+        for n in rows:
+            _norms(M1[n], size_M[n, 1])                              # W1
+        for r in range(R):
+            for n in rows:
+                x = xi[n]
                 size_key[n, 1 + r] = _content(M1[n], size_M[n, 1], x[r * W : r * W + W], x[read_strength + r],
                                               s[n, 1 + r], c[n, 1 + r])  # W1, W2
-                w_r, new, forward, backward = w_r0[n, r], w_r1[n, r], moved[n, 0, r], moved[n, 1, r]
+            for n in rows:
+                forward, backward = moved[n, 0, r], moved[n, 1, r]
                 backward[:] = 0
+                dots(L1[n], w_r0[n, r], forward)                     # W9
+                product(w_r0[n, r], L1[n], backward)                 # W9
+            for n in rows:
+                at = mode + 3 * r
+                back, content, on = xi[n, at], xi[n, at + 1], xi[n, at + 2]
+                w_r, forward, backward, c_r = w_r1[n, r], moved[n, 0, r], moved[n, 1, r], c[n, 1 + r]
                 for i in range(N):
-                    link, w_i, total = L1[n, i], w_r[i], xi.dtype.type(0)
-                    for j in range(N):
-                        total += link[j] * w_r[j]                    # W9
-                    forward[i] = total
-                    for j in range(N):
-                        backward[j] += w_i * link[j]                 # W9
-                back, content, on = x[mode + 3 * r], x[mode + 3 * r + 1], x[mode + 3 * r + 2]
-                c_r, out = c[n, 1 + r], read[n, r]
-                for i in range(N):
-                    new[i] = back * backward[i] + content * c_r[i] + on * forward[i]  # W10
-                out[:] = 0
-                for i in range(N):
-                    row, w_i = M1[n, i], new[i]
-                    for j in range(W):
-                        out[j] += w_i * row[j]                       # J5
+                    w_r[i] = back * backward[i] + content * c_r[i] + on * forward[i]  # W10
+            for n in rows:
+                read[n, r] = 0
+                product(w_r1[n, r], M1[n], read[n, r])               # J5
 
 
 @sum_kernel
 def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1, w_r1, size_M, size_key, s, c,
-                          order, a, moved, through_write, d_read, d_M, d_u, d_L, d_p, d_w, d_w_r, d_xi):
-    """d_M to d_w_r are of the memory after the step on entry, and of that before it on return."""
+                          order, a, moved, through_write, d_read, d_M, d_u, d_L, d_p, d_w, d_w_r, d_xi, room):
+    """d_M to d_w_r are of the memory after the step on entry, and of that before it on return; room (B, 5, N)."""
     B, N, W = M0.shape
     R = w_r0.shape[1]
     read_strength, mode, write_key, write_strength, erase, write, free, allocation_gate, write_gate = _places(R, W)
     zero, one = xi.dtype.type(0), xi.dtype.type(1)
-    room = np.empty((4, N), xi.dtype)
-    d_c, d_forward, d_back, d_r = room[0], room[1], room[2], room[3]
     for part in range(first * PART, B, stride * PART):
         for n in range(part, min(part + PART, B)):
             x, d_x, d_M_n, d_L_n = xi[n], d_xi[n], d_M[n], d_L[n]
+            d_c, d_a, d_forward, d_back, other = room[n, 0], room[n, 1], room[n, 2], room[n, 3], room[n, 4]
             # J5 and J4: the read heads
             for r in range(R):
                 d_out, w_r, d_new, w_new = d_read[n, r], w_r0[n, r], d_w_r[n, r], w_r1[n, r]
                 forward, backward, c_r = moved[n, 0, r], moved[n, 1, r], c[n, 1 + r]
                 at = mode + 3 * r
                 back, content, on = x[at], x[at + 1], x[at + 2]
+                dots(M1[n], d_out, other)                            # J5
                 for i in range(N):
-                    row, d_row, w_i, total = M1[n, i], d_M_n[i], w_new[i], zero
-                    for j in range(W):
-                        total += d_out[j] * row[j]                   # J5
-                    d_new[i] += total                                # J5
+                    d_new[i] += other[i]                             # J5
+                    d_row, w_i = d_M_n[i], w_new[i]
                     for j in range(W):
                         d_row[j] += w_i * d_out[j]                   # J5
                 d_mode_back, d_mode_content, d_mode_on = zero, zero, zero
@@ -302,21 +320,16 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                     d_mode_on += d_new[i] * forward[i]               # W10
                 for i in range(N):
                     d_c[i], d_forward[i], d_back[i] = content * d_new[i], on * d_new[i], back * d_new[i]  # W10
-                    d_r[i] = zero
                 d_x[at], d_x[at + 1], d_x[at + 2] = d_mode_back, d_mode_content, d_mode_on
                 for i in range(N):
-                    link, d_link, w_i, d_f, total = L1[n, i], d_L_n[i], w_r[i], d_forward[i], zero
+                    d_link, w_i, d_f = d_L_n[i], w_r[i], d_forward[i]
                     for j in range(N):
                         d_link[j] += d_f * w_r[j] + w_i * d_back[j]  # W9
-                    for j in range(N):
-                        d_r[j] += d_f * link[j]                      # W9
-                    for j in range(N):
-                        total += d_back[j] * link[j]                 # W9
-                    d_r[i] += total
-                d_new[:] = d_r
+                dots(L1[n], d_back, d_new)                           # W9
+                product(d_forward, L1[n], d_new)                     # W9
                 d_x[read_strength + r] = _content_backward(
                     M1[n], size_M[n, 1], x[r * W : r * W + W], size_key[n, 1 + r], x[read_strength + r], s[n, 1 + r],
-                    c_r, d_c, d_M_n, d_x[r * W : r * W + W])         # W1, W2
+                    c_r, d_c, other, d_M_n, d_x[r * W : r * W + W])  # W1, W2
             # J2: what was written when
             w, d_w_n, p_old, d_p_n, total, mean = w1[n], d_w[n], p0[n], d_p[n], zero, zero
             for i in range(N):
@@ -326,19 +339,20 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                 d_w_n[i] += d_p_n[i] - mean                          # W8
                 d_p_n[i] *= one - total                              # W8
             for i in range(N):
+                d_L_n[i, i] = 0                                      # W7
+            product(w, d_L_n, d_p_n)                                 # W7
+            for i in range(N):
                 old, d_link, w_i, total = L0[n, i], d_L_n[i], w[i], zero
-                d_link[i] = 0                                        # W7
                 for j in range(N):
                     total += d_link[j] * (p_old[j] - old[j])         # W7
                 d_w_n[i] += total                                    # W7
                 for j in range(N):
                     d_w_n[j] -= d_link[j] * old[j]                   # W7
                 for j in range(N):
-                    d_p_n[j] += d_link[j] * w_i                      # W7
-                for j in range(N):
                     d_link[j] *= one - w_i - w[j]                    # W7
             # J3: the write
             e, v, d_e, d_v = x[erase : erase + W], x[write : write + W], d_x[erase : erase + W], d_x[write : write + W]
+            product(w, d_M_n, d_v)                                   # J3
             for i in range(N):
                 old, d_row, w_i, total = M0[n, i], d_M_n[i], w[i], zero
                 for j in range(W):
@@ -346,8 +360,6 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                 d_w_n[i] += total                                    # J3
                 for j in range(W):
                     d_e[j] -= d_row[j] * old[j] * w_i                # J3
-                for j in range(W):
-                    d_v[j] += d_row[j] * w_i                         # J3
                 for j in range(W):
                     d_row[j] *= one - w_i * e[j]                     # J3
             # J2: where to write
@@ -357,22 +369,22 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                 d_g_a += d_w_n[i] * g_w * (a_n[i] - c_w[i])          # W6
             for i in range(N):
                 d_c[i] = d_w_n[i] * g_w * (one - g_a)                # W6
-                d_r[i] = d_w_n[i] * g_w * g_a                        # W6: d_a
+                d_a[i] = d_w_n[i] * g_w * g_a                        # W6
             d_x[allocation_gate], d_x[write_gate] = d_g_a, d_g_w
             d_x[write_strength] = _content_backward(
                 M0[n], size_M[n, 0], x[write_key : write_key + W], size_key[n, 0], x[write_strength], s[n, 0], c_w, d_c,
-                d_M_n, d_x[write_key : write_key + W])               # W1, W2
+                other, d_M_n, d_x[write_key : write_key + W])        # W1, W2
             u, u_old, w_old, d_u_n, order_n = u1[n], u0[n], w0[n], d_u[n], order[n]
             before = one
             for k in range(N):
                 i = order_n[k]
-                d_back[i] = before
+                other[i] = before
                 before *= u[i]
             later = zero
             for k in range(N - 1, -1, -1):
                 i = order_n[k]
-                d_u_n[i] += d_back[i] * (later - d_r[i])             # W5
-                later = d_r[i] * (one - u[i]) + u[i] * later         # W5
+                d_u_n[i] += other[i] * (later - d_a[i])             # W5
+                later = d_a[i] * (one - u[i]) + u[i] * later         # W5
             for i in range(N):
                 union, psi = u_old[i] + w_old[i] - u_old[i] * w_old[i], one
                 for r in range(R):

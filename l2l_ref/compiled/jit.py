@@ -3,7 +3,8 @@
 Flags: ``error_model="numpy"`` on every function, since Python's check for a division by zero keeps
 a loop from being vectorised; ``contract`` alone of the fast-math flags, which allows fused
 multiply-adds and nothing that loses a NaN. In a ``sum_kernel`` also ``reassoc``: a sum is vectorised only if its order
-is free. Its order depends on the processor and the length, never on the number of threads.
+is free. Its order depends on the processor and the length, never on the number of threads. ``_nrt``: whether references
+to arrays are counted, as numba does; see `lean_kernel`.
 """
 
 import hashlib
@@ -18,7 +19,8 @@ from numba.extending import overload
 
 GEMM_SIZE = 2**18  # OpenBLAS starts threads of its own above this product of sizes
 
-FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "_nrt": True}
+LEAN = {**FLAGS, "_nrt": False}
 
 
 def kernel(function, flags=FLAGS):
@@ -57,16 +59,52 @@ def _dot(a, b, n):
     return total
 
 
-def sum_kernel(function):
-    """`kernel` with sums in any order.
+def lean_kernel(function):
+    """`kernel` that counts no references to arrays.
 
-    A loop that sums must not write into an array: whether it is vectorised, and so the order of the sum, would depend on
-    how far apart the arrays happen to lie.
+    To count one, when a row gets a name, is an atomic addition and so is to stop: as long as the arithmetic of a short
+    row. In turn it can allocate nothing, not assign one array to another, and not call np.dot but through a `kernel`;
+    and a part of an array that it returns must stay with lean kernels: nothing would keep the array alive.
     """
-    return kernel(function, {**FLAGS, "fastmath": {"contract", "reassoc"}})
+    return kernel(function, LEAN)
+
+
+def sum_kernel(function):
+    """`lean_kernel` with sums in any order.
+
+    A loop that sums must not write into an array: whether it is vectorised, and so the order of the sum, would depend
+    on how far apart the arrays happen to lie.
+    """
+    return kernel(function, {**LEAN, "fastmath": {"contract", "reassoc"}})
 
 
 dot = sum_kernel(_dot)
+
+
+@sum_kernel
+def dots(A, x, out):
+    """A x, (N,), of a small A (N, K)."""
+    for i in range(len(A)):
+        a, total = A[i], A.dtype.type(0)
+        for j in range(len(x)):
+            total += a[j] * x[j]
+        out[i] = total
+
+
+@lean_kernel
+def product(x, A, out):
+    """out + x A, into out (K,), of a small A (N, K): four rows at a time, since a sum through memory has to wait."""
+    N = len(x)
+    rest = N - N % 4
+    for i in range(0, rest, 4):
+        x_0, x_1, x_2, x_3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+        a_0, a_1, a_2, a_3 = A[i], A[i + 1], A[i + 2], A[i + 3]
+        for j in range(len(out)):
+            out[j] += (x_0 * a_0[j] + x_1 * a_1[j]) + (x_2 * a_2[j] + x_3 * a_3[j])
+    for i in range(rest, N):
+        x_i, a = x[i], A[i]
+        for j in range(len(out)):
+            out[j] += x_i * a[j]
 
 
 def tanh(x):

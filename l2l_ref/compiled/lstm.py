@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import GEMM_SIZE, kernel, sigmoid, tanh
+from .jit import GEMM_SIZE, kernel, lean_kernel, sigmoid, tanh
 from .threads import run_rows
 
 PART = 64  # rows
@@ -84,23 +84,30 @@ def _forward_part(first_part, stride, x, h, c, W_x, W_h, b, gates, h_new, c_new,
             hi = min(lo + tile, end)
             np.dot(h[lo:hi], W_h, gates[lo:hi])                      # L1
             np.dot(x[lo:hi], W_x, from_x[lo - part : hi - part])     # L1
-        for n in range(part, end):
-            a, a_x = gates[n], from_x[n - part]
-            for j in range(4 * H):
-                a[j] += a_x[j] + b[j]                                # L1
-            for j in range(2 * H):
-                a[j] = sigmoid(a[j])                                 # L2
-            for j in range(2 * H, 3 * H):
-                a[j] = tanh(a[j])                                    # L3
-            for j in range(3 * H, 4 * H):
-                a[j] = sigmoid(a[j])                                 # L2
-            i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
-            c_n, c_new_n, q, h_new_n = c[n], c_new[n], tanh_c[n], h_new[n]
-            for j in range(H):
-                c_new_n[j] = f[j] * c_n[j] + i[j] * g[j]             # L4
-            for j in range(H):
-                q[j] = tanh(c_new_n[j])
-                h_new_n[j] = o[j] * q[j]                             # L5
+        _gates(part, end, from_x, b, c, gates, c_new, tanh_c, h_new)
+
+
+@lean_kernel
+def _gates(start, end, from_x, b, c, gates, c_new, tanh_c, h_new):
+    """L1 to L5 of some rows; of L1, gates (N, 4H) has what h gives before, from_x (end - start, 4H) what x gives."""
+    H = c.shape[1]
+    for n in range(start, end):
+        a, a_x = gates[n], from_x[n - start]
+        for j in range(4 * H):
+            a[j] += a_x[j] + b[j]                                    # L1
+        for j in range(2 * H):
+            a[j] = sigmoid(a[j])                                     # L2
+        for j in range(2 * H, 3 * H):
+            a[j] = tanh(a[j])                                        # L3
+        for j in range(3 * H, 4 * H):
+            a[j] = sigmoid(a[j])                                     # L2
+        i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
+        c_n, c_new_n, q, h_new_n = c[n], c_new[n], tanh_c[n], h_new[n]
+        for j in range(H):
+            c_new_n[j] = f[j] * c_n[j] + i[j] * g[j]                 # L4
+        for j in range(H):
+            q[j] = tanh(c_new_n[j])
+            h_new_n[j] = o[j] * q[j]                                 # L5
 
 
 @kernel
@@ -112,23 +119,30 @@ def _backward_part(first_part, stride, x, h, c, W_x, W_h, gates, tanh_c, d_h_new
     back_h, back_x = np.ascontiguousarray(W_h.T), np.ascontiguousarray(W_x.T)
     for part in range(first_part * PART, N, stride * PART):
         end, k_part = min(part + PART, N), part // PART
-        for n in range(part, end):
-            i, f, g, o = gates[n, :H], gates[n, H : 2 * H], gates[n, 2 * H : 3 * H], gates[n, 3 * H :]
-            d_i, d_f, d_g, d_o = d_a[n, :H], d_a[n, H : 2 * H], d_a[n, 2 * H : 3 * H], d_a[n, 3 * H :]
-            c_n, q, d_h_n, d_c_n, d_before = c[n], tanh_c[n], d_h_new[n], d_c_new[n], d_c[n]
-            for j in range(H):
-                d_c_j = d_c_n[j] + d_h_n[j] * o[j] * (1 - q[j] * q[j])  # L5
-                d_i[j] = d_c_j * g[j] * i[j] * (1 - i[j])            # L4, L2
-                d_f[j] = d_c_j * c_n[j] * f[j] * (1 - f[j])          # L4, L2
-                d_g[j] = d_c_j * i[j] * (1 - g[j] * g[j])            # L4, L3
-                d_o[j] = d_h_n[j] * q[j] * o[j] * (1 - o[j])         # L5, L2
-                d_before[j] = d_c_j * f[j]                           # L4
-            a, d_b_part = d_a[n], d_b[k_part]
-            for j in range(4 * H):
-                d_b_part[j] += a[j]                                  # L1
+        _gates_backward(part, end, gates, c, tanh_c, d_h_new, d_c_new, d_a, d_c, d_b[k_part])
         for lo in range(part, end, tile):
             hi = min(lo + tile, end)
             np.dot(d_a[lo:hi], back_h, d_h[lo:hi])                   # L1
             np.dot(d_a[lo:hi], back_x, d_x[lo:hi])                   # L1
         _outer(h[part:end], d_a[part:end], tile, d_W_h[k_part])      # L1
         _outer(x[part:end], d_a[part:end], tile, d_W_x[k_part])      # L1
+
+
+@lean_kernel
+def _gates_backward(start, end, gates, c, tanh_c, d_h_new, d_c_new, d_a, d_c, d_b):
+    """L5 to L1 of some rows: writes d_a and d_c, adds to d_b (4H,)."""
+    H, one = c.shape[1], c.dtype.type(1)
+    for n in range(start, end):
+        i, f, g, o = gates[n, :H], gates[n, H : 2 * H], gates[n, 2 * H : 3 * H], gates[n, 3 * H :]
+        d_i, d_f, d_g, d_o = d_a[n, :H], d_a[n, H : 2 * H], d_a[n, 2 * H : 3 * H], d_a[n, 3 * H :]
+        c_n, q, d_h_n, d_c_n, d_before = c[n], tanh_c[n], d_h_new[n], d_c_new[n], d_c[n]
+        for j in range(H):
+            d_c_j = d_c_n[j] + d_h_n[j] * o[j] * (one - q[j] * q[j])  # L5
+            d_i[j] = d_c_j * g[j] * i[j] * (one - i[j])              # L4, L2
+            d_f[j] = d_c_j * c_n[j] * f[j] * (one - f[j])            # L4, L2
+            d_g[j] = d_c_j * i[j] * (one - g[j] * g[j])              # L4, L3
+            d_o[j] = d_h_n[j] * q[j] * o[j] * (one - o[j])           # L5, L2
+            d_before[j] = d_c_j * f[j]                               # L4
+        a = d_a[n]
+        for j in range(4 * H):
+            d_b[j] += a[j]                                           # L1

@@ -7,7 +7,7 @@ kernel serves a single step and batches. The steps of ask and tell, where every 
 import numpy as np
 
 from .heads import _access_part
-from .jit import GEMM_SIZE, kernel, sigmoid, tanh
+from .jit import GEMM_SIZE, kernel, lean_kernel, product, sigmoid, tanh
 
 
 def advance(u, state, params, output="sigmoid"):
@@ -32,22 +32,6 @@ def dnc_advance(u, state, params, output="sigmoid"):
 
 
 @kernel
-def _product(z, W, a):
-    """a + z W, into a: four rows of W at a time, which LLVM vectorises and no BLAS has to be called for."""
-    K = len(z)
-    rest = K - K % 4
-    for k in range(0, rest, 4):
-        z_0, z_1, z_2, z_3 = z[k], z[k + 1], z[k + 2], z[k + 3]
-        W_0, W_1, W_2, W_3 = W[k], W[k + 1], W[k + 2], W[k + 3]
-        for j in range(len(a)):
-            a[j] += (z_0 * W_0[j] + z_1 * W_1[j]) + (z_2 * W_2[j] + z_3 * W_3[j])
-    for k in range(rest, K):
-        z_k, W_k = z[k], W[k]
-        for j in range(len(a)):
-            a[j] += z_k * W_k[j]
-
-
-@kernel
 def _advance(u, h, c, W_x, W_h, b, W, b_v, squashed):
     B, (H, d) = len(u), W.shape
     x, h_new, c_new = np.empty((B, d), u.dtype), np.empty_like(h), np.empty_like(c)
@@ -65,14 +49,14 @@ def _advance(u, h, c, W_x, W_h, b, W, b_v, squashed):
             else:
                 for j in range(4 * H):
                     a[j] = b[j]                                      # L1
-                _product(h[r], W_h, a)                               # L1
-            _product(u[r], W_x, a)                                   # L1
+                product(h[r], W_h, a)                               # L1
+            product(u[r], W_x, a)                                   # L1
             _gates(a, c[r], c_new[r], h_new[r])
             _query(h_new[r], W, b_v, squashed, x[r])
     return x, h_new, c_new
 
 
-@kernel
+@lean_kernel
 def _gates(a, c, c_new, h_new):
     """L2 to L5 of one row."""
     H = len(c)
@@ -83,13 +67,13 @@ def _gates(a, c, c_new, h_new):
         h_new[j] = sigmoid(o[j]) * tanh(c_new[j])                    # L2, L5
 
 
-@kernel
+@lean_kernel
 def _query(h, W, b_v, squashed, x):
     """X3 and X4 of one row."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
     for j in range(len(x)):
         x[j] = b_v[j]                                                # X3
-    _product(h, W, x)                                                # X3
+    product(h, W, x)                                                # X3
     for j in range(len(x)):
         x[j] = sigmoid(x[j]) if squashed else min(max(x[j], zero), one)  # X4
 
@@ -101,12 +85,12 @@ def _dnc_advance(u, shown, c, M, usage, L, p, w, w_r, W_x, W_h, b, W_xi, b_xi, W
     shown_new, c_new = np.empty_like(shown), np.empty_like(c)
     for n in range(B):
         a[:] = b                                                     # L1
-        _product(u[n], W_x[:D], a)                                   # Z1, L1
-        _product(shown[n, H:], W_x[D:], a)                           # Z1, L1
-        _product(shown[n, :H], W_h, a)                               # L1
+        product(u[n], W_x[:D], a)                                   # Z1, L1
+        product(shown[n, H:], W_x[D:], a)                           # Z1, L1
+        product(shown[n, :H], W_h, a)                               # L1
         _gates(a, c[n], c_new[n], shown_new[n, :H])                  # Z2
         xi[n] = b_xi                                                 # Z3
-        _product(shown_new[n, :H], W_xi, xi[n])                      # Z3
+        product(shown_new[n, :H], W_xi, xi[n])                      # Z3
     after = (np.empty_like(M), np.empty_like(usage), np.empty_like(L), np.empty_like(p), np.empty_like(w),
              np.empty_like(w_r))
     read, order = np.empty((B, R, word), u.dtype), np.empty((B, N), np.int64)

@@ -6,7 +6,7 @@ more so: the state is changed in place, and the caller's arrays are filled.
 
 import numpy as np
 
-from .jit import kernel
+from .jit import kernel, lean_kernel
 from .proposer import _advance, _dnc_advance
 
 
@@ -75,7 +75,7 @@ def _seen(u, y, o, sign, offset, order, dtype):
     return row
 
 
-@kernel
+@lean_kernel
 def _meant(v, sign, offset, order, edges, log, integers, u, x):
     """The query in the user's cube, and its point."""
     for j in range(len(order)):
