@@ -4,10 +4,9 @@ That file and ops/addressing.py are the definition, with the equations J1 to J5 
 this one. Real numbers only, float32 or float64.
 
 Every row has a memory of its own, so a thread takes some rows, and their arithmetic is done while their memory is in
-cache: forward, one equation after the other for a few rows, since the processor works on several rows at once where
-the numbers of one row wait for each other; backward, one row after the other, which has more to do at a time. What the
-backward needs is stored, not computed again: the memory before and after the step, which the states hold anyway, and
-(6 + 4 R) N numbers a row.
+cache. Forward, one equation after the other for a few rows: the numbers of one row wait for each other, and the
+processor works on several rows at once. Backward, one row after the other. What the backward needs is stored, not
+computed again: the memory before and after the step, which the states hold anyway, and (6 + 4 R) N numbers a row.
 """
 
 import math
