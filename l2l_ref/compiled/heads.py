@@ -4,9 +4,9 @@ That file and ops/addressing.py are the definition, with the equations J1 to J5 
 this one. Real numbers only, float32 or float64.
 
 Every row has a memory of its own, so a thread takes some rows, and their arithmetic is done while their memory is in
-cache. Forward, one equation after the other for a few rows: the numbers of one row wait for each other, and the
-processor works on several rows at once. Backward, one row after the other. What the backward needs is stored, not
-computed again: the memory before and after the step, which the states hold anyway, and (6 + 4 R) N numbers a row.
+cache, one equation after the other for a few rows: the numbers of one row wait for each other, and the processor
+works on several rows at once. What the backward needs is stored, not computed again: the memory before and after the
+step, which the states hold anyway, and (6 + 4 R) N numbers a row.
 """
 
 import math
@@ -68,7 +68,7 @@ def memory_access_backward(d_out, cache, threads=None):
     (B, N, W), R = before.M.shape, before.w_r.shape[1]
     run_rows(_access_backward_part, B, PART, 2 * PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, size_M,
              size_key, s, c, order, a, moved, through_write, np.ascontiguousarray(d_read), *d_memory, d_xi,
-             np.empty((B, 5, N), xi.dtype))
+             np.empty((5, B, N), xi.dtype))
     return d_xi, d_memory
 
 
@@ -291,45 +291,53 @@ def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1
 @sum_kernel
 def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1, w_r1, size_M, size_key, s, c,
                           order, a, moved, through_write, d_read, d_M, d_u, d_L, d_p, d_w, d_w_r, d_xi, room):
-    """d_M to d_w_r are of the memory after the step on entry, and of that before it on return; room (B, 5, N)."""
+    """d_M to d_w_r are of the memory after the step on entry, and of that before it on return; room (5, B, N)."""
     B, N, W = M0.shape
     R = w_r0.shape[1]
     read_strength, mode, write_key, write_strength, erase, write, free, allocation_gate, write_gate = _places(R, W)
     zero, one = xi.dtype.type(0), xi.dtype.type(1)
+    d_c, d_a, d_forward, d_back, other = room[0], room[1], room[2], room[3], room[4]
     for part in range(first * PART, B, stride * PART):
-        for n in range(part, min(part + PART, B)):
-            x, d_x, d_M_n, d_L_n = xi[n], d_xi[n], d_M[n], d_L[n]
-            d_c, d_a, d_forward, d_back, other = room[n, 0], room[n, 1], room[n, 2], room[n, 3], room[n, 4]
-            # J5 and J4: the read heads
-            for r in range(R):
-                d_out, w_r, d_new, w_new = d_read[n, r], w_r0[n, r], d_w_r[n, r], w_r1[n, r]
-                forward, backward, c_r = moved[n, 0, r], moved[n, 1, r], c[n, 1 + r]
-                at = mode + 3 * r
-                back, content, on = x[at], x[at + 1], x[at + 2]
-                dots(M1[n], d_out, other)                            # J5
+        rows = range(part, min(part + PART, B))
+        # J5 and J4: the read heads
+        for r in range(R):
+            at, key = mode + 3 * r, r * W
+            for n in rows:
+                d_out, d_new, w, d_from_out = d_read[n, r], d_w_r[n, r], w_r1[n, r], other[n]
+                dots(M1[n], d_out, d_from_out)                       # J5
                 for i in range(N):
-                    d_new[i] += other[i]                             # J5
-                    d_row, w_i = d_M_n[i], w_new[i]
+                    d_new[i] += d_from_out[i]                        # J5
+                for i in range(N):
+                    d_row, w_i = d_M[n, i], w[i]
                     for j in range(W):
                         d_row[j] += w_i * d_out[j]                   # J5
+            for n in rows:
+                d_new, forward, backward, c_r = d_w_r[n, r], moved[n, 0, r], moved[n, 1, r], c[n, 1 + r]
                 d_mode_back, d_mode_content, d_mode_on = zero, zero, zero
                 for i in range(N):
                     d_mode_back += d_new[i] * backward[i]            # W10
                     d_mode_content += d_new[i] * c_r[i]              # W10
                     d_mode_on += d_new[i] * forward[i]               # W10
+                d_xi[n, at], d_xi[n, at + 1], d_xi[n, at + 2] = d_mode_back, d_mode_content, d_mode_on
+                back, content, on = xi[n, at], xi[n, at + 1], xi[n, at + 2]
+                d_c_n, d_f, d_b = d_c[n], d_forward[n], d_back[n]
                 for i in range(N):
-                    d_c[i], d_forward[i], d_back[i] = content * d_new[i], on * d_new[i], back * d_new[i]  # W10
-                d_x[at], d_x[at + 1], d_x[at + 2] = d_mode_back, d_mode_content, d_mode_on
+                    d_c_n[i], d_f[i], d_b[i] = content * d_new[i], on * d_new[i], back * d_new[i]  # W10
+            for n in rows:
+                w, d_f, d_b = w_r0[n, r], d_forward[n], d_back[n]
                 for i in range(N):
-                    d_link, w_i, d_f = d_L_n[i], w_r[i], d_forward[i]
+                    d_link, w_i, d_f_i = d_L[n, i], w[i], d_f[i]
                     for j in range(N):
-                        d_link[j] += d_f * w_r[j] + w_i * d_back[j]  # W9
-                dots(L1[n], d_back, d_new)                           # W9
-                product(d_forward, L1[n], d_new)                     # W9
+                        d_link[j] += d_f_i * w[j] + w_i * d_b[j]     # W9
+                dots(L1[n], d_b, d_w_r[n, r])                        # W9
+                product(d_f, L1[n], d_w_r[n, r])                     # W9
+            for n in rows:
+                x, d_x = xi[n], d_xi[n]
                 d_x[read_strength + r] = _content_backward(
-                    M1[n], size_M[n, 1], x[r * W : r * W + W], size_key[n, 1 + r], x[read_strength + r], s[n, 1 + r],
-                    c_r, d_c, other, d_M_n, d_x[r * W : r * W + W])  # W1, W2
-            # J2: what was written when
+                    M1[n], size_M[n, 1], x[key : key + W], size_key[n, 1 + r], x[read_strength + r], s[n, 1 + r],
+                    c[n, 1 + r], d_c[n], other[n], d_M[n], d_x[key : key + W])  # W1, W2
+        # J2: what was written when
+        for n in rows:
             w, d_w_n, p_old, d_p_n, total, mean = w1[n], d_w[n], p0[n], d_p[n], zero, zero
             for i in range(N):
                 total += w[i]
@@ -338,10 +346,10 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                 d_w_n[i] += d_p_n[i] - mean                          # W8
                 d_p_n[i] *= one - total                              # W8
             for i in range(N):
-                d_L_n[i, i] = 0                                      # W7
-            product(w, d_L_n, d_p_n)                                 # W7
+                d_L[n, i, i] = 0                                     # W7
+            product(w, d_L[n], d_p_n)                                # W7
             for i in range(N):
-                old, d_link, w_i, total = L0[n, i], d_L_n[i], w[i], zero
+                old, d_link, w_i, total = L0[n, i], d_L[n, i], w[i], zero
                 for j in range(N):
                     total += d_link[j] * (p_old[j] - old[j])         # W7
                 d_w_n[i] += total                                    # W7
@@ -349,11 +357,13 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                     d_w_n[j] -= d_link[j] * old[j]                   # W7
                 for j in range(N):
                     d_link[j] *= one - w_i - w[j]                    # W7
-            # J3: the write
-            e, v, d_e, d_v = x[erase : erase + W], x[write : write + W], d_x[erase : erase + W], d_x[write : write + W]
-            product(w, d_M_n, d_v)                                   # J3
+        # J3: the write
+        for n in rows:
+            e, v, d_e = xi[n, erase : erase + W], xi[n, write : write + W], d_xi[n, erase : erase + W]
+            w, d_w_n = w1[n], d_w[n]
+            product(w, d_M[n], d_xi[n, write : write + W])           # J3
             for i in range(N):
-                old, d_row, w_i, total = M0[n, i], d_M_n[i], w[i], zero
+                old, d_row, w_i, total = M0[n, i], d_M[n, i], w[i], zero
                 for j in range(W):
                     total += d_row[j] * (v[j] - old[j] * e[j])       # J3
                 d_w_n[i] += total                                    # J3
@@ -361,29 +371,34 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                     d_e[j] -= d_row[j] * old[j] * w_i                # J3
                 for j in range(W):
                     d_row[j] *= one - w_i * e[j]                     # J3
-            # J2: where to write
-            g_a, g_w, a_n, c_w, d_g_a, d_g_w = x[allocation_gate], x[write_gate], a[n], c[n, 0], zero, zero
+        # J2: where to write
+        for n in rows:
+            g_a, g_w, a_n, c_n, d_g_a, d_g_w = xi[n, allocation_gate], xi[n, write_gate], a[n], c[n, 0], zero, zero
+            d_w_n, d_c_n, d_a_n = d_w[n], d_c[n], d_a[n]
             for i in range(N):
-                d_g_w += d_w_n[i] * (g_a * a_n[i] + (one - g_a) * c_w[i])  # W6
-                d_g_a += d_w_n[i] * g_w * (a_n[i] - c_w[i])          # W6
+                d_g_w += d_w_n[i] * (g_a * a_n[i] + (one - g_a) * c_n[i])  # W6
+                d_g_a += d_w_n[i] * g_w * (a_n[i] - c_n[i])          # W6
+            d_xi[n, allocation_gate], d_xi[n, write_gate] = d_g_a, d_g_w
             for i in range(N):
-                d_c[i] = d_w_n[i] * g_w * (one - g_a)                # W6
-                d_a[i] = d_w_n[i] * g_w * g_a                        # W6
-            d_x[allocation_gate], d_x[write_gate] = d_g_a, d_g_w
+                d_c_n[i] = d_w_n[i] * g_w * (one - g_a)              # W6
+                d_a_n[i] = d_w_n[i] * g_w * g_a                      # W6
+        for n in rows:
+            x, d_x = xi[n], d_xi[n]
             d_x[write_strength] = _content_backward(
-                M0[n], size_M[n, 0], x[write_key : write_key + W], size_key[n, 0], x[write_strength], s[n, 0], c_w, d_c,
-                other, d_M_n, d_x[write_key : write_key + W])        # W1, W2
-            u, u_old, w_old, d_u_n, order_n = u1[n], u0[n], w0[n], d_u[n], order[n]
-            before = one
+                M0[n], size_M[n, 0], x[write_key : write_key + W], size_key[n, 0], x[write_strength], s[n, 0], c[n, 0],
+                d_c[n], other[n], d_M[n], d_x[write_key : write_key + W])  # W1, W2
+        for n in rows:
+            u, d_u_n, d_a_n, order_n, before_n, before, later = u1[n], d_u[n], d_a[n], order[n], other[n], one, zero
             for k in range(N):
                 i = order_n[k]
-                other[i] = before
+                before_n[i] = before
                 before *= u[i]
-            later = zero
             for k in range(N - 1, -1, -1):
                 i = order_n[k]
-                d_u_n[i] += other[i] * (later - d_a[i])             # W5
-                later = d_a[i] * (one - u[i]) + u[i] * later         # W5
+                d_u_n[i] += before_n[i] * (later - d_a_n[i])         # W5
+                later = d_a_n[i] * (one - u[i]) + u[i] * later       # W5
+        for n in rows:
+            x, d_x, u_old, w_old, d_u_n, d_w_n = xi[n], d_xi[n], u0[n], w0[n], d_u[n], d_w[n]
             for i in range(N):
                 union, psi = u_old[i] + w_old[i] - u_old[i] * w_old[i], one
                 for r in range(R):
@@ -398,4 +413,5 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                     d_w_r[n, r, i] -= d_keep * x[free + r]           # W3
                 d_w_n[i] = d_u_n[i] * (one - u_old[i]) * psi if through_write else zero  # W4
                 d_u_n[i] *= (one - w_old[i]) * psi                   # W4
-            _out_of_ranges(x, d_x, R, W)                             # J1
+        for n in rows:
+            _out_of_ranges(xi[n], d_xi[n], R, W)                     # J1
