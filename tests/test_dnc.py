@@ -159,6 +159,14 @@ def test_where_the_arrays_lie_does_not_show(N):
         assert len(found) == 1
 
 
+@pytest.mark.parametrize("N", range(1, 8))
+def test_the_largest_is_found_wherever_it_is(N):
+    for k in range(N):
+        s = np.full(N, -0.5, np.float32)
+        s[k] = 0.25
+        assert twin._largest(s) == 0.25
+
+
 @pytest.mark.parametrize("module", [heads, twin])
 def test_other_shapes_are_refused(module):
     xi, memory = np.zeros((2, heads.interface_size(3, 2))), heads.memory_start(2, 4, 3, 2)

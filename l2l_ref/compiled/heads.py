@@ -143,11 +143,13 @@ def _norms(M, size):
 
 @lean_kernel
 def _largest(s):
-    """The largest number: of two sequences of them, so that one comparison does not wait for the one before."""
-    a = b = s[0]
+    """The largest of two sequences, so that no comparison waits for the one before."""
+    a = b = s.dtype.type(-np.inf)
     for i in range(0, len(s) - 1, 2):
         a, b = max(a, s[i]), max(b, s[i + 1])
-    return max(a, b, s[len(s) - 1])
+    if len(s) % 2:
+        a = max(a, s[len(s) - 1])
+    return max(a, b)
 
 
 @sum_kernel
