@@ -1,7 +1,8 @@
 """Compiled twin of ``Stepper`` in learned/stepping.py: a whole step of ask and tell in one kernel.
 
-That file is the definition; a difference is a bug in this one. What is called with counts here, and what is returned
-more so: the state is changed in place, and the caller's arrays are filled.
+That file is the definition; a difference is a bug in this one. What is called with counts here, 50 ns an array, and what
+is returned more so: each layer is one array, its bias last, the state is changed in place, and the caller's arrays are
+filled.
 """
 
 import numpy as np
@@ -14,74 +15,75 @@ class Stepper:
     """Parameters, methods and results are those of the original."""
 
     def __init__(self, proposer, box):
-        self._proposer, self._box = proposer, box
+        self._proposer, self._box = proposer, box.table
         self._kernel = _lstm_step if proposer.cell == "lstm" else _dnc_step
-        self._nothing, self._params = np.zeros(proposer.dim), None
+        self._nothing, self._dim, self._params = np.zeros(proposer.dim), box.dim, None
 
     def start(self, symmetry):
         state = self._proposer.start()
         self._state = state if self._proposer.cell == "lstm" else (state.h, state.c, *state.memory)
-        self._symmetry, self._params = symmetry, None
+        self._symmetry = symmetry.table
 
     def step(self, u=None, y=0.0):
         if self._params is not self._proposer.params:  # others were assigned
             self._collect()
-        u_new, x = np.empty(len(self._nothing)), np.empty(self._box.dim)
-        if u is None:
-            self._kernel(self._nothing, 0.0, 0.0, u_new, x, *self._arguments)
-        else:
-            self._kernel(u, y, 1.0, u_new, x, *self._arguments)
+        u_new, x = np.empty(len(self._nothing)), np.empty(self._dim)
+        fed = (self._nothing, 0.0, 0.0) if u is None else (u, y, 1.0)
+        self._kernel(*fed, u_new, x, self._symmetry, *self._state, self._box, *self._weights)
         return u_new, x
 
     def _collect(self):
-        """What the kernel gets at each step."""
+        """The weights as the kernel gets them."""
         p = self._proposer
         cell, W, b_v = p.params_as(np.float32)
-        weights = cell if p.cell == "lstm" else (*cell.controller, cell.W_xi, cell.b_xi)
-        self._arguments = (*self._symmetry.table, *self._state, *self._box.table, *weights, W, b_v,
-                           p.output == "sigmoid")
+        layers = [cell] if p.cell == "lstm" else [cell.controller, (cell.W_xi, cell.b_xi)]
+        self._weights = *map(np.vstack, (*layers, (W, b_v))), p.output == "sigmoid"
         self._params = p.params
 
 
 @kernel
-def _lstm_step(u, y, o, u_new, x, sign, offset, order, h, c, edges, log, integers, W_x, W_h, b, W, b_v, squashed):
-    v, h_new, c_new = _advance(_seen(u, y, o, sign, offset, order, c.dtype), h, c, W_x, W_h, b, W, b_v, squashed)
+def _lstm_step(u, y, o, u_new, x, symmetry, h, c, box, weights, out, squashed):
+    D, S = symmetry.shape[1] + 2, len(out) - 1
+    v, h_new, c_new = _advance(_seen(u, y, o, symmetry, c.dtype), h, c, weights[:D], weights[D:-1], weights[-1],
+                               out[:S], out[S], squashed)
     h[:], c[:] = h_new, c_new
-    _meant(v[0], sign, offset, order, edges, log, integers, u_new, x)
+    _meant(v[0], symmetry, box, u_new, x)
 
 
 @kernel
-def _dnc_step(u, y, o, u_new, x, sign, offset, order, shown, c, M, usage, L, p, w, w_r, edges, log, integers, W_x,
-              W_h, b, W_xi, b_xi, W, b_v, squashed):
+def _dnc_step(u, y, o, u_new, x, symmetry, shown, c, M, usage, L, p, w, w_r, box, weights, interface, out, squashed):
+    D, (H, S) = len(weights) - 1 - c.shape[1], (len(interface) - 1, len(out) - 1)
     v, shown_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new = _dnc_advance(
-        _seen(u, y, o, sign, offset, order, c.dtype), shown, c, M, usage, L, p, w, w_r, W_x, W_h, b, W_xi, b_xi, W, b_v,
-        squashed
+        _seen(u, y, o, symmetry, c.dtype), shown, c, M, usage, L, p, w, w_r, weights[:D], weights[D:-1], weights[-1],
+        interface[:H], interface[H], out[:S], out[S], squashed
     )
     shown[:], c[:], M[:], usage[:], L[:], p[:], w[:], w_r[:] = (
         shown_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new
     )
-    _meant(v[0], sign, offset, order, edges, log, integers, u_new, x)
+    _meant(v[0], symmetry, box, u_new, x)
 
 
 @kernel
-def _seen(u, y, o, sign, offset, order, dtype):
+def _seen(u, y, o, symmetry, dtype):
     """X1: the input (1, D + 2); o is 0 with nothing to feed."""
+    sign, offset, order = symmetry[0], symmetry[1], symmetry[2]
     D = len(order)
     row = np.empty((1, D + 2), dtype)
     for j in range(D):
-        i = order[j]
+        i = int(order[j])
         row[0, j] = o * (offset[i] + sign[i] * u[i])
     row[0, D], row[0, D + 1] = y, o
     return row
 
 
 @lean_kernel
-def _meant(v, sign, offset, order, edges, log, integers, u, x):
+def _meant(v, symmetry, box, u, x):
     """The query in the user's cube, and its point."""
+    sign, offset, order = symmetry[0], symmetry[1], symmetry[2]
     for j in range(len(order)):
-        i = order[j]
+        i = int(order[j])
         u[i] = offset[i] + sign[i] * v[j]
-    lo, width, low, high = edges[0], edges[1], edges[2], edges[3]
+    lo, width, low, high, log, integers = box[0], box[1], box[2], box[3], box[4], box[5]
     for i in range(len(x)):
         point = lo[i] + u[i] * width[i]
         if log[i]:

@@ -50,8 +50,8 @@ class Box:
 
     @property
     def table(self):
-        """All that `point` depends on: lo, width, low and high as one array (4, d); log and integers (d,)."""
-        return np.stack([self._lo, self._width, self.low, self.high]), self.log, self.integers
+        """All that `point` depends on, (6, d): lo, width, low, high; log and integers as 0 or 1."""
+        return np.stack([self._lo, self._width, self.low, self.high, self.log, self.integers])
 
     def point(self, u):
         """u (d,) or (B, d) of the unit cube -> x in the box."""
@@ -96,8 +96,8 @@ class Symmetry:
 
     @property
     def table(self):
-        """(sign, offset, order), arrays (D,)."""
-        return self._sign, self._offset, self._order
+        """Sign, offset and order, (3, D)."""
+        return np.stack([self._sign, self._offset, self._order])
 
     def seen(self, u):
         """u (D,) of the user -> the network's."""
