@@ -288,10 +288,7 @@ def _forward(t, buffer, T, tile, phi, sizes):
         _cell(A[t], C[t], C[t + 1], Q[t], z[D : D + H])
         if l + 1 < L:
             z_up = _layer_blocks(buffer, at, T, H, sizes[l + 2], tile)[0]
-            for k in range(H):
-                h_k, x_k = z[D + k], z_up[k]
-                for m in range(tile):
-                    x_k[m] = h_k[m]
+            _load_columns(z[D : D + H], 0, z_up[:H])
 
 
 @kernel

@@ -49,8 +49,8 @@ def _advance(u, h, c, W_x, W_h, b, W, b_v, squashed):
             else:
                 for j in range(4 * H):
                     a[j] = b[j]                                      # L1
-                product(h[r], W_h, a)                               # L1
-            product(u[r], W_x, a)                                   # L1
+                product(h[r], W_h, a)                                # L1
+            product(u[r], W_x, a)                                    # L1
             _gates(a, c[r], c_new[r], h_new[r])
             _query(h_new[r], W, b_v, squashed, x[r])
     return x, h_new, c_new
@@ -73,7 +73,7 @@ def _query(h, W, b_v, squashed, x):
     zero, one = x.dtype.type(0), x.dtype.type(1)
     for j in range(len(x)):
         x[j] = b_v[j]                                                # X3
-    product(h, W, x)                                                # X3
+    product(h, W, x)                                                 # X3
     for j in range(len(x)):
         x[j] = sigmoid(x[j]) if squashed else min(max(x[j], zero), one)  # X4
 
@@ -85,12 +85,12 @@ def _dnc_advance(u, shown, c, M, usage, L, p, w, w_r, W_x, W_h, b, W_xi, b_xi, W
     shown_new, c_new = np.empty_like(shown), np.empty_like(c)
     for n in range(B):
         a[:] = b                                                     # L1
-        product(u[n], W_x[:D], a)                                   # Z1, L1
-        product(shown[n, H:], W_x[D:], a)                           # Z1, L1
-        product(shown[n, :H], W_h, a)                               # L1
+        product(u[n], W_x[:D], a)                                    # Z1, L1
+        product(shown[n, H:], W_x[D:], a)                            # Z1, L1
+        product(shown[n, :H], W_h, a)                                # L1
         _gates(a, c[n], c_new[n], shown_new[n, :H])                  # Z2
         xi[n] = b_xi                                                 # Z3
-        product(shown_new[n, :H], W_xi, xi[n])                      # Z3
+        product(shown_new[n, :H], W_xi, xi[n])                       # Z3
     after = (np.empty_like(M), np.empty_like(usage), np.empty_like(L), np.empty_like(p), np.empty_like(w),
              np.empty_like(w_r))
     read, order = np.empty((B, R, word), u.dtype), np.empty((B, N), np.int64)

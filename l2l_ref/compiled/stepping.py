@@ -52,7 +52,7 @@ def _lstm_step(u, y, o, u_new, x, symmetry, h, c, box, weights, out, squashed):
 
 @kernel
 def _dnc_step(u, y, o, u_new, x, symmetry, shown, c, M, usage, L, p, w, w_r, box, weights, interface, out, squashed):
-    D, (H, S) = len(weights) - 1 - c.shape[1], (len(interface) - 1, len(out) - 1)
+    D, H, S = len(weights) - 1 - c.shape[1], len(interface) - 1, len(out) - 1
     v, shown_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new = _dnc_advance(
         _seen(u, y, o, symmetry, c.dtype), shown, c, M, usage, L, p, w, w_r, weights[:D], weights[D:-1], weights[-1],
         interface[:H], interface[H], out[:S], out[S], squashed
