@@ -10,18 +10,18 @@ Layout in a tile: units first, coordinates last, so that elementwise loops run o
 coordinates. They index a part that was cut out before, not from an offset: the latter may be negative as far as LLVM
 knows, and is not vectorised. Layer l stacks what its gates read, so that one product with one matrix gives all of them:
 
-    z    = [z ; h ; 1]   (K, tile), K = D + H + 1        M = [W_x ; W_h ; b]^T   (4H, K)
-    A[t] = M z           (4H, tile), then in place the gates i f g o, then on the way back d_a
-    Z[t] = z^T           (tile, K), kept for d_M = d_a Z[t]: BLAS takes half the time where neither factor is transposed
+    Z[t] = [z ; h ; 1]   (K, tile), K = D + H + 1        M = [W_x ; W_h ; b]^T   (4H, K)
+    A[t] = M Z[t]        (4H, tile), then in place the gates i f g o, then on the way back d_a
+    d_M^T = Z[t] d_a^T   (K, 4H), with d_a^T written out: BLAS takes half the time where neither factor is transposed
 
-phi is one flat vector: M of each layer row by row, then W, then b.
+phi is one flat vector: M of each layer row by row, then W, then b. In d_phi it is d_M^T row by row.
 """
 
 import math
 
 import numpy as np
 
-from .jit import GEMM_SIZE, dots, kernel, lean_kernel, log, sigmoid, tanh
+from .jit import GEMM_SIZE, dots, kernel, lean_kernel, log, sigmoid, tanh, transpose
 from .threads import run, worth
 
 TILE = 64  # coordinates worked on together: twice as many where a layer's matrix is small
@@ -76,15 +76,15 @@ def _pack(params):
     return np.concatenate([part.ravel() for part in (*M, params.W, params.b)])
 
 
-def _unpack(phi, params):
-    """phi, flat -> Params with the shapes of ``params``."""
+def _unpack(d_phi, params):
+    """d_phi, flat -> Params with the shapes of ``params``."""
     layers, at = [], 0
     for layer in params.layers:
         (D, four_H), H = layer.W_x.shape, len(layer.W_h)
-        M = phi[at : at + four_H * (D + H + 1)].reshape(four_H, D + H + 1)
-        layers.append(layer._replace(W_x=M[:, :D].T.copy(), W_h=M[:, D : D + H].T.copy(), b=M[:, -1].copy()))
-        at += M.size
-    return params._replace(layers=tuple(layers), W=phi[at:-1, None].copy(), b=phi[-1:].copy())
+        d_M = d_phi[at : at + four_H * (D + H + 1)].reshape(D + H + 1, four_H)
+        layers.append(layer._replace(W_x=d_M[:D].copy(), W_h=d_M[D : D + H].copy(), b=d_M[-1].copy()))
+        at += d_M.size
+    return params._replace(layers=tuple(layers), W=d_phi[at:-1, None].copy(), b=d_phi[-1:].copy())
 
 
 def _sizes(params, p):
@@ -127,20 +127,19 @@ def _buffer_size(T, tile, sizes):
     total = 0
     for l in range(len(sizes) - 1):
         D, H = sizes[l], sizes[l + 1]
-        total += (1 + T) * (D + H + 1) + T * 4 * H + (T + 1) * H + T * H  # z and Z, A, C, Q
+        total += (T + 1) * (D + H + 1) + T * 4 * H + (T + 1) * H + T * H  # Z, A, C, Q
         total += H + D + H                                                # d_c, d_z
     return total * tile
 
 
 @lean_kernel
 def _layer_blocks(buffer, at, T, D, H, tile):
-    """z (1, K, tile), Z (T, tile, K), A (T, 4H, tile), C (T+1, H, tile), Q = tanh(c') (T, H, tile) of one layer."""
-    z, at = _carve(buffer, at, 1, D + H + 1, tile)
-    Z, at = _carve(buffer, at, T, tile, D + H + 1)
+    """Z (T+1, K, tile), A (T, 4H, tile), C (T+1, H, tile), Q = tanh(c') (T, H, tile) of one layer."""
+    Z, at = _carve(buffer, at, T + 1, D + H + 1, tile)
     A, at = _carve(buffer, at, T, 4 * H, tile)
     C, at = _carve(buffer, at, T + 1, H, tile)
     Q, at = _carve(buffer, at, T, H, tile)
-    return z[0], Z, A, C, Q, at
+    return Z, A, C, Q, at
 
 
 @kernel
@@ -257,38 +256,32 @@ def _store_columns(source, target, first):
 
 @lean_kernel
 def _load(states, first, buffer, T, tile, sizes):
-    """Put the states (H, n) of a tile, and the row of ones, where step 0 reads them."""
+    """Put the states (H, n) of a tile where step 0 reads them, and the row of ones where all steps do."""
     at = 0
     for l in range(len(sizes) - 1):
         D, H = sizes[l], sizes[l + 1]
-        z, Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
-        _load_columns(states[2 * l], first, z[D : D + H])
+        Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
+        _load_columns(states[2 * l], first, Z[0, D : D + H])
         _load_columns(states[2 * l + 1], first, C[0])
-        z[D + H] = 1
+        Z[:, D + H] = 1
 
 
 @lean_kernel
 def _forward(t, buffer, T, tile, phi, sizes):
-    """C2 for one tile and one step: from z of the first layer to the h' of the last, all layers.
-
-    On return the rows of h in each layer's z are those of h', and Z[t] is the z before.
-    """
+    """C2 for one tile and one step, all layers: from Z[t] of the first; each h' goes to its layer's Z[t + 1]."""
     at, weights = 0, 0
     L = len(sizes) - 1
     for l in range(L):
         D, H = sizes[l], sizes[l + 1]
-        z, Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
+        Z, A, C, Q, at = _layer_blocks(buffer, at, T, D, H, tile)
         M = phi[weights : weights + 4 * H * (D + H + 1)].reshape(4 * H, D + H + 1)
         weights += M.size
-        _product(M, z, A[t])                                         # L1
-        kept = Z[t]
-        for m in range(tile):
-            for k in range(D + H + 1):
-                kept[m, k] = z[k, m]
-        _cell(A[t], C[t], C[t + 1], Q[t], z[D : D + H])
+        h_new = Z[t + 1, D : D + H]
+        _product(M, Z[t], A[t])                                      # L1
+        _cell(A[t], C[t], C[t + 1], Q[t], h_new)
         if l + 1 < L:
-            z_up = _layer_blocks(buffer, at, T, H, sizes[l + 2], tile)[0]
-            _load_columns(z[D : D + H], 0, z_up[:H])
+            Z_up = _layer_blocks(buffer, at, T, H, sizes[l + 2], tile)[0]
+            _load_columns(h_new, 0, Z_up[t, :H])
 
 
 @kernel
@@ -350,7 +343,8 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
     d_y = np.empty(tile, phi.dtype)
     d_W = np.empty(H_top, phi.dtype)
     d_top = np.empty((H_top, tile), phi.dtype)
-    d_M = np.empty(len(phi), phi.dtype)   # one layer's at a time
+    d_a = np.empty(tile * 4 * sizes[1:].max(), phi.dtype)  # transposed; one layer's at a time, as d_M
+    d_M = np.empty(len(phi), phi.dtype)
     back = np.empty(len(phi), phi.dtype)  # every M transposed, (K, 4H)
     weights = 0
     for l in range(L):
@@ -360,12 +354,12 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
         back[weights : weights + 4 * H * K].reshape(K, 4 * H)[:] = M.T
         weights += 4 * H * K
     _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, before, d_phi, phi, sizes, constants,
-                         preprocess, buffer, d_y, d_W, d_top, d_M, back)
+                         preprocess, buffer, d_y, d_W, d_top, d_a, d_M, back)
 
 
 @lean_kernel
 def _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, before, d_phi, phi, sizes, constants,
-                         preprocess, buffer, d_y, d_W, d_top, d_M, back):
+                         preprocess, buffer, d_y, d_W, d_top, d_a, d_M, back):
     """`_meta_gradient_part` in the room that it has made."""
     T, n = gradients.shape
     L = len(sizes) - 1
@@ -378,14 +372,14 @@ def _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, 
             first = index * tile
             count = min(tile, n - first)
             _load(before, first, buffer, T, tile, sizes)
-            z = _layer_blocks(buffer, 0, T, sizes[0], sizes[1], tile)[0]
+            seen = _layer_blocks(buffer, 0, T, sizes[0], sizes[1], tile)[0]
             for t in range(T):
-                _features(gradients[t], first, z, constants, preprocess)
+                _features(gradients[t], first, seen[t], constants, preprocess)
                 _forward(t, buffer, T, tile, phi, sizes)
 
             blocks_end = 0
             for l in range(L):
-                _, _, _, _, _, blocks_end = _layer_blocks(buffer, blocks_end, T, sizes[l], sizes[l + 1], tile)
+                _, _, _, _, blocks_end = _layer_blocks(buffer, blocks_end, T, sizes[l], sizes[l + 1], tile)
             buffer[blocks_end:] = 0                                  # d_c and d_z of every layer
             for t in range(T - 1, -1, -1):
                 d_update = d_updates[t, first : first + count]
@@ -401,15 +395,11 @@ def _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, 
                     blocks -= tile * ((T + 1) * K + T * 4 * H + (T + 1) * H + T * H)
                     carried -= tile * (2 * H + D)
                     weights -= 4 * H * K
-                    _, Z, A, C, Q, _ = _layer_blocks(buffer, blocks, T, D, H, tile)
+                    Z, A, C, Q, _ = _layer_blocks(buffer, blocks, T, D, H, tile)
                     d_c = buffer[carried : carried + H * tile].reshape(H, tile)
                     d_z = buffer[carried + H * tile : carried + (2 * H + D) * tile].reshape(D + H, tile)
                     if l == L - 1:
-                        for j in range(H):
-                            h_new, o_j, q_j = d_top[j], A[t, 3 * H + j], Q[t, j]  # d_top is free until C3
-                            for m in range(tile):
-                                h_new[m] = o_j[m] * q_j[m]           # L5
-                        dots(d_top, d_y, d_W)                        # C3, W
+                        dots(Z[t + 1, D : D + H], d_y, d_W)          # C3, W
                         for j in range(H):
                             total[all_weights + j] += d_W[j]
                             d_top_j, W_j = d_top[j], W[j]
@@ -420,8 +410,9 @@ def _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, 
                         above = carried + (2 * H + D + sizes[l + 2]) * tile
                         d_up = buffer[above : above + H * tile].reshape(H, tile)  # d_z of the layer above
                     _cell_backward(d_z[D:], d_up, d_c, A[t], C[t], Q[t])
-                    d_M_l = d_M[: 4 * H * K].reshape(4 * H, K)
-                    _product(A[t], Z[t], d_M_l)                      # L1, the weights
+                    d_a_l, d_M_l = d_a[: tile * 4 * H].reshape(tile, 4 * H), d_M[: K * 4 * H].reshape(K, 4 * H)
+                    transpose(A[t], d_a_l)
+                    _product(Z[t], d_a_l, d_M_l)                     # L1, the weights
                     d_phi_l = total[weights : weights + 4 * H * K]
                     for m in range(4 * H * K):
                         d_phi_l[m] += d_M[m]
