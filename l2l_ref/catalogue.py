@@ -280,6 +280,12 @@ def _values(rng):
     return (_apart(rng, 3, 4),)
 
 
+def _certain(rng, B=3):
+    """Beliefs that are all but certain: z is far from 0, and nothing depends on sigma."""
+    mu = _normal(rng, B)
+    return mu, 1e-4 * rng.uniform(1.0, 2.0, B), mu + rng.choice([-1, 1], B) * rng.uniform(0.1, 2.0, B)
+
+
 def _improvement_loss(rng, B=2, T=5):
     return _normal(rng, B, T), rng.uniform(0.2, 2.0, (B, T)), _apart(rng, B, T)
 
@@ -811,7 +817,7 @@ OPERATIONS = (
         cases={
             "far tails": lambda rng: _belief(rng, 6, z=10.0),
             "no gain": lambda rng: (np.ones(2), rng.uniform(0.2, 2.0, 2), np.ones(2)),
-            "small sigma": lambda rng: (_normal(rng, 3), 1e-4 * rng.uniform(1.0, 2.0, 3), _normal(rng, 3)),
+            "small sigma": _certain,
             "tiny": _times(1e-8, lambda rng: _belief(rng, 3)),
             "huge": _times(1e4, lambda rng: _belief(rng, 3)),
             "one belief": lambda rng: _belief(rng),

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from numba.core.errors import TypingError
 
 from l2l_ref.compiled.jit import exp, kernel, log, sigmoid, tanh, transpose
 
@@ -125,6 +126,13 @@ def test_transpose_is_exact_and_stays_within_out(rows, columns, dtype):
     transpose(a, around[32 : 32 + a.size].reshape(columns, rows))
     assert (around[32 : 32 + a.size].reshape(columns, rows) == a.T).all()
     assert (around[:32] == -1).all() and (around[32 + a.size :] == -1).all()
+
+
+def test_transpose_takes_contiguous_arrays():
+    a = np.zeros((20, 20), np.float32)
+    for arrays in ((a[:, ::2], a[:10].copy()), (a, a.T)):
+        with pytest.raises(TypingError, match="transpose: expected C-contiguous arrays"):
+            transpose(*arrays)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "l2l_ref" / "compiled").glob("*.py")), ids=lambda p: p.stem)

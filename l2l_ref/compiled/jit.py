@@ -17,6 +17,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 
 GEMM_SIZE = 2**18  # OpenBLAS starts threads of its own above this product of sizes
@@ -116,20 +117,23 @@ WIDTH = 64  # bytes of the rows of a block
 def _transpose_block(_, a, out, i, j):
     """The square block of a from row i and column j, transposed, to out from row j and column i.
 
-    LLVM makes a loop over single numbers of it, four times as slow. Here it is told what to do: n rows of n numbers, and
-    log2(n) rounds that exchange the corners of ever smaller squares on the diagonal, between two rows at once.
+    LLVM makes a loop over single numbers of it, four times as slow. Here it is told what to do: n rows of n numbers,
+    and log2(n) rounds that exchange the corners of ever smaller squares on the diagonal, between two rows at once.
     """
+
+    if (a.layout, out.layout) != ("C", "C"):
+        raise TypingError("transpose: expected C-contiguous arrays")
 
     def codegen(context, builder, signature, arguments):
         number = context.get_data_type(signature.args[0].dtype)
         size, index = context.get_abi_sizeof(number), ir.IntType(32)
         n = WIDTH // size
         row, order = ir.VectorType(number, n), ir.VectorType(index, n)
-        arrays = [context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args, arguments[:2])]
+        kinds = signature.args[:2]
+        arrays = [context.make_array(kind)(context, builder, value) for kind, value in zip(kinds, arguments)]
 
         def at(which, r, c):
-            place = cgutils.get_item_pointer(context, builder, signature.args[which], arrays[which], [r, c],
-                                             wraparound=False)
+            place = cgutils.get_item_pointer(context, builder, kinds[which], arrays[which], [r, c], wraparound=False)
             return builder.bitcast(place, row.as_pointer())
 
         def after(first, k):
@@ -158,7 +162,7 @@ def _transpose_block(_, a, out, i, j):
 
 @lean_kernel
 def transpose(a, out):
-    """a^T, into out (M, N), of a C-contiguous a (N, M); by square blocks, of which the last overlap those before."""
+    """a^T, into out (M, N), of a (N, M), both C-contiguous; by square blocks, of which the last overlap those before."""
     N, M = a.shape
     n = WIDTH // a.itemsize
     if min(N, M) < n:
