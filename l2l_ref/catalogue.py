@@ -280,10 +280,10 @@ def _values(rng):
     return (_apart(rng, 3, 4),)
 
 
-def _certain(rng, B=3):
+def _certain(rng):
     """Beliefs that are all but certain: z is far from 0, and nothing depends on sigma."""
-    mu = _normal(rng, B)
-    return mu, 1e-4 * rng.uniform(1.0, 2.0, B), mu + rng.choice([-1, 1], B) * rng.uniform(0.1, 2.0, B)
+    mu = _normal(rng, 3)
+    return mu, 1e-4 * rng.uniform(1.0, 2.0, 3), mu + rng.choice([-1, 1], 3) * rng.uniform(0.1, 2.0, 3)
 
 
 def _improvement_loss(rng, B=2, T=5):

@@ -112,12 +112,6 @@ def test_log_of_normal_numbers():
         assert y.tolist() == [np.inf, 0.0]
 
 
-def innermost_loops(function):
-    for loop in ast.walk(function):
-        if isinstance(loop, ast.For) and not any(isinstance(n, ast.For) for n in ast.walk(loop) if n is not loop):
-            yield loop
-
-
 @given(rows=st.integers(0, 50), columns=st.integers(0, 50), dtype=st.sampled_from([np.float32, np.float64]))
 def test_transpose_is_exact_and_stays_within_out(rows, columns, dtype):
     """Blocks of 8 or 16, the last of which overlap, and what is smaller than a block."""
@@ -133,6 +127,12 @@ def test_transpose_takes_contiguous_arrays():
     for arrays in ((a[:, ::2], a[:10].copy()), (a, a.T)):
         with pytest.raises(TypingError, match="transpose: expected C-contiguous arrays"):
             transpose(*arrays)
+
+
+def innermost_loops(function):
+    for loop in ast.walk(function):
+        if isinstance(loop, ast.For) and not any(isinstance(n, ast.For) for n in ast.walk(loop) if n is not loop):
+            yield loop
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "l2l_ref" / "compiled").glob("*.py")), ids=lambda p: p.stem)

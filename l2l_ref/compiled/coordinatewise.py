@@ -351,7 +351,7 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
         D, H = sizes[l], sizes[l + 1]
         K = D + H + 1
         M = phi[weights : weights + 4 * H * K].reshape(4 * H, K)
-        back[weights : weights + 4 * H * K].reshape(K, 4 * H)[:] = M.T
+        transpose(M, back[weights : weights + 4 * H * K].reshape(K, 4 * H))
         weights += 4 * H * K
     _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, before, d_phi, phi, sizes, constants,
                          preprocess, buffer, d_y, d_W, d_top, d_a, d_M, back)

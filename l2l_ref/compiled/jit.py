@@ -1,4 +1,4 @@
-"""The one place that names numba: one decorator, one set of flags, gate functions by precision.
+"""The one place that names numba: one decorator, one set of flags, gate functions by precision, small products.
 
 Flags: ``error_model="numpy"`` on every function, since Python's check for a division by zero keeps
 a loop from being vectorised; ``contract`` alone of the fast-math flags, which allows fused
