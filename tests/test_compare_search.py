@@ -13,7 +13,7 @@ from l2l_ref.cli import main
 from l2l_ref.evaluation import peers
 from l2l_ref.evaluation.compare import Z95
 from l2l_ref.evaluation.search import (
-    Found, GPProblem, Instances, best_so_far, compare_search, comparison_seed, difference, measure,
+    Found, GPProblem, Instances, best_so_far, compare_search, comparison_seed, difference, measure, rivals,
     symmetry, table, to_json,
 )
 from l2l_ref.learned.proposer import Proposer
@@ -194,8 +194,8 @@ def found(*finals):
 
 def test_the_paired_difference_is_on_the_functions_that_both_have():
     results = {"learned": found(1.0, 3.0, 99.0), "random": found(0.0, 0.0, 0.0), "ei": found(0.5, 1.5)}
-    name, mean, half, count = difference(results)
-    assert (name, count) == ("ei", 2)
+    mean, half, count = difference(results, "ei")
+    assert count == 2
     np.testing.assert_allclose(mean, [0, 1])
     np.testing.assert_allclose(half[1], Z95 * np.std([0.5, 1.5], ddof=1) / np.sqrt(2))
     assert table(results)[-1].startswith("learned - ei on 2 of the functions") and "+1 +- 1 at 2" in table(results)[-1]
@@ -203,7 +203,28 @@ def test_the_paired_difference_is_on_the_functions_that_both_have():
     said = to_json(results, GPProblem(1))["learned_minus_ei"]
     assert (said["mean"], said["functions"]) == (1, 2) and said["ci95"] == [1 - half[1], 1 + half[1]]
     del results["ei"]
-    assert difference(results) is None and to_json(results, GPProblem(1))["learned_minus_ei"] is None
+    assert rivals(results) == [] and to_json(results, GPProblem(1))["learned_minus_ei"] is None
+    results["another"] = found(1.0, 3.5, 99.0)
+    lines = table(results, minimum=-1.5)
+    assert lines[-3] == "minimum: -1.5" and lines[-1].startswith("learned - another on 3 of the functions")
+    said = to_json(results, GPProblem(1))
+    assert said["learned_minus"]["another"]["mean"] == pytest.approx(-1 / 6) and said["learned_minus_ei"] is None
+
+
+def test_the_minimum_of_the_functions_is_known():
+    """To everybody the same functions: nobody finds less, and who asks often enough finds it."""
+    problem = GPProblem(1)
+    assert problem.minimum is None
+    problem.find_minimum(40, 3)
+    random = compare_search(problem, {}, 400, 40, seed=3)["random"]
+    assert problem.minimum <= random.mean[-1] < problem.minimum + 0.002
+    assert to_json({"random": random}, problem)["minimum"] == problem.minimum
+
+
+def test_functions_of_many_dimensions_are_decided_where_they_are_asked_for():
+    problem = GPProblem(9)
+    problem.find_minimum(4, 0)
+    assert problem.minimum is None and compare_search(problem, {}, 3, 4)["random"].best.shape == (4, 3)
 
 
 @pytest.mark.parametrize("changes, reason", [
@@ -242,15 +263,17 @@ def test_compare_gp(run, models, no_figure):
     assert {name: entry["functions"] for name, entry in result["optimizers"].items()} == {
         "learned": 4, "random": 4, "sobol": 4, "ei": 2}
     assert list(result["optimizers"])[0] == "learned" and result["models"]["learned"]["name"] == "tiny-1"
-    assert result["learned_minus_ei"]["optimizer"] == "ei"
+    assert result["learned_minus_ei"] == result["learned_minus"]["ei"] and result["learned_minus_ei"]["functions"] == 2
+    assert result["minimum"] < min(entry["final_loss_mean"] for entry in result["optimizers"].values())
 
 
 def test_several_learned_optimizers_and_a_table(run, models, tmp_path):
     save(Proposer(2, 3, rng=9), tmp_path / "other.npz")
     code, out, err = run("gp", "--model", models / "tiny-2.npz", "--model", "other.npz", *SMALL[:-1],
                          "--baseline-functions", 0, "--output", "f.png")
-    title, header, *rows = out.splitlines()
+    title, header, *rows, _, minimum, _, paired = out.splitlines()
     assert code == 0 and title == "Gaussian process, 2 dimensions: 4 functions; learned: tiny-2"
+    assert minimum.startswith("minimum: -") and paired.startswith("learned - other.npz on 4 of the functions, 95 %: ")
     assert sorted(row.split()[0] for row in rows) == ["learned", "other.npz", "random", "sobol"]
     finals = [float(row[: header.index("best(3)") + 7].split()[-1]) for row in rows]
     assert finals == sorted(finals)

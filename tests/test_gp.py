@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l2l_ref.black_boxes import GPFunctions
+from l2l_ref.black_boxes import GPFunctions, GPPaths
+from l2l_ref.checking import gradcheck
 from l2l_ref.compiled import gp as twin
 from l2l_ref.learned import backends
 from l2l_ref.ops import gp
 from l2l_ref.ops.cholesky import cholesky_row
-from l2l_ref.ops.covariance import COVARIANCES, covariance_pair, squared_distance
+from l2l_ref.ops.covariance import COVARIANCES, covariance_pair, squared_distance, squared_exponential
 
 each_covariance = pytest.mark.parametrize("covariance", COVARIANCES)
 
@@ -370,15 +371,73 @@ def test_noise_does_not_change_the_functions():
     np.testing.assert_array_equal(clear.values, noisy.values)
 
 
-def test_gp_functions_are_as_hard_as_they_should_be():
-    """Mean best of 20 uniform random points for d = 2 and 6, length scale 0.2 sqrt(d): -1.38 and -1.66."""
+@pytest.mark.parametrize("d, count, expected", [(2, 2000, -1.38), (6, 200, -1.66)])
+@pytest.mark.parametrize("paths", [False, True])
+def test_gp_functions_are_as_hard_as_they_should_be(paths, d, count, expected):
+    """Mean best of 20 uniform random points, length scale 0.2 sqrt(d)."""
     rng = np.random.default_rng(0)
-    for d, expected in ((2, -1.38), (6, -1.66)):
-        functions = GPFunctions(2000, d, 20, seed=0, append=twin.gp_append)
-        for _ in range(20):
-            functions(rng.random((2000, d)))
-        best = functions.values.min(axis=1)
-        assert abs(best.mean() - expected) < 4 * best.std() / 2000**0.5 + 0.01
+    functions = GPPaths(count, d, seed=0) if paths else GPFunctions(count, d, 20, seed=0, append=twin.gp_append)
+    best = np.min([functions(rng.random((count, d))) for _ in range(20)], axis=0)
+    assert abs(best.mean() - expected) < 4 * best.std() / count**0.5 + 0.01
+
+
+@given(st.integers(1, 2), st.floats(0.05, 2.0), st.integers(0, 99))
+def test_the_covariance_of_sample_paths(d, length_scale, seed):
+    """A millionth of the variance in each dimension may be missing, and so much of a covariance."""
+    paths, (x, z) = GPPaths(1, d, 0, length_scale), np.random.default_rng(seed).random((2, 1, 5, d))
+    k, _ = squared_exponential(x, z, length_scale, 1.0)
+    k_paths = np.einsum("nda,mda->nmd", paths._features(x[0]), paths._features(z[0])).prod(axis=2)
+    np.testing.assert_allclose(k_paths, k[0], rtol=0, atol=1.01e-6 * d)
+    variance = (paths._features(x[0]) ** 2).sum(axis=2)
+    assert (variance < 1 + 1e-9).all() and (variance > 1 - 1.01e-6).all()
+
+
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 99))
+@settings(max_examples=20)
+def test_a_sample_path_is_the_sum_that_the_equation_says(d, B, seed):
+    paths, x = GPPaths(B, d, seed), np.random.default_rng(seed).random((B, d))
+    phi = paths._features(x)
+    for b, value in enumerate(paths(x)):
+        terms = [z * np.prod([phi[b, i, a] for i, a in enumerate(places)]) for places, z in np.ndenumerate(paths._z[b])]
+        np.testing.assert_allclose(value, np.sum(terms), rtol=1e-9, atol=1e-9)
+        report = gradcheck(lambda point: paths._with_gradient(point, paths._z[b])[0],
+                           lambda d_f, _: d_f * paths._with_gradient(x[b], paths._z[b])[1], (x[b],))
+        assert report.ok, report
+
+
+def test_a_sample_path_belongs_to_its_number():
+    many, few, x = GPPaths(6, 2, seed=3), GPPaths(2, 2, seed=3, first=3), np.random.default_rng(5).random((6, 2))
+    np.testing.assert_allclose(many(x)[3:5], few(x[3:5]), rtol=1e-12)
+    assert (many(x) != GPPaths(6, 2, seed=4)(x)).all()
+
+
+@pytest.mark.parametrize("d, points", [(1, 4001), (2, 201), (3, 41)])
+def test_the_minima_of_sample_paths(d, points):
+    """Below all values on a grid, and by no more than the grid may miss: half the second derivative times the step."""
+    paths, grid = GPPaths(20, d, seed=1), np.linspace(0, 1, points)
+    f, phi = paths._z, paths._features(grid)
+    for _ in range(d):
+        f = np.tensordot(f, phi, (1, 1))
+    lowest = f.reshape(20, -1).min(axis=1)
+    missed = d * (4 / (0.2 * d**0.5) ** 2) / 2 * (0.5 / (points - 1)) ** 2  # |f''| < 4 / s^2 where f > -4
+    minima = paths.minima()
+    assert (minima <= lowest + 1e-9).all() and (lowest - minima <= missed).all()
+
+
+def test_sample_paths_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"^x: expected shape \(2, 3\), got \(3, 2\)"):
+        GPPaths(2, 3, 0)(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="^dim: expected fewer dimensions or a larger length scale, got 8 and "):
+        GPPaths(1, 8, 0)
+    with pytest.raises(ValueError, match=r"^dim: .* got 4 and 0.05, which take \d+\^4 numbers a function$"):
+        GPPaths(1, 4, 0, length_scale=0.05)
+    for length_scale in (0.04, -1.0, np.nan):
+        with pytest.raises(ValueError, match=f"^length_scale: expected a number >= 0.05, got {length_scale}"):
+            GPPaths(1, 1, 0, length_scale)
+    for argument, wrong in (("functions", -1), ("dim", 0), ("first", -1)):
+        with pytest.raises(ValueError, match=f"^{argument}: expected"):
+            GPPaths(**{"functions": 2, "dim": 2, "seed": 0, argument: wrong})
+    assert GPPaths(0, 2, 0)(np.zeros((0, 2))).shape == GPPaths(0, 2, 0).minima().shape == (0,)
 
 
 @pytest.mark.parametrize("argument, wrong", [("functions", -1), ("dim", 0), ("evaluations", 0), ("evaluations", 1.5),

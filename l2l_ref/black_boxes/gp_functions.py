@@ -42,10 +42,7 @@ class GPFunctions:
 
     def __init__(self, functions, dim, evaluations, seed, length_scale=None, variance=1.0, noise=0.0,
                  covariance="squared_exponential", jitter=None, first=0, dtype=np.float64, append=gp_append):
-        for name, value, least in (("functions", functions, 0), ("dim", dim, 1), ("evaluations", evaluations, 1),
-                                   ("first", first, 0)):
-            if value < least or value != int(value):
-                raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}")
+        require_counts(functions=(functions, 0), dim=(dim, 1), evaluations=(evaluations, 1), first=(first, 0))
         if not 0 <= noise < np.inf:
             raise ValueError(f"noise: expected a finite number >= 0, got {noise!r}")
         self.dim, self.bounds = dim, np.array([[0.0, 1.0]] * dim)
@@ -81,6 +78,13 @@ class GPFunctions:
         (draw, self._state), _ = self._append(self._state, x, self._z[:, t], **self._law, in_place=True)
         self.f[:, t] = draw.f
         return self.f[:, t] + self.noise * self._epsilon[:, t].astype(x.dtype) if self.noise else draw.f
+
+
+def require_counts(**counts):
+    """Raise a ValueError that names the first of them, (value, the least it may be), that is no such whole number."""
+    for name, (value, least) in counts.items():
+        if value < least or value != int(value):
+            raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}")
 
 
 def _normal_numbers(seed, numbers, count, stream):

@@ -45,6 +45,9 @@ def run(args):
                                  report=lambda line: print(line, file=sys.stderr, flush=True)))
         for problem, by_name in zip(problems, models)
     ]
+    for problem in problems:
+        if args.problem == "gp":
+            problem.find_minimum(functions, args.seed)
     if args.json:
         parts = [to_json(results, problem) | {"models": {name: model.card for name, model in by_name.items()}}
                  for (problem, results), by_name in zip(compared, models)]
@@ -53,7 +56,7 @@ def run(args):
     else:
         for k, ((problem, results), by_name) in enumerate(zip(compared, models)):
             print("\n" * (k > 0) + f"{problem.title}: {functions} functions; learned: {by_name[LEARNED].card['name']}")
-            print("\n".join(table(results)))
+            print("\n".join(table(results, problem.minimum)))
     titles = {LEARNED: f"{Path(args.model[0]).stem} (learned)"} if args.model else {}
     try:
         figures.best_so_far(compared, figure, titles)

@@ -1,8 +1,7 @@
 """Black-box optimizers against each other: the best value found so far, after each evaluation.
 
 All of them search the unit cube by ask and tell, for a batch of B functions at once. Function number k of a seed is the
-same problem for everybody. For functions of a Gaussian process that is the same standard normal numbers: what they
-become depends on the points that are asked for, so that optimizers share a law and random numbers, not values.
+same for everybody.
 """
 
 import time
@@ -12,16 +11,17 @@ import numpy as np
 
 from ..baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
 from ..baselines.search import Sobol, Uniform
-from ..black_boxes import GPFunctions, Transform, draw_transform
+from ..black_boxes import GPFunctions, GPPaths, Transform, draw_transform
 from ..black_boxes.gp_functions import usual_length_scale
 from ..learned.backends import choose_gp
 from ..search.scale import given_scale
 from ..search.together import Together
 from .compare import COMPARISON, LEARNED, interval
-from .peers import Peer
+from .peers import PEERS, Peer
 
-PIECE = 250  # functions at once; a Gaussian process takes B T^2 numbers
-RIVALS = ("ei", "integrated-ei")
+PIECE = 250  # functions at once; sample paths take up to 500,000 numbers each
+MOST_DIMENSIONS = 7  # of sample paths
+EXPECTED_IMPROVEMENT = ("ei", "integrated-ei")
 
 
 class Found(NamedTuple):
@@ -42,12 +42,16 @@ class Found(NamedTuple):
 
 
 class GPProblem:
-    """Draws of the Gaussian process that shipped weights are trained on, without noise."""
+    """Draws of the Gaussian process that shipped weights are trained on, without noise.
 
-    name, minimum, rival = "gp", None, "ei"
+    Up to seven dimensions they are sample paths, the same for everybody. In more they are decided where they are asked for,
+    and optimizers share a law and random numbers, not values.
+    """
+
+    name, rival = "gp", "ei"
 
     def __init__(self, dim):
-        self.dim = dim
+        self.dim, self.minimum = dim, None
         self._length_scale = usual_length_scale(dim)
         self.config = {"problem": "gp", "dim": dim, "length_scale": self._length_scale, "variance": 1.0, "noise": 0.0,
                        "covariance": "squared_exponential"}
@@ -55,8 +59,18 @@ class GPProblem:
 
     def sample(self, functions, evaluations, seed, first=0):
         """Functions number ``first`` and up: a callable, x (B, d) in the unit cube -> y (B,)."""
+        if self.dim <= MOST_DIMENSIONS:
+            return GPPaths(functions, self.dim, seed, first=first)
         append = choose_gp("auto", functions, evaluations).gp_append
-        return GPFunctions(functions, self.dim, evaluations, seed, self._length_scale, first=first, append=append)
+        return GPFunctions(functions, self.dim, evaluations, seed, first=first, append=append)
+
+    def find_minimum(self, functions, seed):
+        """Set ``minimum`` to the mean minimum of so many functions of a comparison, where they are sample paths."""
+        if self.dim <= MOST_DIMENSIONS:
+            self.minimum = float(np.concatenate([
+                GPPaths(min(PIECE, functions - first), self.dim, comparison_seed(seed), first=first).minima()
+                for first in range(0, functions, PIECE)
+            ]).mean())
 
     def learned(self, proposer, functions, evaluations, seed, first=0):
         """The values have mean 0 and variance 1, and are fed as they are."""
@@ -230,16 +244,17 @@ def compare_search(problem, models, evaluations=100, functions=100, baseline_fun
     return results
 
 
-def difference(results, learned=LEARNED):
-    """Learned less the rival on the functions that both have: the rival's name, means (T,), half widths (T,), count.
+def difference(results, other):
+    """Learned less another on the functions that both have, the first: means (T,), half widths (T,), how many."""
+    theirs = results[other].best
+    ours = results[LEARNED].best[: len(theirs)]
+    return *interval((ours - theirs).T), len(theirs)
 
-    None without a rival.
-    """
-    for name in RIVALS:
-        if name in results and learned in results:
-            theirs = results[name].best
-            return name, *interval((results[learned].best[: len(theirs)] - theirs).T), len(theirs)
-    return None
+
+def rivals(results):
+    """Whom the learned optimizer is set against one by one: expected improvement, and other learned ones."""
+    others = {LEARNED, "random", "sobol", *PEERS}
+    return [name for name in results if name not in others] if LEARNED in results else []
 
 
 def marks(evaluations):
@@ -247,8 +262,8 @@ def marks(evaluations):
     return sorted({max(1, evaluations // 10), max(1, evaluations // 5), max(1, evaluations // 2), evaluations})
 
 
-def table(results):
-    """The comparison as lines of text."""
+def table(results, minimum=None):
+    """The comparison as lines of text; the ``minimum`` of the functions, where it is known, is one of them."""
     shown = marks(next(iter(results.values())).best.shape[1])
     rows = [["optimizer", "functions", *(f"best({t})" for t in shown), "+-95%", "median", "us/suggestion"]]
     for name, found in sorted(results.items(), key=lambda item: item[1].mean[-1]):
@@ -258,9 +273,10 @@ def table(results):
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths)))
              for row in rows]
-    paired = difference(results)
-    if paired:
-        rival, mean, half, count = paired
+    if minimum is not None:
+        lines += ["", f"minimum: {minimum:.4g}"]
+    for rival in rivals(results):
+        mean, half, count = difference(results, rival)
         lines += ["", f"learned - {rival} on {count} of the functions, 95 %: "
                   + ", ".join(f"{mean[t - 1]:+.3g} +- {half[t - 1]:.1g} at {t}" for t in shown)]
     return lines
@@ -284,11 +300,12 @@ def to_json(results, problem):
             "seconds_per_suggestion": found.seconds_per_suggestion,
             "functions": len(found.best),
         }
-    paired = difference(results)
-    if paired:
-        rival, mean, half, count = paired
-        paired = {"optimizer": rival, "functions": count, "mean": float(mean[-1]),
-                  "ci95": numbers([mean[-1] - half[-1], mean[-1] + half[-1]])}
+    paired = {}
+    for rival in rivals(results):
+        mean, half, count = difference(results, rival)
+        paired[rival] = {"optimizer": rival, "functions": count, "mean": float(mean[-1]),
+                         "ci95": numbers([mean[-1] - half[-1], mean[-1] + half[-1]])}
+    ei = next((paired[name] for name in EXPECTED_IMPROVEMENT if name in paired), None)
     functions, evaluations = np.max([found.best.shape for found in results.values()], axis=0).tolist()
-    return {"problem": problem.config, "steps": evaluations, "evaluations": evaluations, "functions": functions,
-            "optimizers": optimizers, "learned_minus_ei": paired}
+    return {"problem": problem.config, "minimum": problem.minimum, "steps": evaluations, "evaluations": evaluations,
+            "functions": functions, "optimizers": optimizers, "learned_minus": paired, "learned_minus_ei": ei}

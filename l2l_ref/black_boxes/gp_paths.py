@@ -1,0 +1,118 @@
+"""Functions drawn from a Gaussian process as a whole: the same for whoever asks, wherever and in whatever order.
+
+The squared exponential covariance is a product over dimensions, and in each of them nearly a sum of few products: with
+nodes g_1 .. g_n in [0, 1], and the largest eigenvalues w_a and eigenvectors V_a of their covariance matrix,
+
+    F6  phi_a(s) = sum_b k(s, g_b) V_ba / sqrt(w_a)                  so that sum_a phi_a(s) phi_a(s') ~ k(s, s')
+    F7  f(x) = sum_a1 .. sum_ad z_a1..ad phi_a1(x_1) .. phi_ad(x_d)
+
+z are independent standard normal numbers. As many a are taken as miss at most a millionth of the variance in a
+dimension: with the usual length scale 11 in one dimension, and 7 for each of six. (F6 is Nystroem's method.)
+"""
+
+import numpy as np
+
+from .gp_functions import _normal_numbers, require_counts, usual_length_scale
+
+MISSED, NODES = 1e-6, 65
+SMALLEST = 0.05       # length scale for which so many nodes miss no more
+MOST_NUMBERS = 2**19  # of a function, which are those of seven dimensions
+GRID = 5e4            # points of a function among which its minimum is looked for
+
+
+class GPPaths:
+    """B sample paths on the unit cube, of a Gaussian process of mean 0, variance 1 and squared exponential covariance.
+
+    Function number k of a seed is the same in whatever batch.
+
+    Parameters
+    ----------
+    functions : int
+        B.
+    dim : int
+        d.
+    seed : int or SeedSequence
+    length_scale : float, optional
+        Default `usual_length_scale`.
+    first : int
+        The number of the first function, so that large batches can be worked on in pieces.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range, and where a function takes more than `MOST_NUMBERS`: more than seven dimensions with
+        the usual length scale.
+    """
+
+    name = "gp"
+
+    def __init__(self, functions, dim, seed, length_scale=None, first=0):
+        require_counts(functions=(functions, 0), dim=(dim, 1), first=(first, 0))
+        self.dim, self.bounds, self.minimum = dim, np.array([[0.0, 1.0]] * dim), None
+        self._length_scale = usual_length_scale(dim) if length_scale is None else length_scale
+        if not self._length_scale >= SMALLEST:
+            raise ValueError(f"length_scale: expected a number >= {SMALLEST}, got {length_scale!r}")
+        self._nodes = 0.5 - 0.5 * np.cos(np.pi * np.linspace(0, 1, NODES))
+        self._root = self._root_of_covariance()
+        r = self._root.shape[1]
+        if r**dim > MOST_NUMBERS:
+            raise ValueError(f"dim: expected fewer dimensions or a larger length scale, got {dim} and "
+                             f"{self._length_scale:g}, which take {r}^{dim} numbers a function")
+        numbers = _normal_numbers(seed, range(first, first + functions), r**dim, 0)
+        self._z = numbers.reshape(functions, *(r,) * dim)
+
+    def __call__(self, x):
+        """Evaluate each function at a point of its own: x (B, d) -> (B,).
+
+        Raises ValueError for another shape.
+        """
+        x = np.asarray(x, np.float64)
+        if x.shape != (len(self._z), self.dim):
+            raise ValueError(f"x: expected shape ({len(self._z)}, {self.dim}), got {x.shape}")
+        f = self._z
+        for phi in self._features(x.T):
+            f = np.einsum("ba...,ba->b...", f, phi)                  # F7
+        return f
+
+    def minima(self):
+        """The smallest value of each function, (B,): from the lowest three dips of a grid on, by L-BFGS-B."""
+        from scipy.ndimage import minimum_filter
+        from scipy.optimize import minimize
+
+        line = np.linspace(0, 1, min(NODES, int(GRID ** (1 / self.dim))))
+        phi, least = self._features(line), []
+        for z in self._z:
+            f = z
+            for _ in range(self.dim):
+                f = np.tensordot(f, phi, (0, 1))                     # F7, a dimension goes and comes back as the last
+            dips = np.argwhere(f == minimum_filter(f, size=3, mode="nearest"))
+            dips = dips[np.argsort(f[tuple(dips.T)])[:3]]
+            least.append(min(minimize(self._with_gradient, line[dip], (z,), "L-BFGS-B", True, bounds=self.bounds).fun
+                             for dip in dips))
+        return np.array(least)
+
+    def _with_gradient(self, x, z):
+        """F7 of one function: x (d,) -> f, d_x (d,)."""
+        k = self._covariance(x)
+        slopes = k * (self._nodes - x[:, None]) / self._length_scale**2 @ self._root
+        f, d_x = z, []
+        for phi, slope in zip(k @ self._root, slopes):
+            d_x = [np.tensordot(phi, d, 1) for d in d_x] + [np.tensordot(slope, f, 1)]
+            f = np.tensordot(phi, f, 1)
+        return float(f), np.array(d_x)
+
+    def _features(self, s):
+        """F6: s (...) -> phi (..., r)."""
+        return self._covariance(s) @ self._root                      # F6
+
+    def _covariance(self, s):
+        """k(s, g), (..., n): K2 of ops/covariance.py in one dimension."""
+        return np.exp(-0.5 * ((s[..., None] - self._nodes) / self._length_scale) ** 2)
+
+    def _root_of_covariance(self):
+        """V / sqrt(w), (n, r), of as few of the largest eigenvalues as miss little of the variance anywhere."""
+        w, V = np.linalg.eigh(self._covariance(self._nodes))
+        root = (V / np.sqrt(np.maximum(w, 1e-12)))[:, ::-1]
+        phi = self._covariance(np.linspace(0, 1, 1001)) @ root
+        enough = ((phi**2).cumsum(axis=1) >= 1 - MISSED).all(axis=0)
+        return root[:, : enough.argmax() + 1]
