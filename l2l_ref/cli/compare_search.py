@@ -45,21 +45,19 @@ def run(args):
                                  report=lambda line: print(line, file=sys.stderr, flush=True)))
         for problem, by_name in zip(problems, models)
     ]
-    for problem in problems:
-        if args.problem == "gp":
-            problem.find_minimum(functions, args.seed)
+    minima = [problem.minima(functions, args.seed) for problem in problems]
     if args.json:
-        parts = [to_json(results, problem) | {"models": {name: model.card for name, model in by_name.items()}}
-                 for (problem, results), by_name in zip(compared, models)]
+        parts = [to_json(results, problem, least) | {"models": {name: model.card for name, model in by_name.items()}}
+                 for (problem, results), least, by_name in zip(compared, minima, models)]
         several = {"problem": {"problem": args.problem}, "problems": parts}
         print(json.dumps(several if args.problem in ("benchmarks", "hpo") or len(parts) > 1 else parts[0]))
     else:
-        for k, ((problem, results), by_name) in enumerate(zip(compared, models)):
+        for k, ((problem, results), least, by_name) in enumerate(zip(compared, minima, models)):
             print("\n" * (k > 0) + f"{problem.title}: {functions} functions; learned: {by_name[LEARNED].card['name']}")
-            print("\n".join(table(results, problem.minimum)))
+            print("\n".join(table(results, least)))
     titles = {LEARNED: f"{Path(args.model[0]).stem} (learned)"} if args.model else {}
     try:
-        figures.best_so_far(compared, figure, titles)
+        figures.best_so_far(compared, minima, figure, titles)
         print(f"figure: {figure}", file=sys.stderr)
         if args.problem == "repellers":
             paths = figure.with_name(f"{figure.stem}-paths{figure.suffix}")

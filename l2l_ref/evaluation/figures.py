@@ -81,8 +81,10 @@ SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyper-par
 DECADES = 1.5  # of the means, from which on an axis is logarithmic
 
 
-def best_so_far(compared, path, titles=None):
+def best_so_far(compared, minima, path, titles=None):
     """A panel for each (problem, results of `compare_search`): mean best value with 95 % band; writes ``path``.
+
+    ``minima`` are those of the functions of each, (F,), or None.
 
     ``titles``, a dict, are names for the legend in place of those of the results. A curve that leaves a panel through
     its top was worse in the first twentieth of the evaluations.
@@ -94,7 +96,7 @@ def best_so_far(compared, path, titles=None):
     figure = matplotlib_figure()(figsize=(width, 1 + 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     handles = {}
-    for axes, (problem, results) in zip(panels, compared):
+    for axes, (problem, results), least in zip(panels, compared, minima):
         means = np.array([found.mean for found in results.values()])
         logarithmic = means.min() > 0 and means.max() > 10**DECADES * means.min()
         colors = _search_colors(results)
@@ -104,14 +106,14 @@ def best_so_far(compared, path, titles=None):
             handles[name], = axes.plot(t, mean, color=colors[name], lw=2.2 if name == LEARNED else 1.4)
             low = np.maximum(mean - half, means.min() / 10) if logarithmic else mean - half
             axes.fill_between(t, low, mean + half, color=colors[name], alpha=0.2, lw=0)
-        if problem.minimum is not None:
-            handles["minimum"] = axes.axhline(problem.minimum, color="#444444", lw=0.8, ls=":")
+        if least is not None:
+            handles["minimum"] = axes.axhline(least.mean(), color="#444444", lw=0.8, ls=":")
         if logarithmic:
             axes.set_yscale("log")
         else:
             first = means.shape[1] // 20
             bands = means - np.nan_to_num([found.half_width for found in results.values()])
-            lowest = bands[:, first:].min() if problem.minimum is None else min(problem.minimum, means.min())
+            lowest = bands[:, first:].min() if least is None else min(least.mean(), means.min())
             highest = means[:, first:].max()
             if highest > lowest:
                 axes.set_ylim(lowest - 0.05 * (highest - lowest), highest + 0.15 * (highest - lowest))

@@ -51,7 +51,7 @@ class GPProblem:
     name, rival = "gp", "ei"
 
     def __init__(self, dim):
-        self.dim, self.minimum = dim, None
+        self.dim = dim
         self._length_scale = usual_length_scale(dim)
         self.config = {"problem": "gp", "dim": dim, "length_scale": self._length_scale, "variance": 1.0, "noise": 0.0,
                        "covariance": "squared_exponential"}
@@ -64,13 +64,14 @@ class GPProblem:
         append = choose_gp("auto", functions, evaluations).gp_append
         return GPFunctions(functions, self.dim, evaluations, seed, first=first, append=append)
 
-    def find_minimum(self, functions, seed):
-        """Set ``minimum`` to the mean minimum of so many functions of a comparison, where they are sample paths."""
-        if self.dim <= MOST_DIMENSIONS:
-            self.minimum = float(np.concatenate([
-                GPPaths(min(PIECE, functions - first), self.dim, comparison_seed(seed), first=first).minima()
-                for first in range(0, functions, PIECE)
-            ]).mean())
+    def minima(self, functions, seed):
+        """The minimum of each of so many functions of a comparison, (F,); None where they are not sample paths."""
+        if self.dim > MOST_DIMENSIONS:
+            return None
+        return np.concatenate([
+            GPPaths(min(PIECE, functions - first), self.dim, comparison_seed(seed), first=first).minima()
+            for first in range(0, functions, PIECE)
+        ])
 
     def learned(self, proposer, functions, evaluations, seed, first=0):
         """The values have mean 0 and variance 1, and are fed as they are."""
@@ -101,7 +102,7 @@ class Instances:
 
     def __init__(self, box, draw=draw_transform):
         self.box, self._draw = box, draw
-        self.name, self.dim, self.minimum = box.name, box.dim, box.minimum
+        self.name, self.dim = box.name, box.dim
         exact = draw is symmetry
         self.config = {"problem": box.name, "dim": box.dim,
                        "instances": "permuted, flipped" if exact else "translated, scaled, permuted, flipped"}
@@ -116,6 +117,10 @@ class Instances:
         """As `GPProblem.sample`."""
         transforms = self.transforms(functions, seed, first)
         return lambda x: self.box(self.placed(x, transforms))
+
+    def minima(self, functions, seed):
+        """As `GPProblem.minima`: the instances have that of the box, which may not be known."""
+        return None if self.box.minimum is None else np.full(functions, self.box.minimum)
 
     def placed(self, x, transforms):
         """Points x (B, d) of the unit cube, one for each instance, in the units of the box."""
@@ -262,19 +267,24 @@ def marks(evaluations):
     return sorted({max(1, evaluations // 10), max(1, evaluations // 5), max(1, evaluations // 2), evaluations})
 
 
-def table(results, minimum=None):
-    """The comparison as lines of text; the ``minimum`` of the functions, where it is known, is one of them."""
+def regret(found, minima):
+    """How far above the minima (F,) of the functions the best values are, in the mean, (T,)."""
+    return (found.best - minima[: len(found.best), None]).mean(axis=0)
+
+
+def table(results, minima=None):
+    """The comparison as lines of text. Where the ``minima`` (F,) of the functions are known, with the mean regret."""
     shown = marks(next(iter(results.values())).best.shape[1])
-    rows = [["optimizer", "functions", *(f"best({t})" for t in shown), "+-95%", "median", "us/suggestion"]]
+    judged = [] if minima is None else [shown[min(1, len(shown) - 1)], shown[-1]]
+    rows = [["optimizer", "functions", *(f"best({t})" for t in shown), "+-95%", "median",
+             *(f"regret({t})" for t in judged), "us/suggestion"]]
     for name, found in sorted(results.items(), key=lambda item: item[1].mean[-1]):
         rows.append([name, str(len(found.best)), *(f"{found.mean[t - 1]:.4g}" for t in shown),
                      f"{found.half_width[-1]:.1g}", f"{np.median(found.best[:, -1]):.4g}",
-                     f"{1e6 * found.seconds_per_suggestion:.3g}"])
+                     *(f"{regret(found, minima)[t - 1]:.3g}" for t in judged), f"{1e6 * found.seconds_per_suggestion:.3g}"])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths)))
              for row in rows]
-    if minimum is not None:
-        lines += ["", f"minimum: {minimum:.4g}"]
     for rival in rivals(results):
         mean, half, count = difference(results, rival)
         lines += ["", f"learned - {rival} on {count} of the functions, 95 %: "
@@ -282,8 +292,8 @@ def table(results, minimum=None):
     return lines
 
 
-def to_json(results, problem):
-    """The comparison as a JSON-able dict; an interval of one function is None."""
+def to_json(results, problem, minima=None):
+    """The comparison as a JSON-able dict; an interval of one function is None, and what is not known too."""
 
     def numbers(values):
         return [float(v) if np.isfinite(v) else None for v in np.atleast_1d(values)]
@@ -297,6 +307,7 @@ def to_json(results, problem):
             "final_loss_median": float(np.median(found.best[:, -1])),
             "curve_mean": numbers(mean),
             "curve_ci95": numbers(half),
+            "regret_mean": None if minima is None else numbers(regret(found, minima)),
             "seconds_per_suggestion": found.seconds_per_suggestion,
             "functions": len(found.best),
         }
@@ -307,5 +318,6 @@ def to_json(results, problem):
                          "ci95": numbers([mean[-1] - half[-1], mean[-1] + half[-1]])}
     ei = next((paired[name] for name in EXPECTED_IMPROVEMENT if name in paired), None)
     functions, evaluations = np.max([found.best.shape for found in results.values()], axis=0).tolist()
-    return {"problem": problem.config, "minimum": problem.minimum, "steps": evaluations, "evaluations": evaluations,
+    minimum = None if minima is None else float(minima.mean())
+    return {"problem": problem.config, "minimum": minimum, "steps": evaluations, "evaluations": evaluations,
             "functions": functions, "optimizers": optimizers, "learned_minus": paired, "learned_minus_ei": ei}
