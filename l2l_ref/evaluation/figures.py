@@ -5,8 +5,8 @@ import numpy as np
 from ..black_boxes import repellers
 from ..ops.gp import gp_posterior
 from . import published
-from .compare import LEARNED
-from .search import comparison_seed
+from .compare import LEARNED, interval
+from .search import comparison_seed, regret
 
 COLORS = {
     LEARNED: "#000000", "sgd": "#999999", "momentum": "#56b4e9", "nag": "#0072b2", "adagrad": "#cc79a7",
@@ -79,12 +79,14 @@ SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyper-par
                  "integrated-ei": "EI, integrated", "optuna-tpe": "TPE, Optuna", "hyperopt-tpe": "TPE, Hyperopt",
                  "skopt-gp": "GP, scikit-optimize", "smac": "SMAC"}
 DECADES = 1.5  # of the means, from which on an axis is logarithmic
+FLOOR = 4  # decades of an axis at most
 
 
 def best_so_far(compared, minima, path, titles=None):
     """A panel for each (problem, results of `compare_search`): mean best value with 95 % band; writes ``path``.
 
-    ``minima`` are those of the functions of each, (F,), or None.
+    ``minima`` are those of the functions of each problem, (F,), or None; where they are known the best value is
+    drawn above them, on a logarithmic axis of at most `FLOOR` decades.
 
     ``titles``, a dict, are names for the legend in place of those of the results. A curve that leaves a panel through
     its top was worse in the first twentieth of the evaluations.
@@ -97,24 +99,26 @@ def best_so_far(compared, minima, path, titles=None):
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     handles = {}
     for axes, (problem, results), least in zip(panels, compared, minima):
-        means = np.array([found.mean for found in results.values()])
-        logarithmic = means.min() > 0 and means.max() > 10**DECADES * means.min()
+        curves = {name: interval((found.best if least is None else regret(found, least)).T)
+                  for name, found in results.items()}
+        means = np.array([mean for mean, _ in curves.values()])
+        first = means.shape[1] // 20
+        highest = means[:, first:].max()
+        logarithmic = least is not None or (means.min() > 0 and means.max() > 10**DECADES * means.min())
+        floor = max(means.min() / 2, highest / 10**FLOOR) if logarithmic else -np.inf
         colors = _search_colors(results)
-        for name, found in reversed(results.items()):  # the learned one last, on top
-            mean, half = found.mean, found.half_width
+        for name, (mean, half) in reversed(curves.items()):  # the learned one last, on top
             t = np.arange(1, len(mean) + 1)
-            handles[name], = axes.plot(t, mean, color=colors[name], lw=2.2 if name == LEARNED else 1.4)
-            low = np.maximum(mean - half, means.min() / 10) if logarithmic else mean - half
-            axes.fill_between(t, low, mean + half, color=colors[name], alpha=0.2, lw=0)
-        if least is not None:
-            handles["minimum"] = axes.axhline(least.mean(), color="#444444", lw=0.8, ls=":")
+            handles[name], = axes.plot(t, np.maximum(mean, floor), color=colors[name], lw=2.2 if name == LEARNED else 1.4)
+            axes.fill_between(t, np.maximum(mean - half, floor), np.maximum(mean + half, floor), color=colors[name],
+                              alpha=0.2, lw=0)
         if logarithmic:
             axes.set_yscale("log")
+            if highest > floor > 0:
+                axes.set_ylim(floor, 1.3 * highest)
         else:
-            first = means.shape[1] // 20
-            bands = means - np.nan_to_num([found.half_width for found in results.values()])
-            lowest = bands[:, first:].min() if least is None else min(least.mean(), means.min())
-            highest = means[:, first:].max()
+            bands = means - np.nan_to_num([half for _, half in curves.values()])
+            lowest = bands[:, first:].min()
             if highest > lowest:
                 axes.set_ylim(lowest - 0.05 * (highest - lowest), highest + 0.15 * (highest - lowest))
         axes.set_xlim(1, max(2, len(mean)))
@@ -122,7 +126,7 @@ def best_so_far(compared, minima, path, titles=None):
         axes.grid(alpha=0.3, lw=0.5)
         axes.set_title(f"{problem.title}: {max(len(found.best) for found in results.values())} functions", fontsize=10)
         axes.set_xlabel("evaluations")
-        axes.set_ylabel("mean best value")
+        axes.set_ylabel("mean best value" if least is None else "mean best value above the minimum")
     for axes in panels[len(compared) :]:
         axes.remove()
     results = compared[0][1]
@@ -130,10 +134,9 @@ def best_so_far(compared, minima, path, titles=None):
     for name, count in counts.items():
         if count < max(counts.values()):
             titles[name] = f"{titles.get(name, name)} ({count})"
-    order = [name for name in (*results, "minimum") if name in handles]
-    figure.legend([handles[name] for name in order], [titles.get(name, name) for name in order],
+    figure.legend([handles[name] for name in results], [titles.get(name, name) for name in results],
                   loc="outside right center" if columns == 1 else "outside lower center", frameon=False, fontsize=9,
-                  ncols=1 if columns == 1 else min(6, len(order)))
+                  ncols=1 if columns == 1 else min(6, len(results)))
     figure.savefig(path, dpi=150)
 
 

@@ -268,20 +268,24 @@ def marks(evaluations):
 
 
 def regret(found, minima):
-    """How far above the minima (F,) of the functions the best values are, in the mean, (T,)."""
-    return (found.best - minima[: len(found.best), None]).mean(axis=0)
+    """How far the best values are above the minima (F,) of the functions, of which an optimizer had the first."""
+    return found.best - minima[: len(found.best), None]
 
 
 def table(results, minima=None):
     """The comparison as lines of text. Where the ``minima`` (F,) of the functions are known, with the mean regret."""
     shown = marks(next(iter(results.values())).best.shape[1])
-    judged = [] if minima is None else [shown[min(1, len(shown) - 1)], shown[-1]]
+    judged = [] if minima is None else sorted({shown[len(shown) // 3], shown[-1]})
     rows = [["optimizer", "functions", *(f"best({t})" for t in shown), "+-95%", "median",
              *(f"regret({t})" for t in judged), "us/suggestion"]]
-    for name, found in sorted(results.items(), key=lambda item: item[1].mean[-1]):
+
+    def last(item):
+        return item[1].mean[-1] if minima is None else regret(item[1], minima)[:, -1].mean()
+
+    for name, found in sorted(results.items(), key=last):
         rows.append([name, str(len(found.best)), *(f"{found.mean[t - 1]:.4g}" for t in shown),
                      f"{found.half_width[-1]:.1g}", f"{np.median(found.best[:, -1]):.4g}",
-                     *(f"{regret(found, minima)[t - 1]:.3g}" for t in judged), f"{1e6 * found.seconds_per_suggestion:.3g}"])
+                     *(f"{regret(found, minima)[:, t - 1].mean():.3g}" for t in judged), f"{1e6 * found.seconds_per_suggestion:.3g}"])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths)))
              for row in rows]
@@ -307,7 +311,7 @@ def to_json(results, problem, minima=None):
             "final_loss_median": float(np.median(found.best[:, -1])),
             "curve_mean": numbers(mean),
             "curve_ci95": numbers(half),
-            "regret_mean": None if minima is None else numbers(regret(found, minima)),
+            "regret_mean": None if minima is None else numbers(regret(found, minima).mean(axis=0)),
             "seconds_per_suggestion": found.seconds_per_suggestion,
             "functions": len(found.best),
         }
