@@ -19,8 +19,8 @@ from ..search.together import Together
 from .compare import COMPARISON, LEARNED, interval
 from .peers import PEERS, Peer
 
-PIECE = 250  # functions at once; sample paths take up to 500,000 numbers each
-MOST_DIMENSIONS = 7  # of sample paths
+PIECE = 250  # functions at once
+MOST_DIMENSIONS = 6  # of sample paths: a piece takes a quarter of a gigabyte there
 EXPECTED_IMPROVEMENT = ("ei", "integrated-ei")
 
 
@@ -44,8 +44,8 @@ class Found(NamedTuple):
 class GPProblem:
     """Draws of the Gaussian process that shipped weights are trained on, without noise.
 
-    Up to seven dimensions they are sample paths, the same for everybody. In more they are decided where they are asked for,
-    and optimizers share a law and random numbers, not values.
+    Up to six dimensions they are sample paths, the same for everybody. In more they are decided where they are asked
+    for, and optimizers share a law and random numbers, not values.
     """
 
     name, rival = "gp", "ei"
