@@ -224,6 +224,7 @@ def test_regret_is_on_the_functions_that_an_optimizer_had():
     results, minima = {"learned": found(1.0, 3.0, 99.0), "ei": found(0.5, 1.5)}, np.array([0.5, 1.0, 90.0])
     header, *rows = (line.split() for line in table(results, minima)[:3])
     assert [row[header.index("regret(2)")] for row in rows] == ["0.25", "3.83"]
+    assert [row[header.index("regret(2)") + 1] for row in rows] == ["0.5", "5"]  # by hand: 1.96 times 0.25 and 2.62
     said = to_json(results, GPProblem(1), minima)["optimizers"]
     assert said["ei"]["regret_mean"] == [4.25, 0.25] and said["learned"]["regret_mean"][1] == pytest.approx(11.5 / 3)
     assert to_json(results, GPProblem(1))["optimizers"]["ei"]["regret_mean"] is None
@@ -271,7 +272,10 @@ def test_compare_gp(run, models, no_figure):
         "learned": 4, "random": 4, "sobol": 4, "ei": 2}
     assert list(result["optimizers"])[0] == "learned" and result["models"]["learned"]["name"] == "tiny-1"
     assert result["learned_minus_ei"] == result["learned_minus"]["ei"] and result["learned_minus_ei"]["functions"] == 2
-    assert result["minimum"] < min(entry["final_loss_mean"] for entry in result["optimizers"].values())
+    for name, entry in result["optimizers"].items():
+        assert len(entry["regret_mean"]) == len(entry["regret_ci95"]) == 3 and entry["regret_mean"][-1] >= 0
+        if name != "ei":  # which had two of the functions
+            assert entry["regret_mean"][-1] == pytest.approx(entry["final_loss_mean"] - result["minimum"])
 
 
 def test_several_learned_optimizers_and_a_table(run, models, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 
 from l2l_ref.black_boxes import GPFunctions, GPPaths
 from l2l_ref.checking import gradcheck
@@ -422,6 +423,15 @@ def test_the_minima_of_sample_paths(d, points):
     missed = d * (4 / (0.2 * d**0.5) ** 2) / 2 * (0.5 / (points - 1)) ** 2  # |f''| < 4 / s^2 where f > -4
     minima = paths.minima()
     assert (minima <= lowest + 1e-9).all() and (lowest - minima <= missed).all()
+
+
+@pytest.mark.parametrize("d, count", [(4, 10), (6, 2)])
+def test_the_minima_of_sample_paths_in_more_dimensions(d, count):
+    """From a hundred random points on nothing lower is found."""
+    paths, starts = GPPaths(count, d, seed=2), np.random.default_rng(0).random((100, d))
+    for minimum, z in zip(paths.minima(), paths._z):
+        found = min(minimize(paths._with_gradient, x, (z,), "L-BFGS-B", True, bounds=paths.bounds).fun for x in starts)
+        assert abs(found - minimum) < 1e-6
 
 
 def test_sample_paths_refuse_what_does_not_fit():

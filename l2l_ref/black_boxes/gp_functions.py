@@ -48,8 +48,8 @@ class GPFunctions:
         self.dim, self.bounds = dim, np.array([[0.0, 1.0]] * dim)
         self.minimum = None
         self.noise = noise
-        self._z = _normal_numbers(seed, range(first, first + functions), evaluations, 0).astype(dtype)
-        self._epsilon = _normal_numbers(seed, range(first, first + functions), evaluations, 1) if noise else None
+        self._z = normal_numbers(seed, range(first, first + functions), evaluations, 0).astype(dtype)
+        self._epsilon = normal_numbers(seed, range(first, first + functions), evaluations, 1) if noise else None
         self._law = {"length_scale": usual_length_scale(dim) if length_scale is None else length_scale,
                      "variance": variance, "covariance": covariance, "jitter": jitter}
         self._append = append
@@ -87,7 +87,7 @@ def require_counts(**counts):
             raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}")
 
 
-def _normal_numbers(seed, numbers, count, stream):
+def normal_numbers(seed, numbers, count, stream):
     """(functions, count): a row for each function, from a generator that belongs to it and to ``stream``."""
     if not isinstance(seed, np.random.SeedSequence):
         seed = np.random.SeedSequence(seed)

@@ -12,11 +12,11 @@ dimension: with the usual length scale 11 in one dimension, and 7 for each of si
 
 import numpy as np
 
-from .gp_functions import _normal_numbers, require_counts, usual_length_scale
+from .gp_functions import normal_numbers, require_counts, usual_length_scale
 
 MISSED, NODES = 1e-6, 65
 SMALLEST = 0.05       # length scale for which so many nodes miss no more
-MOST_NUMBERS = 2**19  # of a function, which are those of seven dimensions
+MOST_NUMBERS = 2**19  # of a function, enough for seven dimensions
 GRID = 5e4            # points of a function among which its minimum is looked for
 
 
@@ -48,7 +48,7 @@ class GPPaths:
 
     def __init__(self, functions, dim, seed, length_scale=None, first=0):
         require_counts(functions=(functions, 0), dim=(dim, 1), first=(first, 0))
-        self.dim, self.bounds, self.minimum = dim, np.array([[0.0, 1.0]] * dim), None
+        self.dim, self.bounds = dim, np.array([[0.0, 1.0]] * dim)
         self._length_scale = usual_length_scale(dim) if length_scale is None else length_scale
         if not self._length_scale >= SMALLEST:
             raise ValueError(f"length_scale: expected a number >= {SMALLEST}, got {length_scale!r}")
@@ -58,7 +58,7 @@ class GPPaths:
         if r**dim > MOST_NUMBERS:
             raise ValueError(f"dim: expected fewer dimensions or a larger length scale, got {dim} and "
                              f"{self._length_scale:g}, which take {r}^{dim} numbers a function")
-        numbers = _normal_numbers(seed, range(first, first + functions), r**dim, 0)
+        numbers = normal_numbers(seed, range(first, first + functions), r**dim, 0)
         self._z = numbers.reshape(functions, *(r,) * dim)
 
     def __call__(self, x):
@@ -75,7 +75,10 @@ class GPPaths:
         return f
 
     def minima(self):
-        """The smallest value of each function, (B,): from the lowest three dips of a grid on, by L-BFGS-B."""
+        """The smallest value of each function, (B,): from the lowest three dips of a grid on, by L-BFGS-B.
+
+        The steps of the grid are smaller than the usual length scale; with a far smaller one the lowest dip may be missed.
+        """
         from scipy.ndimage import minimum_filter
         from scipy.optimize import minimize
 

@@ -3,7 +3,6 @@
 import numpy as np
 
 from ..black_boxes import repellers
-from ..ops.gp import gp_posterior
 from . import published
 from .compare import LEARNED, interval
 from .search import comparison_seed, regret
@@ -86,7 +85,7 @@ def best_so_far(compared, minima, path, titles=None):
     """A panel for each (problem, results of `compare_search`): mean best value with 95 % band; writes ``path``.
 
     ``minima`` are those of the functions of each problem, (F,), or None; where they are known the best value is
-    drawn above them, on a logarithmic axis of at most `FLOOR` decades.
+    drawn above them, on a logarithmic axis of at most `FLOOR` decades: what is at its lower edge may be below it.
 
     ``titles``, a dict, are names for the legend in place of those of the results. A curve that leaves a panel through
     its top was worse in the first twentieth of the evaluations.
@@ -109,7 +108,8 @@ def best_so_far(compared, minima, path, titles=None):
         colors = _search_colors(results)
         for name, (mean, half) in reversed(curves.items()):  # the learned one last, on top
             t = np.arange(1, len(mean) + 1)
-            handles[name], = axes.plot(t, np.maximum(mean, floor), color=colors[name], lw=2.2 if name == LEARNED else 1.4)
+            handles[name], = axes.plot(t, np.maximum(mean, floor), color=colors[name],
+                                       lw=2.2 if name == LEARNED else 1.4)
             axes.fill_between(t, np.maximum(mean - half, floor), np.maximum(mean + half, floor), color=colors[name],
                               alpha=0.2, lw=0)
         if logarithmic:
@@ -188,28 +188,24 @@ QUERIES, CURVES = 20, 4  # how many are shown of each function, and how many fun
 def queries(problem, models, seed, path, titles=None):
     """Figure 9 of Chen et al. 2017: where learned optimizers look on some functions of one dimension, and when.
 
-    A row for each of ``models``, a dict of Proposers; functions and orientations are those of a comparison. A draw of a
-    Gaussian process is decided where it is asked for: the line is its mean given the queries, the band two standard
-    deviations.
+    A row for each of ``models``, a dict of Proposers; functions and orientations are those of a comparison. The line is the
+    function.
     """
     titles = SEARCH_TITLES | (titles or {})
     figure = matplotlib_figure()(figsize=(11, 0.8 + 2.4 * len(models)), layout="constrained")
     panels = figure.subplots(len(models), CURVES, squeeze=False, sharex=True, sharey="row")
     grid = np.linspace(0, 1, 201)
+    sample = problem.sample(CURVES, QUERIES, comparison_seed(seed))
+    lines = np.transpose([sample(np.full((CURVES, 1), s)) for s in grid])
     for row, (name, model) in zip(panels, models.items()):
         search = problem.learned(model, CURVES, QUERIES, seed)
-        sample = problem.sample(CURVES, QUERIES, comparison_seed(seed))
         x, y = np.empty((CURVES, QUERIES, 1)), np.empty((CURVES, QUERIES))
         for t in range(QUERIES):
             x[:, t] = search.ask()
             y[:, t] = sample(x[:, t])
             search.tell(x[:, t], y[:, t])
-        law = problem.config["length_scale"], problem.config["variance"]
-        known, _ = gp_posterior(x, y, np.tile(grid[None, :, None], (CURVES, 1, 1)), *law, noise=1e-3)
         for k, axes in enumerate(row):
-            axes.plot(grid, known.mean[k], color="#888888", lw=1)
-            low, high = (known.mean[k] + sign * 2 * known.deviation[k] for sign in (-1, 1))
-            axes.fill_between(grid, low, high, color="#888888", alpha=0.2, lw=0)
+            axes.plot(grid, lines[k], color="#888888", lw=1)
             dots = axes.scatter(x[k, :, 0], y[k], c=np.arange(1, QUERIES + 1), cmap="viridis", s=22, zorder=3)
             for t in range(4):
                 axes.annotate(str(t + 1), (x[k, t, 0], y[k, t]), xytext=(3, 4), textcoords="offset points", fontsize=8)
