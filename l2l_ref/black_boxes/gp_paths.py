@@ -77,7 +77,8 @@ class GPPaths:
     def minima(self):
         """The smallest value of each function, (B,): from the lowest three dips of a grid on, by L-BFGS-B.
 
-        The steps of the grid are smaller than the usual length scale; with a far smaller one the lowest dip may be missed.
+        The steps of the grid are smaller than the usual length scale; with a far smaller one the lowest dip may be
+        missed.
         """
         from scipy.ndimage import minimum_filter
         from scipy.optimize import minimize

@@ -188,8 +188,8 @@ QUERIES, CURVES = 20, 4  # how many are shown of each function, and how many fun
 def queries(problem, models, seed, path, titles=None):
     """Figure 9 of Chen et al. 2017: where learned optimizers look on some functions of one dimension, and when.
 
-    A row for each of ``models``, a dict of Proposers; functions and orientations are those of a comparison. The line is the
-    function.
+    A row for each of ``models``, a dict of Proposers; functions and orientations are those of a comparison. The line is
+    the function.
     """
     titles = SEARCH_TITLES | (titles or {})
     figure = matplotlib_figure()(figsize=(11, 0.8 + 2.4 * len(models)), layout="constrained")

@@ -121,8 +121,8 @@ class Instances:
     def minima(self, functions, seed):
         """As `GPProblem.minima`: that of the box, if it is known, to the digits of the literature.
 
-        A translation can move it out of an instance, which then has a slightly larger one (3 of 100 of Hartmann-3, by 0.0003
-        at most).
+        A translation can move it out of an instance, which then has a slightly larger one (3 of 100 of Hartmann-3, by
+        0.0003 at most).
         """
         return None if self.box.minimum is None else np.full(functions, self.box.minimum)
 
