@@ -60,16 +60,16 @@ class GPProblem:
     def sample(self, functions, evaluations, seed, first=0):
         """Functions number ``first`` and up: a callable, x (B, d) in the unit cube -> y (B,)."""
         if self.dim <= MOST_DIMENSIONS:
-            return GPPaths(functions, self.dim, seed, first=first)
+            return GPPaths(functions, self.dim, seed, self._length_scale, first)
         append = choose_gp("auto", functions, evaluations).gp_append
-        return GPFunctions(functions, self.dim, evaluations, seed, first=first, append=append)
+        return GPFunctions(functions, self.dim, evaluations, seed, self._length_scale, first=first, append=append)
 
     def minima(self, functions, seed):
         """The minimum of each of so many functions of a comparison, (F,); None where they are not sample paths."""
         if self.dim > MOST_DIMENSIONS:
             return None
         return np.concatenate([
-            GPPaths(min(PIECE, functions - first), self.dim, comparison_seed(seed), first=first).minima()
+            self.sample(min(PIECE, functions - first), 1, comparison_seed(seed), first).minima()
             for first in range(0, functions, PIECE)
         ])
 
@@ -312,19 +312,19 @@ def to_json(results, problem, minima=None):
     optimizers = {}
     for name, found in results.items():
         mean, half = found.mean, found.half_width
+        # of its functions, which may be fewer than those of "minimum"
+        above, above_half = (None, None) if minima is None else map(numbers, interval(regret(found, minima).T))
         optimizers[name] = {
             "final_loss_mean": float(mean[-1]),
             "final_loss_ci95": numbers([mean[-1] - half[-1], mean[-1] + half[-1]]),
             "final_loss_median": float(np.median(found.best[:, -1])),
             "curve_mean": numbers(mean),
             "curve_ci95": numbers(half),
-            **dict.fromkeys(("regret_mean", "regret_ci95")),
+            "regret_mean": above,
+            "regret_ci95": above_half,
             "seconds_per_suggestion": found.seconds_per_suggestion,
             "functions": len(found.best),
         }
-        if minima is not None:  # of its functions, which may be fewer than those of "minimum"
-            above, half = interval(regret(found, minima).T)
-            optimizers[name] |= {"regret_mean": numbers(above), "regret_ci95": numbers(half)}
     paired = {}
     for rival in rivals(results):
         mean, half, count = difference(results, rival)
