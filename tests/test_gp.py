@@ -152,6 +152,15 @@ def test_the_posterior_is_that_of_the_formulas():
         np.testing.assert_allclose(posterior.deviation[b] ** 2, np.diag(left), rtol=1e-8)
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (1, 3), (2, 2)])
+def test_no_queries_say_nothing_of_the_data_whatever_lies_behind_them(shape):
+    rng = np.random.default_rng(0)
+    _, cache = gp.gp_posterior(rng.random((*shape, 2)), rng.random(shape), np.empty((shape[0], 0, 2)), 0.5, 1.3, 0.2)
+    nothing = np.broadcast_to(np.nan, (shape[0], 0))
+    for gradient in gp.gp_posterior_backward(gp.Posterior(nothing, nothing), cache):
+        np.testing.assert_array_equal(gradient, 0)
+
+
 def test_noise_is_seen_and_the_value_stays():
     f, epsilon = np.zeros((3, 4)), np.random.default_rng(0).standard_normal((3, 4))
     y, _ = gp.observe(f, epsilon, 0.1)
