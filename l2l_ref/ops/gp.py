@@ -286,7 +286,7 @@ def gp_posterior(x, y, queries, length_scale, variance, noise, covariance="squar
     except np.linalg.LinAlgError:
         raise ValueError("jitter: the covariance of the data is singular without more of it, or more noise") from None
     a, W = solved[:, :, 0], solved[:, :, 1:]
-    mean = (a[:, None] @ k)[:, 0]                                    # V2
+    mean = (k * a[:, :, None]).sum(axis=1)                           # V2
     left = v * (1 + jitter) - (k * W).sum(axis=1)                    # V3
     if not (left.real > 0).all():
         raise ValueError(f"jitter: a posterior variance came out as {left.real.min():.3g}, expected > 0; "
@@ -302,7 +302,7 @@ def gp_posterior_backward(d_posterior, cache):
     d_left = d_deviation / (2 * deviation)                           # V3
     d_k = d_mean[:, None] * a[:, :, None] - 2 * d_left[:, None] * W  # V2, V3
     # not einsum: of no queries it makes nan now and then, 0 times whatever lies where the first would be
-    d_y = (W @ d_mean[:, :, None])[:, :, 0]                          # V2
+    d_y = (W * d_mean[:, None]).sum(axis=2)                          # V2
     d_K = (W * d_left[:, None]) @ W.swapaxes(1, 2)                   # V3
     d_K = d_K - d_y[:, :, None] * a[:, None]                         # V2
     d_diagonal = np.einsum("bii->", d_K)                             # V1
