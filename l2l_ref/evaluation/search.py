@@ -41,6 +41,11 @@ class Found(NamedTuple):
         return interval(self.best.T)[1]
 
 
+def pieces_of(functions):
+    """The pieces that so many functions are worked on in: (how many, the number of the first) of each."""
+    return [(min(PIECE, functions - first), first) for first in range(0, functions, PIECE)]
+
+
 class GPProblem:
     """Draws of the Gaussian process that shipped weights are trained on, without noise.
 
@@ -69,8 +74,7 @@ class GPProblem:
         if self.dim > MOST_DIMENSIONS:
             return None
         return np.concatenate([
-            self.sample(min(PIECE, functions - first), 1, comparison_seed(seed), first).minima()
-            for first in range(0, functions, PIECE)
+            self.sample(count, 1, comparison_seed(seed), first).minima() for count, first in pieces_of(functions)
         ])
 
     def learned(self, proposer, functions, evaluations, seed, first=0):
@@ -185,11 +189,10 @@ def best_so_far(search, function, evaluations):
 
 def measure(make, problem, evaluations, functions, seed):
     """Search functions number 0 and up in pieces; ``make(functions, first)`` is the optimizer of a piece -> Found."""
-    pieces = []
-    for first in range(0, functions, PIECE):
-        count = min(PIECE, functions - first)
-        pieces.append(search_for(make(count, first), problem.sample(count, evaluations, seed, first), evaluations))
-    best, x, seconds = zip(*pieces)
+    best, x, seconds = zip(*(
+        search_for(make(count, first), problem.sample(count, evaluations, seed, first), evaluations)
+        for count, first in pieces_of(functions)
+    ))
     return Found(np.concatenate(best), np.concatenate(x), sum(seconds) / evaluations / functions)
 
 
