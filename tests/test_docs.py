@@ -27,7 +27,7 @@ from l2l_ref.optimizees import MLP, Quadratic  # noqa: E402
 from l2l_ref.trees import flatten  # noqa: E402
 
 DOCS, PACKAGE = ROOT / "docs", ROOT / "l2l_ref"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(DOCS.rglob("*.md"))
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 TAG = r"[A-Z]\d"
@@ -89,15 +89,18 @@ def presets_table():
     )
 
 
-TABLES = [("operations.md", "catalogue", catalogue_table), ("presets.md", "presets", presets_table)]
+TABLES = [
+    ("explanation/operations.md", "catalogue", catalogue_table),
+    ("reference/presets.md", "presets", presets_table),
+]
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 each_page_and_readme = pytest.mark.parametrize(
     "page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT))
 )
 
 
-@each_page
+@each_page_and_readme
 def test_links_resolve(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text("utf-8"))):
         if re.match(r"https?:", target):
@@ -111,7 +114,8 @@ def test_links_resolve(page):
 
 @each_page
 def test_every_page_is_in_the_index(page):
-    assert page.name == "README.md" or f"({page.name})" in (DOCS / "README.md").read_text("utf-8")
+    name = page.relative_to(DOCS).as_posix()
+    assert name == "index.md" or f"({name})" in (DOCS / "index.md").read_text("utf-8")
 
 
 @each_page
@@ -174,14 +178,14 @@ def headers_and_comments():
 
 
 def test_every_tag_is_in_the_table():
-    rows = set(ROW.findall((DOCS / "notation.md").read_text("utf-8")))
+    rows = set(ROW.findall((DOCS / "reference/notation.md").read_text("utf-8")))
     defined = {(tag, file) for file, tags, _ in headers_and_comments() for tag in tags}
     assert defined, "no tag was found at all"
-    assert defined == rows, f"not in docs/notation.md: {defined - rows}; not in the code: {rows - defined}"
+    assert defined == rows, f"not in docs/reference/notation.md: {defined - rows}; not in the code: {rows - defined}"
 
 
 def test_every_tag_in_a_comment_is_defined():
-    known = {tag for tag, _ in ROW.findall((DOCS / "notation.md").read_text("utf-8"))}
+    known = {tag for tag, _ in ROW.findall((DOCS / "reference/notation.md").read_text("utf-8"))}
     for file, _, used in headers_and_comments():
         assert used <= known, f"{file}: {used - known}"
 
@@ -221,21 +225,21 @@ def test_the_lstm_table_quotes_the_code():
     )
     lines = source.splitlines()[function.lineno : function.end_lineno]
     code = [line.partition("#")[0].strip().rstrip(",") for line in lines if re.search(r"# L\d", line)]
-    text = (DOCS / "lstm.md").read_text("utf-8").partition("## Line by line")[2].partition("\n## ")[0]
+    text = (DOCS / "explanation/lstm.md").read_text("utf-8").partition("## Line by line")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(.+?)` \|", text, re.M) == code
 
 
 @pytest.mark.parametrize("inputs", [1, 2])
 def test_parameters_are_counted_right(inputs):
     params = cw.init_params(np.random.default_rng(0), (20, 20), inputs)
-    assert f"**{flatten(params).size:,}**" in (DOCS / "coordinatewise.md").read_text("utf-8")
+    assert f"**{flatten(params).size:,}**" in (DOCS / "explanation/coordinatewise.md").read_text("utf-8")
 
 
 def test_the_worked_example_is_right():
     """x_t, the gradient and u_t of the second window, in meta-gradient.md, by the closed form."""
     x = -0.5 + 1.5 * 0.98 ** np.arange(6)
     u = [2 * x[t + 1 :].sum() for t in range(5)]
-    text = (DOCS / "meta-gradient.md").read_text("utf-8")
+    text = (DOCS / "explanation/meta-gradient.md").read_text("utf-8")
     for t in range(5):
         assert f"| {t} | {x[t]:.6f} | {2 * x[t]:.6f} | {u[t]:.6f} |" in text
     assert f"{np.dot(u, 2 * x[:5]):.6f}," in text and f"{np.sum(u):.6f}$$" in text
@@ -247,7 +251,7 @@ def test_the_memory_of_a_tile_is_right(inputs):
     from l2l_ref.compiled.coordinatewise import _buffer_size
 
     numbers = _buffer_size.py_func(20, 128, np.array([inputs, 20, 20]))
-    text = (DOCS / "meta-gradient.md").read_text("utf-8")
+    text = (DOCS / "explanation/meta-gradient.md").read_text("utf-8")
     assert f"| {numbers:,} | {4 * numbers:,} bytes | {8 * numbers:,} bytes |" in text
 
 
@@ -287,7 +291,7 @@ def test_release_moves_phi_as_often_as_the_released_code():
 
 def test_the_table_of_differences_is_right():
     """The last three columns of the first table in presets.md, for the rows that are settings."""
-    text = (DOCS / "presets.md").read_text("utf-8").partition("## The seven differences")[2].partition("\n## ")[0]
+    text = (DOCS / "reference/presets.md").read_text("utf-8").partition("## The seven differences")[2].partition("\n## ")[0]
     rows = {}
     for line in re.findall(r"^\| (.*) \|$", text, re.M):
         first, *_, default, paper, release = line.split(" | ")
@@ -323,7 +327,7 @@ def write():
 
 
 def test_the_checkpoint_is_described_as_it_is(tmp_path):
-    path, text = tmp_path / "run.ckpt", (DOCS / "files.md").read_text("utf-8")
+    path, text = tmp_path / "run.ckpt", (DOCS / "reference/files.md").read_text("utf-8")
     meta_train(CoordinatewiseLSTM(hidden=(1,), backend="numpy"), Quadratic(1), steps=1, unroll=1, checkpoint=path,
                epochs=1, tasks=1, functions=1, validation_functions=1)
     with np.load(path) as stored:

@@ -112,7 +112,7 @@ def test_golden_windows():
     assert theta[0, 0] == pytest.approx(0.8558811961823869, rel=1e-8)
     assert evaluation[0][0] == pytest.approx(0.7325326219785935, rel=1e-8)
     np.testing.assert_allclose(gradient, [51.52734961434568, 26.80035789396444], rtol=1e-8)
-    np.testing.assert_allclose(exact, [50.175824, 26.109236], rtol=2e-8)  # docs/meta-gradient.md
+    np.testing.assert_allclose(exact, [50.175824, 26.109236], rtol=2e-8)  # docs/explanation/meta-gradient.md
 
 
 def test_golden_training():

@@ -21,7 +21,7 @@ derivatives of f at theta_t and mu_t the gradient of L in grad_t that C1 to C3 p
 
     C6  dL/dg_t = lambda_t+1,  lambda_t = w_t grad f(theta_t) + H_t mu_t + lambda_t+1,  lambda_T+1 = 0
 
-docs/meta-gradient.md derives both.
+docs/explanation/meta-gradient.md derives both.
 """
 
 from typing import NamedTuple

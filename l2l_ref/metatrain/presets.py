@@ -1,7 +1,7 @@
 """Named settings of whole trainings: where paper and released code differ, both can be had.
 
 ``default`` is this project's, ``paper`` follows the text of Andrychowicz et al. 2016, ``release`` the code that
-its authors released. docs/presets.md lists the differences and what each costs. Where a source is silent the
+its authors released. docs/reference/presets.md lists the differences and what each costs. Where a source is silent the
 value is that of ``default``.
 """
 
