@@ -14,14 +14,14 @@ _HOME = {
     "assert_gradients": "checking",
     "gradcheck": "checking",
     "load": "pretrained",
-    "meta_train": "metatrain.train",
+    "meta_train": "metatrain.gradient_based",
     "meta_train_black_box": "metatrain.black_box",
     "minimize": "search.minimize",
     "minimize_many": "search.minimize",
     "models": "pretrained",
     "save": "pretrained",
 }
-_MODULES = ("baselines", "black_boxes", "catalogue", "checking", "datasets", "evaluation", "metatrain", "ops",
+_MODULES = ("baselines", "black_boxes", "catalogue", "checking", "datasets", "metatrain", "ops",
             "optimizees")
 
 __all__ = [*_HOME, *_MODULES, "__version__"]

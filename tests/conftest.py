@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from l2l_ref.catalogue import Operation
+
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
 settings.register_profile("long", max_examples=1500, deadline=None)
@@ -24,3 +26,9 @@ def mnist_folder():
     if named and ((Path(named) / "mnist").is_dir() or list(Path(named).glob("train-images*"))):
         return Path(named)
     pytest.skip("MNIST is not here: name its folder in L2L_REF_DATA")
+
+
+def with_backward(operation, backward, **changes):
+    """The same Operation with another backward than the one that stands below its forward."""
+    replaced = type("Replaced", (Operation,), {"backward": staticmethod(backward)})
+    return replaced(*operation._replace(**changes))

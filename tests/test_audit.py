@@ -10,15 +10,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import with_backward
 
+from l2l_ref.audit import page as audit_page
+from l2l_ref.audit.check import KINDS, audit, to_json
 from l2l_ref.catalogue import OPERATIONS
 from l2l_ref.cli import main
-from l2l_ref.evaluation import audit_page
-from l2l_ref.evaluation.audit import KINDS, audit, to_json
 
 RIGHT = {op.name: op._replace(cases={}) for op in OPERATIONS}
 RELU, TANH, LOG_AND_SIGN = RIGHT["relu"], RIGHT["tanh"], RIGHT["log_and_sign"]
-WRONG = RELU._replace(name="wrong <b>&", backward=lambda d_r, cache: -d_r)
+WRONG = with_backward(RELU, lambda d_r, cache: -d_r, name="wrong <b>&")
 VOID = {"meta", "path", "use"}  # elements without an end; those of SVG close themselves
 LINKS = {"href", "src", "srcset", "data", "action", "xlink:href"}
 
@@ -39,7 +40,7 @@ def checker(monkeypatch):
         asked.append((f, inputs, options))
         return a_report()
 
-    monkeypatch.setattr("l2l_ref.evaluation.audit.gradcheck", gradcheck)
+    monkeypatch.setattr("l2l_ref.audit.check.gradcheck", gradcheck)
     return asked
 
 
@@ -115,14 +116,14 @@ def test_wrong_is_wrong_in_every_kind():
 
 
 def test_a_wrong_structure_has_no_finite_error():
-    (result,) = audit([RELU._replace(backward=lambda d, cache: d[:1])], seeds=(0,))
+    (result,) = audit([with_backward(RELU, lambda d, cache: d[:1])], seeds=(0,))
     assert result.verdict == "FAIL" and result.max_error == np.inf
     assert to_json([result])["operations"][0]["max_error"] is None
     Page(audit_page.page([result], (0,)))
 
 
 def test_what_cannot_be_decided_is_not_right(checker, monkeypatch):
-    monkeypatch.setattr("l2l_ref.evaluation.audit.gradcheck", lambda *a, **k: a_report("INCONCLUSIVE"))
+    monkeypatch.setattr("l2l_ref.audit.check.gradcheck", lambda *a, **k: a_report("INCONCLUSIVE"))
     (result,) = audit([RELU], seeds=(0,))
     assert not result.ok and result.verdict == "INCONCLUSIVE"
     said = to_json([result])

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from l2l_ref.baselines import bayesian
-from l2l_ref.baselines.bayesian import Belief, ExpectedImprovement, IntegratedExpectedImprovement, slice_move
-from l2l_ref.baselines.search import Uniform
+from l2l_ref.baselines.bayesian import GPPosterior, ExpectedImprovement, IntegratedExpectedImprovement, slice_move
+from l2l_ref.baselines.random_search import RandomSearch
 from l2l_ref.black_boxes import BENCHMARKS, GPFunctions
 from l2l_ref.checking import gradcheck
 from l2l_ref.ops.covariance import COVARIANCES
@@ -37,16 +37,16 @@ def slow(x, y, q, best, length_scale, variance, noise, mean, covariance, jitter)
     """Expected improvement and its gradient, from the pairs of ops: (m,), (m, d)."""
     posterior, cache = gp_posterior(x[None], y[None] - mean, q[None], length_scale, variance, noise, covariance, jitter)
     EI, EI_cache = expected_improvement(*posterior, np.full((1, len(q)), best - mean))
-    d_mean, d_deviation, _ = expected_improvement_backward(np.ones_like(EI), EI_cache)
-    d_q = gp_posterior_backward(Posterior(d_mean, d_deviation), cache)[2]
+    d_mean, d_std, _ = expected_improvement_backward(np.ones_like(EI), EI_cache)
+    d_q = gp_posterior_backward(Posterior(d_mean, d_std), cache)[2]
     return EI[0], d_q[0]
 
 
 @given(situations())
 def test_a_belief_is_that_of_the_posterior_and_so_is_its_gradient(situation):
-    x, y, q, law = situation
-    belief = Belief(x, y, **law)
-    EI, d_q = slow(x, y, q, belief.best, **law)
+    x, y, q, gp = situation
+    belief = GPPosterior(x, y, **gp)
+    EI, d_q = slow(x, y, q, belief.best, **gp)
     log, d_log = bayesian.log_improvement_and_gradient([belief], q)
     np.testing.assert_allclose(np.exp(log), EI, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(np.exp(log)[:, None] * d_log, d_q, rtol=1e-8, atol=1e-10)
@@ -56,8 +56,8 @@ def test_a_belief_is_that_of_the_posterior_and_so_is_its_gradient(situation):
 @settings(max_examples=12)
 @given(situations())
 def test_the_gradient_is_that_of_the_value(situation):
-    x, y, q, law = situation
-    beliefs = [Belief(x, y, **law), Belief(x, y, **law | {"variance": 1.0, "length_scale": 0.5})]
+    x, y, q, gp = situation
+    beliefs = [GPPosterior(x, y, **gp), GPPosterior(x, y, **gp | {"variance": 1.0, "length_scale": 0.5})]
 
     def summed(q):
         value, d_q = bayesian.log_improvement_and_gradient(beliefs, q)
@@ -70,24 +70,24 @@ def test_the_gradient_is_that_of_the_value(situation):
 
 @given(situations())
 def test_the_likelihood_and_the_best_are_those_of_the_formulas(situation):
-    x, y, _, law = situation
-    belief, n = Belief(x, y, **law), len(y)
-    K = COVARIANCES[law["covariance"]][0](x[None], x[None], law["length_scale"], law["variance"])[0][0]
-    K = K + law["variance"] * law["jitter"] * np.eye(n)
-    noisy = K + law["noise"] ** 2 * np.eye(n)
-    expected = stats.multivariate_normal(np.full(n, law["mean"]), noisy).logpdf(y)
+    x, y, _, gp = situation
+    belief, n = GPPosterior(x, y, **gp), len(y)
+    K = COVARIANCES[gp["covariance"]][0](x[None], x[None], gp["length_scale"], gp["variance"])[0][0]
+    K = K + gp["variance"] * gp["jitter"] * np.eye(n)
+    noisy = K + gp["noise"] ** 2 * np.eye(n)
+    expected = stats.multivariate_normal(np.full(n, gp["mean"]), noisy).logpdf(y)
     np.testing.assert_allclose(belief.log_likelihood, expected, rtol=1e-9, atol=1e-9)
-    means = law["mean"] + K @ np.linalg.solve(noisy, y - law["mean"])
+    means = gp["mean"] + K @ np.linalg.solve(noisy, y - gp["mean"])
     np.testing.assert_allclose(belief.best, means.min(), rtol=1e-7, atol=1e-9)
 
 
 def test_no_query_is_known_better_than_to_its_jitter():
-    """At a data point the deviation is sqrt(v jitter) or more, though rounding is of its order."""
+    """At a data point the std is sqrt(v jitter) or more, though rounding is of its order."""
     x = np.random.default_rng(0).random((60, 1))
-    belief = Belief(x, np.zeros(60), 0.5, 2.0, 0.0, 0.0, "squared_exponential", 1e-10)
+    belief = GPPosterior(x, np.zeros(60), 0.5, 2.0, 0.0, 0.0, "squared_exponential", 1e-10)
     least = np.sqrt(2e-10)
-    for deviation in (belief.at(x)[1], belief.at_with_gradients(x)[1]):
-        assert (deviation >= least).all() and (deviation < 3 * least).all()
+    for std in (belief.at(x)[1], belief.at_with_gradients(x)[1]):
+        assert (std >= least).all() and (std < 3 * least).all()
     log, d_log = bayesian.log_improvement_and_gradient([belief], x)
     assert np.isfinite(log).all() and np.isfinite(d_log).all()
 
@@ -107,14 +107,14 @@ def test_the_first_query_is_the_middle():
 @pytest.mark.parametrize("covariance", COVARIANCES)
 @pytest.mark.parametrize("dim", [1, 2])
 def test_no_point_of_a_fine_grid_promises_more(dim, covariance):
-    law = {"length_scale": 0.3, "variance": 1.5, "noise": 0.0, "mean": 0.2, "covariance": covariance, "jitter": 1e-8}
-    search, rng = ExpectedImprovement(5, dim, **law), np.random.default_rng(0)
+    gp = {"length_scale": 0.3, "variance": 1.5, "noise": 0.0, "mean": 0.2, "covariance": covariance, "jitter": 1e-8}
+    search, rng = ExpectedImprovement(5, dim, **gp), np.random.default_rng(0)
     for _ in range(4 * dim):
         search.tell(rng.random((5, dim)), rng.standard_normal(5))
     axis = np.linspace(0, 1, 201 if dim == 2 else 20_001)
     grid = np.stack(np.meshgrid(*[axis] * dim), axis=-1).reshape(-1, dim)
     for b, x in enumerate(search.ask()):
-        belief = Belief(search.x[b], search.y[b], **law)
+        belief = GPPosterior(search.x[b], search.y[b], **gp)
         assert bayesian.improvement([belief], x[None])[0] >= bayesian.improvement([belief], grid).max() * (1 - 1e-4)
 
 
@@ -133,13 +133,13 @@ def test_degenerate_histories_give_a_query(values):
 def test_noise_makes_it_trust_the_mean_rather_than_a_lucky_value():
     x = np.full((9, 1), 0.5)
     y = np.array([-3.0, 0, 0, 0, 0, 0, 0, 0, 0])
-    belief = Belief(x, y, 0.3, 1.0, 1.0, 0.0, "squared_exponential", 1e-10)
+    belief = GPPosterior(x, y, 0.3, 1.0, 1.0, 0.0, "squared_exponential", 1e-10)
     np.testing.assert_allclose(belief.best, -3 / 9 * 9 / 10, rtol=1e-6)
 
 
 def test_it_finds_far_more_than_random_search():
     found = []
-    for make in (Uniform, lambda B, d: ExpectedImprovement(B, d, length_scale=0.2 * d**0.5)):
+    for make in (RandomSearch, lambda B, d: ExpectedImprovement(B, d, length_scale=0.2 * d**0.5)):
         functions = GPFunctions(12, 3, 20, seed=0)
         search = make(12, 3)
         for _ in range(20):
@@ -183,15 +183,15 @@ def test_slice_sampling_has_the_moments_of_a_normal_law():
     np.testing.assert_allclose(np.cov(chain.T), covariance, atol=0.15)
 
 
-@pytest.mark.parametrize("log_density, law", [
+@pytest.mark.parametrize("log_density, gp", [
     (lambda u: 0.0 if -1 < u[0] < 2 else -np.inf, stats.uniform(-1, 3)),
     (lambda u: 2 * np.log(u[0]) - u[0] if u[0] > 0 else -np.inf, stats.gamma(3)),
     (lambda u: -0.5 * (u[0] / 0.05) ** 2, stats.norm(0, 0.05)),
 ], ids=["uniform", "gamma", "narrow"])
-def test_slice_sampling_has_the_distribution_of_a_density(log_density, law):
+def test_slice_sampling_has_the_distribution_of_a_density(log_density, gp):
     """By Kolmogorov's distance, for samples that hardly depend on each other."""
-    chain = moves(log_density, np.array([law.mean()]), 12_000)[::6, 0]
-    assert stats.kstest(chain, law.cdf).pvalue > 1e-3
+    chain = moves(log_density, np.array([gp.mean()]), 12_000)[::6, 0]
+    assert stats.kstest(chain, gp.cdf).pvalue > 1e-3
 
 
 def test_samples_of_hyperparameters_are_near_those_of_the_function():

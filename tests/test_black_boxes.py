@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from l2l_ref.black_boxes import BENCHMARKS, REPELLERS, TABLES, draw_transform, read_table, transformed
-from l2l_ref.black_boxes import repellers
+from l2l_ref.black_boxes import BENCHMARKS, REPELLERS, TABLES, draw_transform, read_table, repellers, transformed
 
 each_benchmark = pytest.mark.parametrize("box", BENCHMARKS.values(), ids=BENCHMARKS)
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import with_backward
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2l_ref import catalogue
+from l2l_ref.audit.check import audit, examples, in_float32
 from l2l_ref.catalogue import OPERATIONS
 from l2l_ref.checking import gradcheck, trees
-from l2l_ref.evaluation.audit import audit, examples, in_float32
 
 ROOT = Path(catalogue.__file__).parent
 CASES = [pytest.param(op, case, id=f"{op.name}-{case}") for op in OPERATIONS for case in examples(op)]
@@ -96,7 +97,7 @@ def test_names_are_unique():
 
 def test_the_audit_reports_a_wrong_operation():
     right = OPERATIONS[0]
-    wrong = right._replace(name="wrong", backward=lambda d, cache: -right.backward(d, cache))
+    wrong = with_backward(right, lambda d, cache: -right.backward(d, cache), name="wrong")
     results = {result.name: result for result in audit([right, wrong], seeds=(0,))}
     assert results[right.name].ok and results[right.name].max_error <= results[right.name].tolerance
     assert not results["wrong"].ok and results["wrong"].max_error > results["wrong"].tolerance

@@ -14,11 +14,11 @@ from l2l_ref.cli import COMMANDS, main
 from l2l_ref.cli import compare as compare_command
 from l2l_ref.cli import train as train_command
 from l2l_ref.cli.compare import TUNING_FUNCTIONS
-from l2l_ref.evaluation import tuning
-from l2l_ref.evaluation.compare import compare, paired, table, to_json
-from l2l_ref.evaluation.figures import learning_curves
+from l2l_ref.compare import tuning
+from l2l_ref.compare.figures import learning_curves
+from l2l_ref.compare.gradient_based import compare, paired, table, to_json
 from l2l_ref.learned import backends
-from l2l_ref.learned import coordinatewise as cw
+from l2l_ref.learned import coordinatewise
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 from l2l_ref.optimizees import Quadratic
 from l2l_ref.pretrained import FOLDER, load, save
@@ -33,7 +33,7 @@ COMPARE = ["--functions", "2", "--steps", "3", "--backend", "numpy"]
 @pytest.fixture(scope="module", autouse=True)
 def kernels():
     """The compiled twin looks once for a place of its cache: before a test's own folder becomes that place."""
-    backends.choose("auto", cw.init_params(np.random.default_rng(0)), backends.SMALLEST_STEP)
+    backends.choose("auto", coordinatewise.init_params(np.random.default_rng(0)), backends.SMALLEST_STEP)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def run(capsys):
 @pytest.fixture
 def no_figure(monkeypatch):
     """Drawing takes longer than the comparison."""
-    monkeypatch.setattr("l2l_ref.evaluation.figures.learning_curves", lambda *arguments: None)
+    monkeypatch.setattr("l2l_ref.compare.figures.learning_curves", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -309,7 +309,7 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
     card = strict(out)
     assert card["command"] == ("l2l-ref train gp --seed 0 --output s.npz --epochs 2 --functions 3 --steps 4 "
                                "--updates 2 --first-steps 2 --dim 2 --hidden 3 --loss ei --constant-incumbent")
-    assert (card["recipe"]["loss"], card["recipe"]["through_incumbent"], card["problem"]["dim"]) == ("ei", False, 2)
+    assert (card["recipe"]["loss"], card["recipe"]["grad_through_incumbent"], card["problem"]["dim"]) == ("ei", False, 2)
     assert len(card["moments"]) == 3
     assert card["made with"] == {"backend": "numpy", "numpy": np.__version__}
     trained = load("s.npz")
@@ -395,7 +395,7 @@ def test_compare_again_takes_the_rates_from_the_cache(run, model, tmp_path, monk
     held = {file: file.read_text(encoding="utf-8") for file in cache_files(tmp_path)}
     assert len(held) == len(OPTIMIZERS)
     with monkeypatch.context() as patch:
-        patch.setattr("l2l_ref.evaluation.tuning.rollout", lambda *a: pytest.fail("tuned again"))
+        patch.setattr("l2l_ref.compare.tuning.rollout", lambda *a: pytest.fail("tuned again"))
         assert without_times(strict(run(*words)[1])) == first
 
     nested, short = "[" * 100_000, json.dumps([1.0] * (len(tuning.GRID) - 1))
@@ -472,7 +472,7 @@ def test_a_figure_of_no_known_format_is_said_after_the_table(run, model):
 
 def test_an_optimizer_that_diverges_is_compared_all_the_same(tmp_path):
     """Infinities and nans are null in JSON, last in the table, and leave the figure through its top."""
-    blown = cw.Params((), np.full((1, 1), 1e30), np.ones(1))
+    blown = coordinatewise.Params((), np.full((1, 1), 1e30), np.ones(1))
     model = CoordinatewiseLSTM((), params=blown, backend="numpy")
     problem = Quadratic(dim=2)
     results = compare(model, problem, steps=5, functions=3, tuning_functions=2, optimizers=("sgd", "adam"))

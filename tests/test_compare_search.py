@@ -7,19 +7,29 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from l2l_ref.baselines.search import Uniform
+from l2l_ref.baselines import peers
+from l2l_ref.baselines.random_search import RandomSearch
 from l2l_ref.black_boxes import BENCHMARKS, REPELLERS, TABLES, transformed
 from l2l_ref.cli import main
-from l2l_ref.evaluation import peers
-from l2l_ref.evaluation.compare import Z95
-from l2l_ref.evaluation.search import (
-    Found, GPProblem, Instances, best_so_far, compare_search, comparison_seed, difference, measure, rivals,
-    symmetry, table, to_json,
+from l2l_ref.compare.black_box import (
+    SearchResult,
+    GPProblem,
+    Instances,
+    best_values,
+    compare_black_box,
+    comparison_seed,
+    difference,
+    measure,
+    baselines,
+    symmetry,
+    table,
+    to_json,
 )
+from l2l_ref.compare.statistics import Z95
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.pretrained import save
+from l2l_ref.search.batch import BatchSearch
 from l2l_ref.search.scale import LARGEST, given_scale
-from l2l_ref.search.together import Together
 
 SEED = np.random.SeedSequence(7)
 
@@ -52,7 +62,7 @@ def run(capsys, tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_figure(monkeypatch):
-    monkeypatch.setattr("l2l_ref.evaluation.figures.best_so_far", lambda *arguments: None)
+    monkeypatch.setattr("l2l_ref.compare.figures.plot_best_so_far", lambda *arguments: None)
 
 
 class Walk:
@@ -71,7 +81,7 @@ class Walk:
 def test_best_so_far_of_a_walk():
     """f = |x - 0.3| and |x - 0.1|, at 0.1, 0.2, 0.3, 0.4."""
     walk = Walk(2)
-    best = best_so_far(walk, lambda x: np.abs(x[:, 0] - [0.3, 0.1]), 4)
+    best = best_values(walk, lambda x: np.abs(x[:, 0] - [0.3, 0.1]), 4)
     np.testing.assert_allclose(best, [[0.2, 0.1, 0, 0], [0, 0, 0, 0]], atol=1e-15)
     np.testing.assert_allclose([y for _, y in walk.told], [[0.2, 0], [0.1, 0.1], [0, 0.2], [0.1, 0.3]], atol=1e-15)
 
@@ -84,15 +94,15 @@ def test_values_without_noise_are_judged():
             return np.array([-9.0])
 
     walk = Walk(1)
-    np.testing.assert_array_equal(best_so_far(walk, Noisy(), 3), [[3, 1, 1]])
+    np.testing.assert_array_equal(best_values(walk, Noisy(), 3), [[3, 1, 1]])
     assert walk.told[0][1] == -9
     with pytest.raises(ValueError, match="evaluations: expected a whole number >= 1, got 0"):
-        best_so_far(walk, Noisy(), 0)
+        best_values(walk, Noisy(), 0)
 
 
 def test_random_search_on_gaussian_processes():
     """Two dimensions, 20 evaluations: about -1.38 by an implementation of somebody else's (2,000 functions)."""
-    random = compare_search(GPProblem(2), {}, 20, 1500)["random"]
+    random = compare_black_box(GPProblem(2), {}, 20, 1500)["random"]
     assert random.best.shape == (1500, 20) and (np.diff(random.best, axis=1) <= 0).all()
     error = np.hypot(random.half_width[-1], 0.032) / Z95
     assert abs(random.mean[-1] - -1.38) < 3 * error < 0.1
@@ -100,13 +110,13 @@ def test_random_search_on_gaussian_processes():
 
 def test_pieces_do_not_change_a_function(monkeypatch):
     def whole(problem):
-        make = lambda count, first: Uniform(count, problem.dim, SEED, first)  # noqa: E731
+        make = lambda count, first: RandomSearch(count, problem.dim, SEED, first)  # noqa: E731
         return measure(make, problem, 4, 5, SEED)
 
     for problem in (GPProblem(2), Instances(BENCHMARKS["branin"])):
         at_once = whole(problem)
         with monkeypatch.context() as patch:
-            patch.setattr("l2l_ref.evaluation.search.PIECE", 2)
+            patch.setattr("l2l_ref.compare.black_box.PIECE", 2)
             in_pieces = whole(problem)
         np.testing.assert_allclose(in_pieces.best, at_once.best, rtol=1e-12)
         np.testing.assert_array_equal(in_pieces.x, at_once.x)
@@ -118,14 +128,14 @@ def test_the_rival_gets_the_first_of_the_same_functions():
     for problem in (GPProblem(2), Instances(BENCHMARKS["hartmann-3"])):
         middle = Proposer(problem.dim, 3)
         middle.params = middle.params._replace(W=0 * middle.params.W, b=0 * middle.params.b)
-        results = compare_search(problem, {"learned": middle}, 2, 6, 3)
-        ours, theirs = results["learned"].best, results[problem.rival].best
+        results = compare_black_box(problem, {"learned": middle}, 2, 6, 3)
+        ours, theirs = results["learned"].best, results[problem.baseline].best
         assert ours.shape == (6, 2) and theirs.shape == (3, 2)
         np.testing.assert_allclose(theirs[:, 0], ours[:3, 0], rtol=1e-6)
 
 
 def test_what_is_compared_on_is_not_what_another_seed_draws():
-    first, again, other = (compare_search(GPProblem(1), {}, 1, 3, seed=seed)["random"].best for seed in (0, 0, 1))
+    first, again, other = (compare_black_box(GPProblem(1), {}, 1, 3, seed=seed)["random"].best for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.isin(first, other).any()
 
@@ -163,7 +173,7 @@ class Spy(Proposer):
 
 def test_the_running_scale():
     proposer = Spy(1, 3)
-    search = Together(proposer, 2, 5, 0)
+    search = BatchSearch(proposer, 2, 5, 0)
     told = np.array([[2.0, 7.0], [4.0, 7.0], [1000.0, 7.0], [6.0, 9.0], [0.0, 1.0]])
     for y in told:
         search.tell(search.ask(), y)
@@ -177,7 +187,7 @@ def test_the_running_scale():
 
 def test_the_running_scale_is_a_network_that_saw_scaled_values_from_the_start():
     proposer, rng = Proposer(2, 5, rng=3), np.random.default_rng(0)
-    search, plain = Together(proposer, 3, 9, 0), Together(proposer, 3, 9, 0, given_scale((0, 1)))
+    search, plain = BatchSearch(proposer, 3, 9, 0), BatchSearch(proposer, 3, 9, 0, given_scale((0, 1)))
     asked, y = [], 1e6 * rng.random((8, 3))
     for value in y:
         asked.append(search.ask())
@@ -189,7 +199,7 @@ def test_the_running_scale_is_a_network_that_saw_scaled_values_from_the_start():
 
 
 def found(*finals):
-    return Found(np.array([[5.0, final] for final in finals]), np.zeros((len(finals), 1)), 1e-6)
+    return SearchResult(np.array([[5.0, final] for final in finals]), np.zeros((len(finals), 1)), 1e-6)
 
 
 def test_the_paired_difference_is_on_the_functions_that_both_have():
@@ -203,7 +213,7 @@ def test_the_paired_difference_is_on_the_functions_that_both_have():
     said = to_json(results, GPProblem(1))["learned_minus_ei"]
     assert (said["mean"], said["functions"]) == (1, 2) and said["ci95"] == [1 - half[1], 1 + half[1]]
     del results["ei"]
-    assert rivals(results) == [] and to_json(results, GPProblem(1))["learned_minus_ei"] is None
+    assert baselines(results) == [] and to_json(results, GPProblem(1))["learned_minus_ei"] is None
     results["another"] = found(1.0, 3.5, 99.0)
     assert table(results)[-1].startswith("learned - another on 3 of the functions")
     said = to_json(results, GPProblem(1))
@@ -214,7 +224,7 @@ def test_the_minima_of_the_functions_are_known():
     """To everybody the same functions: nobody finds less, and who asks often enough finds it."""
     problem = GPProblem(1)
     minima = problem.minima(300, 3)
-    random = compare_search(problem, {}, 400, 300, seed=3)["random"]
+    random = compare_black_box(problem, {}, 400, 300, seed=3)["random"]
     assert (random.best[:, -1] > minima - 1e-9).all() and (random.best[:, -1] - minima).mean() < 0.005
     assert to_json({"random": random}, problem, minima)["minimum"] == minima.mean()
     np.testing.assert_array_equal(Instances(BENCHMARKS["branin"]).minima(2, 3), [BENCHMARKS["branin"].minimum] * 2)
@@ -232,7 +242,7 @@ def test_regret_is_on_the_functions_that_an_optimizer_had():
 
 def test_functions_of_many_dimensions_are_decided_where_they_are_asked_for():
     problem = GPProblem(9)
-    assert problem.minima(4, 0) is None and compare_search(problem, {}, 3, 4)["random"].best.shape == (4, 3)
+    assert problem.minima(4, 0) is None and compare_black_box(problem, {}, 3, 4)["random"].best.shape == (4, 3)
 
 
 @pytest.mark.parametrize("changes, reason", [
@@ -243,7 +253,7 @@ def test_functions_of_many_dimensions_are_decided_where_they_are_asked_for():
 ])
 def test_what_cannot_be_compared(changes, reason):
     with pytest.raises(ValueError, match=reason):
-        compare_search(**{"problem": GPProblem(2), "models": {}, **changes})
+        compare_black_box(**{"problem": GPProblem(2), "models": {}, **changes})
 
 
 # The command
@@ -320,7 +330,7 @@ def test_compare_repellers_draws_paths(run, models, tmp_path):
 
 def test_the_paths_are_those_of_the_best_points():
     problem, seed = Instances(REPELLERS), comparison_seed(0)
-    random = compare_search(problem, {}, 5, 4)["random"]
+    random = compare_black_box(problem, {}, 5, 4)["random"]
     inputs = problem.placed(random.x, problem.transforms(4, seed))
     np.testing.assert_allclose(REPELLERS(inputs), random.best[:, -1], rtol=1e-12)
 
@@ -386,7 +396,7 @@ def counting(dim, evaluations, seed):
 
 def test_peers_ask_and_are_told(monkeypatch, run, models, no_figure):
     monkeypatch.setattr(peers, "PEERS", {"counting": ("json", counting), "absent": ("no_such_package", None)})
-    best = best_so_far(peers.Peer("counting", 2, 3, 4, SEED), lambda x: 2 * x[:, 0], 4)
+    best = best_values(peers.Peer("counting", 2, 3, 4, SEED), lambda x: 2 * x[:, 0], 4)
     np.testing.assert_allclose(best, [[2, 1, 2 / 3, 1 / 2]] * 2)
     assert peers.installed() == ["counting"]
     monkeypatch.setitem(peers.PEERS, "counting", ("json", peers_of_zero))
@@ -409,5 +419,5 @@ def test_a_peer_improves(name):
     """On (x - 0.3)^2 summed, 12 evaluations: somewhere within 0.3 of the bottom, and other seeds go other ways."""
     pytest.importorskip(peers.PEERS[name][0])
     search = peers.Peer(name, 2, 2, 12, SEED)
-    best = best_so_far(search, lambda x: ((x - 0.3) ** 2).sum(axis=1), 12)
+    best = best_values(search, lambda x: ((x - 0.3) ** 2).sum(axis=1), 12)
     assert (best[:, -1] < 0.09).all() and best[0, 0] != best[1, 0]

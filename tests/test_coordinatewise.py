@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2l_ref.compiled import coordinatewise as twin
-from l2l_ref.learned import coordinatewise as cw
+from l2l_ref.learned import coordinatewise
 from l2l_ref.ops.lstm import LSTMState
 from l2l_ref.trees import flatten, unflatten
 
@@ -33,7 +33,7 @@ def networks(draw, min_layers=1):
 def build(case, dtype):
     """gradients, d_updates, state, params, p, scale."""
     rng = np.random.default_rng(case["seed"])
-    like = cw.init_params(rng, case["hidden"], 1 if case["p"] is None else 2)
+    like = coordinatewise.init_params(rng, case["hidden"], 1 if case["p"] is None else 2)
     params = unflatten((case["weight"] * rng.standard_normal(flatten(like).size)).astype(dtype), like)
     gradients = (case["size"] * rng.standard_normal((case["T"], case["n"]))).astype(dtype)
     gradients[rng.random(gradients.shape) < 0.1] = 0
@@ -48,7 +48,7 @@ def build(case, dtype):
 @given(networks(min_layers=0))
 def test_the_original_is_the_equations(case):
     gradients, _, state, params, p, scale = build(case, np.float64)
-    (updates, last), _ = cw.unroll(gradients, state, params, p, scale)
+    (updates, last), _ = coordinatewise.unroll(gradients, state, params, p, scale)
     layers = [tuple(a.tolist() for a in layer) for layer in params.layers]
     if case["weight"] * case["size"] > 100:
         return  # exp overflows in the oracle's plain logistic function
@@ -69,7 +69,7 @@ def test_the_original_is_the_equations(case):
 @given(case=networks())
 def test_the_twin_advances_like_the_original(dtype, case):
     gradients, _, state, params, p, scale = build(case, dtype)
-    update, new = cw.advance(gradients[0], state, params, p, scale)
+    update, new = coordinatewise.advance(gradients[0], state, params, p, scale)
     twin_update, twin_new = twin.advance(gradients[0], state, params, p, scale)
     assert twin_update.dtype == dtype
     # A gate's argument is a sum of terms of the size of the weights and the inputs.
@@ -90,13 +90,13 @@ def test_the_twin_has_the_meta_gradient_of_the_original(dtype, case):
     if case["p"] is None and case["size"] > 1:
         case = {**case, "size": 1.0}
     args = build(case, dtype)
-    ours, theirs = cw.meta_gradient(*args), twin.meta_gradient(*args)
+    ours, theirs = coordinatewise.meta_gradient(*args), twin.meta_gradient(*args)
     if case["n"] == 0:
         assert not flatten(theirs).any()
         return
     exact = build(case, np.float64)
     exact = [np.float64(a) if isinstance(a, np.ndarray) else a for a in exact]
-    scale = np.abs(flatten(cw.meta_gradient(*exact))).max()
+    scale = np.abs(flatten(coordinatewise.meta_gradient(*exact))).max()
     np.testing.assert_allclose(flatten(theirs), flatten(ours), rtol=0, atol=TOLERANCE[dtype] * max(scale, 1e-30))
 
 
@@ -106,7 +106,7 @@ def test_agreement_at_the_size_of_the_paper(dtype, p):
     """2 x 20 units, 20 steps: 1e-10 relative in float64, 1e-4 in float32."""
     case = {"hidden": (20, 20), "p": p, "scale": 0.1, "n": 1000, "T": 20, "weight": 0.2, "size": 0.1, "seed": 5}
     args = build(case, dtype)
-    ours, theirs = flatten(cw.meta_gradient(*args)), flatten(twin.meta_gradient(*args))
+    ours, theirs = flatten(coordinatewise.meta_gradient(*args)), flatten(twin.meta_gradient(*args))
     assert np.linalg.norm(theirs - ours) <= TOLERANCE[dtype] * np.linalg.norm(ours)
 
 
@@ -130,17 +130,17 @@ def test_wide_layers_take_smaller_tiles_and_agree():
     case = {"hidden": (70,), "p": None, "scale": 1.0, "n": 100, "T": 3, "weight": 0.1, "size": 0.1, "seed": 1}
     args = build(case, np.float64)
     np.testing.assert_allclose(
-        flatten(twin.meta_gradient(*args)), flatten(cw.meta_gradient(*args)), rtol=1e-9, atol=1e-12
+        flatten(twin.meta_gradient(*args)), flatten(coordinatewise.meta_gradient(*args)), rtol=1e-9, atol=1e-12
     )
 
 
 def test_the_twin_refuses_a_network_without_layers():
-    params = cw.init_params(np.random.default_rng(0), ())
+    params = coordinatewise.init_params(np.random.default_rng(0), ())
     with pytest.raises(ValueError, match="at least one LSTM layer"):
         twin.advance(np.ones(3), (), params)
 
 
-@pytest.mark.parametrize("module", [cw, twin])
+@pytest.mark.parametrize("module", [coordinatewise, twin])
 def test_arguments_are_not_written_to(module):
     case = {"hidden": (3,), "p": 10.0, "scale": 1.0, "n": 70, "T": 3, "weight": 1.0, "size": 1.0, "seed": 2}
     args = build(case, np.float64)
@@ -159,7 +159,7 @@ def test_a_nan_stays_with_its_coordinate():
     case = {"hidden": (4,), "p": 10.0, "scale": 1.0, "n": 10, "T": 1, "weight": 0.5, "size": 1.0, "seed": 3}
     gradients, _, state, params, p, scale = build(case, np.float32)
     gradients[0, 3] = np.nan
-    for module in (cw, twin):
+    for module in (coordinatewise, twin):
         with np.errstate(invalid="ignore"):
             update, _ = module.advance(gradients[0], state, params, p, scale)
         assert np.isnan(update[3]) and np.isfinite(np.delete(update, 3)).all()
@@ -167,7 +167,7 @@ def test_a_nan_stays_with_its_coordinate():
 
 @pytest.mark.parametrize(("inputs", "count"), [(1, 5061), (2, 5141)])
 def test_phi_has_the_size_of_the_paper(inputs, count):
-    assert flatten(cw.init_params(np.random.default_rng(0), (20, 20), inputs)).size == count
+    assert flatten(coordinatewise.init_params(np.random.default_rng(0), (20, 20), inputs)).size == count
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.integers(0, 2**32 - 1))
@@ -175,15 +175,15 @@ def test_suffix_sums_are_the_gradient_of_the_loss_in_the_updates(T, n, seed):
     """C5 for f = c . theta: dL/dg_t is the sum of the later c_s."""
     c = np.random.default_rng(seed).standard_normal((T, n))
     expected = [sum(c[s] for s in range(t, T)) for t in range(T)]
-    np.testing.assert_allclose(cw.suffix_sums(c), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(coordinatewise.suffix_sums(c), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("module", [cw, twin])
+@pytest.mark.parametrize("module", [coordinatewise, twin])
 @pytest.mark.parametrize("n", [0, 1, 65, 130])
 def test_in_place_gives_the_same(module, n):
     rng = np.random.default_rng(n)
-    params = cw.init_params(rng, (3, 5), 2)
-    gradients, start = rng.standard_normal((3, n)), cw.init_state(n, params)
+    params = coordinatewise.init_params(rng, (3, 5), 2)
+    gradients, start = rng.standard_normal((3, n)), coordinatewise.init_state(n, params)
     copies = [a.copy() for layer in start for a in layer]
     one = two = start
     for t, gradient in enumerate(gradients):

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import memory_step
 
-from l2l_ref.black_boxes.families import GPFamily
+from l2l_ref.bench import dnc as bench_dnc
+from l2l_ref.black_boxes.distributions import GPDistribution
 from l2l_ref.checking import gradcheck
 from l2l_ref.compiled import heads as twin
 from l2l_ref.compiled import lstm as lstm_twin
-from l2l_ref.evaluation import bench_dnc
-from l2l_ref.learned import backends, black_box, cells
+from l2l_ref.learned import backends, cells, propose
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.metatrain.black_box import meta_train_black_box
 from l2l_ref.ops import addressing, dnc, heads, lstm
@@ -29,7 +29,7 @@ def drawn(seed, B, N, W, R, steps=3, D=2, H=3):
     """x (steps, B, D), a state that has seen some steps, params."""
     rng = np.random.default_rng(seed)
     params = dnc.dnc_init(rng, D, H, W, R)
-    state = dnc.dnc_start(B, H, N, W, R)
+    state = dnc.dnc_initial_state(B, H, N, W, R)
     for _ in range(4):
         state, _ = dnc.dnc_cell(rng.standard_normal((B, D)), state, params)
     return rng.standard_normal((steps, B, D)), state, params
@@ -44,7 +44,7 @@ def like(rng, tree):
 @given(st.integers(0, 10**6), *SIZES)
 def test_the_memory_is_what_the_equations_say(seed, B, N, W, R):
     rng = np.random.default_rng(seed)
-    xi, memory = 2 * rng.standard_normal((3, B, heads.interface_size(W, R))), heads.memory_start(B, N, W, R)
+    xi, memory = 2 * rng.standard_normal((3, B, heads.interface_size(W, R))), heads.memory_initial_state(B, N, W, R)
     slow = [None] * B
     for x in xi:
         (read, memory), _ = heads.memory_access(x, memory)
@@ -54,13 +54,13 @@ def test_the_memory_is_what_the_equations_say(seed, B, N, W, R):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-def chain(through_write=True):
+def chain(grad_through_write=True):
     """Ten steps as a pair: x (T, B, D), state, params -> the last state."""
 
     def forward(x, state, params):
         caches = []
         for x_t in x:
-            state, cache = dnc.dnc_cell(x_t, state, params, through_write)
+            state, cache = dnc.dnc_cell(x_t, state, params, grad_through_write)
             caches.append(cache)
         return state, caches
 
@@ -84,7 +84,7 @@ def test_the_gradient_of_ten_steps(B, N, W, R):
 def test_at_ties_the_checker_reports_a_kink_and_nothing_else():
     """At the start every usage is 0. Only what changes their order is not smooth; no gradient is called wrong."""
     x, _, params = drawn(0, 2, 5, 3, 2)
-    report = gradcheck(dnc.dnc_cell, dnc.dnc_cell_backward, (x[0], dnc.dnc_start(2, 3, 5, 3, 2), params), seed=0)
+    report = gradcheck(dnc.dnc_cell, dnc.dnc_cell_backward, (x[0], dnc.dnc_initial_state(2, 3, 5, 3, 2), params), seed=0)
     assert report.verdict == "INCONCLUSIVE" and "not smooth" in str(report)
     undecided = {entry.path for entry in report.entries if entry.verdict != "PASS"}
     assert undecided <= {"state.memory.u", "state.memory.w"}, report
@@ -97,11 +97,11 @@ def test_ties_are_allocated_in_the_order_of_the_slots():
 
 
 def test_the_stopped_gradient_is_the_gradient_of_a_constant():
-    """Without ``through_write`` nothing flows to the write weighting, and all else is as it was."""
+    """Without ``grad_through_write`` nothing flows to the write weighting, and all else is as it was."""
     rng = np.random.default_rng(0)
     u, f, w_r = rng.random((2, 4)), rng.random((2, 3)), rng.dirichlet(np.ones(4), (2, 3))
     w = rng.dirichlet(np.ones(4), 2)
-    _, cache = addressing.usage(u, w, f, w_r, through_write=False)
+    _, cache = addressing.usage(u, w, f, w_r, grad_through_write=False)
     d_u, d_w, d_f, d_w_r = addressing.usage_backward(np.ones((2, 4)), cache)
     assert not d_w.any()
     _, cache = addressing.usage(u, w, f, w_r)
@@ -115,13 +115,13 @@ def test_the_stopped_gradient_is_the_gradient_of_a_constant():
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0, 1, 3, 17]), st.integers(1, 6), st.integers(1, 17), st.integers(1, 3),
        st.booleans())
-def test_the_twin_is_the_original(dtype, tolerance, seed, B, N, W, R, through_write):
+def test_the_twin_is_the_original(dtype, tolerance, seed, B, N, W, R, grad_through_write):
     x, state, params = drawn(seed, B, N, W, R)
     x, state, params = x[0].astype(dtype), cast(state, dtype), cast(params, dtype)
     d_state, results = None, []
     for parts in ((lstm, heads), (lstm_twin, twin)):
         before = [a.copy() for a in arrays_of((x, state, params))]
-        new, cache = dnc.dnc_cell(x, state, params, through_write, parts)
+        new, cache = dnc.dnc_cell(x, state, params, grad_through_write, parts)
         d_state = d_state or like(np.random.default_rng(seed), new)
         kept = [a.copy() for a in arrays_of(d_state)]
         results.append(arrays_of((new, dnc.dnc_cell_backward(d_state, cache))))
@@ -136,7 +136,7 @@ def test_the_twin_is_the_original(dtype, tolerance, seed, B, N, W, R, through_wr
 def test_the_number_of_threads_does_not_show(monkeypatch):
     monkeypatch.setattr("l2l_ref.compiled.threads.WORTH_A_THREAD", 0)  # however little the work
     rng = np.random.default_rng(0)
-    xi, memory = rng.standard_normal((200, heads.interface_size(16, 2))), heads.memory_start(200, 16, 16, 2)
+    xi, memory = rng.standard_normal((200, heads.interface_size(16, 2))), heads.memory_initial_state(200, 16, 16, 2)
     results = []
     for threads in (1, 2):
         out, cache = twin.memory_access(xi, memory, threads=threads)
@@ -169,7 +169,7 @@ def test_the_largest_is_found_wherever_it_is(N):
 
 @pytest.mark.parametrize("module", [heads, twin])
 def test_other_shapes_are_refused(module):
-    xi, memory = np.zeros((2, heads.interface_size(3, 2))), heads.memory_start(2, 4, 3, 2)
+    xi, memory = np.zeros((2, heads.interface_size(3, 2))), heads.memory_initial_state(2, 4, 3, 2)
     module.memory_access(xi, memory)
     with pytest.raises(ValueError, match="xi: expected shape"):
         module.memory_access(xi[:, 1:], memory)
@@ -184,7 +184,7 @@ def test_a_long_rollout_with_large_weights_stays_finite(backend):
     cell = backends.choose_cell(backend, cells.dnc_with(6, 4, 2), 8)
     params = cast(build(p := dnc.dnc_init(np.random.default_rng(0), 3, 8, 4, 2), (10 * a for a in arrays_of(p))),
                   np.float32)
-    state, rng = cell.start(8, params), np.random.default_rng(1)
+    state, rng = cell.initial_state(8, params), np.random.default_rng(1)
     with np.errstate(over="raise", invalid="raise"):
         for _ in range(2000 if backend == "numba" else 200):
             state, _ = cell.forward(rng.standard_normal((8, 3)).astype(np.float32), state, params)
@@ -200,7 +200,7 @@ def test_a_long_rollout_with_large_weights_stays_finite(backend):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 99), st.sampled_from([1, 2, 20]), *SIZES[1:], st.sampled_from(black_box.OUTPUTS),
+@given(st.integers(0, 99), st.sampled_from([1, 2, 20]), *SIZES[1:], st.sampled_from(propose.OUTPUTS),
        st.sampled_from([np.float32, np.float64]))
 def test_advance_is_propose(seed, B, N, W, R, output, dtype):
     rng = np.random.default_rng(seed)
@@ -209,9 +209,9 @@ def test_advance_is_propose(seed, B, N, W, R, output, dtype):
     for _ in range(3):
         u = rng.standard_normal((B, 4)).astype(dtype)
         before = [a.copy() for a in arrays_of(state)]
-        (x, _, after), _ = black_box.propose(u, state, params, output, model.network)
+        (x, _, after), _ = propose.propose(u, state, params, output, model.network)
         for backend in ("numpy", "numba"):
-            came = backends.choose_proposer(backend).dnc_advance(u, state, params, output)
+            came = backends.choose_proposer(backend).dnc_propose_inference(u, state, params, output)
             for ours, theirs in zip(arrays_of((x, after)), arrays_of(came), strict=True):
                 assert theirs.dtype == dtype
                 tolerance = 300 * np.finfo(dtype).eps * max(1, abs(ours).max())
@@ -220,13 +220,14 @@ def test_advance_is_propose(seed, B, N, W, R, output, dtype):
             np.testing.assert_array_equal(a, b)
         state = after
     with pytest.raises(ValueError, match="expected shape"):
-        backends.choose_proposer("numba").dnc_advance(u[:, 1:], state, params, output)
+        backends.choose_proposer("numba").dnc_propose_inference(u[:, 1:], state, params, output)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_proposer_with_a_memory_searches_and_is_restored(backend):
     model = Proposer(2, 6, "linear", cell="dnc", memory=(4, 3, 2), rng=0, backend=backend)
     search = BlackBoxOptimizer([(-1, 1), (0, 5)], model=model, seed=0)
+    again = None
     for k in range(9):
         trial = search.ask()
         assert -1 <= trial.x[0] <= 1 and 0 <= trial.x[1] <= 5
@@ -249,7 +250,7 @@ def test_a_memory_of_another_form_is_refused(memory):
 
 def test_meta_training_with_a_memory_goes_down(tmp_path):
     model = Proposer(1, 8, "linear", cell="dnc", memory=(4, 4, 1), rng=0)
-    trained, log = meta_train_black_box(model, GPFamily(dim=1), 0, epochs=6, updates=30, functions=32, steps=5,
+    trained, log = meta_train_black_box(model, GPDistribution(dim=1), 0, epochs=6, updates=30, functions=32, steps=5,
                                         first_steps=5, workers=1, validation_functions=64)
     assert log[-1]["validation_final"] < log[0]["validation_final"] - 0.1
     assert trained.config == model.config

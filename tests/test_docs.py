@@ -19,10 +19,10 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from l2l_ref.catalogue import OPERATIONS  # noqa: E402
-from l2l_ref.learned import coordinatewise as cw  # noqa: E402
-from l2l_ref.metatrain import presets  # noqa: E402
+from l2l_ref.learned import coordinatewise  # noqa: E402
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM  # noqa: E402
-from l2l_ref.metatrain.train import Recipe, meta_train  # noqa: E402
+from l2l_ref.metatrain import presets  # noqa: E402
+from l2l_ref.metatrain.gradient_based import Recipe, meta_train  # noqa: E402
 from l2l_ref.optimizees import MLP, Quadratic  # noqa: E402
 from l2l_ref.trees import flatten  # noqa: E402
 
@@ -65,19 +65,19 @@ def moves(recipe):
 
 
 def presets_table():
-    def default(law, name):
-        return inspect.signature(law).parameters[name].default
+    def default(distribution, name):
+        return inspect.signature(distribution).parameters[name].default
 
     rows = []
     for problem, by_name in presets.PRESETS.items():
-        law = Quadratic if problem == "quadratic" else MLP
+        distribution = Quadratic if problem == "quadratic" else MLP
         for name in presets.NAMES:
             model, settings, recipe = (by_name[name][part] for part in ("model", "problem", "recipe"))
             full = Recipe(**recipe)
             rows.append([
                 problem, name,
-                settings.get("dist", default(law, "dist")) if law is Quadratic else "-",
-                settings.get("theta0_scale", default(law, "theta0_scale")),
+                settings.get("distribution", default(distribution, "distribution")) if distribution is Quadratic else "-",
+                settings.get("theta0_scale", default(distribution, "theta0_scale")),
                 f"{model.get('preprocess') or 'none'}", model.get("output_scale", 1.0),
                 full.functions, full.tasks, full.epochs, f"{moves(recipe):,}",
                 full.learning_rate, full.final_learning_rate,
@@ -231,7 +231,7 @@ def test_the_lstm_table_quotes_the_code():
 
 @pytest.mark.parametrize("inputs", [1, 2])
 def test_parameters_are_counted_right(inputs):
-    params = cw.init_params(np.random.default_rng(0), (20, 20), inputs)
+    params = coordinatewise.init_params(np.random.default_rng(0), (20, 20), inputs)
     assert f"**{flatten(params).size:,}**" in (DOCS / "explanation/coordinatewise.md").read_text("utf-8")
 
 
@@ -303,7 +303,7 @@ def test_the_table_of_differences_is_right():
 
     for name in presets.NAMES:
         settings = {problem: presets.PRESETS[problem][name] for problem in presets.PRESETS}
-        assert row("entries of $W$")[name] == settings["quadratic"]["problem"]["dist"]
+        assert row("entries of $W$")[name] == settings["quadratic"]["problem"]["distribution"]
         for problem in "digits", "mnist":
             assert float(row("output scale")[name]) == settings[problem]["model"]["output_scale"]
             assert float(row("constant $p$")[name]) == settings[problem]["model"]["preprocess"]

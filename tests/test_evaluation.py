@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from l2l_ref.baselines.gradient import OPTIMIZERS, SGD
-from l2l_ref.evaluation import figures, published, tuning
-from l2l_ref.evaluation.compare import COORDINATES_AT_ONCE, Curves, compare, interval, measure, paired, table, to_json
+from l2l_ref.compare import figures, published, tuning
+from l2l_ref.compare.gradient_based import COORDINATES_AT_ONCE, Curves, compare, measure, paired, table, to_json
+from l2l_ref.compare.statistics import interval
 from l2l_ref.optimizees import Quadratic
 from l2l_ref.optimizees.quadratic import QuadraticTask
 
@@ -84,7 +85,7 @@ def test_the_cache_key_holds_what_the_result_depends_on():
 
 
 def test_everybody_starts_from_the_same_points_and_large_comparisons_are_cut(monkeypatch):
-    monkeypatch.setattr("l2l_ref.evaluation.compare.COORDINATES_AT_ONCE", 6)
+    monkeypatch.setattr("l2l_ref.compare.gradient_based.COORDINATES_AT_ONCE", 6)
     results = compare(SGD(0.01), Quadratic(2), 2, 8, tuning_functions=2)
     assert COORDINATES_AT_ONCE > 6
     for curves in results.values():
@@ -124,7 +125,7 @@ def test_the_table_names_everybody_best_first():
 
 def test_the_paper_shows_the_uniform_quadratics_alone():
     assert published.final_losses(Quadratic().config, 100)["learned"] == 0.039
-    assert published.final_losses(Quadratic(dist="normal").config, 100) == {}
+    assert published.final_losses(Quadratic(distribution="normal").config, 100) == {}
     assert published.final_losses(Quadratic().config, 50) == {}
     assert published.final_losses(Quadratic(5).config, 100) == {}
 

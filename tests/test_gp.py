@@ -1,4 +1,4 @@
-"""Gaussian processes: the sampler against its law, against a dense factorisation and against its compiled twin."""
+"""Gaussian processes: the sampler against its draw_settings, against a dense factorisation and against its compiled twin."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def dense(x, z, length_scale, variance, jitter, covariance="squared_exponential"
 
 
 @st.composite
-def laws(draw):
+def settings_of_draws(draw):
     """B, T, d, seed and the arguments of a covariance."""
     d = draw(st.integers(1, 6))
     size = st.floats(0.2, 2.0)
@@ -45,36 +45,36 @@ def laws(draw):
     }
 
 
-def build(law, dtype=np.float64):
+def build(draw_settings, dtype=np.float64):
     """x, z and the further arguments of gp_sample."""
-    rng = np.random.default_rng(law["seed"])
-    x = rng.random((law["B"], law["T"], law["d"])).astype(dtype)
-    if law["repeats"]:
+    rng = np.random.default_rng(draw_settings["seed"])
+    x = rng.random((draw_settings["B"], draw_settings["T"], draw_settings["d"])).astype(dtype)
+    if draw_settings["repeats"]:
         x[:, 1::2] = x[:, :1]
-    z = rng.standard_normal((law["B"], law["T"])).astype(dtype)
-    return x, z, law["length_scale"], law["variance"], law["covariance"]
+    z = rng.standard_normal((draw_settings["B"], draw_settings["T"])).astype(dtype)
+    return x, z, draw_settings["length_scale"], draw_settings["variance"], draw_settings["covariance"]
 
 
-@given(laws())
-def test_a_draw_is_the_cholesky_factor_times_the_normal_numbers(law):
-    x, z, length_scale, variance, covariance = build(law)
+@given(settings_of_draws())
+def test_a_draw_is_the_cholesky_factor_times_the_normal_numbers(draw_settings):
+    x, z, length_scale, variance, covariance = build(draw_settings)
     f, _ = gp.gp_sample(x, z, length_scale, variance, covariance, jitter=1e-6)
-    for b in range(law["B"]):
+    for b in range(draw_settings["B"]):
         _, expected = dense(x[b], z[b], length_scale, variance, 1e-6, covariance)
         np.testing.assert_allclose(f[b], expected, rtol=0, atol=1e-8 * variance**0.5)
 
 
-@given(laws())
+@given(settings_of_draws())
 @settings(max_examples=15)
-def test_mean_and_deviation_are_those_of_the_posterior(law):
-    x, z, length_scale, variance, covariance = build(law)
-    state, f = gp.gp_start(*x.shape), []
-    for t in range(law["T"]):
+def test_mean_and_deviation_are_those_of_the_posterior(draw_settings):
+    x, z, length_scale, variance, covariance = build(draw_settings)
+    state, f = gp.gp_initial_state(*x.shape), []
+    for t in range(draw_settings["T"]):
         (draw, state), _ = gp.gp_append(state, x[:, t], z[:, t], length_scale, variance, covariance, jitter=1e-3)
-        before = np.stack(f, axis=1) if f else np.zeros((law["B"], 0))
+        before = np.stack(f, axis=1) if f else np.zeros((draw_settings["B"], 0))
         posterior, _ = gp.gp_posterior(x[:, :t], before, x[:, t : t + 1], length_scale, variance, 0.0, covariance, 1e-3)
         np.testing.assert_allclose(draw.mean, posterior.mean[:, 0], rtol=1e-8, atol=1e-8)
-        np.testing.assert_allclose(draw.deviation, posterior.deviation[:, 0], rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(draw.std, posterior.std[:, 0], rtol=1e-8, atol=1e-8)
         f.append(draw.f)
     np.testing.assert_array_equal(np.stack(f, axis=1), gp.gp_sample(x, z, length_scale, variance, covariance, 1e-3)[0])
 
@@ -92,8 +92,8 @@ def test_sampled_functions_have_the_covariance_of_the_kernel(covariance, order):
     f = np.empty((functions, T))
     f[:, permutation] = twin.gp_sample(x, z, 0.4, 1.7, covariance)[0]
     K, _ = dense(points, z[0], 0.4, 1.7, 1e-10, covariance)
-    deviation = np.sqrt((np.outer(np.diag(K), np.diag(K)) + K**2) / functions)  # of an entry, by Wick's rule
-    assert (np.abs(f.T @ f / functions - K) < 4.5 * deviation).all()
+    std = np.sqrt((np.outer(np.diag(K), np.diag(K)) + K**2) / functions)  # of an entry, by Wick's rule
+    assert (np.abs(f.T @ f / functions - K) < 4.5 * std).all()
     assert (np.abs(f.mean(axis=0)) < 4.5 * np.sqrt(np.diag(K) / functions)).all()
 
 
@@ -137,7 +137,7 @@ def test_a_singular_posterior_is_an_error():
     with pytest.raises(ValueError, match="^jitter: "):
         gp.gp_posterior(x, np.ones((1, 3)), q, 1.0, 1.0, 0.0, jitter=0.0)
     posterior, _ = gp.gp_posterior(x, np.ones((1, 3)), q, 1.0, 1.0, 0.1, jitter=0.0)
-    assert 0 < posterior.deviation[0, 0] < 1
+    assert 0 < posterior.std[0, 0] < 1
 
 
 def test_the_posterior_is_that_of_the_formulas():
@@ -149,7 +149,7 @@ def test_the_posterior_is_that_of_the_formulas():
         inverse = np.linalg.inv(K[:5, :5] + 0.2**2 * np.eye(5))
         np.testing.assert_allclose(posterior.mean[b], K[5:, :5] @ inverse @ y[b], rtol=1e-9)
         left = K[5:, 5:] - K[5:, :5] @ inverse @ K[:5, 5:]
-        np.testing.assert_allclose(posterior.deviation[b] ** 2, np.diag(left), rtol=1e-8)
+        np.testing.assert_allclose(posterior.std[b] ** 2, np.diag(left), rtol=1e-8)
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (1, 3), (2, 2)])
@@ -179,14 +179,14 @@ def test_in_place_shares_the_arrays_and_changes_no_result(module):
     x, z, d_f = rng.random((3, 5, 2)), rng.standard_normal((3, 5)), rng.standard_normal((3, 5))
     results = []
     for in_place in (False, True):
-        state, caches, values = gp.gp_start(3, 5, 2), [], []
+        state, caches, values = gp.gp_initial_state(3, 5, 2), [], []
         for t in range(5):
             before = state
             (draw, state), cache = module.gp_append(before, x[:, t], z[:, t], 0.5, 1.0, in_place=in_place)
             assert np.shares_memory(state.L, before.L) == in_place
             caches.append(cache)
             values.append(draw.f)
-        d_state, gradients = gp.gp_start(3, 5, 2), []
+        d_state, gradients = gp.gp_initial_state(3, 5, 2), []
         for t in reversed(range(5)):
             d_draw = gp.Draw(d_f[:, t], np.zeros(3), np.zeros(3))
             d_state, *found = module.gp_append_backward((d_draw, d_state), caches[t], in_place=in_place)
@@ -203,7 +203,7 @@ def test_in_place_shares_the_arrays_and_changes_no_result(module):
 
 @pytest.mark.parametrize("module", [gp, twin])
 def test_bad_arguments_are_named(module):
-    state, x, z = gp.gp_start(2, 3, 2), np.zeros((2, 2)), np.zeros(2)
+    state, x, z = gp.gp_initial_state(2, 3, 2), np.zeros((2, 2)), np.zeros(2)
 
     def append(**changes):
         arguments = {"state": state, "x": x, "z": z, "length_scale": 1.0, "variance": 1.0} | changes
@@ -220,7 +220,7 @@ def test_bad_arguments_are_named(module):
         with pytest.raises(ValueError, match=rf"^{name}[.:]"):
             append(**{name: wrong})
     with pytest.raises(ValueError, match="^state: expected arrays of float64 to write into, got float32"):
-        append(state=gp.gp_start(2, 3, 2, np.float32), in_place=True)
+        append(state=gp.gp_initial_state(2, 3, 2, np.float32), in_place=True)
     for wrong in (np.zeros((2, 3)), np.zeros((2, 3, 1, 1))):
         with pytest.raises(ValueError, match="^x: expected shape"):
             module.gp_sample(wrong, np.zeros((2, 3)), 1.0, 1.0)
@@ -272,33 +272,33 @@ def close(ours, theirs, tolerance):
 # Entries relative to the largest of their array. With this jitter the condition of K is below T / 0.01.
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-10), (np.float32, 2e-3)])
 @settings(max_examples=60)
-@given(law=laws())
-def test_the_twin_is_the_original(dtype, tolerance, law):
-    arguments = build(law, dtype)
+@given(draw_settings=settings_of_draws())
+def test_the_twin_is_the_original(dtype, tolerance, draw_settings):
+    arguments = build(draw_settings, dtype)
     f, cache = gp.gp_sample(*arguments, jitter=0.01)
     twin_f, twin_cache = twin.gp_sample(*arguments, jitter=0.01)
     close(f, twin_f, tolerance)
-    d_f = np.random.default_rng(law["seed"]).standard_normal(f.shape).astype(dtype)
+    d_f = np.random.default_rng(draw_settings["seed"]).standard_normal(f.shape).astype(dtype)
     for ours, theirs in zip(gp.gp_sample_backward(d_f, cache), twin.gp_sample_backward(d_f, twin_cache), strict=True):
         close(ours, theirs, tolerance)
 
 
 @pytest.mark.parametrize("in_place", [False, True])
 @settings(max_examples=40)
-@given(law=laws())
-def test_the_twin_appends_like_the_original(in_place, law):
-    x, z, *rest = build(law)
-    t = (law["T"] - 1) // 2
-    states = [gp.gp_start(*x.shape), gp.gp_start(*x.shape)]
+@given(draw_settings=settings_of_draws())
+def test_the_twin_appends_like_the_original(in_place, draw_settings):
+    x, z, *rest = build(draw_settings)
+    t = (draw_settings["T"] - 1) // 2
+    states = [gp.gp_initial_state(*x.shape), gp.gp_initial_state(*x.shape)]
     for s in range(t + 1):
         results = [
             module.gp_append(state, x[:, s], z[:, s], *rest, jitter=0.01, in_place=in_place)
             for module, state in zip((gp, twin), states)
         ]
         states = [state for (_, state), _ in results]
-    rng = np.random.default_rng(law["seed"])
-    d_draw = gp.Draw(*rng.standard_normal((3, law["B"])))
-    d_state = gp.gp_start(*x.shape)
+    rng = np.random.default_rng(draw_settings["seed"])
+    d_draw = gp.Draw(*rng.standard_normal((3, draw_settings["B"])))
+    d_state = gp.gp_initial_state(*x.shape)
     for a in d_state[:3]:
         a[:] = rng.standard_normal(a.shape)
     gradients = [
@@ -332,7 +332,7 @@ def test_the_number_of_threads_does_not_show(dtype, monkeypatch):
 def test_arguments_are_not_written_to(module):
     rng = np.random.default_rng(0)
     x, z, d_f = rng.random((3, 5, 2)), rng.standard_normal((3, 5)), rng.standard_normal((3, 5))
-    state = gp.gp_start(3, 5, 2)
+    state = gp.gp_initial_state(3, 5, 2)
     for array in (x, z, d_f, *state[:3]):
         array.flags.writeable = False
     _, cache = module.gp_sample(x, z, 0.5, 1.0)
@@ -343,7 +343,7 @@ def test_arguments_are_not_written_to(module):
 
 def test_the_twin_has_the_defaults_of_the_original():
     assert twin.JITTER == gp.JITTER
-    assert twin.FAMILIES == tuple(COVARIANCES)
+    assert twin.DISTRIBUTIONS == tuple(COVARIANCES)
     assert twin.Draw._fields == gp.Draw._fields
 
 
@@ -467,13 +467,13 @@ def test_gp_functions_refuse_bad_numbers(argument, wrong):
 
 
 def test_the_twin_writes_only_where_the_functions_lie_next_to_each_other():
-    state = gp.gp_start(3, 2, 1)
+    state = gp.gp_initial_state(3, 2, 1)
     other = gp.GPState(*(a.copy("C") for a in state[:3]), t=0)
     x, z = np.full((3, 1), 0.5), np.ones(3)
-    with pytest.raises(ValueError, match=r"^state: expected arrays in the order of gp_start, got strides"):
+    with pytest.raises(ValueError, match=r"^state: expected arrays in the order of gp_initial_state, got strides"):
         twin.gp_append(other, x, z, 0.4, 1.0, in_place=True)
     (ours, _), cache = twin.gp_append(state, x, z, 0.4, 1.0, in_place=True)
     (theirs, _), _ = twin.gp_append(other, x, z, 0.4, 1.0)
     np.testing.assert_array_equal(ours.f, theirs.f)
-    with pytest.raises(ValueError, match=r"^d_state: expected arrays in the order of gp_start, got strides"):
+    with pytest.raises(ValueError, match=r"^d_state: expected arrays in the order of gp_initial_state, got strides"):
         twin.gp_append_backward((ours, other), cache, in_place=True)

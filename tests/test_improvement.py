@@ -143,11 +143,11 @@ def test_losses_are_the_equations(f):
             min(row[t] - min(row[:t]), 0) for t in range(1, T)
         )
         assert meta_losses.incumbent(f)[0][b].tolist() == [min(row[:t]) for t in range(1, T)]
-    mean, deviation = f + 0.3, 0.5 + f**2
-    ours, _ = meta_losses.expected_improvement_loss(mean, deviation, f)
+    mean, std = f + 0.3, 0.5 + f**2
+    ours, _ = meta_losses.expected_improvement_loss(mean, std, f)
     for b in range(B):
         terms = [
-            expected_improvement(mean[b, t : t + 1], deviation[b, t : t + 1], f[b, :t].min(keepdims=True))[0][0]
+            expected_improvement(mean[b, t : t + 1], std[b, t : t + 1], f[b, :t].min(keepdims=True))[0][0]
             for t in range(1, T)
         ]
         np.testing.assert_allclose(ours[b], -sum(terms), rtol=1e-12, atol=1e-12)
@@ -174,7 +174,7 @@ def test_a_stopped_incumbent_is_a_constant():
     """The backward is then the derivative of the loss with its incumbents held fixed."""
     f = distinct(3, 6)
     b, _ = meta_losses.incumbent(f)
-    _, cache = meta_losses.observed_improvement_loss(f, through_incumbent=False)
+    _, cache = meta_losses.observed_improvement_loss(f, grad_through_incumbent=False)
 
     def held(f):
         return np.minimum(f[:, 1:] - b, 0).sum(axis=1)
@@ -183,18 +183,18 @@ def test_a_stopped_incumbent_is_a_constant():
     assert (meta_losses.observed_improvement_loss_backward(np.ones(3), cache) >= 0).all()
 
     rng = np.random.default_rng(1)
-    mean, deviation = rng.standard_normal((3, 6)), rng.uniform(0.2, 2.0, (3, 6))
-    _, cache = meta_losses.expected_improvement_loss(mean, deviation, f, through_incumbent=False)
+    mean, std = rng.standard_normal((3, 6)), rng.uniform(0.2, 2.0, (3, 6))
+    _, cache = meta_losses.expected_improvement_loss(mean, std, f, grad_through_incumbent=False)
 
-    def held(mean, deviation):
-        return -expected_improvement(mean[:, 1:], deviation[:, 1:], b)[0].sum(axis=1)
+    def held(mean, std):
+        return -expected_improvement(mean[:, 1:], std[:, 1:], b)[0].sum(axis=1)
 
-    def backward(d_L, mean, deviation):
+    def backward(d_L, mean, std):
         return meta_losses.expected_improvement_loss_backward(d_L, cache)[:2]
 
-    gradcheck(held, backward, (mean, deviation)).raise_if_failed()
-    d_mean, d_deviation, d_y = meta_losses.expected_improvement_loss_backward(np.ones(3), cache)
-    assert not d_y.any() and not d_mean[:, 0].any() and not d_deviation[:, 0].any() and d_mean[:, 1:].any()
+    gradcheck(held, backward, (mean, std)).raise_if_failed()
+    d_mean, d_std, d_y = meta_losses.expected_improvement_loss_backward(np.ones(3), cache)
+    assert not d_y.any() and not d_mean[:, 0].any() and not d_std[:, 0].any() and d_mean[:, 1:].any()
 
 
 def test_of_values_that_tie_the_first_counts():
@@ -221,9 +221,9 @@ def test_bad_values_are_named(name, wrong):
         LOSSES[name](wrong)
 
 
-@pytest.mark.parametrize("name", ["mean", "deviation", "y"])
+@pytest.mark.parametrize("name", ["mean", "std", "y"])
 def test_bad_beliefs_of_a_trajectory_are_named(name):
-    arguments = {"mean": np.zeros((2, 3)), "deviation": np.ones((2, 3)), "y": np.zeros((2, 3))}
+    arguments = {"mean": np.zeros((2, 3)), "std": np.ones((2, 3)), "y": np.zeros((2, 3))}
     meta_losses.expected_improvement_loss(**arguments)
     for wrong in (np.ones((3, 2)), np.ones(3), None):
         with pytest.raises(ValueError, match=": expected "):

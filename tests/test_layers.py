@@ -11,16 +11,18 @@ PACKAGE = ROOT / "l2l_ref"
 
 # A file imports from floors below its own, and from its own folder.
 FLOOR = {
-    "checking": 1, "ops": 1, "compiled": 1, "trees": 1, "files": 1,
+    "checking": 1, "ops": 1, "compiled": 1, "trees": 1, "files": 1, "checks": 1, "seeds": 1, "protocols": 1,
+    "scipy_callback": 1, "plotting": 1,
     "datasets": 2, "baselines": 2, "black_boxes": 2, "optimizees": 2, "learned": 2, "catalogue": 2,
     "metatrain": 3, "pretrained": 3, "search": 3,
-    "evaluation": 4, "cli": 4,
+    "audit": 4, "bench": 4, "compare": 4,
+    "cli": 5,
 }
 # Within a floor: data sets below what uses them, weights below what searches with them, the catalogue above what it
-# lists, commands above what they run.
+# lists.
 SAME_FLOOR = {
     ("optimizees", "datasets"), ("black_boxes", "datasets"),
-    ("catalogue", "learned"), ("catalogue", "optimizees"), ("cli", "evaluation"),
+    ("catalogue", "learned"), ("catalogue", "optimizees"),
     ("search", "pretrained"),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -15,11 +15,17 @@ from hypothesis import strategies as st
 from l2l_ref import files
 from l2l_ref.baselines.gradient import Adam
 from l2l_ref.checking import gradcheck
-from l2l_ref.learned import coordinatewise as cw
+from l2l_ref.learned import coordinatewise
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
-from l2l_ref.metatrain import loop, presets, train
-from l2l_ref.metatrain.train import (
-    Recipe, meta_train, run_window, second_order_window_gradient, window_gradient, window_loss,
+from l2l_ref.metatrain import gradient_based as train
+from l2l_ref.metatrain import loop, presets
+from l2l_ref.metatrain.gradient_based import (
+    Recipe,
+    meta_train,
+    run_window,
+    second_order_window_gradient,
+    window_gradient,
+    window_loss,
 )
 from l2l_ref.optimizees import Quadratic
 from l2l_ref.optimizees.rollout import rollout
@@ -54,7 +60,7 @@ class ParabolaTask:
 
 def linear_rule():
     """u = w g + b with w = b = 0."""
-    return CoordinatewiseLSTM(hidden=(), params=cw.Params((), np.zeros((1, 1)), np.zeros(1)), backend="numpy")
+    return CoordinatewiseLSTM(hidden=(), params=coordinatewise.Params((), np.zeros((1, 1)), np.zeros(1)), backend="numpy")
 
 
 def tiny(hidden=(3,), seed=0, backend="numpy", **settings):
@@ -262,8 +268,8 @@ def test_without_curvature_the_second_derivatives_change_nothing():
     gradients, loss_gradients = rng.standard_normal((2, 4, 6))
     state = model.init(np.zeros(6)).layers
     params = model.params_as(np.float64)
-    first = cw.meta_gradient(gradients, cw.suffix_sums(loss_gradients), state, params)
-    second = cw.second_order_meta_gradient(gradients, loss_gradients, 4 * [lambda v: 0 * v], state, params)
+    first = coordinatewise.meta_gradient(gradients, coordinatewise.suffix_sums(loss_gradients), state, params)
+    second = coordinatewise.second_order_meta_gradient(gradients, loss_gradients, 4 * [lambda v: 0 * v], state, params)
     np.testing.assert_allclose(flatten(second), flatten(first), rtol=1e-12, atol=1e-14)
 
 
@@ -279,7 +285,7 @@ def test_training_with_second_derivatives():
 
 def test_a_preset_for_images_trains_with_second_derivatives_on_all_coordinates():
     tiny_recipe = TINY | {"epochs": 1, "second_derivatives": True}
-    model, problem, recipe = presets.build("digits", model={"hidden": (2,)}, law={"hidden": (2,)}, recipe=tiny_recipe)
+    model, problem, recipe = presets.build("digits", model={"hidden": (2,)}, distribution={"hidden": (2,)}, recipe=tiny_recipe)
     assert recipe["coordinates"] is None
     _, log = meta_train(model, problem, **recipe)
     assert log[0]["skipped"] == 0 and np.isfinite(log[0]["gradient_norm"])
@@ -429,7 +435,7 @@ OTHERS = {
     "model, output_scale is 1.0, not 0.5": {"model": tiny(output_scale=0.5)},
     "model, preprocess is None, not 10.0": {"model": tiny(preprocess=10.0)},
     "problem, dim is 3, not 2": {"problem": Quadratic(dim=2)},
-    "problem, dist is 'uniform', not 'normal'": {"problem": Quadratic(dim=3, dist="normal")},
+    "problem, dist is 'uniform', not 'normal'": {"problem": Quadratic(dim=3, distribution="normal")},
     "recipe, epochs is 3, not 5": {"epochs": 5},
     "recipe, learning_rate is 0.003, not 0.1": {"learning_rate": 0.1},
     "recipe, patience is None, not 2": {"patience": 2},

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2l_ref.black_boxes.families import GPFamily, SupportFamily
-from l2l_ref.learned import black_box as math
+from l2l_ref.black_boxes.distributions import GPDistribution, SupportDistribution
+from l2l_ref.learned import propose, trajectory
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.metatrain import black_box
 from l2l_ref.metatrain.black_box import Recipe, best_so_far, held_out, meta_train_black_box, trajectory_gradient
 from l2l_ref.ops.covariance import squared_exponential
 from l2l_ref.ops.gp import JITTER
 from l2l_ref.pretrained import load, save
+from l2l_ref.search.batch import BatchSearch
 from l2l_ref.search.scale import given_scale
-from l2l_ref.search.together import Together
 from l2l_ref.trees import flatten, unflatten
 
 TINY = {"epochs": 3, "updates": 2, "functions": 4, "steps": 6, "first_steps": 2, "validation_functions": 5,
@@ -27,8 +27,8 @@ def tiny(dim=2, **settings):
     return Proposer(dim, 3, rng=0, **settings)
 
 
-def train(proposer=None, family=None, seed=0, **changes):
-    return meta_train_black_box(proposer or tiny(), family or GPFamily(dim=2), seed, backend="numpy",
+def train(proposer=None, distribution=None, seed=0, **changes):
+    return meta_train_black_box(proposer or tiny(), distribution or GPDistribution(dim=2), seed, backend="numpy",
                                 **TINY | changes)
 
 
@@ -36,19 +36,19 @@ def same(a, b):
     return flatten(a.params).tobytes() == flatten(b.params).tobytes()
 
 
-@pytest.mark.parametrize("loss", math.LOSSES)
-@pytest.mark.parametrize("output", math.OUTPUTS)
+@pytest.mark.parametrize("loss", trajectory.LOSSES)
+@pytest.mark.parametrize("output", propose.OUTPUTS)
 def test_the_gradient_of_an_update_is_that_of_its_loss(loss, output):
     """Along random directions in the weights, in float64."""
     rng = np.random.default_rng(1)
-    proposer, family = tiny(output=output), GPFamily(dim=2, length_scale=0.6, noise=0.1)
+    proposer, distribution = tiny(output=output), GPDistribution(dim=2, length_scale=0.6, noise=0.1)
     proposer.params = unflatten(5 * flatten(proposer.params), proposer.params)
     recipe = Recipe(**TINY | {"loss": loss, "functions": 20, "penalty": 0.5})
-    fed = math.arrivals(6, 2, rng)
+    fed = trajectory.arrivals(6, 2, rng)
 
     def at(phi, dtype=np.float64):
         proposer.params = unflatten(phi, proposer.params)
-        return trajectory_gradient(proposer, family, recipe, 6, fed, 3, "numpy", dtype)
+        return trajectory_gradient(proposer, distribution, recipe, 6, fed, 3, "numpy", dtype)
 
     phi = flatten(proposer.params).copy()
     _, d_phi = at(phi)
@@ -60,11 +60,11 @@ def test_the_gradient_of_an_update_is_that_of_its_loss(loss, output):
 
 
 def test_training_finds_lower_values():
-    before = best_so_far(Proposer(1, 8), GPFamily(dim=1), 200, 5, 9, "numpy")[:, -1].mean()
+    before = best_so_far(Proposer(1, 8), GPDistribution(dim=1), 200, 5, 9, "numpy")[:, -1].mean()
     trained, log = meta_train_black_box(
-        Proposer(1, 8), GPFamily(dim=1), backend="numpy", epochs=4, updates=30, functions=32, steps=5, first_steps=5,
+        Proposer(1, 8), GPDistribution(dim=1), backend="numpy", epochs=4, updates=30, functions=32, steps=5, first_steps=5,
         learning_rate=1e-2, final_learning_rate=1e-2, workers=1, validation_functions=200)
-    after = best_so_far(trained, GPFamily(dim=1), 200, 5, 9, "numpy")[:, -1].mean()
+    after = best_so_far(trained, GPDistribution(dim=1), 200, 5, 9, "numpy")[:, -1].mean()
     assert after < before - 0.2
     assert log[-1]["loss"] < log[0]["loss"]
 
@@ -82,7 +82,7 @@ def test_the_horizon_of_an_update_is_drawn(monkeypatch):
     """From the first to the longest of the epoch."""
     seen = []
     monkeypatch.setattr(black_box, "trajectory_gradient",
-                        lambda proposer, family, recipe, steps, fed, *rest: (
+                        lambda proposer, distribution, recipe, steps, fed, *rest: (
                             seen.append((steps, len(fed))), 0.0, np.zeros(flatten(proposer.params).size))[1:])
     train(epochs=2, updates=200, first_steps=2, steps=6, curriculum=0.5)
     assert {steps for steps, _ in seen[:200]} == {2} and {steps for steps, _ in seen[200:]} == {2, 3, 4, 5, 6}
@@ -111,7 +111,7 @@ def test_resumed_is_uninterrupted(tmp_path):
     with pytest.raises(ValueError, match="belongs to another run: its recipe, loss"):
         train(checkpoint=path, resume=True, loss="sum")
     with pytest.raises(ValueError, match="belongs to another run: its problem, noise"):
-        train(family=GPFamily(dim=2, noise=0.1), checkpoint=path, resume=True)
+        train(distribution=GPDistribution(dim=2, noise=0.1), checkpoint=path, resume=True)
 
 
 def test_same_seed_same_weights_and_the_first_weights_stay():
@@ -145,7 +145,7 @@ def test_the_best_weights_come_out():
     ({"judge": "first"}, "judge: expected 'final' or 'sum', got 'first'"),
     ({"updates": 0}, "updates: expected a whole number >= 1, got 0"),
     ({"seed": -1}, "seed: expected a whole number >= 0, got -1"),
-    ({"family": GPFamily(dim=3)}, "family: expected functions of 2 dimensions, got 3"),
+    ({"distribution": GPDistribution(dim=3)}, "distribution: expected functions of 2 dimensions, got 3"),
 ])
 def test_bad_input_is_refused(changes, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
@@ -159,21 +159,21 @@ def test_bad_input_is_refused(changes, message):
 ])
 def test_a_bad_family_is_refused(changes, name):
     with pytest.raises(ValueError, match=f"^{name}: expected"):
-        GPFamily(**changes)
+        GPDistribution(**changes)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_functions_through_given_values(dim):
     """Six values in [-1, 1], and between them the mean of the process, scaled to the range [-1, 1]."""
-    family = SupportFamily(dim=dim)
-    z, epsilon, given = family.sample(50, 4, 0, np.float64)
+    distribution = SupportDistribution(dim=dim)
+    z, epsilon, given = distribution.sample(50, 4, 0, np.float64)
     assert not z.any() and not epsilon.any()
     known = given.known
     x = known.x[:, :6]
     values = np.einsum("bts,bs->bt", known.L[:, :6, :6], known.z[:, :6])
     assert (np.abs(values) <= 1).all() and values.std() > 0.4
     probes = np.random.default_rng(1).random((50, 2000, dim))
-    scale = float(family.law["length_scale"])
+    scale = float(distribution.gp_arguments["length_scale"])
     assert scale == pytest.approx(dim**0.5 / (6 * 2**0.5), rel=1e-6)
     K, _ = squared_exponential(x, x, scale, 1.0)
     k, _ = squared_exponential(probes, x, scale, 1.0)
@@ -181,9 +181,9 @@ def test_functions_through_given_values(dim):
     f = given.shift[:, None] + given.scale[:, None] * g
     assert np.abs(f.min(axis=1) + 1).max() < 0.2 and np.abs(f.max(axis=1) - 1).max() < 0.2
     # What a trajectory sees is this function.
-    out, _ = math.trajectory(
-        math.proposer_init(np.random.default_rng(0), dim, 3), z, epsilon, math.arrivals(4), given=given,
-        **family.law, jitter=JITTER["float32"])
+    out, _ = trajectory.trajectory(
+        propose.proposer_init(np.random.default_rng(0), dim, 3), z, epsilon, trajectory.arrivals(4), given=given,
+        **distribution.gp_arguments, jitter=JITTER["float32"])
     k, _ = squared_exponential(out.x, x, scale, 1.0)
     g = (k @ np.linalg.solve(K + JITTER["float32"] * np.eye(6), values[:, :, None]))[:, :, 0]
     np.testing.assert_allclose(out.f, given.shift[:, None] + given.scale[:, None] * g, atol=2e-3)
@@ -191,11 +191,11 @@ def test_functions_through_given_values(dim):
 
 def test_moments_and_the_best_value_on_held_out_functions():
     seed = np.random.SeedSequence(5)
-    proposer, family = tiny(), GPFamily(dim=2)
-    best, moments = held_out(proposer, family, 30, 6, seed, "numpy")
+    proposer, distribution = tiny(), GPDistribution(dim=2)
+    best, moments = held_out(proposer, distribution, 30, 6, seed, "numpy")
     assert best.shape == (6,) and (np.diff(best) <= 0).all()
-    z, epsilon, _ = family.sample(30, 6, np.random.SeedSequence(5).spawn(1)[0])
-    out, _ = math.trajectory(proposer.params_as(np.float32), z, epsilon, math.arrivals(6), **family.law)
+    z, epsilon, _ = distribution.sample(30, 6, np.random.SeedSequence(5).spawn(1)[0])
+    out, _ = trajectory.trajectory(proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(6), **distribution.gp_arguments)
     assert len(moments) == 3  # of 1, 2 and 4 values
     np.testing.assert_allclose(moments[2], [out.y[:, :4].mean(), out.y[:, :4].std(axis=1).mean()], atol=1e-4)
     assert moments[0][1] == 0
@@ -212,11 +212,11 @@ def test_saved_and_loaded(tmp_path):
 
 def test_a_search_is_the_trajectory():
     """The optimizer step by step, in whatever orientation, proposes what the unrolled trajectory does."""
-    proposer, family = tiny(), GPFamily(dim=2)
-    z, epsilon, _ = family.sample(4, 5, 0)
-    out, _ = math.trajectory(proposer.params_as(np.float32), z, epsilon, math.arrivals(5), **family.law)
-    search = Together(proposer, 4, 5, 0, given_scale((0, 1)))
+    proposer, distribution = tiny(), GPDistribution(dim=2)
+    z, epsilon, _ = distribution.sample(4, 5, 0)
+    out, _ = trajectory.trajectory(proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(5), **distribution.gp_arguments)
+    search = BatchSearch(proposer, 4, 5, 0, given_scale((0, 1)))
     for t in range(5):
         x = search.ask()
-        np.testing.assert_allclose(search._symmetry.seen(x), out.x[:, t], rtol=1e-5)
+        np.testing.assert_allclose(search._symmetry.to_network(x), out.x[:, t], rtol=1e-5)
         search.tell(x, out.y[:, t])

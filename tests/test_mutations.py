@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from mutants import RULES, Remembered, mutants, source_of
 
+from l2l_ref.audit.check import examples
 from l2l_ref.catalogue import OPERATIONS
 from l2l_ref.checking import gradcheck, trees
-from l2l_ref.evaluation.audit import examples
 
 ZERO = "-0.0 is 0.0"
 SUM = "the axes of a sum have no order"
 CONSTANT = "it is read where b_t is a constant, whose gradient is not that of the loss: test_improvement.py has it"
 EDGE = "at the edge of the cube any slope between those of its sides is right"
-SHAPE = "e, f, y, mean and deviation have one shape"
+SHAPE = "e, f, y, mean and std have one shape"
 ONE_SHAPE = "only the shape is used, and they have one"
 ONE_COLUMN = "the product has one column, or row: 0 and -1 are the same"
 STOPPED = "read where the gradient is stopped: test_dnc.py has it"
@@ -86,9 +86,9 @@ HARMLESS = {
     "trajectory_loss_backward": {
         "sign: np.zeros_like(out.f) -> -np.zeros_like(out.f)": ZERO,
         "sign: np.zeros_like(out.x) -> -np.zeros_like(out.x)": ZERO,
-        **{f"cache: out.f.shape -> cache.like.{name}.shape": SHAPE for name in ("e", "y", "mean", "deviation")},
+        **{f"cache: out.f.shape -> cache.like.{name}.shape": SHAPE for name in ("e", "y", "mean", "std")},
         **{f"cache: np.zeros_like(out.f) -> np.zeros_like(cache.like.{name})": SHAPE
-           for name in ("e", "y", "mean", "deviation")},
+           for name in ("e", "y", "mean", "std")},
     },
     "_times": {
         "index: (W @ v[:, :, None])[:, :, 0] -> (W @ v[:, :, None])[:, :, -1]": ONE_COLUMN,
@@ -151,7 +151,7 @@ HARMLESS = {
             "two names for two zeros to begin a sum with",
         "constant: in_place=True -> in_place=False": "copies have the same values",
     },
-    "gp_start": {
+    "gp_initial_state": {
         "sign: np.zeros((*shape, B), dtype) -> -np.zeros((*shape, B), dtype)": ZERO,
         "sign: np.moveaxis(np.zeros((*shape, B), dtype), -1, 0) -> "
         "-np.moveaxis(np.zeros((*shape, B), dtype), -1, 0)": ZERO,

@@ -13,8 +13,8 @@ from l2l_ref.optimizees.rollout import rollout
 
 
 @given(st.sampled_from(["uniform", "normal"]), st.integers(1, 5), st.integers(1, 6), st.integers(0, 1000))
-def test_a_quadratic_is_its_formula(dist, d, B, seed):
-    task = Quadratic(d, dist).sample(B, seed, np.float64)
+def test_a_quadratic_is_its_formula(distribution, d, B, seed):
+    task = Quadratic(d, distribution).sample(B, seed, np.float64)
     theta = np.random.default_rng(seed).standard_normal((B, d))
     losses, gradients = task.loss_and_gradient(theta)
     for b in range(B):
@@ -36,12 +36,12 @@ def test_second_order_is_first_order_and_the_curvature_of_the_same_function(prob
         np.testing.assert_allclose(product(v), (up - down) / 2e-5, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize(("dist", "expected"), [("uniform", 10 / 3), ("normal", 10.0)])
-def test_the_law_of_the_quadratics(dist, expected):
+@pytest.mark.parametrize(("distribution", "expected"), [("uniform", 10 / 3), ("normal", 10.0)])
+def test_the_distribution_of_the_quadratics(distribution, expected):
     """E f(0) = E||y||^2; 4,000 functions give it to 3 %."""
-    task = Quadratic(10, dist, theta0_scale=0.0).sample(4000, 0)
+    task = Quadratic(10, distribution, theta0_scale=0.0).sample(4000, 0)
     assert abs(task.loss_and_gradient(task.theta0)[0].mean() / expected - 1) < 0.03
-    assert (task.W.min() >= 0) == (dist == "uniform")
+    assert (task.W.min() >= 0) == (distribution == "uniform")
 
 
 @pytest.mark.parametrize("problem", [Quadratic(3), MLP("digits", hidden=(4,), batch=5)], ids=["quadratic", "mlp"])
@@ -113,7 +113,7 @@ def test_a_rollout_measures_before_and_after_each_step():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Quadratic(dist="gauss"), "dist"), (lambda: Quadratic(dim=0), "dim"),
+        (lambda: Quadratic(distribution="gauss"), "distribution"), (lambda: Quadratic(dim=0), "dim"),
         (lambda: Quadratic(dim=1.5), "dim"),
         (lambda: MLP(activation="tanh"), "activation"), (lambda: MLP(hidden=(0,)), "hidden"),
         (lambda: MLP(batch=0), "batch"), (lambda: MLP(theta0_scale=float("nan")), "theta0_scale"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2l_ref.learned import backends
-from l2l_ref.learned import coordinatewise as cw
+from l2l_ref.learned import coordinatewise
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 
 SHAPES = st.dictionaries(
@@ -53,7 +53,7 @@ def test_update_is_the_step_of_the_original():
     opt = small(backend="numpy", output_scale=0.3)
     gradient = np.linspace(-2, 2, 7)
     update, _ = opt.update(gradient, opt.init(gradient))
-    (expected, _), _ = cw.step(gradient, cw.init_state(7, opt.params), opt.params, 10.0, 0.3)
+    (expected, _), _ = coordinatewise.step(gradient, coordinatewise.init_state(7, opt.params), opt.params, 10.0, 0.3)
     np.testing.assert_array_equal(update, expected)
 
 
@@ -92,7 +92,7 @@ def test_a_state_of_another_optimizer_is_refused(backend, hidden):
 
 
 def test_weights_are_a_copy_of_their_own():
-    params = cw.init_params(np.random.default_rng(0), (3,), 1)
+    params = coordinatewise.init_params(np.random.default_rng(0), (3,), 1)
     opt = CoordinatewiseLSTM(hidden=(3,), params=params)
     params.W[:] = 77
     assert not (opt.params.W == 77).any()
@@ -110,7 +110,7 @@ def test_weights_are_a_copy_of_their_own():
         ({"hidden": 20}, "hidden"), ({"hidden": (5000,)}, "hidden"), ({"hidden": (1,) * 65}, "hidden"),
         ({"threads": 0}, "threads"), ({"threads": 1.5}, "threads"), ({"output_scale": 0.0}, "output_scale"),
         ({"backend": "cuda"}, "backend"),
-        ({"params": cw.init_params(np.random.default_rng(0), (3,), 1)}, "params: expected arrays of shapes"),
+        ({"params": coordinatewise.init_params(np.random.default_rng(0), (3,), 1)}, "params: expected arrays of shapes"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
@@ -121,7 +121,7 @@ def test_bad_settings_are_named(settings, message):
 def test_without_numba_auto_takes_numpy_and_numba_says_so(monkeypatch):
     monkeypatch.setattr(backends, "_twin", lambda name: "numba cannot be found")
     params = small().params
-    assert backends.choose("auto", params, 10**6) is cw
+    assert backends.choose("auto", params, 10**6) is coordinatewise
     with pytest.raises(ImportError, match="does not work here .numba cannot be found."):
         backends.choose("numba", params, 10**6)
 
@@ -129,8 +129,8 @@ def test_without_numba_auto_takes_numpy_and_numba_says_so(monkeypatch):
 def test_auto_takes_the_twin_where_it_pays():
     params = small().params
     assert backends.choose("auto", params, 10**4).__name__.endswith("compiled.coordinatewise")
-    assert backends.choose("auto", params, 1) is cw
-    assert backends.choose("auto", CoordinatewiseLSTM(hidden=()).params, 10**4) is cw
+    assert backends.choose("auto", params, 1) is coordinatewise
+    assert backends.choose("auto", CoordinatewiseLSTM(hidden=()).params, 10**4) is coordinatewise
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba"])
@@ -145,7 +145,7 @@ def test_a_chosen_module_has_the_name_of_its_backend(name):
 
 def descending():
     """A linear rule: update = -0.1 gradient."""
-    params = cw.Params((), np.full((1, 1), -0.1), np.zeros(1))
+    params = coordinatewise.Params((), np.full((1, 1), -0.1), np.zeros(1))
     return CoordinatewiseLSTM(hidden=(), params=params)
 
 
@@ -191,7 +191,7 @@ def test_scipy_callbacks():
 
 
 def test_scipy_returns_the_best_point():
-    params = cw.Params((), np.full((1, 1), -0.9), np.full(1, 0.5))  # overshoots
+    params = coordinatewise.Params((), np.full((1, 1), -0.9), np.full(1, 0.5))  # overshoots
     method = CoordinatewiseLSTM(hidden=(), params=params).scipy_method
     values = []
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 import l2l_ref
 from l2l_ref import files, pretrained
-from l2l_ref.baselines.search import Uniform
+from l2l_ref.baselines.random_search import RandomSearch
 from l2l_ref.black_boxes import GPFunctions
-from l2l_ref.learned.proposer import Proposer
-from l2l_ref.search.scale import given_scale
-from l2l_ref.search.together import Together
-from l2l_ref.trees import arrays_of
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
+from l2l_ref.learned.proposer import Proposer
+from l2l_ref.search.batch import BatchSearch
+from l2l_ref.search.scale import given_scale
+from l2l_ref.trees import arrays_of
 
 SHIPPED = sorted(path.stem for path in pretrained.FOLDER.glob("*.npz"))
 NEEDED = {"quadratic-lstm", "quadratic-normal-lstm", "mnist-lstm", "digits-lstm"}
@@ -275,7 +275,7 @@ def test_a_shipped_command_can_be_given_anywhere(name):
 def steps_of_a_search(model):
     """On functions of the law it was trained on: inside of the cube, and in 20 queries ahead of random search."""
     means = []
-    for search in (Together(model, 300, 20, 0, given_scale((0, 1))), Uniform(300, model.dim, 0)):
+    for search in (BatchSearch(model, 300, 20, 0, given_scale((0, 1))), RandomSearch(300, model.dim, 0)):
         functions = GPFunctions(300, model.dim, 20, seed=0)
         for _ in range(20):
             x = search.ask()

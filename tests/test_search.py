@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 
 from l2l_ref.baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
-from l2l_ref.baselines.search import Sobol, Uniform
+from l2l_ref.baselines.random_search import Sobol, RandomSearch
 
 
 def expected_improvement(*args, **options):
@@ -18,7 +18,7 @@ def integrated(*args, **options):
     return IntegratedExpectedImprovement(*args, samples=2, **options)
 
 
-each_search = pytest.mark.parametrize("make", [Uniform, Sobol, expected_improvement, integrated])
+each_search = pytest.mark.parametrize("make", [RandomSearch, Sobol, expected_improvement, integrated])
 
 
 def run(search, steps, function=lambda x: ((x - 0.3) ** 2).sum(axis=1)):
@@ -62,13 +62,13 @@ def test_sobol_points_fill_the_cube_evenly(dim, seed, power):
 
 def test_sobol_points_come_in_the_order_of_the_sequence():
     rng, = Sobol(1, 3, seed=5)._rngs
-    fresh, = Uniform(1, 3, seed=5)._rngs
+    fresh, = RandomSearch(1, 3, seed=5)._rngs
     assert rng is not fresh
     np.testing.assert_array_equal(run(Sobol(1, 3, seed=5), 16)[0], qmc.Sobol(3, seed=fresh).random_base2(4))
 
 
 def test_uniform_points_have_the_moments_of_the_uniform_law():
-    x = Uniform(2000, 3, seed=1).ask()
+    x = RandomSearch(2000, 3, seed=1).ask()
     assert (np.abs(x.mean(axis=0) - 0.5) < 4.5 / np.sqrt(12 * 2000)).all()
     assert (np.abs((x - 0.5).T @ (x - 0.5) / 2000 - np.eye(3) / 12) < 0.012).all()
 

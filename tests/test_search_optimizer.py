@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import l2l_ref as l2l
 from l2l_ref import pretrained
-from l2l_ref.learned import backends, black_box, stepping
+from l2l_ref.learned import backends, propose, stepping
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.search.box import Box, Symmetry
 from l2l_ref.search.optimizer import BlackBoxOptimizer
@@ -64,7 +64,7 @@ def run(bb, f, n):
 # ---------------------------------------------------------------------------------------- the compiled step
 
 
-@given(st.integers(1, 4), st.integers(1, 9), st.sampled_from([1, 2, 40]), st.sampled_from(black_box.OUTPUTS),
+@given(st.integers(1, 4), st.integers(1, 9), st.sampled_from([1, 2, 40]), st.sampled_from(propose.OUTPUTS),
        st.sampled_from([np.float32, np.float64]), st.sampled_from([1, 100]), st.integers(0, 99))
 @settings(max_examples=15)
 def test_advance_is_propose(d, H, B, output, dtype, size, seed):
@@ -73,7 +73,7 @@ def test_advance_is_propose(d, H, B, output, dtype, size, seed):
     state = type(p.start())(*(rng.standard_normal((2, B, H)).astype(dtype)))
     u = size * rng.standard_normal((B, d + 2)).astype(dtype)
     before = copy.deepcopy((u, state))
-    (x, _, after), _ = black_box.propose(u, state, p.params_as(dtype), output)
+    (x, _, after), _ = propose.propose(u, state, p.params_as(dtype), output)
     for backend in ("numpy", "numba"):
         y, new = backends.choose_proposer(backend).advance(u, state, p.params_as(dtype), output)
         tolerance = (100 if size == 1 else 1000) * np.finfo(dtype).eps
@@ -122,14 +122,14 @@ def test_advance_refuses_what_does_not_fit(backend):
 def test_auto_is_numpy_for_every_number_of_rows(rows, monkeypatch):
     monkeypatch.setattr(backends, "_twin", lambda name: pytest.fail("the twin was loaded"))
     p = Proposer(2, 3)
-    assert p.backend == "auto" and backends.choose_proposer("auto") is black_box
-    p.propose(np.zeros((rows, 4), np.float32), p.start(rows))
+    assert p.backend == "auto" and backends.choose_proposer("auto") is propose
+    p.step(np.zeros((rows, 4), np.float32), p.initial_state(rows))
     assert backends.choose_stepper("auto") is stepping
     BlackBoxOptimizer(UNIT, p).ask()
 
 
 @given(st.integers(1, 4), st.integers(0, 2), st.integers(1, 9), st.sampled_from(["lstm", "dnc"]),
-       st.sampled_from(black_box.OUTPUTS), st.integers(0, 999))
+       st.sampled_from(propose.OUTPUTS), st.integers(0, 999))
 @settings(max_examples=25)
 def test_the_compiled_stepper_is_the_stepper(d, more, H, cell, output, seed):
     rng = np.random.default_rng(seed)
@@ -248,11 +248,11 @@ def test_scipys_bounds():
 
 def test_symmetries_are_all_drawn():
     all_of_them = (Symmetry(np.random.default_rng(seed), 2) for seed in range(99))
-    images = {tuple(symmetry.seen(np.array([0.1, 0.2])).round(9)) for symmetry in all_of_them}
+    images = {tuple(symmetry.to_network(np.array([0.1, 0.2])).round(9)) for symmetry in all_of_them}
     assert images == {(a, b) for p, q in ((0.1, 0.2), (0.2, 0.1)) for a in (p, 1 - p) for b in (q, 1 - q)}
     for seed in range(9):
         symmetry, u = Symmetry(np.random.default_rng(seed), 5), np.linspace(0.1, 0.3, 5)
-        np.testing.assert_allclose(symmetry.meant(symmetry.seen(u)), u, atol=1e-15)
+        np.testing.assert_allclose(symmetry.from_network(symmetry.to_network(u)), u, atol=1e-15)
 
 
 # ------------------------------------------------------------------------------------ what the network sees
@@ -263,12 +263,12 @@ def expected_y(values, moments=None):
     n = 2 ** (len(values).bit_length() - 1)
     early = np.array(values[:n])
     known = early[np.isfinite(early)]
-    mean, deviation = (0, 1) if moments is None else moments[min(n.bit_length(), len(moments)) - 1]
+    mean, std = (0, 1) if moments is None else moments[min(n.bit_length(), len(moments)) - 1]
     worst = np.nanmax(early)  # as it was when everything was fed
     filled = np.where(np.isnan(values), worst, values)
     if not len(known) or known.std() == 0:
         return np.full(len(values), mean)
-    return np.clip(mean + deviation * (filled - known.mean()) / known.std(), -5, 5)
+    return np.clip(mean + std * (filled - known.mean()) / known.std(), -5, 5)
 
 
 @pytest.mark.parametrize("moments", [None, [[0.5, 0.0], [-0.2, 0.5], [-0.4, 0.6]]])
@@ -296,7 +296,7 @@ def test_points_are_fed_as_they_were_evaluated():
     bb.tell(trial, 1.0)
     bb.ask()
     unit = np.array([(x[0] + 0.5) / 10, (x[1] + 1) / 2])
-    np.testing.assert_allclose(p.rows[1][:2], bb._symmetry.seen(unit), atol=1e-6)
+    np.testing.assert_allclose(p.rows[1][:2], bb._symmetry.to_network(unit), atol=1e-6)
     assert bb.best[0].tolist() == x.tolist()
 
 
@@ -319,7 +319,7 @@ def test_a_warm_start_is_one_step_a_point():
     assert [row[2] for row in p.rows] == [0, 1, 2] and trial.id == 0
     bb.ask()
     assert len(p.rows) == 4 and (p.rows[3] == 0).all()
-    np.testing.assert_allclose(bb._symmetry.meant(p.out[2].astype(float)), trial.x)
+    np.testing.assert_allclose(bb._symmetry.from_network(p.out[2].astype(float)), trial.x)
 
 
 def test_values_are_fed_in_the_order_in_which_they_came():
@@ -333,7 +333,7 @@ def test_values_are_fed_in_the_order_in_which_they_came():
     assert bb.pending == [b]
     bb.ask()
     assert [row[2] for row in p.rows] == [0, 0, 0, 1, 2, 3]
-    np.testing.assert_allclose(p.rows[3][:2], bb._symmetry.seen(c.x), atol=1e-6)
+    np.testing.assert_allclose(p.rows[3][:2], bb._symmetry.to_network(c.x), atol=1e-6)
 
 
 def test_a_run_ends_and_the_next_knows_nothing_of_it():

@@ -1,8 +1,8 @@
-"""Hand-designed rivals of the learned optimizers."""
+"""Hand-designed baselines of the learned optimizers, and adapters for third-party ones."""
 
 from l2l_ref.baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
-from l2l_ref.baselines.gradient import OPTIMIZERS, SGD, NAG, Adagrad, Adam, Momentum, RMSprop, Rprop
-from l2l_ref.baselines.search import Sobol, Uniform
+from l2l_ref.baselines.gradient import NAG, OPTIMIZERS, SGD, Adagrad, Adam, Momentum, RMSprop, Rprop
+from l2l_ref.baselines.random_search import Sobol, RandomSearch
 
 __all__ = ["OPTIMIZERS", "SGD", "NAG", "Adagrad", "Adam", "ExpectedImprovement", "IntegratedExpectedImprovement",
-           "Momentum", "RMSprop", "Rprop", "Sobol", "Uniform"]
+           "Momentum", "RMSprop", "Rprop", "Sobol", "RandomSearch"]

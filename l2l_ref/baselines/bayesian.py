@@ -6,10 +6,10 @@ With the covariances V1 of ops/gp.py, prior mean p and L the Cholesky factor of 
 
     A = L^-1,   a = A (y - p),   w = A k                    (n, n), (n,) and (n, m)
     mean = p + a . w                                        the V2 of ops/gp.py
-    deviation^2 = max(v (1 + jitter) - w . w, v jitter)     V3; no query is known better than to its jitter
+    std^2 = max(v (1 + jitter) - w . w, v jitter)     V3; no query is known better than to its jitter
     best = min (y - noise^2 A^T a)                          the smallest mean at an observed point
 
-and expected improvement (ops/improvement.py) of mean, deviation and best is maximised over the cube. With A at hand a
+and expected improvement (ops/improvement.py) of mean, std and best is maximised over the cube. With A at hand a
 query and its gradient cost O(n^2), and rounding errors are of the condition of L, the square root of that of K.
 
 Where the hyper-parameters are not known, expected improvement is averaged over samples of them, given the data.
@@ -24,21 +24,21 @@ from ..ops.covariance import OF_R2, covariance_pair
 from ..ops.gp import checked_jitter, checked_noise
 from ..ops.improvement import expected_improvement, expected_improvement_backward
 from ..ops.shapes import positive
-from .search import Search
+from .random_search import Search
 
 SPREAD, NEAR, STARTS = 2500, 1000, 5  # candidates all over the cube and near the best points; those to climb from
 BLOCK = 875  # candidates at once, so that their covariances fit into the cache
 TINY = 1e-300
 EFFORT = {"maxfun": 40, "ftol": 1e-6}  # of an ascent; most gain comes early, then rounding errors of EI get in the way
 
-# Centre and width of normal laws, cut off at CUT widths, for standardised values: of the mean, and of the logarithms of
+# Centre and width of normal priors, cut off at CUT widths, for standardised values: of the mean, and of the logarithms of
 # the others.
 CUT = 5
 PRIORS = {"length_scale": (np.log(0.5), 1.0), "variance": (0.0, 1.0), "noise": (np.log(1e-3), 1.5), "mean": (0.0, 1.0)}
 BURN_IN = 10  # samples of a function that are not used, before the first
 
 
-class Belief:
+class GPPosterior:
     """What observations say of one function, under given hyper-parameters.
 
     Parameters
@@ -89,25 +89,25 @@ class Belief:
         """Mean and standard deviation at q (m, d): two (m,)."""
         k, _ = self._forward(self._distances(q / self.length_scale), self._variance)
         w = self._A @ k
-        return self._mean + self._a @ w, np.sqrt(np.maximum(self._left(w), self._least))
+        return self._mean + self._a @ w, np.sqrt(np.maximum(self._residual(w), self._least))
 
     def at_with_gradients(self, q):
-        """For few queries: mean and deviation at q (m, d), two (m,), and the gradient of each in q, two (m, d)."""
+        """For few queries: mean and std at q (m, d), two (m,), and the gradient of each in q, two (m, d)."""
         u = self._x[:, None] - q / self.length_scale                 # (n, m, d)
         k, cache = self._forward((u * u).sum(axis=2), self._variance)
         slope, _ = self._backward(np.ones_like(k), cache)            # dk / dr2
         w = self._A @ k
-        left = self._left(w)
-        deviation = np.sqrt(np.maximum(left, self._least))
+        residual = self._residual(w)
+        std = np.sqrt(np.maximum(residual, self._least))
         d_mean = self._alpha[:, None]                                # dmean / dk
-        d_deviation = np.where(left > self._least, -(self._A.T @ w) / deviation, 0)
-        d_mean, d_deviation = (
+        d_std = np.where(residual > self._least, -(self._A.T @ w) / std, 0)
+        d_mean, d_std = (
             -2 * np.einsum("nm,nmd->md", d_k * slope, u) / self.length_scale
-            for d_k in (d_mean, d_deviation)
+            for d_k in (d_mean, d_std)
         )
-        return self._mean + self._a @ w, deviation, d_mean, d_deviation
+        return self._mean + self._a @ w, std, d_mean, d_std
 
-    def _left(self, w):
+    def _residual(self, w):
         return self._variance * (1 + self._jitter) - np.einsum("nm,nm->m", w, w)
 
     def _distances(self, q):
@@ -119,43 +119,43 @@ class Belief:
         return np.maximum(r2, 0, out=r2)
 
 
-def improvement(beliefs, q):
-    """Expected improvement at q (m, d), averaged over beliefs -> (m,)."""
+def improvement(posteriors, q):
+    """Expected improvement at q (m, d), averaged over posteriors -> (m,)."""
     blocks = np.array_split(q, -(-len(q) // BLOCK))
-    return np.concatenate([_improvement(beliefs, *zip(*(belief.at(block) for belief in beliefs)))[0].mean(axis=0)
+    return np.concatenate([_improvement(posteriors, *zip(*(posterior.at(block) for posterior in posteriors)))[0].mean(axis=0)
                            for block in blocks])
 
 
-def log_improvement_and_gradient(beliefs, q):
-    """log (EI + TINY) at q (m, d), EI averaged over beliefs, and its gradient in q -> (m,), (m, d).
+def log_improvement_and_gradient(posteriors, q):
+    """log (EI + TINY) at q (m, d), EI averaged over posteriors, and its gradient in q -> (m,), (m, d).
 
     The logarithm has slopes of order 1 where EI itself is flat, and TINY keeps it finite where EI underflows.
     """
-    mean, deviation, mean_slopes, deviation_slopes = zip(*(belief.at_with_gradients(q) for belief in beliefs))
-    EI, cache = _improvement(beliefs, mean, deviation)
-    d_mean, d_deviation, _ = expected_improvement_backward(np.full_like(EI, 1 / len(beliefs)), cache)
-    d_q = (d_mean[..., None] * mean_slopes + d_deviation[..., None] * deviation_slopes).sum(axis=0)
+    mean, std, mean_slopes, std_slopes = zip(*(posterior.at_with_gradients(q) for posterior in posteriors))
+    EI, cache = _improvement(posteriors, mean, std)
+    d_mean, d_std, _ = expected_improvement_backward(np.full_like(EI, 1 / len(posteriors)), cache)
+    d_q = (d_mean[..., None] * mean_slopes + d_std[..., None] * std_slopes).sum(axis=0)
     EI = EI.mean(axis=0) + TINY
     return np.log(EI), d_q / EI[:, None]
 
 
-def _improvement(beliefs, mean, deviation):
-    """One row for each belief, and the cache."""
+def _improvement(posteriors, mean, std):
+    """One row for each posterior, and the cache."""
     mean = np.array(mean)
-    best = np.array([belief.best for belief in beliefs])
-    return expected_improvement(mean, np.array(deviation), np.broadcast_to(best[:, None], mean.shape))
+    best = np.array([posterior.best for posterior in posteriors])
+    return expected_improvement(mean, np.array(std), np.broadcast_to(best[:, None], mean.shape))
 
 
-def climb(beliefs, starts):
+def climb(posteriors, starts):
     """The points (m, d) that ascent in the cube reaches from each of ``starts`` (m, d), by L-BFGS-B."""
     from scipy.optimize import minimize
 
     def loss(flat):
-        value, d_q = log_improvement_and_gradient(beliefs, flat.reshape(starts.shape))
+        value, d_q = log_improvement_and_gradient(posteriors, flat.reshape(starts.shape))
         return -value.sum(), -d_q.ravel()
 
-    found = minimize(loss, starts.ravel(), jac=True, method="L-BFGS-B", bounds=[(0, 1)] * starts.size, options=EFFORT)
-    return np.clip(found.x, 0, 1).reshape(starts.shape)
+    result = minimize(loss, starts.ravel(), jac=True, method="L-BFGS-B", bounds=[(0, 1)] * starts.size, options=EFFORT)
+    return np.clip(result.x, 0, 1).reshape(starts.shape)
 
 
 def candidates(x, y, rng, scale):
@@ -172,11 +172,11 @@ def candidates(x, y, rng, scale):
     return np.clip(np.concatenate([rng.uniform(-0.5, 1.5, (SPREAD, d)), near, best[:1]]), 0, 1)
 
 
-def maximise(beliefs, q):
+def maximise(posteriors, q):
     """The point (d,) with the largest expected improvement that is found from the candidates q (m, d)."""
-    starts = q[np.argsort(-improvement(beliefs, q), kind="stable")[:STARTS]]
-    reached = np.concatenate([starts, climb(beliefs, starts)])
-    return reached[np.argmax(log_improvement_and_gradient(beliefs, reached)[0])]
+    starts = q[np.argsort(-improvement(posteriors, q), kind="stable")[:STARTS]]
+    reached = np.concatenate([starts, climb(posteriors, starts)])
+    return reached[np.argmax(log_improvement_and_gradient(posteriors, reached)[0])]
 
 
 class ExpectedImprovement(Search):
@@ -219,8 +219,8 @@ class ExpectedImprovement(Search):
         x, y = self.x[b], self.y[b]
         if len(y) == 0:
             return np.full(self.dim, 0.5)
-        belief = Belief(x, y, **self._law)
-        return maximise([belief], candidates(x, y, self._rngs[b], self._law["length_scale"]))
+        posterior = GPPosterior(x, y, **self._law)
+        return maximise([posterior], candidates(x, y, self._rngs[b], self._law["length_scale"]))
 
 
 def slice_move(log_density, u, direction, rng):
@@ -269,17 +269,17 @@ class IntegratedExpectedImprovement(Search):
             raise ValueError(f"samples: expected a whole number >= 1, got {samples!r}")
         covariance_pair(covariance)
         self.samples, self._covariance, self._jitter = samples, covariance, checked_jitter(jitter, self.x)
-        laws = [PRIORS["length_scale"]] * dim + [PRIORS[name] for name in ("variance", "noise", "mean")]
-        self._centre, self._width = np.array(laws).T
+        priors = [PRIORS["length_scale"]] * dim + [PRIORS[name] for name in ("variance", "noise", "mean")]
+        self._centre, self._width = np.array(priors).T
         self._u = [None] * functions  # where each chain is
 
     def _suggest(self, b):
         x, y, rng = self.x[b], self.y[b], self._rngs[b]
         if len(y) == 0:
             return np.full(self.dim, 0.5)
-        beliefs = self._beliefs(b)
-        scale = np.mean([belief.length_scale for belief in beliefs], axis=0)
-        return maximise(beliefs, candidates(x, y, rng, scale))
+        posteriors = self._beliefs(b)
+        scale = np.mean([posterior.length_scale for posterior in posteriors], axis=0)
+        return maximise(posteriors, candidates(x, y, rng, scale))
 
     def _beliefs(self, b):
         """Samples of what is believed of function b."""
@@ -287,14 +287,14 @@ class IntegratedExpectedImprovement(Search):
         y = y / (np.abs(y).max() or 1)  # so that nothing overflows
         y = (y - y.mean()) / (y.std() or 1)
 
-        def belief(u):
+        def posterior(u):
             *logs, mean = u
             *length_scale, variance, noise = np.exp(logs)
-            return Belief(x, y, np.array(length_scale), variance, noise, mean, self._covariance, self._jitter)
+            return GPPosterior(x, y, np.array(length_scale), variance, noise, mean, self._covariance, self._jitter)
 
         def log_density(u):
             z = (u - self._centre) / self._width
-            return -np.inf if (np.abs(z) > CUT).any() else belief(u).log_likelihood - 0.5 * (z @ z)
+            return -np.inf if (np.abs(z) > CUT).any() else posterior(u).log_likelihood - 0.5 * (z @ z)
 
         chain = [self._centre if self._u[b] is None else self._u[b]]
         for _ in range(self.samples + BURN_IN * (self._u[b] is None)):
@@ -303,4 +303,4 @@ class IntegratedExpectedImprovement(Search):
                 u = slice_move(log_density, u, direction, rng)
             chain.append(u)
         self._u[b] = chain[-1]
-        return [belief(u) for u in chain[-self.samples :]]
+        return [posterior(u) for u in chain[-self.samples :]]

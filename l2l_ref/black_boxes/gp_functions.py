@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..ops.gp import gp_append, gp_start
+from ..ops.gp import gp_append, gp_initial_state
 
 
 def usual_length_scale(dim):
@@ -54,7 +54,7 @@ class GPFunctions:
                      "variance": variance, "covariance": covariance, "jitter": jitter}
         self._append = append
         self.f = np.empty((functions, evaluations), dtype)
-        self._state = gp_start(functions, evaluations, dim, dtype)
+        self._state = gp_initial_state(functions, evaluations, dim, dtype)
 
     @property
     def evaluated(self):

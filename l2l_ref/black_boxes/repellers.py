@@ -8,7 +8,7 @@
 An input is x, y and strength w of each of two repellers, six numbers in [0, 1].
 
 The problem is that of Chen et al. 2017, section 5.2.3 of the review, which gives the state (position and velocity), the
-force law, the discounted reward and the six parameters, but **no numbers. All constants here are ours.**
+force, the discounted reward and the six parameters, but **no numbers. All constants here are ours.**
 """
 
 import numpy as np
@@ -28,15 +28,15 @@ def paths(x):
     repellers = x.reshape(*x.shape[:-1], COUNT, 3)
     centres, strengths = repellers[..., :2], repellers[..., 2:]
     p, v = np.broadcast_to(START, (*x.shape[:-1], 2)), np.zeros(2)
-    found = []
+    positions = []
     for _ in range(STEPS):
         away = p[..., None, :] - centres
         push = strengths * away / ((away**2).sum(axis=-1, keepdims=True) + SOFTENING)
         a = GRAVITY + push.sum(axis=-2)                              # F2
         v = v + STEP * a                                             # F3
         p = p + STEP * v                                             # F3
-        found.append(p)
-    return np.stack(found, axis=-2)
+        positions.append(p)
+    return np.stack(positions, axis=-2)
 
 
 def _loss(x):

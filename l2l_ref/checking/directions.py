@@ -154,19 +154,19 @@ class JVP:
 
     def directions(self, weights, claims=None):
         """Against differences and, where there are claims of a backward function, against these."""
-        found = []
+        checked = []
         for number in range(DIRECTIONS):
             directions = draw(self.pair, self.leaves, self.rng, relative=number % 2 == 1)
             d_out = weights * self._call(directions)
             slope, terms = float(d_out.sum()), float(np.abs(d_out).sum())
             rounding = JVP_EPS * self.pair.out_eps * terms
-            found.append(check_direction(self.pair, directions, weights, (slope, terms, rounding, 0.0), what="jvp"))
+            checked.append(check_direction(self.pair, directions, weights, (slope, terms, rounding, 0.0), what="jvp"))
             if claims is not None:
                 back, length, *back_rounding = along(directions, claims)
                 error, bound, scale = abs(back - slope), rounding + sum(back_rounding), max(length, terms) or 1.0
-                found.append(Direction(ADJOINT, back, slope, error / scale, bound / scale,
+                checked.append(Direction(ADJOINT, back, slope, error / scale, bound / scale,
                                        PASS if error <= bound else FAIL))
-        return found
+        return checked
 
     def _call(self, directions):
         nested = [None if d is None else trees.like(d, v) for d, v in zip(directions, self.pair.leaves)]
@@ -179,6 +179,6 @@ class JVP:
 
     def report(self, seed):
         directions = self.directions(self.rng.standard_normal(self.pair.here.shape))
-        found = [d.verdict for d in directions]
-        verdict = FAIL if FAIL in found else INCONCLUSIVE if INCONCLUSIVE in found else PASS
+        verdicts = [d.verdict for d in directions]
+        verdict = FAIL if FAIL in verdicts else INCONCLUSIVE if INCONCLUSIVE in verdicts else PASS
         return Report(verdict, directions=tuple(directions), seed=seed, evaluations=self.pair.evaluations)

@@ -41,10 +41,10 @@ def check_array(exact, k, weights, claims, arbiter=None, indices=None, quick=Fal
         return Checked(k, Entry(path, 0, (), 0.0, 0.0, 0.0, 0.0, PASS), claims[0].gradient, numeric, limits, terms)
     size = float(np.sqrt(np.mean(np.square(values)))) or 1.0
     ordinary = 1e-6 * float(np.abs(claims[0].gradient).max())
-    found, kinks, naturals = [], [], []
+    checked, kinks, naturals = [], [], []
     for index in np.ndindex(shape) if indices is None else indices:
         # An array that is known to be wrong need not be proved to be so in each entry.
-        known = sum(e.verdict == FAIL for e in found) >= PROVED
+        known = sum(e.verdict == FAIL for e in checked) >= PROVED
         slope, limit = _slope(exact, k, index, weights, claims, arbiter, size, quick or known)
         if slope.by_output is not None:
             numeric[index] = slope.value
@@ -60,22 +60,22 @@ def check_array(exact, k, weights, claims, arbiter=None, indices=None, quick=Fal
                     kinks.append(index)
                 continue
             error = abs(analytic - value)
-            found.append(Entry(path, 1, index, analytic, value, error, bound, verdict, bound, note=note))
+            checked.append(Entry(path, 1, index, analytic, value, error, bound, verdict, bound, note=note))
     gradient = claims[0].gradient
-    if not found:  # every entry lies on a kink
+    if not checked:  # every entry lies on a kink
         entry = Entry(path, len(kinks), (), 0.0, 0.0, 0.0, 0.0, PASS, kinks=tuple(kinks),
                       size=values.size)
         return Checked(k, entry, gradient, numeric, limits, terms)
     largest = max(np.abs(numeric[np.isfinite(numeric)]).max(initial=0.0), np.abs(gradient).max(initial=0.0))
-    bounds = [e.bound for e in found if np.isfinite(e.bound)]
+    bounds = [e.bound for e in checked if np.isfinite(e.bound)]
     # Where the whole gradient is next to nothing it is a slope of ordinary size that an error compares with.
     sizes = [largest if largest > 10.0 * max(bounds, default=0.0) else 0.0, max(naturals), largest, 1.0]
     scale = next(float(s) for s in sizes if s > 0.0 and np.isfinite(s))
-    worst = max(found, key=badness)
-    wrong, undecided = ({e.index for e in found if e.verdict == v} for v in (FAIL, INCONCLUSIVE))
+    worst = max(checked, key=badness)
+    wrong, undecided = ({e.index for e in checked if e.verdict == v} for v in (FAIL, INCONCLUSIVE))
     entry = worst._replace(
-        count=len({e.index for e in found} | set(kinks)), error=worst.error / scale, bound=worst.bound / scale,
-        widest=max(e.bound for e in found) / scale, wrong=len(wrong), undecided=len(undecided), kinks=tuple(kinks),
+        count=len({e.index for e in checked} | set(kinks)), error=worst.error / scale, bound=worst.bound / scale,
+        widest=max(e.bound for e in checked) / scale, wrong=len(wrong), undecided=len(undecided), kinks=tuple(kinks),
         size=values.size,
     )
     return Checked(k, entry, gradient, numeric, limits, terms)

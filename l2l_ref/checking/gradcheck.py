@@ -20,17 +20,7 @@ import numpy as np
 
 from . import trees
 from .diagnosis import Wrong, diagnose, of_shape
-from .directions import (
-    DIRECTIONS,
-    JVP,
-    along,
-    bisect,
-    check_direction,
-    curve_along,
-    draw,
-    not_analytic,
-    rate_along,
-)
+from .directions import DIRECTIONS, JVP, along, bisect, check_direction, curve_along, draw, not_analytic, rate_along
 from .entries import Arbiter, check_array, curve_of
 from .pair import KINDS, Pair
 from .report import FAIL, INCONCLUSIVE, PASS, Report, badness
@@ -109,13 +99,13 @@ def gradcheck(f, f_backward, inputs, *, kind="backward", wrt=None, jvp=None, met
     if f_backward is None:
         return JVP(pair, jvp, rng).report(seed)
 
-    found = examine(pair, rng)
-    if found.problems or found.undecided:
-        guesses = _guess_shapes(pair, found, rng) if found.misfits else ()
-        verdict = FAIL if found.problems else INCONCLUSIVE
-        return Report(verdict, problems=found.problems, undecided=found.undecided, guesses=guesses, seed=seed,
+    structure = examine(pair, rng)
+    if structure.problems or structure.undecided:
+        guesses = _guess_shapes(pair, structure, rng) if structure.misfits else ()
+        verdict = FAIL if structure.problems else INCONCLUSIVE
+        return Report(verdict, problems=structure.problems, undecided=structure.undecided, guesses=guesses, seed=seed,
                       evaluations=pair.evaluations)
-    return _Check(pair, found, rng, method, thorough, jvp, rtol).report(seed)
+    return _Check(pair, structure, rng, method, thorough, jvp, rtol).report(seed)
 
 
 def assert_gradients(f, f_backward, inputs, **options):
@@ -132,26 +122,26 @@ def assert_gradients(f, f_backward, inputs, **options):
 class _Check:
     """The numbers of one check, after its structure has been found in order."""
 
-    def __init__(self, pair, found, rng, method, thorough, jvp, rtol):
+    def __init__(self, pair, structure, rng, method, thorough, jvp, rtol):
         self.pair, self.rng, self.method, self.jvp = pair, rng, method, jvp
         self.exact = exact = pair.widened()
         self.leaves = pair.tested
-        exact_claims = found.claims if exact is pair else exact.claims(found.cotangent)
-        self.weights = exact.weights(found.cotangent)
-        self.cotangent, self.notes = found.cotangent, list(found.notes)
+        exact_claims = structure.claims if exact is pair else exact.claims(structure.cotangent)
+        self.weights = exact.weights(structure.cotangent)
+        self.cotangent, self.notes = structure.cotangent, list(structure.notes)
         self.broken = [
             f"the gradient of {pair.path(k)} is not finite on the same inputs in float64"
             for k in self.leaves if exact_claims[k] is None or not np.isfinite(exact_claims[k]).all()
         ]
         eps = [pair.eps(k) for k in range(len(pair.leaves))]
-        spread = exact.spread(found.cotangent, exact_claims, eps, rng)
+        spread = exact.spread(structure.cotangent, exact_claims, eps, rng)
         self.claims = {}
         for k in () if self.broken else self.leaves:
             forgiven = rtol * np.abs(exact_claims[k]).max(initial=0.0)
             ratio = exact.eps(k) / pair.eps(k)
             self.claims[k] = [Claim(exact_claims[k], exact.eps(k), spread[k] * ratio, forgiven)]
             if exact is not pair:
-                self.claims[k].append(Claim(found.claims[k], pair.eps(k), spread[k], forgiven))
+                self.claims[k].append(Claim(structure.claims[k], pair.eps(k), spread[k], forgiven))
         self.sharpest = {k: claims[0] for k, claims in self.claims.items()}
         self.entries = sum(np.size(pair.leaves[k]) for k in self.leaves)
         self.each_entry = self.entries <= FEW if thorough is None else thorough
@@ -205,25 +195,25 @@ class _Check:
 
     def _verdict(self, entries, directions):
         """Entries, each with a step and a bound of its own, say more than directions do."""
-        found = [entry.verdict for entry in entries]
+        verdicts = [entry.verdict for entry in entries]
         along = [d.verdict for d in directions if d.what == "f_backward"]
-        if FAIL in found or any(d.verdict == FAIL for d in directions if d.what != "f_backward"):
+        if FAIL in verdicts or any(d.verdict == FAIL for d in directions if d.what != "f_backward"):
             return FAIL
         if self.each_entry:
-            undecided = INCONCLUSIVE in found
+            undecided = INCONCLUSIVE in verdicts
             return FAIL if undecided and set(along) == {FAIL} else INCONCLUSIVE if undecided else PASS
         if FAIL in along:  # and yet no single entry below is wrong: then all directions must agree on it
             return INCONCLUSIVE if PASS in along else FAIL
         decided = any(d.ok and d.bound <= COARSE for d in directions if d.what == "f_backward")
-        each = all(entry.count == entry.size for entry in entries) and {*found} == {PASS}
+        each = all(entry.count == entry.size for entry in entries) and {*verdicts} == {PASS}
         return PASS if decided or each else INCONCLUSIVE
 
     def _below(self, arbiter):
         """The array with the wrong entry that bisection finds, at that entry and at a sample of others."""
         k, index = bisect(self.exact, self.leaves, self.weights, self.sharpest, self.rng)
-        found = check_array(self.exact, k, self.weights, self.claims[k], arbiter, [index])
-        if found.entry.verdict != FAIL:
-            return [found]
+        first = check_array(self.exact, k, self.weights, self.claims[k], arbiter, [index])
+        if first.entry.verdict != FAIL:
+            return [first]
         # What a mistake looks like is seen from some more entries, for which the first good step will do.
         sample = sorted({index, *self._sample(k)})
         return [check_array(self.exact, k, self.weights, self.claims[k], arbiter, sample, quick=True)]
@@ -251,11 +241,11 @@ class _Check:
         return lambda: curve_of(self.exact, self.weights, worst.entry, worst.k)
 
 
-def _guess_shapes(pair, found, rng):
+def _guess_shapes(pair, structure, rng):
     """Guesses for gradients of the wrong shape."""
     exact, guesses = pair.widened(), []
-    weights = exact.weights(found.cotangent)
-    for k, gradient in found.misfits:
+    weights = exact.weights(structure.cotangent)
+    for k, gradient in structure.misfits:
         values = np.asarray(exact.leaves[k])
         if values.size > FEW or not np.isfinite(gradient).all():
             continue

@@ -42,8 +42,8 @@ class Pair:
         wrt = self.wrt
         if wrt is None:
             wrt = range(1) if self.kind == "hvp" else range(len(self.inputs))
-        found = {self._position(item) for item in ([wrt] if isinstance(wrt, str) or np.ndim(wrt) == 0 else wrt)}
-        return [i for i in sorted(found) if any(trees.is_floating(leaf) for _, leaf in trees.leaves(self.inputs[i]))]
+        positions = {self._position(item) for item in ([wrt] if isinstance(wrt, str) or np.ndim(wrt) == 0 else wrt)}
+        return [i for i in sorted(positions) if any(trees.is_floating(leaf) for _, leaf in trees.leaves(self.inputs[i]))]
 
     def _position(self, item):
         if isinstance(item, str):
@@ -106,7 +106,7 @@ class Pair:
         """d_out^T J for each input, from Jacobians of shape out.shape + input.shape."""
         if trees.children(d_out) is not None:
             raise Misfit("kind='jacobian' is for one output array, f returns several")
-        d_out, found = np.asarray(d_out), []
+        d_out, products = np.asarray(d_out), []
         jacobians = (jacobians,) if len(self.positions) == 1 and type(jacobians) is not tuple else jacobians
         given = self.positions
         if type(jacobians) not in (tuple, list) or len(jacobians) not in (len(given), len(self.inputs)):
@@ -118,7 +118,7 @@ class Pair:
             if trees.children(leaf) is not None:
                 raise Misfit(f"kind='jacobian' is for arrays, {name} is a {type(leaf).__name__}")
             if jacobian is None or not trees.is_floating(leaf):
-                found.append(None)
+                products.append(None)
                 continue
             wanted = d_out.shape + np.shape(leaf)
             if np.shape(jacobian) != wanted:
@@ -126,8 +126,8 @@ class Pair:
                     f"the Jacobian of {name} has shape {np.shape(jacobian)}, expected {wanted}: that of the output, "
                     "then that of the input"
                 )
-            found.append(np.tensordot(d_out, jacobian, d_out.ndim))
-        by_input = dict(zip(given, found))
+            products.append(np.tensordot(d_out, jacobian, d_out.ndim))
+        by_input = dict(zip(given, products))
         return tuple(by_input.get(i) for i in range(len(self.inputs)))
 
     def lay_out(self, gradients):
@@ -152,12 +152,12 @@ class Pair:
             several = type(gradients) in (tuple, list)
             got = f"{len(gradients)} gradients" if several else f"one {type(gradients).__name__}"
             return None, [f"f_backward returned {got}, expected {n} gradients, one for each input"]
-        found, problems = [], []
+        matched, problems = [], []
         for name, gradient, tree in zip(self.names, gradients, self.inputs):
             below, wrong = trees.match(gradient, tree, f"gradient of {name}")
-            found += below
+            matched += below
             problems += wrong
-        return found, problems
+        return matched, problems
 
     def widened(self):
         """The same pair on the same values in float64, or itself where f does not take these."""
@@ -184,17 +184,17 @@ class Pair:
 
     def claims(self, cotangent, values=None):
         """What f_backward says, by leaf; ``cotangent`` by leaf of the outputs."""
-        out, pull = self.forward(self.arguments(values))
-        return self._arrays(pull(laid_over(out, cotangent)))
+        out, vjp = self.forward(self.arguments(values))
+        return self._arrays(vjp(laid_over(out, cotangent)))
 
     def _arrays(self, gradients):
-        found, _ = self.lay_out(gradients)
-        return [None if g is None or not trees.is_floating(g) else np.asarray(g) for g in found]
+        matched, _ = self.lay_out(gradients)
+        return [None if g is None or not trees.is_floating(g) else np.asarray(g) for g in matched]
 
     def several_claims(self, cotangents):
         """What f_backward says for each of several cotangents, from one forward pass."""
-        out, pull = self.forward(self.arguments())
-        return [self._arrays(snapshot(pull(laid_over(out, cotangent)))) for cotangent in cotangents]
+        out, vjp = self.forward(self.arguments())
+        return [self._arrays(snapshot(vjp(laid_over(out, cotangent)))) for cotangent in cotangents]
 
     def weights(self, cotangent):
         """The cotangent as one vector (M,)."""

@@ -152,9 +152,9 @@ class Report:
     @property
     def max_error(self):
         """The largest error of an entry, or of a direction where no entries were checked; inf without numbers."""
-        found = [item.error for item in self.entries if item.count] or [item.error for item in self.directions]
-        broken = bool(self.problems or self.undecided) and not found
-        return math.inf if broken or any(map(math.isnan, found)) else max(found, default=0.0)
+        errors = [item.error for item in self.entries if item.count] or [item.error for item in self.directions]
+        broken = bool(self.problems or self.undecided) and not errors
+        return math.inf if broken or any(map(math.isnan, errors)) else max(errors, default=0.0)
 
     @property
     def checked_to(self):

@@ -38,7 +38,7 @@ def examine(pair, rng):
         return [item for name, tree in zip(pair.names, arguments) for item in trees.leaves(tree, name)]
 
     arguments = pair.arguments()
-    out, pull = pair.forward(arguments)
+    out, vjp = pair.forward(arguments)
     problems = [f"f changed its argument {path}" for path in _changed(originals, leaves_now(arguments))]
     undecided, notes = [], []
     outputs = trees.leaves(out, "out")
@@ -65,14 +65,14 @@ def examine(pair, rng):
 
     d_out = laid_over(out, cotangent)
     try:
-        first = pull(d_out)
+        first = vjp(d_out)
     except Misfit as misfit:
         return Structure([], cotangent, (str(misfit),))
     problems += [f"f_backward changed inputs: {p}" for p in _changed(originals, leaves_now(arguments))]
     kept = [(path, c) for (path, _), c in zip(outputs, cotangent) if c is not None]
     problems += [f"f_backward changed its d_out: {p}" for p in _changed(kept, trees.leaves(d_out, "out"))]
     first = snapshot(first)
-    second = pull(laid_over(out, cotangent))
+    second = vjp(laid_over(out, cotangent))
     if _changed(trees.leaves(first, "gradient"), trees.leaves(second, "gradient")):
         problems.append("f_backward is not deterministic: two calls with the same cotangent and cache differ")
 

@@ -63,7 +63,7 @@ def match(tree, reference, path):
 
     Returns
     -------
-    found : list
+    matched : list
         One item for each leaf of ``reference``, in the order of `leaves`; None where ``tree`` has none.
     problems : list of str
         One sentence for each place where the structures differ.
@@ -88,9 +88,9 @@ def match(tree, reference, path):
     if len(others) != len(inner):
         names = ", ".join(name for name, _ in inner)
         return [None] * len(leaves(reference)), [f"{path} does not have the items of its input, which are {names}"]
-    found, problems = [], []
+    matched, problems = [], []
     for (name, child), (_, other) in zip(inner, others):
         below, wrong = match(other, child, path + name)
-        found += below
+        matched += below
         problems += wrong
-    return found, problems
+    return matched, problems

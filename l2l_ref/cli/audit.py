@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
+from ..audit import page as audit_page
+from ..audit.check import KINDS, audit, to_json, worst
 from ..catalogue import OPERATIONS
-from ..evaluation import audit_page
-from ..evaluation.audit import KINDS, audit, to_json, worst
 from ..files import write_text
 from .arguments import require_writable, whole
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..evaluation import figures
-from ..evaluation.bench import meta_gradient
-from ..evaluation.bench_dnc import dnc_step
-from ..evaluation.bench_gp import gp
-from ..evaluation.bench_start import start_up
-from ..evaluation.bench_suggest import suggest
-from ..evaluation.bench_train import train
-from ..evaluation.bench_update import update
+from ..bench.dnc import dnc_step
+from ..bench.gp import gp
+from ..bench.meta_gradient import meta_gradient
+from ..bench.start_up import start_up
+from ..bench.suggest import suggest
+from ..bench.train import train
+from ..bench.update import update
+from ..compare import figures
 from .arguments import counts, given, refuse_others, require_writable, units, whole
 
 # Of each work: what does it, the number that its rows are compared by and its title, its own options with defaults.

@@ -4,19 +4,19 @@ import json
 import sys
 from pathlib import Path
 
-from ..evaluation import figures
-from ..evaluation.compare import compare, table, to_json
+from ..compare import figures
+from ..compare.gradient_based import compare, table, to_json
 from ..metatrain.presets import build
 from ..pretrained import load
-from . import compare_search
+from . import compare_black_box
 from .arguments import given, number, refuse_others, require_writable, units, whole
 
 FUNCTIONS = {"quadratic": 2000, "digits": 50, "mnist": 100}
 TUNING_FUNCTIONS = {"quadratic": 1000, "digits": 3, "mnist": 10}
-IMAGE_LAW = ("hidden", "activation", "data_dir", "theta0_scale")
-LAWS = {"quadratic": ("dist", "theta0_scale"), "digits": IMAGE_LAW, "mnist": IMAGE_LAW}
-OPTIONS = {problem: (*law, "steps", "fresh", "backend", "threads") for problem, law in LAWS.items()}
-OPTIONS |= compare_search.OPTIONS
+IMAGE_OPTIONS = ("hidden", "activation", "data_dir", "theta0_scale")
+DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS}
+OPTIONS = {problem: (*options, "steps", "fresh", "backend", "threads") for problem, options in DISTRIBUTION_OPTIONS.items()}
+OPTIONS |= compare_black_box.OPTIONS
 
 
 def configure(parser):
@@ -26,7 +26,8 @@ def configure(parser):
     parser.add_argument("--steps", type=whole(1), metavar="T", help="default 100")
     parser.add_argument("--functions", type=whole(1), metavar="N", help="how many test functions")
     parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--dist", choices=("uniform", "normal"), help="the law of the quadratics")
+    parser.add_argument("--distribution", "--dist", choices=("uniform", "normal"),
+                        help="distribution of the entries of the quadratics' W and y; --dist for short")
     parser.add_argument("--hidden", type=units, metavar="N,N", help="hidden units of the network that is trained")
     parser.add_argument("--activation", choices=("sigmoid", "relu"))
     parser.add_argument("--theta0-scale", type=number, metavar="X", help="standard deviation of the starting points")
@@ -36,12 +37,12 @@ def configure(parser):
     parser.add_argument("--backend", choices=("auto", "numpy", "numba"), help="default auto")
     parser.add_argument("--threads", type=whole(1), metavar="N")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    compare_search.configure(parser)
+    compare_black_box.configure(parser)
 
 
 def run(args):
     refuse_others(args, args.problem, OPTIONS)
-    return (compare_search.run if args.problem in compare_search.OPTIONS else _run)(args)
+    return (compare_black_box.run if args.problem in compare_black_box.OPTIONS else _run)(args)
 
 
 def _run(args):
@@ -49,8 +50,8 @@ def _run(args):
         raise ValueError(f"--model: expected one for {args.problem}, got {len(args.model)}")
     figure, steps = args.figure or f"compare-{args.problem}.png", args.steps or 100
     require_writable(Path(figure))
-    _, problem, _ = build(args.problem, law=given(args, LAWS[args.problem]))
-    default = "quadratic-normal-lstm" if args.dist == "normal" else f"{args.problem}-lstm"
+    _, problem, _ = build(args.problem, distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]))
+    default = "quadratic-normal-lstm" if args.distribution == "normal" else f"{args.problem}-lstm"
     model = load(args.model[0] if args.model else default, backend=args.backend or "auto", threads=args.threads)
     functions = FUNCTIONS[args.problem] if args.functions is None else args.functions
 

@@ -34,7 +34,7 @@ def configure(parser):
 
 
 def run(args):
-    f, f_backward = found(args.function), found(args.backward)
+    f, f_backward = import_object(args.function), import_object(args.backward)
     if args.plot:
         require_writable(Path(args.plot))
         import matplotlib.pyplot as plt  # before the check: without it there is no plot
@@ -51,7 +51,7 @@ def run(args):
     return CODES[report.verdict]
 
 
-def found(text):
+def import_object(text):
     """The function that MODULE:FUNCTION names; modules of the current folder are found too."""
     module, _, name = text.partition(":")
     if not module or not name:

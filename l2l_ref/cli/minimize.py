@@ -10,7 +10,7 @@ import re
 from ..learned.backends import BACKENDS
 from ..search.minimize import minimize
 from .arguments import number, whole
-from .gradcheck import found
+from .gradcheck import import_object
 
 
 def configure(parser):
@@ -32,7 +32,7 @@ def configure(parser):
 
 def run(args):
     d = len(args.bounds)
-    result = minimize(found(args.function), args.bounds, args.evaluations, args.model, args.seed, workers=args.workers,
+    result = minimize(import_object(args.function), args.bounds, args.evaluations, args.model, args.seed, workers=args.workers,
                       backend=args.backend, integers=mask("--integer", args.integer, d),
                       log=mask("--log", args.log, d))
     failures = [{"x": x.tolist(), "message": message} for x, message in result.failures]

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..black_boxes.families import FAMILIES
+from ..black_boxes.distributions import DISTRIBUTIONS
 from ..learned import backends
-from ..learned.black_box import LOSSES, OUTPUTS
 from ..learned.cells import CELLS
+from ..learned.propose import OUTPUTS
 from ..learned.proposer import Proposer
+from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, presets
-from ..metatrain.train import Recipe, meta_train
+from ..metatrain.gradient_based import Recipe, meta_train
 from ..optimizees.rollout import rollout
 from ..pretrained import save
 from .arguments import counts, given, number, refuse_others, require_writable, units, whole
@@ -30,20 +31,20 @@ TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
 
 SEARCH_TEST_FUNCTIONS = 2000
 
-# Options whose values go into the recipe, the law of the problem and the model, nearly all under their own names.
+# Options whose values go into the recipe, the distribution of the problem and the model, nearly all under their own names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
           "clip", "averaging", "coordinates", "judge", "patience", "rollback", "second_derivatives")
-IMAGE_LAW = ("theta0_scale", "data_dir")
-LAWS = {"quadratic": ("dist", "theta0_scale"), "digits": IMAGE_LAW, "mnist": IMAGE_LAW}
+IMAGE_OPTIONS = ("theta0_scale", "data_dir")
+DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS}
 MODEL = ("hidden", "preprocess", "output_scale")
 SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
                  "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
                  "workers", "parallel", "judge")
-SEARCH_LAWS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
+SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
-OPTIONS = {problem: (*RECIPE, "preset", *law, *MODEL) for problem, law in LAWS.items()}
-OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *law, *SEARCH_MODEL)
-            for problem, law in SEARCH_LAWS.items()}
+OPTIONS = {problem: (*RECIPE, "preset", *options, *MODEL) for problem, options in DISTRIBUTION_OPTIONS.items()}
+OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
+            for problem, options in SEARCH_DISTRIBUTION_OPTIONS.items()}
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
 
 
@@ -66,7 +67,8 @@ def configure(parser):
     parser.add_argument("--second-derivatives", action="store_true", default=None,
                         help="do not drop how gradients depend on the optimizer")
     parser.add_argument("--hidden", type=units, metavar="N,N", help="units of the LSTM layers")
-    parser.add_argument("--dist", choices=("uniform", "normal"), help="the law of the quadratics")
+    parser.add_argument("--distribution", "--dist", choices=("uniform", "normal"),
+                        help="distribution of the entries of the quadratics' W and y; --dist for short")
     parser.add_argument("--loss", choices=LOSSES, help="what a black-box optimizer is trained on")
     parser.add_argument("--constant-incumbent", action="store_true", default=None,
                         help="let no gradient of the loss flow through the best value so far")
@@ -84,7 +86,7 @@ def configure(parser):
 def run(args):
     if args.resume and not args.checkpoint:
         raise ValueError("--resume: needs --checkpoint FILE")
-    search = args.problem in FAMILIES
+    search = args.problem in DISTRIBUTIONS
     refuse_others(args, args.problem, OPTIONS)
     if search and args.dim is None:
         raise ValueError("--dim: expected the number of dimensions of the functions")
@@ -112,7 +114,7 @@ def _gradient(args):
     """Train a coordinatewise optimizer: (model, its part of the card)."""
     model, problem, recipe = presets.build(
         args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL),
-        law=given(args, LAWS[args.problem]), recipe=given(args, RECIPE), backend=args.backend, threads=args.threads,
+        distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend, threads=args.threads,
     )
     trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
                               report=Reporter(), **recipe)
@@ -129,19 +131,19 @@ def _search(args):
     hidden = {"hidden": chosen["hidden"][0]} if "hidden" in chosen else {}
     model = Proposer(args.dim, output=chosen.get("output_map", "linear"), cell=chosen.get("cell", "lstm"),
                      memory=chosen.get("memory"), rng=args.seed, **hidden)
-    family = FAMILIES[args.problem](**given(args, SEARCH_LAWS[args.problem]))
+    distribution = DISTRIBUTIONS[args.problem](**given(args, SEARCH_DISTRIBUTION_OPTIONS[args.problem]))
     asked = given(args, SEARCH_RECIPE)
     if args.constant_incumbent:
-        asked["through_incumbent"] = False
+        asked["grad_through_incumbent"] = False
     trained, log = black_box.meta_train_black_box(
-        model, family, args.seed, backend=args.backend, checkpoint=args.checkpoint, resume=args.resume,
+        model, distribution, args.seed, backend=args.backend, checkpoint=args.checkpoint, resume=args.resume,
         report=Reporter(), **asked
     )
     recipe = black_box.Recipe(**asked)
-    best, moments = black_box.held_out(trained, family, SEARCH_TEST_FUNCTIONS, recipe.steps,
+    best, moments = black_box.held_out(trained, distribution, SEARCH_TEST_FUNCTIONS, recipe.steps,
                                        np.random.SeedSequence(args.seed, spawn_key=(TEST,)), args.backend)
     made_with = _made_with(backends.choose_gp(args.backend, backends.SMALLEST_SAMPLE, 1))
-    return trained, {"made with": made_with, "model": trained.config, "problem": family.config,
+    return trained, {"made with": made_with, "model": trained.config, "problem": distribution.config,
                      "recipe": asdict(recipe), **_history(log), "moments": moments,
                      "score": {"functions": SEARCH_TEST_FUNCTIONS, "steps": recipe.steps, "final": float(best[-1]),
                                "sum": float(best.sum())}}

@@ -1,4 +1,4 @@
-"""Compiled twins of ``advance`` and ``meta_gradient`` in learned/coordinatewise.py.
+"""Compiled twins of ``step_inference`` and ``meta_gradient`` in learned/coordinatewise.py.
 
 That file is the definition, with the equations C1 to C5 and, below it, L1 to L5; a difference is a bug
 in this one.
@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from .jit import GEMM_SIZE, dots, kernel, lean_kernel, log, sigmoid, tanh, transpose
+from .jit import GEMM_SIZE, dots, kernel, kernel_without_refcounts, log, sigmoid, tanh, transpose
 from .threads import run, worth
 
 TILE = 64  # coordinates worked on together: twice as many where a layer's matrix is small
@@ -32,7 +32,7 @@ PARTS = 16  # how many partial sums of d_phi are made, whatever the number of th
 # ---------------------------------------------------------------- what the two names of the original do
 
 
-def advance(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
+def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
     """One step without a cache: gradient (n,), state -> g (n,), state'."""
     _require_layers(params)
     phi, sizes = _pack(params), _sizes(params, p)
@@ -114,14 +114,14 @@ def _units_first(a):
 # ------------------------------------------------------------------------------------------- the kernels
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _carve(buffer, at, steps, rows, tile):
     """The next (steps, rows, tile) block of a flat buffer, and where the one after it starts."""
     end = at + steps * rows * tile
     return buffer[at:end].reshape(steps, rows, tile), end
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _buffer_size(T, tile, sizes):
     """The workspace of one thread, in numbers."""
     total = 0
@@ -132,7 +132,7 @@ def _buffer_size(T, tile, sizes):
     return total * tile
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _layer_blocks(buffer, at, T, D, H, tile):
     """Z (T+1, K, tile), A (T, 4H, tile), C (T+1, H, tile), Q = tanh(c') (T, H, tile) of one layer."""
     Z, at = _carve(buffer, at, T + 1, D + H + 1, tile)
@@ -150,7 +150,7 @@ def _product(a, b, out):
         np.dot(a[first : first + rows], b, out[first : first + rows])
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _cell(A, c, c_new, q, h_new):
     """L2 to L5 on one tile. A (4H, tile) holds a on entry and i f g o on return."""
     H, tile = c.shape
@@ -167,7 +167,7 @@ def _cell(A, c, c_new, q, h_new):
             h_new_j[m] = o * tanh_c                                  # L5
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _cell_advance(A, c, first, count, c_new, h_new, row):
     """L2 to L5 on one tile, nothing kept: A (4H, tile), columns first, first + 1, .. of c -> c_new; h_new (H, tile).
 
@@ -184,7 +184,7 @@ def _cell_advance(A, c, first, count, c_new, h_new, row):
             h_new_j[m] = sigmoid(o_j[m]) * tanh(row[m])              # L2, L5
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _cell_backward(d_h, d_up, d_c, A, c, q):
     """L5 to L2 backward on one tile. A holds i f g o on entry and d_a on return; d_c becomes that of c.
 
@@ -205,7 +205,7 @@ def _cell_backward(d_h, d_up, d_c, A, c, q):
             d_c_j[m] = d_c_m * f                                     # L4
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _features(gradient, first, z, constants, preprocess):
     """C1: gradient[first:first + tile] into the top rows of z; beyond the last coordinate, zeros."""
     tile = z.shape[1]
@@ -230,7 +230,7 @@ def _features(gradient, first, z, constants, preprocess):
         z_0[m], z_1[m] = -one, zero                                  # P2 of 0
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _load_columns(source, first, target):
     """Fill target (H, tile) with the columns first, first + 1, ... of source (H, n), then with zeros."""
     zero = source.dtype.type(0)
@@ -244,7 +244,7 @@ def _load_columns(source, first, target):
             target_j[m] = zero
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _store_columns(source, target, first):
     """Write source (H, tile) to the columns first, first + 1, ... of target (H, n), as many as it has."""
     count = min(source.shape[1], target.shape[1] - first)
@@ -254,7 +254,7 @@ def _store_columns(source, target, first):
             target_j[m] = source_j[m]
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _load(states, first, buffer, T, tile, sizes):
     """Put the states (H, n) of a tile where step 0 reads them, and the row of ones where all steps do."""
     at = 0
@@ -266,7 +266,7 @@ def _load(states, first, buffer, T, tile, sizes):
         Z[:, D + H] = 1
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _forward(t, buffer, T, tile, phi, sizes):
     """C2 for one tile and one step, all layers: from Z[t] of the first; each h' goes to its layer's Z[t + 1]."""
     at, weights = 0, 0
@@ -298,10 +298,10 @@ def _advance_part(first_part, stride, parts, tile, gradient, before, update, aft
                    every_z, every_A, h_top, y, row)
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _advance_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
                    every_z, every_A, h_top, y, row):
-    """`_advance_part` in the room that it has made."""
+    """`_advance_part` in the workspace that it has made."""
     n = len(gradient)
     L, H_top = len(sizes) - 1, sizes[-1]
     W, b = phi[len(phi) - 1 - H_top : len(phi) - 1], phi[len(phi) - 1]
@@ -357,10 +357,10 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
                          preprocess, buffer, d_y, d_W, d_top, d_a, d_M, back)
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, before, d_phi, phi, sizes, constants,
                          preprocess, buffer, d_y, d_W, d_top, d_a, d_M, back):
-    """`_meta_gradient_part` in the room that it has made."""
+    """`_meta_gradient_part` in the workspace that it has made."""
     T, n = gradients.shape
     L = len(sizes) - 1
     H_top, all_weights = sizes[L], len(phi) - 1 - sizes[L]

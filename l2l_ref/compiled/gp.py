@@ -3,7 +3,7 @@
 That file is the definition, with the equations S1 to S4, and below it K1 to K4 and H1 to H3; a difference is a bug in
 this one. Real numbers only, float32 or float64.
 
-In memory the functions lie next to each other, as `gp_start` makes them: kernels see arrays whose last axis is B, so
+In memory the functions lie next to each other, as `gp_initial_state` makes them: kernels see arrays whose last axis is B, so
 that all arithmetic is along it. Every function is independent of the others, so a thread takes some of them, and what
 is summed over functions is summed afterwards, in their order.
 """
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import exp, kernel, lean_kernel
+from .jit import exp, kernel, kernel_without_refcounts
 from .threads import run_rows
 
-FAMILIES = ("squared_exponential", "matern32", "matern52")
+DISTRIBUTIONS = ("squared_exponential", "matern32", "matern52")
 JITTER = {"float32": 2e-5, "float64": 1e-10}
 WIDTH = 64  # functions of one part: a row of them is some cache lines, which stay in the first-level cache
 
@@ -27,13 +27,13 @@ WIDTH = 64  # functions of one part: a row of them is some cache lines, which st
 class Draw(NamedTuple):
     f: np.ndarray          # (B,)
     mean: np.ndarray       # (B,)
-    deviation: np.ndarray  # (B,)
+    std: np.ndarray  # (B,)
 
 
-class Law(NamedTuple):
+class Hyperparameters(NamedTuple):
     """The covariance, as the kernels read it."""
 
-    family: int
+    kind: int
     over_scale: np.ndarray    # (d,), 1 / s
     numbers: np.ndarray       # v and v (1 + jitter), and the constants of K2 to K4 in the precision of the rest
     scalar: bool              # whether there is one length scale for all dimensions
@@ -44,7 +44,7 @@ class GPCache(NamedTuple):
     z: np.ndarray  # (B, T)
     L: np.ndarray  # (B, T, T)
     t: int         # the number of the appended row; for a sample, T
-    law: Law
+    hyperparameters: Hyperparameters
 
 
 def gp_append(state, x, z, length_scale, variance, covariance="squared_exponential", jitter=None, in_place=False,
@@ -57,7 +57,7 @@ def gp_append(state, x, z, length_scale, variance, covariance="squared_exponenti
         _require(name, array, shape)
     if not 0 <= t < T:
         raise ValueError(f"state: expected fewer than its {T} queries to be done, got t={t}")
-    law = _law(x, d, length_scale, variance, covariance, jitter)
+    hyperparameters = _hyperparameters(x, d, length_scale, variance, covariance, jitter)
     new = state._replace(t=t + 1)
     if in_place:
         if {array.dtype for array in state[:3]} != {x.dtype}:
@@ -68,18 +68,18 @@ def gp_append(state, x, z, length_scale, variance, covariance="squared_exponenti
         new = new._replace(x=_copy(state.x, x), z=_copy(state.z, x), L=_copy(state.L, x))
     new.x[:, t], new.z[:, t] = x, z
     mean = np.empty(B, x.dtype)
-    left = np.empty_like(mean)
-    run_rows(_append_part, B, WIDTH, t * t, threads, B, *map(_inside, new[:3]), t, *law[:3], mean, left)
-    _raise_if_failed(left, np.full(B, t))
-    deviation = new.L[:, t, t].copy()
-    draw = Draw(mean + deviation * new.z[:, t], mean, deviation)     # S4
-    return (draw, new), GPCache(new.x, new.z, new.L, t, law)
+    residual = np.empty_like(mean)
+    run_rows(_append_part, B, WIDTH, t * t, threads, B, *map(_inside, new[:3]), t, *hyperparameters[:3], mean, residual)
+    _raise_if_failed(residual, np.full(B, t))
+    std = new.L[:, t, t].copy()
+    draw = Draw(mean + std * new.z[:, t], mean, std)     # S4
+    return (draw, new), GPCache(new.x, new.z, new.L, t, hyperparameters)
 
 
 def gp_append_backward(d_out, cache, in_place=False, threads=None):
     """(d_draw, d_state') -> d_state, d_x (B, d), d_z (B,), d_length_scale () or (d,), d_variance ()."""
     d_draw, d_state = d_out
-    X, Z, L, t, law = cache
+    X, Z, L, t, hyperparameters = cache
     if not in_place:
         d_state = d_state._replace(x=_copy(d_state.x, X), z=_copy(d_state.z, X), L=_copy(d_state.L, X))
     d_X, d_Z, d_L = d_state[:3]
@@ -88,12 +88,12 @@ def gp_append_backward(d_out, cache, in_place=False, threads=None):
     B, d = len(X), X.shape[2]
     d_draw = np.array(d_draw, X.dtype)
     d_scale, d_variance = np.zeros((d, B), X.dtype), np.zeros(B, X.dtype)
-    run_rows(_append_backward_part, B, WIDTH, 2 * t * t, threads, B, *map(_inside, (X, Z, L)), t, *law[:3], d_draw,
+    run_rows(_append_backward_part, B, WIDTH, 2 * t * t, threads, B, *map(_inside, (X, Z, L)), t, *hyperparameters[:3], d_draw,
              *map(_inside, d_state[:3]), d_scale, d_variance)
     d_x, d_z = d_X[:, t].copy(), d_Z[:, t].copy()
     for d_array in (d_X[:, t], d_Z[:, t], d_L[:, t, : t + 1]):
         d_array[:] = 0
-    return d_state._replace(t=None), d_x, d_z, *_hyper(d_scale, d_variance, law)
+    return d_state._replace(t=None), d_x, d_z, *_hyper_gradients(d_scale, d_variance, hyperparameters)
 
 
 def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", jitter=None, threads=None):
@@ -102,25 +102,25 @@ def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", ji
         raise ValueError(f"x: expected shape (B, T, d), got {np.shape(x)}")
     B, T, d = x.shape
     _require("z", z, (B, T))
-    law = _law(x, d, length_scale, variance, covariance, jitter)
+    hyperparameters = _hyperparameters(x, d, length_scale, variance, covariance, jitter)
     x, z, L = _copy(x, x), _copy(z, x), _zeros(B, T, T, dtype=x.dtype)
     f = _zeros(B, T, dtype=x.dtype)
-    left, failed = np.ones(B, x.dtype), np.zeros(B, np.int64)
-    run_rows(_sample_part, B, WIDTH, T**3 // 3, threads, B, *map(_inside, (x, z, L)), *law[:3], _inside(f), left,
+    residual, failed = np.ones(B, x.dtype), np.zeros(B, np.int64)
+    run_rows(_sample_part, B, WIDTH, T**3 // 3, threads, B, *map(_inside, (x, z, L)), *hyperparameters[:3], _inside(f), residual,
              failed)
-    _raise_if_failed(left, failed)
-    return np.ascontiguousarray(f), GPCache(x, z, L, T, law)
+    _raise_if_failed(residual, failed)
+    return np.ascontiguousarray(f), GPCache(x, z, L, T, hyperparameters)
 
 
 def gp_sample_backward(d_f, cache, threads=None):
     """d_f (B, T) -> d_x (B, T, d), d_z (B, T), d_length_scale () or (d,), d_variance ()."""
-    x, z, L, T, law = cache
+    x, z, L, T, hyperparameters = cache
     B, T, d = x.shape
     d_x, d_z, d_L = np.zeros_like(x), np.zeros_like(z), np.zeros_like(L)
     d_scale, d_variance = np.zeros((d, B), x.dtype), np.zeros(B, x.dtype)
-    run_rows(_sample_backward_part, B, WIDTH, T**3, threads, B, *map(_inside, (x, z, L)), *law[:3],
+    run_rows(_sample_backward_part, B, WIDTH, T**3, threads, B, *map(_inside, (x, z, L)), *hyperparameters[:3],
              _inside(_copy(d_f, x)), *map(_inside, (d_x, d_z, d_L)), d_scale, d_variance)
-    return np.ascontiguousarray(d_x), np.ascontiguousarray(d_z), *_hyper(d_scale, d_variance, law)
+    return np.ascontiguousarray(d_x), np.ascontiguousarray(d_z), *_hyper_gradients(d_scale, d_variance, hyperparameters)
 
 
 def _require(name, array, shape):
@@ -146,15 +146,15 @@ def _inside(array):
 
 def _require_order(name, array):
     if not _inside(array).flags.c_contiguous:
-        raise ValueError(f"{name}: expected arrays in the order of gp_start, got strides {array.strides}")
+        raise ValueError(f"{name}: expected arrays in the order of gp_initial_state, got strides {array.strides}")
 
 
-def _law(x, d, length_scale, variance, covariance, jitter):
+def _hyperparameters(x, d, length_scale, variance, covariance, jitter):
     dtype = x.dtype
     if dtype.name not in JITTER:
         raise ValueError(f"x: expected float32 or float64, got {dtype}")
-    if covariance not in FAMILIES:
-        raise ValueError(f"covariance: expected one of {', '.join(FAMILIES)}, got {covariance!r}")
+    if covariance not in DISTRIBUTIONS:
+        raise ValueError(f"covariance: expected one of {', '.join(DISTRIBUTIONS)}, got {covariance!r}")
     jitter = JITTER[dtype.name] if jitter is None else jitter
     if not 0 <= jitter < np.inf:
         raise ValueError(f"jitter: expected a finite number >= 0, got {jitter!r}")
@@ -167,20 +167,20 @@ def _law(x, d, length_scale, variance, covariance, jitter):
     over_scale = np.empty(d, dtype)
     over_scale[:] = 1 / length_scale
     numbers = np.array([variance, variance * (1 + jitter), 1, 1 / 2, 3, 3 / 2, 5, 1 / 3, 5 / 6], dtype)
-    return Law(FAMILIES.index(covariance), over_scale, numbers, length_scale.ndim == 0)
+    return Hyperparameters(DISTRIBUTIONS.index(covariance), over_scale, numbers, length_scale.ndim == 0)
 
 
-def _raise_if_failed(left, rows):
-    failed = np.flatnonzero(~(left > 0))
+def _raise_if_failed(residual, rows):
+    failed = np.flatnonzero(~(residual > 0))
     if failed.size:
         b = failed[0]
-        raise ValueError(f"c: row {rows[b]} of matrix {b} leaves {left[b]:.3g} of its diagonal entry, expected > 0; it "
+        raise ValueError(f"c: row {rows[b]} of matrix {b} leaves {residual[b]:.3g} of its diagonal entry, expected > 0; it "
                          "repeats earlier rows or is not finite, and may need more jitter")
 
 
-def _hyper(d_scale, d_variance, law):
+def _hyper_gradients(d_scale, d_variance, hyperparameters):
     d_length_scale = d_scale.sum(axis=1)
-    return d_length_scale.sum() if law.scalar else d_length_scale, d_variance.sum()
+    return d_length_scale.sum() if hyperparameters.scalar else d_length_scale, d_variance.sum()
 
 
 # ------------------------------------------------------------------------------------------- the kernels
@@ -190,18 +190,18 @@ def _hyper(d_scale, d_variance, law):
 # and in a function of its own it knows no strides; neither is vectorised.
 
 
-@lean_kernel
-def _correlations(family, r2, numbers, n, k, slope):
+@kernel_without_refcounts
+def _correlations(kind, r2, numbers, n, k, slope):
     """K2, K3 or K4 of r2: k / v into k, its derivative in r2 into slope. n of each.
 
     (A Python number beside a float32 would make it a float64.)
     """
     one, half, three, three_halves, five, third, five_sixths = numbers[2:]
-    if family == 0:
+    if kind == 0:
         for m in range(n):
             k[m] = exp(-r2[m] * half)                                # K2
             slope[m] = -k[m] * half
-    elif family == 1:
+    elif kind == 1:
         for m in range(n):
             q = math.sqrt(three * r2[m])
             e = exp(-q)
@@ -215,7 +215,7 @@ def _correlations(family, r2, numbers, n, k, slope):
             slope[m] = -five_sixths * (one + q) * e
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _squared_distances(X, t, s, over_scale, lo, hi, r2):
     """K1 between queries t and s of functions lo..hi, into r2."""
     r2[:] = 0
@@ -226,17 +226,17 @@ def _squared_distances(X, t, s, over_scale, lo, hi, r2):
             r2[m] += u * u                                           # K1
 
 
-@lean_kernel
-def _rows(X, Z, L, t, family, over_scale, numbers, lo, hi, room, mean, left):
-    """Row t of L (T, T, B) for functions lo..hi, from the rows before it; mean_t and what is left of the variance.
+@kernel_without_refcounts
+def _rows(X, Z, L, t, kind, over_scale, numbers, lo, hi, workspace, mean, residual):
+    """Row t of L (T, T, B) for functions lo..hi, from the rows before it; mean_t and what is residual of the variance.
 
-    mean and left are (hi - lo,); room (3, WIDTH) is to work in.
+    mean and residual are (hi - lo,); workspace (3, WIDTH) is to work in.
     """
-    n, r2, correlation, slope = hi - lo, room[0], room[1], room[2]
-    mean[:], left[:] = 0, numbers[1]
+    n, r2, correlation, slope = hi - lo, workspace[0], workspace[1], workspace[2]
+    mean[:], residual[:] = 0, numbers[1]
     for s in range(t):
         _squared_distances(X, t, s, over_scale, lo, hi, r2)
-        _correlations(family, r2, numbers, n, correlation, slope)
+        _correlations(kind, r2, numbers, n, correlation, slope)
         row = L[t, s, lo:hi]
         for m in range(n):
             row[m] = numbers[0] * correlation[m]                     # S1
@@ -249,27 +249,27 @@ def _rows(X, Z, L, t, family, over_scale, numbers, lo, hi, room, mean, left):
         for m in range(n):
             row[m] /= pivot[m]                                       # H1
         for m in range(n):
-            left[m] -= row[m] * row[m]                               # H3
+            residual[m] -= row[m] * row[m]                               # H3
         for m in range(n):
             mean[m] += row[m] * z[m]                                 # S3
     row = L[t, t, lo:hi]
     for m in range(n):
-        row[m] = math.sqrt(left[m]) if left[m] > 0 else math.nan     # H3
+        row[m] = math.sqrt(residual[m]) if residual[m] > 0 else math.nan     # H3
 
 
-@lean_kernel
-def _rows_backward(X, Z, L, t, family, over_scale, numbers, lo, hi, d_draw, d_X, d_Z, d_L, d_scale, d_variance, room,
+@kernel_without_refcounts
+def _rows_backward(X, Z, L, t, kind, over_scale, numbers, lo, hi, d_draw, d_X, d_Z, d_L, d_scale, d_variance, workspace,
                    d_k):
     """Add to d_X (T, d, B), d_Z (T, B), d_L (T, T, B), d_scale (d, B) and d_variance (B,) for functions lo..hi.
 
-    ``d_draw`` (3, B) is d_f, d_mean and d_deviation; room (4, WIDTH) and d_k (T, WIDTH) are to work in.
+    ``d_draw`` (3, B) is d_f, d_mean and d_std; workspace (4, WIDTH) and d_k (T, WIDTH) are to work in.
     """
-    n, r2, correlation, slope, d_c = hi - lo, room[0], room[1], room[2], room[3]
-    d_f, d_mean, d_deviation, d_v = d_draw[0, lo:hi], d_draw[1, lo:hi], d_draw[2, lo:hi], d_variance[lo:hi]
+    n, r2, correlation, slope, d_c = hi - lo, workspace[0], workspace[1], workspace[2], workspace[3]
+    d_f, d_mean, d_std, d_v = d_draw[0, lo:hi], d_draw[1, lo:hi], d_draw[2, lo:hi], d_variance[lo:hi]
     delta, z, d_z, d_row = L[t, t, lo:hi], Z[t, lo:hi], d_Z[t, lo:hi], d_L[t, t, lo:hi]
     for m in range(n):
         d_mean[m] += d_f[m]                                          # S4
-        d_delta = d_deviation[m] + d_f[m] * z[m] + d_row[m]          # S4
+        d_delta = d_std[m] + d_f[m] * z[m] + d_row[m]          # S4
         d_c[m] = d_delta / (delta[m] + delta[m])                     # H3
         d_z[m] += d_f[m] * delta[m]                                  # S4
         d_v[m] += d_c[m] * (numbers[1] / numbers[0])                 # S1
@@ -296,7 +296,7 @@ def _rows_backward(X, Z, L, t, family, over_scale, numbers, lo, hi, d_draw, d_X,
     for s in range(t):
         d_k_s = d_k[s]
         _squared_distances(X, t, s, over_scale, lo, hi, r2)
-        _correlations(family, r2, numbers, n, correlation, slope)
+        _correlations(kind, r2, numbers, n, correlation, slope)
         for m in range(n):
             d_v[m] += d_k_s[m] * correlation[m]                      # S1
         for m in range(n):
@@ -313,46 +313,46 @@ def _rows_backward(X, Z, L, t, family, over_scale, numbers, lo, hi, d_draw, d_X,
 
 
 @kernel
-def _append_part(first, stride, B, X, Z, L, t, family, over_scale, numbers, mean, left):
-    room = np.empty((3, WIDTH), X.dtype)
+def _append_part(first, stride, B, X, Z, L, t, kind, over_scale, numbers, mean, residual):
+    workspace = np.empty((3, WIDTH), X.dtype)
     for lo in range(first * WIDTH, B, stride * WIDTH):
         hi = min(lo + WIDTH, B)
-        _rows(X, Z, L, t, family, over_scale, numbers, lo, hi, room, mean[lo:hi], left[lo:hi])
+        _rows(X, Z, L, t, kind, over_scale, numbers, lo, hi, workspace, mean[lo:hi], residual[lo:hi])
 
 
 @kernel
-def _append_backward_part(first, stride, B, X, Z, L, t, family, over_scale, numbers, d_draw, d_X, d_Z, d_L, d_scale,
+def _append_backward_part(first, stride, B, X, Z, L, t, kind, over_scale, numbers, d_draw, d_X, d_Z, d_L, d_scale,
                           d_variance):
-    room, d_k = np.empty((4, WIDTH), X.dtype), np.empty((t, WIDTH), X.dtype)
+    workspace, d_k = np.empty((4, WIDTH), X.dtype), np.empty((t, WIDTH), X.dtype)
     for lo in range(first * WIDTH, B, stride * WIDTH):
-        _rows_backward(X, Z, L, t, family, over_scale, numbers, lo, min(lo + WIDTH, B), d_draw, d_X, d_Z, d_L, d_scale,
-                       d_variance, room, d_k)
+        _rows_backward(X, Z, L, t, kind, over_scale, numbers, lo, min(lo + WIDTH, B), d_draw, d_X, d_Z, d_L, d_scale,
+                       d_variance, workspace, d_k)
 
 
 @kernel
-def _sample_part(first, stride, B, X, Z, L, family, over_scale, numbers, f, left, failed):
+def _sample_part(first, stride, B, X, Z, L, kind, over_scale, numbers, f, residual, failed):
     T = len(X)
-    room, mean, remains = np.empty((3, WIDTH), X.dtype), np.empty(WIDTH, X.dtype), np.empty(WIDTH, X.dtype)
+    workspace, mean, remains = np.empty((3, WIDTH), X.dtype), np.empty(WIDTH, X.dtype), np.empty(WIDTH, X.dtype)
     for lo in range(first * WIDTH, B, stride * WIDTH):
         n = min(WIDTH, B - lo)
         for t in range(T):
-            _rows(X, Z, L, t, family, over_scale, numbers, lo, lo + n, room, mean[:n], remains[:n])
+            _rows(X, Z, L, t, kind, over_scale, numbers, lo, lo + n, workspace, mean[:n], remains[:n])
             for m in range(n):
                 b = lo + m
                 f[t, b] = mean[m] + L[t, t, b] * Z[t, b]             # S4
-                if left[b] > 0 and not remains[m] > 0:  # the first row that fails is the one to name
-                    left[b], failed[b] = remains[m], t
+                if residual[b] > 0 and not remains[m] > 0:  # the first row that fails is the one to name
+                    residual[b], failed[b] = remains[m], t
 
 
 @kernel
-def _sample_backward_part(first, stride, B, X, Z, L, family, over_scale, numbers, d_f, d_X, d_Z, d_L, d_scale,
+def _sample_backward_part(first, stride, B, X, Z, L, kind, over_scale, numbers, d_f, d_X, d_Z, d_L, d_scale,
                           d_variance):
     T = len(X)
-    room, d_k = np.empty((4, WIDTH), X.dtype), np.empty((T, WIDTH), X.dtype)
+    workspace, d_k = np.empty((4, WIDTH), X.dtype), np.empty((T, WIDTH), X.dtype)
     d_draw = np.zeros((3, B), X.dtype)
     for lo in range(first * WIDTH, B, stride * WIDTH):
         hi = min(lo + WIDTH, B)
         for t in range(T - 1, -1, -1):
             d_draw[0, lo:hi], d_draw[1:, lo:hi] = d_f[t, lo:hi], 0
-            _rows_backward(X, Z, L, t, family, over_scale, numbers, lo, hi, d_draw, d_X, d_Z, d_L, d_scale, d_variance,
-                           room, d_k)
+            _rows_backward(X, Z, L, t, kind, over_scale, numbers, lo, hi, d_draw, d_X, d_Z, d_L, d_scale, d_variance,
+                           workspace, d_k)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import dots, exp, lean_kernel, log, product, sigmoid, sum_kernel
+from .jit import dots, exp, kernel_without_refcounts, log, product, sigmoid, kernel_reassociating
 from .threads import run_rows
 
 EPSILON = 1e-6
@@ -33,10 +33,10 @@ class AccessCache(NamedTuple):
     order: np.ndarray     # (B, N)
     a: np.ndarray         # (B, N)
     moved: np.ndarray     # (B, 2, R, N), W9: forward and backward
-    through_write: bool
+    grad_through_write: bool
 
 
-def memory_access(xi, memory, through_write=True, threads=None):
+def memory_access(xi, memory, grad_through_write=True, threads=None):
     """J1 to J5. xi (B, interface size), memory -> (what is read (B, R, W), memory'), cache."""
     M, u, L, p, w, w_r = memory
     (B, N, W), R = M.shape, w_r.shape[1]
@@ -52,7 +52,7 @@ def memory_access(xi, memory, through_write=True, threads=None):
     size_M, size_key, s = np.empty((B, 2, N), dtype), np.empty((B, 1 + R), dtype), np.empty((B, 1 + R, N), dtype)
     c, order, a = np.empty_like(s), np.empty((B, N), np.int64), np.empty((B, N), dtype)
     moved = np.empty((B, 2, R, N), dtype)
-    cache = AccessCache(xi, before, after, size_M, size_key, s, c, order, a, moved, through_write)
+    cache = AccessCache(xi, before, after, size_M, size_key, s, c, order, a, moved, grad_through_write)
     run_rows(_access_part, B, PART, PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, read, size_M,
              size_key, s, c, order, a, moved)
     return (read, after), cache
@@ -61,13 +61,13 @@ def memory_access(xi, memory, through_write=True, threads=None):
 def memory_access_backward(d_out, cache, threads=None):
     """(d_read (B, R, W), d_memory') -> d_xi (B, interface size), d_memory."""
     d_read, d_after = d_out
-    xi, before, after, size_M, size_key, s, c, order, a, moved, through_write = cache
+    xi, before, after, size_M, size_key, s, c, order, a, moved, grad_through_write = cache
     # The arrays of d_memory begin as those of d_memory', and change into what is said of the memory before.
     d_memory = type(d_after)(*(np.array(d, order="C") for d in d_after))
     d_xi = np.zeros_like(xi)
     (B, N, W), R = before.M.shape, before.w_r.shape[1]
     run_rows(_access_backward_part, B, PART, 2 * PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, size_M,
-             size_key, s, c, order, a, moved, through_write, np.ascontiguousarray(d_read), *d_memory, d_xi,
+             size_key, s, c, order, a, moved, grad_through_write, np.ascontiguousarray(d_read), *d_memory, d_xi,
              np.empty((5, B, N), xi.dtype))
     return d_xi, d_memory
 
@@ -75,7 +75,7 @@ def memory_access_backward(d_out, cache, threads=None):
 # ------------------------------------------------------------------------------------------- the kernels
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _places(R, W):
     """Where the fields begin in xi: read keys, strengths, modes; write key, strength, erase, write, gates."""
     read_strength = R * W
@@ -88,7 +88,7 @@ def _places(R, W):
     return read_strength, mode, write_key, write_strength, erase, write, free, free + R, free + R + 1
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _into_ranges(xi, R, W):
     """J1 of one row, in place."""
     read_strength, mode, write_key, write_strength, erase, write, free, _, gate = _places(R, W)
@@ -110,7 +110,7 @@ def _into_ranges(xi, R, W):
         xi[k] = sigmoid(xi[k])                                       # J1
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _out_of_ranges(xi, d_xi, R, W):
     """J1 backward of one row, in place: xi in its ranges, d_xi the gradient there."""
     read_strength, mode, write_key, write_strength, erase, write, free, _, gate = _places(R, W)
@@ -129,7 +129,7 @@ def _out_of_ranges(xi, d_xi, R, W):
         d_xi[k] *= xi[k] * (one - xi[k])                             # J1
 
 
-@sum_kernel
+@kernel_reassociating
 def _norms(M, size):
     """W1: the norms of the slots, (N, W) -> (N,)."""
     for i in range(len(M)):
@@ -141,7 +141,7 @@ def _norms(M, size):
         size[i] = math.sqrt(size[i])                                 # W1
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _largest(s):
     """The largest of two sequences, so that no comparison waits for the one before."""
     a = b = s.dtype.type(-np.inf)
@@ -152,7 +152,7 @@ def _largest(s):
     return max(a, b)
 
 
-@sum_kernel
+@kernel_reassociating
 def _content(M, size_M, key, beta, s, c):
     """W1 and W2 of one key of one row; returns the norm of the key."""
     total = M.dtype.type(EPSILON)
@@ -173,7 +173,7 @@ def _content(M, size_M, key, beta, s, c):
     return size_key
 
 
-@sum_kernel
+@kernel_reassociating
 def _content_backward(M, size_M, key, size_key, beta, s, c, d_c, scale, d_M, d_key):
     """Adds to d_M (N, W) and d_key (W,); returns d_beta. d_c and scale (N,) are used up."""
     zero = M.dtype.type(0)
@@ -199,7 +199,7 @@ def _content_backward(M, size_M, key, size_key, beta, s, c, d_c, scale, d_M, d_k
     return d_beta
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _sort(u, order):
     """The stable order of u, by insertion: N is small, and from step to step little changes."""
     for k in range(len(u)):
@@ -210,7 +210,7 @@ def _sort(u, order):
         order[j] = k
 
 
-@sum_kernel
+@kernel_reassociating
 def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1, w_r1, read, size_M, size_key, s, c,
                  order, a, moved):
     B, N, W = M0.shape
@@ -290,15 +290,15 @@ def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1
                 product(w_r1[n, r], M1[n], read[n, r])               # J5
 
 
-@sum_kernel
+@kernel_reassociating
 def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1, w_r1, size_M, size_key, s, c,
-                          order, a, moved, through_write, d_read, d_M, d_u, d_L, d_p, d_w, d_w_r, d_xi, room):
-    """d_M to d_w_r are of the memory after the step on entry, and of that before it on return; room (5, B, N)."""
+                          order, a, moved, grad_through_write, d_read, d_M, d_u, d_L, d_p, d_w, d_w_r, d_xi, workspace):
+    """d_M to d_w_r are of the memory after the step on entry, and of that before it on return; workspace (5, B, N)."""
     B, N, W = M0.shape
     R = w_r0.shape[1]
     read_strength, mode, write_key, write_strength, erase, write, free, allocation_gate, write_gate = _places(R, W)
     zero, one = xi.dtype.type(0), xi.dtype.type(1)
-    d_c, d_a, d_forward, d_back, other = room[0], room[1], room[2], room[3], room[4]
+    d_c, d_a, d_forward, d_back, other = workspace[0], workspace[1], workspace[2], workspace[3], workspace[4]
     for part in range(first * PART, B, stride * PART):
         rows = range(part, min(part + PART, B))
         # J5 and J4: the read heads
@@ -413,7 +413,7 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                     d_keep = d_u_n[i] * union * others               # W4, W3
                     d_x[free + r] -= d_keep * w_r0[n, r, i]          # W3
                     d_w_r[n, r, i] -= d_keep * x[free + r]           # W3
-                d_w_n[i] = d_u_n[i] * (one - u_old[i]) * psi if through_write else zero  # W4
+                d_w_n[i] = d_u_n[i] * (one - u_old[i]) * psi if grad_through_write else zero  # W4
                 d_u_n[i] *= (one - w_old[i]) * psi                   # W4
         for n in rows:
             _out_of_ranges(xi[n], d_xi[n], R, W)                     # J1

@@ -2,9 +2,9 @@
 
 Flags: ``error_model="numpy"`` on every function, since Python's check for a division by zero keeps
 a loop from being vectorised; ``contract`` alone of the fast-math flags, which allows fused
-multiply-adds and nothing that loses a NaN. In a ``sum_kernel`` also ``reassoc``: a sum is vectorised only if its order
+multiply-adds and nothing that loses a NaN. In a ``kernel_reassociating`` also ``reassoc``: a sum is vectorised only if its order
 is free. Its order depends on the processor and the length, never on the number of threads. ``_nrt``: whether references
-to arrays are counted, as numba does; see `lean_kernel`.
+to arrays are counted, as numba does; see `kernel_without_refcounts`.
 """
 
 import hashlib
@@ -62,7 +62,7 @@ def _dot(a, b, n):
     return total
 
 
-def lean_kernel(function):
+def kernel_without_refcounts(function):
     """`kernel` that counts no references to arrays.
 
     To count one, when a row gets a name, is an atomic addition and so is to stop: as long as the arithmetic of a short
@@ -72,8 +72,8 @@ def lean_kernel(function):
     return kernel(function, LEAN)
 
 
-def sum_kernel(function):
-    """`lean_kernel` with sums in any order.
+def kernel_reassociating(function):
+    """`kernel_without_refcounts` with sums in any order.
 
     A loop that sums must not write into an array: whether it is vectorised, and so the order of the sum, would depend
     on how far apart the arrays happen to lie.
@@ -81,10 +81,10 @@ def sum_kernel(function):
     return kernel(function, {**LEAN, "fastmath": {"contract", "reassoc"}})
 
 
-dot = sum_kernel(_dot)
+dot = kernel_reassociating(_dot)
 
 
-@sum_kernel
+@kernel_reassociating
 def dots(A, x, out):
     """A x, (N,), of a small A (N, K)."""
     for i in range(len(A)):
@@ -94,7 +94,7 @@ def dots(A, x, out):
         out[i] = total
 
 
-@lean_kernel
+@kernel_without_refcounts
 def product(x, A, out):
     """out + x A, into out (K,), of a small A (N, K): four rows at a time, since a sum through memory has to wait."""
     N = len(x)
@@ -160,7 +160,7 @@ def _transpose_block(_, a, out, i, j):
     return types.void(a, out, i, j), codegen
 
 
-@lean_kernel
+@kernel_without_refcounts
 def transpose(a, out):
     """a^T, into out (M, N), of a (N, M), both C-contiguous; by square blocks, of which the last overlap those before."""
     N, M = a.shape

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import GEMM_SIZE, kernel, lean_kernel, sigmoid, tanh
+from .jit import GEMM_SIZE, kernel, kernel_without_refcounts, sigmoid, tanh
 from .threads import run_rows
 
 PART = 64  # rows
@@ -87,7 +87,7 @@ def _forward_part(first_part, stride, x, h, c, W_x, W_h, b, gates, h_new, c_new,
         _gates(part, end, from_x, b, c, gates, c_new, tanh_c, h_new)
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _gates(start, end, from_x, b, c, gates, c_new, tanh_c, h_new):
     """L1 to L5 of some rows; of L1, gates (N, 4H) has what h gives before, from_x (end - start, 4H) what x gives."""
     H = c.shape[1]
@@ -128,7 +128,7 @@ def _backward_part(first_part, stride, x, h, c, W_x, W_h, gates, tanh_c, d_h_new
         _outer(x[part:end], d_a[part:end], tile, d_W_x[k_part])      # L1
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _gates_backward(start, end, gates, c, tanh_c, d_h_new, d_c_new, d_a, d_c, d_b):
     """L5 to L1 of some rows: writes d_a and d_c, adds to d_b (4H,)."""
     H, one = c.shape[1], c.dtype.type(1)

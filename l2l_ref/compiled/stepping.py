@@ -7,8 +7,8 @@ filled.
 
 import numpy as np
 
-from .jit import kernel, lean_kernel
-from .proposer import _advance, _dnc_advance
+from .jit import kernel, kernel_without_refcounts
+from .propose import _advance, _dnc_advance
 
 
 class Stepper:
@@ -20,7 +20,7 @@ class Stepper:
         self._nothing, self._dim, self._params = np.zeros(proposer.dim), box.dim, None
 
     def start(self, symmetry):
-        state = self._proposer.start()
+        state = self._proposer.initial_state()
         self._state = state if self._proposer.cell == "lstm" else (state.h, state.c, *state.memory)
         self._symmetry = symmetry.table
 
@@ -51,14 +51,14 @@ def _lstm_step(u, y, o, u_new, x, symmetry, h, c, box, weights, out, squashed):
 
 
 @kernel
-def _dnc_step(u, y, o, u_new, x, symmetry, shown, c, M, usage, L, p, w, w_r, box, weights, interface, out, squashed):
+def _dnc_step(u, y, o, u_new, x, symmetry, output, c, M, usage, L, p, w, w_r, box, weights, interface, out, squashed):
     D, H, S = len(weights) - 1 - c.shape[1], len(interface) - 1, len(out) - 1
-    v, shown_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new = _dnc_advance(
-        _seen(u, y, o, symmetry, c.dtype), shown, c, M, usage, L, p, w, w_r, weights[:D], weights[D:-1], weights[-1],
+    v, output_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new = _dnc_advance(
+        _seen(u, y, o, symmetry, c.dtype), output, c, M, usage, L, p, w, w_r, weights[:D], weights[D:-1], weights[-1],
         interface[:H], interface[H], out[:S], out[S], squashed
     )
-    shown[:], c[:], M[:], usage[:], L[:], p[:], w[:], w_r[:] = (
-        shown_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new
+    output[:], c[:], M[:], usage[:], L[:], p[:], w[:], w_r[:] = (
+        output_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new
     )
     _meant(v[0], symmetry, box, u_new, x)
 
@@ -76,7 +76,7 @@ def _seen(u, y, o, symmetry, dtype):
     return row
 
 
-@lean_kernel
+@kernel_without_refcounts
 def _meant(v, symmetry, box, u, x):
     """The query in the user's cube, and its point."""
     sign, offset, order = symmetry[0], symmetry[1], symmetry[2]

@@ -7,9 +7,9 @@ from functools import lru_cache, partial
 from ..ops import gp as original_gp
 from ..ops import heads as original_heads
 from ..ops import lstm as original_lstm
-from . import black_box as original_proposer
 from . import coordinatewise as original
 from . import stepping as original_stepping
+from . import propose as original_proposer
 
 BACKENDS = ("auto", "numpy", "numba")
 
@@ -39,7 +39,7 @@ def works(backend):
 
 
 def choose(backend, params, n):
-    """The module whose ``advance`` and ``meta_gradient`` to call for n coordinates.
+    """The module whose ``step_inference`` and ``meta_gradient`` to call for n coordinates.
 
     ``auto`` takes numba where it works and the work is large enough to pay. Raises ValueError for an unknown
     backend, ImportError for "numba" where it does not work.
@@ -57,13 +57,13 @@ def choose_gp(backend, functions, steps):
 
 
 def choose_proposer(backend):
-    """The module whose ``advance`` and ``dnc_advance`` step a Proposer; ``auto`` takes NumPy for every number of rows.
+    """The module whose ``step_inference`` and ``dnc_propose_inference`` step a Proposer; ``auto`` takes NumPy for every number of rows.
 
     The twin is twice as fast or more for some ten rows and fewer alone, where that is 10 microseconds a step and
     loading it takes as long as tens of thousands of them; what it gains with a hundred rows or more depends on the
     machine. What is raised is as for `choose`.
     """
-    return _choose(backend, original_proposer, "proposer", small=True)
+    return _choose(backend, original_proposer, "propose", small=True)
 
 
 def choose_stepper(backend):

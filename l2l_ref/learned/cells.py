@@ -14,12 +14,12 @@ class Cell(NamedTuple):
     name: str
     forward: object   # (u, state, params) -> state', cache; state' has an h
     backward: object  # (d_state', cache) -> d_u, d_state, d_params
-    start: object     # (rows, params) -> the state before the first step
+    initial_state: object  # (rows, params) -> the state before the first step
     init: object      # (rng, inputs, hidden) -> params
-    shown: object     # hidden -> columns of h
+    output_size: object   # hidden -> columns of h
 
 
-def lstm_start(rows, params):
+def lstm_initial_state(rows, params):
     """The LSTMState of zeros."""
     zeros = np.zeros((rows, len(params.W_h)), params.W_h.dtype)
     return lstm.LSTMState(zeros, zeros.copy())
@@ -30,17 +30,17 @@ def lstm_init(rng, inputs, hidden):
     return lstm.lstm_init(rng, inputs, hidden, input_scale=inputs**-0.5)
 
 
-LSTM = Cell("lstm", lstm.lstm_cell, lstm.lstm_cell_backward, lstm_start, lstm_init, lambda hidden: hidden)
+LSTM = Cell("lstm", lstm.lstm_cell, lstm.lstm_cell_backward, lstm_initial_state, lstm_init, lambda hidden: hidden)
 
 
 def dnc_with(slots, word, heads):
     """The Cell of a differentiable neural computer with so many slots, numbers in a slot, and read heads."""
 
-    def start(rows, params):
+    def initial_state(rows, params):
         W_h = params.controller.W_h
-        return dnc.dnc_start(rows, len(W_h), slots, word, heads, W_h.dtype)
+        return dnc.dnc_initial_state(rows, len(W_h), slots, word, heads, W_h.dtype)
 
-    return Cell("dnc", dnc.dnc_cell, dnc.dnc_cell_backward, start, partial(dnc.dnc_init, word=word, heads=heads),
+    return Cell("dnc", dnc.dnc_cell, dnc.dnc_cell_backward, initial_state, partial(dnc.dnc_init, word=word, heads=heads),
                 lambda hidden: hidden + heads * word)
 
 

@@ -153,7 +153,7 @@ def unroll_backward(d_out, cache):
     return d_gradients, d_state, d_params
 
 
-def advance(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
+def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
     """``step`` without its cache: gradient (n,), state -> g (n,), state'. Has a compiled twin.
 
     ``threads`` is the twin's; here BLAS has its own. With ``in_place`` the arrays of ``state`` may become those of
@@ -186,7 +186,7 @@ def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, thread
         The gradient of every weight.
     """
     (_, last_state), cache = unroll(gradients, state, params, p, scale)
-    _, _, d_params = unroll_backward((d_updates, no_more(last_state)), cache)
+    _, _, d_params = unroll_backward((d_updates, zeros_like_state(last_state)), cache)
     return d_params
 
 
@@ -211,7 +211,7 @@ def second_order_meta_gradient(gradients, loss_gradients, hessian_products, stat
         The gradient of every weight.
     """
     (_, last_state), cache = unroll(gradients, state, params, p, scale, cell)
-    d_g, d_state, d_params = np.zeros_like(gradients[0]), no_more(last_state), None
+    d_g, d_state, d_params = np.zeros_like(gradients[0]), zeros_like_state(last_state), None
     for t in reversed(range(len(gradients))):
         d_g = d_g + loss_gradients[t]                                # C6, of theta_t+1
         d_gradient, d_state, d_step = step_backward((d_g, d_state), cache.steps[t])
@@ -221,6 +221,6 @@ def second_order_meta_gradient(gradients, loss_gradients, hessian_products, stat
     return d_params
 
 
-def no_more(state):
+def zeros_like_state(state):
     """The gradient of a last state."""
     return tuple(LSTMState(np.zeros_like(layer.h), np.zeros_like(layer.c)) for layer in state)

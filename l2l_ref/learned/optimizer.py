@@ -6,14 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..trees import arrays_of, flatten, leaves, tree_map, unflatten
+from ..scipy_callback import call_back
+from ..trees import arrays_of, leaves, tree_map
 from . import backends
-from . import coordinatewise as cw
-
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-
-# What a file may promise before it is believed; so nothing larger is made.
-LARGEST_LAYER, MOST_LAYERS = 4096, 64
+from . import coordinatewise
+from .model import FLOATS, LARGEST_LAYER, MOST_LAYERS, LearnedModel
 
 
 class OptimizerState(NamedTuple):
@@ -23,31 +20,7 @@ class OptimizerState(NamedTuple):
     shapes: Any    # the tree of theta's shapes
 
 
-class Weights:
-    """What learned optimizers of all kinds do with their weights, nested NamedTuples of arrays."""
-
-    @property
-    def params(self):
-        """The weights, in the precision in which they were given: a copy of the optimizer's own, read only.
-
-        Assign a whole tree of them to change them.
-        """
-        return self._params
-
-    @params.setter
-    def params(self, params):
-        self._params = _frozen(unflatten(flatten(params), params))
-        self._by_dtype = {}
-
-    def params_as(self, dtype):
-        """The weights in another precision."""
-        dtype = np.dtype(dtype)
-        if dtype not in self._by_dtype:
-            self._by_dtype[dtype] = _frozen(unflatten(flatten(self._params).astype(dtype), self._params))
-        return self._by_dtype[dtype]
-
-
-class CoordinatewiseLSTM(Weights):
+class CoordinatewiseLSTM(LearnedModel):
     """The coordinatewise LSTM optimizer of Andrychowicz et al. 2016.
 
     ``init`` and ``update`` follow optax: neither changes the object or its arguments, and theta may be
@@ -93,7 +66,7 @@ class CoordinatewiseLSTM(Weights):
         self.card = None
         inputs = 1 if preprocess is None else 2
         if params is None:
-            params = cw.init_params(np.random.default_rng(rng), self.hidden, inputs)
+            params = coordinatewise.init_params(np.random.default_rng(rng), self.hidden, inputs)
         self.params = _checked(params, self.hidden, inputs)
 
     def __repr__(self):
@@ -109,7 +82,7 @@ class CoordinatewiseLSTM(Weights):
     def init(self, theta):
         """The state before the first step on theta, an array or a dict of arrays of one float dtype."""
         dtype, n = _dtype("theta", theta), sum(leaf.size for leaf in leaves(theta))
-        return OptimizerState(cw.init_state(n, self.params_as(dtype)), tree_map(np.shape, theta))
+        return OptimizerState(coordinatewise.init_state(n, self.params_as(dtype)), tree_map(np.shape, theta))
 
     def update(self, gradient, state, in_place=False):
         """One step: C1 to C3 of ``learned/coordinatewise.py`` on every coordinate.
@@ -146,7 +119,7 @@ class CoordinatewiseLSTM(Weights):
         if layers and layers[0].h.dtype != dtype:
             layers = tuple(type(layer)(*(a.astype(dtype) for a in layer)) for layer in layers)
         twin = backends.choose(self.backend, params, len(flat))
-        g, layers = twin.advance(flat, layers, params, self.preprocess, self.output_scale, self.threads,
+        g, layers = twin.step_inference(flat, layers, params, self.preprocess, self.output_scale, self.threads,
                                  in_place)
         return _like(gradient, g), OptimizerState(layers, shapes)
 
@@ -192,7 +165,7 @@ class CoordinatewiseLSTM(Weights):
                 break
             if callback is not None and step > 0:
                 try:
-                    _call_back(callback, OptimizeResult(x=theta.copy(), fun=value, jac=gradient, nit=step))
+                    call_back(callback, OptimizeResult(x=theta.copy(), fun=value, jac=gradient, nit=step))
                 except StopIteration:
                     status, message = 99, "The callback ended the run."
                     break
@@ -201,23 +174,6 @@ class CoordinatewiseLSTM(Weights):
                 theta = theta + update
         best.update(nit=step, nfev=step + 1, njev=step + 1, status=status, success=status == 0, message=message)
         return best
-
-
-def _call_back(callback, intermediate_result):
-    """SciPy's two forms of callback, told apart as SciPy does: by the argument's name."""
-    import inspect
-
-    if set(inspect.signature(callback).parameters) == {"intermediate_result"}:
-        callback(intermediate_result=intermediate_result)
-    else:
-        callback(intermediate_result.x)
-
-
-def _frozen(params):
-    """The same Params, its arrays read only."""
-    for a in arrays_of(params):
-        a.flags.writeable = False
-    return params
 
 
 def _checked(params, hidden, inputs):

@@ -5,14 +5,14 @@ from numbers import Integral
 import numpy as np
 
 from ..trees import arrays_of, build
-from . import backends, black_box, cells
-from .optimizer import FLOATS, LARGEST_LAYER, Weights
+from . import backends, cells, propose
+from .model import FLOATS, LARGEST_LAYER, LearnedModel
 
 LARGEST_DIM = 1000
 MEMORY = (16, 16, 2)
 
 
-class Proposer(Weights):
+class Proposer(LearnedModel):
     """The recurrent proposer of Chen et al. 2017, on the unit cube.
 
     Parameters
@@ -39,8 +39,8 @@ class Proposer(Weights):
         for name, value, most in (("dim", dim, LARGEST_DIM), ("hidden", hidden, LARGEST_LAYER)):
             if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
                 raise ValueError(f"{name}: expected a whole number in 1..{most}, got {value!r}")
-        if output not in black_box.OUTPUTS:
-            raise ValueError(f"output: expected one of {', '.join(black_box.OUTPUTS)}, got {output!r}")
+        if output not in propose.OUTPUTS:
+            raise ValueError(f"output: expected one of {', '.join(propose.OUTPUTS)}, got {output!r}")
         if cell not in cells.CELLS:
             raise ValueError(f"cell: expected one of {', '.join(cells.CELLS)}, got {cell!r}")
         if backend not in backends.BACKENDS:
@@ -50,7 +50,7 @@ class Proposer(Weights):
         self.backend = backend
         self.dim, self.hidden, self.output, self.cell = int(dim), int(hidden), output, cell
         self.card = None
-        like = black_box.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, self.network, output)
+        like = propose.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, self.network, output)
         self.params = like if params is None else params
         wanted, came = ([a.shape for a in arrays_of(tree)] for tree in (like, self.params))
         if wanted != came:
@@ -68,25 +68,25 @@ class Proposer(Weights):
         config = {"model": "proposer", "cell": self.cell, "dim": self.dim, "hidden": self.hidden, "output": self.output}
         return config | ({"memory": list(self.memory)} if self.memory else {})
 
-    def start(self, functions=1, dtype=np.float32):
+    def initial_state(self, functions=1, dtype=np.float32):
         """The state of so many functions before their first query."""
-        return self.network.start(functions, self.params_as(dtype).cell)
+        return self.network.initial_state(functions, self.params_as(dtype).cell)
 
-    def propose(self, u, state):
-        """X2 to X4 of learned/black_box.py: u (B, d + 2), state -> x (B, d), state'.
+    def step(self, u, state):
+        """X2 to X4 of learned/trajectory.py: u (B, d + 2), state -> x (B, d), state'.
 
         In the precision of u, float32 or float64. Raises ValueError for shapes that do not fit.
         """
         if state[0].dtype != u.dtype:
             state = build(state, (a.astype(u.dtype) for a in arrays_of(state)))
         module = backends.choose_proposer(self.backend)
-        advance = module.advance if self.cell == "lstm" else module.dnc_advance
-        return advance(u, state, self.params_as(u.dtype), self.output)
+        propose_inference = module.propose_inference if self.cell == "lstm" else module.dnc_propose_inference
+        return propose_inference(u, state, self.params_as(u.dtype), self.output)
 
     def stepper(self, box):
         """A `Stepper` of learned/stepping.py for a search of one function in this Box.
 
-        On numba it reads the weights and does not call `propose`.
+        On numba it reads the weights and does not call `step`.
         """
         return backends.choose_stepper(self.backend).Stepper(self, box)
 

@@ -26,7 +26,7 @@ class SequenceParams(NamedTuple):
 
 def sequence_init(rng, inputs, bits, hidden, cell=LSTM):
     """Draw SequenceParams, float64."""
-    H = cell.shown(hidden)
+    H = cell.output_size(hidden)
     return SequenceParams(cell.init(rng, inputs, hidden), rng.normal(0, 1 / np.sqrt(H), (H, bits)), np.zeros(bits))
 
 
@@ -67,7 +67,7 @@ def sequence(x, y, asked, params, cell=LSTM):
     require_shape("asked", asked, T=T)
     if not asked.any():
         raise ValueError("asked: expected at least one step whose bits count")
-    state = start = cell.start(B, params.cell)
+    state = start = cell.initial_state(B, params.cell)
     v, L = np.zeros(y.shape, x.dtype), np.zeros(B, x.dtype)
     steps, outputs, losses, states = [], [], [], []
     for t in range(T):

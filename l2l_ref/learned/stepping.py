@@ -23,7 +23,7 @@ class Stepper:
 
     def start(self, symmetry):
         """To before the first step, seeing the cube by this Symmetry."""
-        self._symmetry, self._state = symmetry, self._proposer.start()
+        self._symmetry, self._state = symmetry, self._proposer.initial_state()
 
     def step(self, u=None, y=0.0):
         """Feed y, in the network's scale, as the value of u (D,) float64 in the user's cube; or nothing.
@@ -37,7 +37,7 @@ class Stepper:
         if u is None:
             row.fill(0)                                              # X1
         else:
-            row[0, :-2], row[0, -2], row[0, -1] = self._symmetry.seen(u), y, 1  # X1
-        v, self._state = self._proposer.propose(row, self._state)    # X2 to X4
-        u = self._symmetry.meant(v[0])
+            row[0, :-2], row[0, -2], row[0, -1] = self._symmetry.to_network(u), y, 1  # X1
+        v, self._state = self._proposer.step(row, self._state)    # X2 to X4
+        u = self._symmetry.from_network(v[0])
         return u, self._box.point(u[: self._box.dim])

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .. import files
-from ..learned import backends, black_box
+from ..learned import backends, trajectory
 from ..learned.proposer import Proposer
 from ..trees import flatten, unflatten
 from . import loop
@@ -36,7 +36,7 @@ class Recipe(loop.Schedule):
     """How to meta-train a black-box optimizer: a `Schedule`, and what an epoch is made of.
 
     An epoch has ``updates`` updates, each on ``functions`` functions. The longest horizon grows from ``first_steps`` to
-    ``steps`` over the fraction ``curriculum`` of the epochs (U2). ``loss``, ``penalty`` and ``through_incumbent``
+    ``steps`` over the fraction ``curriculum`` of the epochs (U2). ``loss``, ``penalty`` and ``grad_through_incumbent``
     are those of `trajectory_loss`. A fraction ``parallel`` of the updates has 2 to ``workers`` workers, the others
     one (U3). Validation is on ``validation_functions`` functions, and judged by the "final" best value or by the
     "sum" of the best values so far.
@@ -50,7 +50,7 @@ class Recipe(loop.Schedule):
     curriculum: float = 0.5
     loss: str = "oi"
     penalty: float = 1.0
-    through_incumbent: bool = True
+    grad_through_incumbent: bool = True
     workers: int = 8
     parallel: float = 0.25
     validation_functions: int = 512
@@ -61,8 +61,8 @@ class Recipe(loop.Schedule):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.loss not in black_box.LOSSES:
-            raise ValueError(f"loss: expected one of {', '.join(black_box.LOSSES)}, got {self.loss!r}")
+        if self.loss not in trajectory.LOSSES:
+            raise ValueError(f"loss: expected one of {', '.join(trajectory.LOSSES)}, got {self.loss!r}")
         for name in ("curriculum", "parallel"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a number in [0, 1], got {getattr(self, name)!r}")
@@ -79,36 +79,36 @@ class Recipe(loop.Schedule):
         return round(self.first_steps * (self.steps / self.first_steps) ** grown)
 
 
-def trajectory_gradient(proposer, family, recipe, steps, fed, seed, backend="auto", dtype=np.float32):
+def trajectory_gradient(proposer, distribution, recipe, steps, fed, seed, backend="auto", dtype=np.float32):
     """U1: the loss of one batch of functions and its gradient in the weights, a flat float64 vector."""
-    z, epsilon, given = family.sample(recipe.functions, steps, seed, dtype)
-    out, cache = black_box.trajectory(
-        proposer.params_as(dtype), z, epsilon, fed, **family.law, given=given, output=proposer.output,
+    z, epsilon, given = distribution.sample(recipe.functions, steps, seed, dtype)
+    out, cache = trajectory.trajectory(
+        proposer.params_as(dtype), z, epsilon, fed, **distribution.gp_arguments, given=given, output=proposer.output,
         cell=backends.choose_cell(backend, proposer.network, len(z)), sampler=backends.choose_gp(backend, *z.shape)
     )
-    loss, loss_cache = black_box.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent)
-    d_out = black_box.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
-    d_params, *_ = black_box.trajectory_backward(d_out, cache)
+    loss, loss_cache = trajectory.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.grad_through_incumbent)
+    d_out = trajectory.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
+    d_params, *_ = trajectory.trajectory_backward(d_out, cache)
     return float(loss.mean()), flatten(d_params).astype(np.float64)
 
 
-def best_so_far(proposer, family, functions, steps, seed, backend="auto"):
+def best_so_far(proposer, distribution, functions, steps, seed, backend="auto"):
     """The best value of each function after 1..T queries, (B, T); one worker."""
-    z, epsilon, given = family.sample(functions, steps, seed)
-    return np.minimum.accumulate(_run(proposer, family, z, epsilon, given, backend).f, axis=1)
+    z, epsilon, given = distribution.sample(functions, steps, seed)
+    return np.minimum.accumulate(_run(proposer, distribution, z, epsilon, given, backend).f, axis=1)
 
 
-def _run(proposer, family, z, epsilon, given, backend):
+def _run(proposer, distribution, z, epsilon, given, backend):
     """The Trajectory with one worker."""
-    out, _ = black_box.trajectory(
-        proposer.params_as(np.float32), z, epsilon, black_box.arrivals(z.shape[1]), **family.law, given=given,
+    out, _ = trajectory.trajectory(
+        proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(z.shape[1]), **distribution.gp_arguments, given=given,
         output=proposer.output, cell=backends.choose_cell(backend, proposer.network, len(z)),
         sampler=backends.choose_gp(backend, *z.shape)
     )
     return out
 
 
-def held_out(proposer, family, functions, steps, seed, backend="auto"):
+def held_out(proposer, distribution, functions, steps, seed, backend="auto"):
     """On functions that nothing was decided on: the mean best value after 1..T queries, (T,), and the moments.
 
     The moments are those of the values that a network sees, which y is scaled to where its range is not known: for
@@ -116,8 +116,8 @@ def held_out(proposer, family, functions, steps, seed, backend="auto"):
     """
     best, moments = [], []
     for first in range(0, functions, PIECE):
-        z, epsilon, given = family.sample(min(PIECE, functions - first), steps, seed.spawn(1)[0])
-        out = _run(proposer, family, z, epsilon, given, backend)
+        z, epsilon, given = distribution.sample(min(PIECE, functions - first), steps, seed.spawn(1)[0])
+        out = _run(proposer, distribution, z, epsilon, given, backend)
         best.append(np.minimum.accumulate(out.f, axis=1))
         counts = [2**k for k in range(steps.bit_length())]
         moments.append([(out.y[:, :n].mean(axis=1).sum(), out.y[:, :n].std(axis=1).sum()) for n in counts])
@@ -125,7 +125,7 @@ def held_out(proposer, family, functions, steps, seed, backend="auto"):
     return np.concatenate(best).mean(axis=0, dtype=np.float64), moments.round(4).tolist()
 
 
-def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint=None, resume=False, report=None,
+def meta_train_black_box(proposer, distribution, seed=0, *, backend="auto", checkpoint=None, resume=False, report=None,
                          **recipe):
     """Meta-train a black-box optimizer.
 
@@ -133,7 +133,7 @@ def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint
     ----------
     proposer : Proposer
         Gives the architecture and the initial weights; is not changed.
-    family : GPFamily, SupportFamily, or any object with ``dim``, ``law`` and ``sample``
+    distribution : GPDistribution, SupportDistribution, or any object with ``dim``, ``gp_arguments`` and ``sample``
         The functions.
     seed : int
         Same seed, same weights, whatever the number of threads.
@@ -151,14 +151,14 @@ def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint
     Raises
     ------
     ValueError
-        For a bad recipe, a family of another dimension, or a checkpoint that is broken or belongs to another run.
+        For a bad recipe, a distribution of another dimension, or a checkpoint that is broken or belongs to another run.
     """
     recipe, seed = Recipe(**recipe), operator.index(seed)
     if seed < 0:
         raise ValueError(f"seed: expected a whole number >= 0, got {seed}")
-    if family.dim != proposer.dim:
-        raise ValueError(f"family: expected functions of {proposer.dim} dimensions, got {family.dim}")
-    identity = {"model": proposer.config, "problem": getattr(family, "config", type(family).__name__),
+    if distribution.dim != proposer.dim:
+        raise ValueError(f"distribution: expected functions of {proposer.dim} dimensions, got {distribution.dim}")
+    identity = {"model": proposer.config, "problem": getattr(distribution, "config", type(distribution).__name__),
                 "recipe": asdict(recipe), "seed": seed, "initial": files.digest({"phi": flatten(proposer.params)})}
 
     def train_epoch(progress):
@@ -168,16 +168,16 @@ def meta_train_black_box(proposer, family, seed=0, *, backend="auto", checkpoint
             steps, workers = int(rng.integers(recipe.first_steps, longest, endpoint=True)), 1  # U2
             if recipe.workers > 1 and rng.random() < recipe.parallel:
                 workers = int(rng.integers(2, recipe.workers, endpoint=True))
-            fed = black_box.arrivals(steps, workers, rng)            # U3
+            fed = trajectory.arrivals(steps, workers, rng)            # U3
             return trajectory_gradient(
-                with_phi(proposer, progress.phi), family, recipe, steps, fed,
+                with_phi(proposer, progress.phi), distribution, recipe, steps, fed,
                 stream(seed, TRAINING, progress.epoch, k), backend
             )
 
         return {"steps": longest} | loop.train_updates(recipe, progress, recipe.updates, gradient)  # U1
 
     def validate(phi):
-        best = best_so_far(with_phi(proposer, phi), family, recipe.validation_functions, recipe.steps,
+        best = best_so_far(with_phi(proposer, phi), distribution, recipe.validation_functions, recipe.steps,
                            stream(seed, VALIDATION), backend).mean(axis=0, dtype=np.float64)
         final, total = loop.finite(best[-1]), loop.finite(best.sum())
         return {"validation_final": final, "validation_sum": total,

@@ -12,7 +12,7 @@ NAMES = ("default", "paper", "release")
 
 _QUADRATIC = {
     "model": {},
-    "problem": {"dist": "uniform"},
+    "problem": {"distribution": "uniform"},
     "recipe": {"functions": 128, "tasks": 20, "epochs": 80, "validation_functions": 1024,
                "learning_rate": 3e-3, "final_learning_rate": 3e-4, "averaging": 0.95, "rollback": 4},
 }
@@ -35,7 +35,7 @@ _DIGITS = {"functions": 4, "epochs": 14, "validation_functions": 48, "learning_r
 PRESETS = {
     "quadratic": {
         "default": _QUADRATIC,
-        "paper": {**_QUADRATIC, "problem": {"dist": "normal"}},
+        "paper": {**_QUADRATIC, "problem": {"distribution": "normal"}},
         "release": {**_QUADRATIC, "recipe": {"functions": 128, "epochs": 500, **_RELEASE}},
     },
     "digits": {
@@ -52,7 +52,7 @@ PRESETS = {
 }
 
 
-def build(problem, preset="default", *, seed=0, model=None, law=None, recipe=None, backend="auto", threads=None):
+def build(problem, preset="default", *, seed=0, model=None, distribution=None, recipe=None, backend="auto", threads=None):
     """An untrained model, a problem and a recipe.
 
     Parameters
@@ -61,7 +61,7 @@ def build(problem, preset="default", *, seed=0, model=None, law=None, recipe=Non
     preset : {"default", "paper", "release"}
     seed : int
         Draws the initial weights.
-    model, law, recipe : dict, optional
+    model, distribution, recipe : dict, optional
         What to change in the arguments of CoordinatewiseLSTM, of the problem, and of ``meta_train``.
 
     Returns
@@ -75,8 +75,8 @@ def build(problem, preset="default", *, seed=0, model=None, law=None, recipe=Non
         raise ValueError(f"preset: expected one of {', '.join(NAMES)}, got {preset!r}")
     chosen = PRESETS[problem][preset]
     optimizer = CoordinatewiseLSTM(**{**chosen["model"], **(model or {})}, rng=seed, backend=backend, threads=threads)
-    law = {**chosen["problem"], **(law or {})}
-    drawn_from = Quadratic(**law) if problem == "quadratic" else MLP(problem, **law)
+    settings = {**chosen["problem"], **(distribution or {})}
+    drawn_from = Quadratic(**settings) if problem == "quadratic" else MLP(problem, **settings)
     settings = {**chosen["recipe"], **(recipe or {})}
     if settings.get("second_derivatives") and "coordinates" not in (recipe or {}):
         settings["coordinates"] = None  # all of them are needed

@@ -62,9 +62,9 @@ def content_weighting_backward(d_c, cache):
     d_beta = (d_sharp * s).sum(axis=2)                               # W2
     d_s = d_sharp * beta[:, :, None]                                 # W2
     d_dot = d_s / (size_key[:, :, None] * size_M[:, None])           # W1
-    pull = d_s * s
-    d_M = d_dot.swapaxes(1, 2) @ key - (pull.sum(axis=1) / size_M**2)[:, :, None] * M  # W1
-    d_key = d_dot @ M - (pull.sum(axis=2) / size_key**2)[:, :, None] * key  # W1
+    d_s_s = d_s * s
+    d_M = d_dot.swapaxes(1, 2) @ key - (d_s_s.sum(axis=1) / size_M**2)[:, :, None] * M  # W1
+    d_key = d_dot @ M - (d_s_s.sum(axis=2) / size_key**2)[:, :, None] * key  # W1
     return d_M, d_key, d_beta
 
 
@@ -75,13 +75,13 @@ class UsageCache(NamedTuple):
     w_r: np.ndarray   # (B, R, N)
     keep: np.ndarray  # (B, R, N), the factors of W3
     psi: np.ndarray   # (B, N)
-    through_write: bool
+    grad_through_write: bool
 
 
-def usage(u, w, f, w_r, through_write=True):
+def usage(u, w, f, w_r, grad_through_write=True):
     """W3 and W4. u (B, N), w (B, N), free gates f (B, R), w_r (B, R, N) -> u', cache.
 
-    w and w_r are the weightings of the step before. Without ``through_write`` no gradient flows to w, as in a
+    w and w_r are the weightings of the step before. Without ``grad_through_write`` no gradient flows to w, as in a
     well-known public implementation. Raises ValueError on other shapes.
     """
     require_shape("u", u, B=None, N=None)
@@ -91,14 +91,14 @@ def usage(u, w, f, w_r, through_write=True):
     require_shape("w_r", w_r, B=B, R=f.shape[1], N=N)
     keep = 1 - f[:, :, None] * w_r                                   # W3
     psi = keep.prod(axis=1)                                          # W3
-    return (u + w - u * w) * psi, UsageCache(u, w, f, w_r, keep, psi, through_write)  # W4
+    return (u + w - u * w) * psi, UsageCache(u, w, f, w_r, keep, psi, grad_through_write)  # W4
 
 
 def usage_backward(d_u_new, cache):
     """d_u' (B, N) -> d_u (B, N), d_w (B, N), d_f (B, R), d_w_r (B, R, N)."""
-    u, w, f, w_r, keep, psi, through_write = cache
+    u, w, f, w_r, keep, psi, grad_through_write = cache
     d_u = d_u_new * (1 - w) * psi                                    # W4
-    d_w = d_u_new * (1 - u) * psi if through_write else np.zeros_like(w)  # W4
+    d_w = d_u_new * (1 - u) * psi if grad_through_write else np.zeros_like(w)  # W4
     d_psi = d_u_new * (u + w - u * w)                                # W4
     # The product of all factors but one, without a division: the one may be 0.
     ones = np.ones_like(keep[:, :1])

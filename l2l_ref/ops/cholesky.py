@@ -62,14 +62,14 @@ def cholesky_row(L, k, c):
     require_shape("k", k, B=None, t=None)
     require_shape("c", c, B=len(k))
     l, solve_cache = solve_lower(L, k)                               # H2
-    left = c - np.einsum("bj,bj->b", l, l)                           # H3
-    if not (left.real > 0).all():
-        b = np.flatnonzero(~(left.real > 0))[0]
+    residual = c - np.einsum("bj,bj->b", l, l)                           # H3
+    if not (residual.real > 0).all():
+        b = np.flatnonzero(~(residual.real > 0))[0]
         raise ValueError(
-            f"c: row {k.shape[1]} of matrix {b} leaves {left[b]:.3g} of its diagonal entry {c[b]:.3g}, expected > 0; "
+            f"c: row {k.shape[1]} of matrix {b} leaves {residual[b]:.3g} of its diagonal entry {c[b]:.3g}, expected > 0; "
             "it repeats earlier rows or is not finite, and may need more jitter"
         )
-    delta = np.sqrt(left)                                            # H3
+    delta = np.sqrt(residual)                                            # H3
     return np.concatenate([l, delta[:, None]], axis=1), CholeskyRowCache(l, delta, solve_cache)
 
 

@@ -6,9 +6,9 @@ Dims: B rows advanced together, D inputs, H hidden units of the controller; N sl
     Z2   h', c' = lstm_cell(z, (h, c))                                the controller, L1 to L5
     Z3   xi = h' W_xi + b_xi                                          the interface vector
     Z4   r', memory' = memory_access(xi, memory)                      J1 to J5
-    Z5   shown: (h', r')                                              (B, H + R W)
+    Z5   output: (h', r')                                              (B, H + R W)
 
-A linear layer on what is shown is the paper's output W_y h' + W_r r'.
+A linear layer on what is output is the paper's output W_y h' + W_r r'.
 
 Source: Graves et al. 2016, Methods, "Controller network".
 """
@@ -19,7 +19,7 @@ import numpy as np
 
 from . import heads as memory_heads
 from . import lstm
-from .heads import Memory, interface_size, memory_start
+from .heads import Memory, interface_size, memory_initial_state
 from .linear import linear, linear_backward
 from .lstm import LSTMParams, LSTMState, lstm_init
 from .shapes import require_shape
@@ -57,29 +57,29 @@ def dnc_init(rng, inputs, hidden, word, heads):
     return DNCParams(controller, rng.normal(0, 1 / np.sqrt(hidden), (hidden, size)), np.zeros(size))
 
 
-def dnc_start(rows, hidden, slots, word, heads, dtype=np.float64):
+def dnc_initial_state(rows, hidden, slots, word, heads, dtype=np.float64):
     """The DNCState before the first step: zeros."""
     return DNCState(np.zeros((rows, hidden + heads * word), dtype), np.zeros((rows, hidden), dtype),
-                    memory_start(rows, slots, word, heads, dtype))
+                    memory_initial_state(rows, slots, word, heads, dtype))
 
 
-def dnc_cell(x, state, params, through_write=True, parts=(lstm, memory_heads)):
+def dnc_cell(x, state, params, grad_through_write=True, parts=(lstm, memory_heads)):
     """Z1 to Z5. x (B, D), state, params -> state', cache.
 
-    ``through_write`` as in `usage`; ``parts`` are the modules of `lstm_cell` and `memory_access`, these or their
+    ``grad_through_write`` as in `usage`; ``parts`` are the modules of `lstm_cell` and `memory_access`, these or their
     compiled twins. Raises ValueError when a shape does not fit.
     """
-    shown, c, memory = state
+    output, c, memory = state
     B, R, _ = memory.w_r.shape
     W, H = memory.M.shape[2], c.shape[1]
-    require_shape("shown", shown, B=B, size=H + R * W)
+    require_shape("output", output, B=B, size=H + R * W)
     require_shape("x", x, B=B, D=None)
-    z = np.concatenate([x, shown[:, H:]], axis=1)                    # Z1
-    (h, c), controller_cache = parts[0].lstm_cell(z, LSTMState(shown[:, :H], c), params.controller)  # Z2
+    z = np.concatenate([x, output[:, H:]], axis=1)                    # Z1
+    (h, c), controller_cache = parts[0].lstm_cell(z, LSTMState(output[:, :H], c), params.controller)  # Z2
     xi, interface_cache = linear(h, params.W_xi, params.b_xi)        # Z3
-    (read, memory), access_cache = parts[1].memory_access(xi, memory, through_write)  # Z4
-    shown = np.concatenate([h, read.reshape(B, R * W)], axis=1)      # Z5
-    return DNCState(shown, c, memory), DNCCache(controller_cache, interface_cache, access_cache, read.shape,
+    (read, memory), access_cache = parts[1].memory_access(xi, memory, grad_through_write)  # Z4
+    output = np.concatenate([h, read.reshape(B, R * W)], axis=1)      # Z5
+    return DNCState(output, c, memory), DNCCache(controller_cache, interface_cache, access_cache, read.shape,
                                          parts)
 
 

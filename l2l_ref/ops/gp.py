@@ -16,7 +16,7 @@ if there is no noise. The posterior given noisy data y at points x, at query poi
 
     V1  K = k(x, x) + (v jitter + noise^2) I,   k = k(x, q)          (n, n) and (n, m)
     V2  mean = k^T a,   a = K^-1 y                                   (m,)
-    V3  deviation^2 = v (1 + jitter) - diag(k^T W),   W = K^-1 k     (m,)
+    V3  std^2 = v (1 + jitter) - diag(k^T W),   W = K^-1 k     (m,)
 
 Jitter is part of the model: a variance of v jitter, independent at each query. Without it a point that is queried
 twice makes K singular. With it the second value differs from the first by a normal number of variance
@@ -52,10 +52,10 @@ class Draw(NamedTuple):
 
     f: np.ndarray          # (B,)
     mean: np.ndarray       # (B,), of f given the earlier values
-    deviation: np.ndarray  # (B,), standard deviation of f given the earlier values
+    std: np.ndarray  # (B,), standard deviation of f given the earlier values
 
 
-def gp_start(B, T, d, dtype=np.float64):
+def gp_initial_state(B, T, d, dtype=np.float64):
     """The GPState of B functions before the first of T queries. All zeros, so it also starts a backward pass.
 
     In memory the functions lie next to each other: NumPy does not mind, and the compiled twin reads them as they are.
@@ -146,14 +146,14 @@ def gp_append_backward(d_out, cache, in_place=False):
 
     With ``in_place`` the arrays of d_state' become those of d_state.
     """
-    (d_f, d_mean, d_deviation), d_state = d_out
+    (d_f, d_mean, d_std), d_state = d_out
     t, z, z_before, row_cache, k_cache, covariance_backward, jitter = cache
     d_X, d_Z, d_L = (array if in_place else array.copy("K") for array in d_state[:3])
 
     d_mean = d_mean + d_f                                            # S4
-    d_deviation = d_deviation + d_f * z + d_L[:, t, t]               # S4, joins what came in
+    d_std = d_std + d_f * z + d_L[:, t, t]               # S4, joins what came in
     d_l = d_L[:, t, :t] + d_mean[:, None] * z_before                 # S3, joins what came in
-    d_row = np.concatenate([d_l, d_deviation[:, None]], axis=1)
+    d_row = np.concatenate([d_l, d_std[:, None]], axis=1)
     d_L_before, d_k, d_c = cholesky_row_backward(d_row, row_cache)   # S2
     d_x, d_x_before, d_length_scale, d_variance = covariance_backward(d_k[:, None], k_cache)  # S1
     d_x = d_x[:, 0] + d_X[:, t]                                      # S1, joins what came in
@@ -175,7 +175,7 @@ class GPSampleCache(NamedTuple):
 def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", jitter=None):
     """S1 to S4 for a whole trajectory: x (B, T, d), z (B, T), other arguments as in `gp_append` -> f (B, T), cache.
 
-    f is L z, a draw of the joint normal law of the values at x[:, 0], x[:, 1], ... in this order. Costs O(T^3) a
+    f is L z, a draw of the joint normal distribution of the values at x[:, 0], x[:, 1], ... in this order. Costs O(T^3) a
     function, and so does its backward. Raises ValueError as `gp_append` does.
     """
     require_shape("x", x, B=None, T=None, d=None)
@@ -183,7 +183,7 @@ def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", ji
     require_shape("z", z, B=B, T=T)
     require_floating("x", x)
     length_scale, variance = positive("length_scale", length_scale, x), positive("variance", variance, x)
-    state = gp_start(B, T, d, np.result_type(x, z, length_scale, variance))
+    state = gp_initial_state(B, T, d, np.result_type(x, z, length_scale, variance))
     f, steps = np.empty_like(state.z), []
     for t in range(T):
         (draw, state), cache = gp_append(
@@ -197,9 +197,9 @@ def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", ji
 def gp_sample_backward(d_f, cache):
     """d_f (B, T) -> d_x (B, T, d), d_z (B, T), d_length_scale () or (d,), d_variance (). Row by row, the last first."""
     B, T = d_f.shape
-    d_state = gp_start(B, T, cache.d, d_f.dtype)
+    d_state = gp_initial_state(B, T, cache.d, d_f.dtype)
     d_x, d_z, d_length_scale, d_variance = np.empty_like(d_state.x), np.empty_like(d_f), 0, 0
-    none = np.zeros(B, d_f.dtype)  # d_mean, d_deviation
+    none = np.zeros(B, d_f.dtype)  # d_mean, d_std
     for t in reversed(range(T)):
         d_out = Draw(d_f[:, t], none, none), d_state
         d_state, d_x[:, t], d_z[:, t], *d_hyper = gp_append_backward(d_out, cache.steps[t], in_place=True)
@@ -233,14 +233,14 @@ class Posterior(NamedTuple):
     """What is believed of the noise-free values at m queries."""
 
     mean: np.ndarray       # (B, m)
-    deviation: np.ndarray  # (B, m), standard deviation
+    std: np.ndarray  # (B, m), standard deviation
 
 
 class GPPosteriorCache(NamedTuple):
     a: np.ndarray          # (B, n), K^-1 y
     W: np.ndarray          # (B, n, m), K^-1 k
     k: np.ndarray          # (B, n, m)
-    deviation: np.ndarray  # (B, m)
+    std: np.ndarray  # (B, m)
     noise: np.ndarray      # ()
     jitter: float
     data_covariance: tuple  # the cache of k(x, x)
@@ -287,23 +287,23 @@ def gp_posterior(x, y, queries, length_scale, variance, noise, covariance="squar
         raise ValueError("jitter: the covariance of the data is singular without more of it, or more noise") from None
     a, W = solved[:, :, 0], solved[:, :, 1:]
     mean = (k * a[:, :, None]).sum(axis=1)                           # V2
-    left = v * (1 + jitter) - (k * W).sum(axis=1)                    # V3
-    if not (left.real > 0).all():
-        raise ValueError(f"jitter: a posterior variance came out as {left.real.min():.3g}, expected > 0; "
+    residual = v * (1 + jitter) - (k * W).sum(axis=1)                    # V3
+    if not (residual.real > 0).all():
+        raise ValueError(f"jitter: a posterior variance came out as {residual.real.min():.3g}, expected > 0; "
                          "the points are too dense for this precision without more jitter or noise")
-    deviation = np.sqrt(left)                                        # V3
-    return Posterior(mean, deviation), GPPosteriorCache(a, W, k, deviation, noise, jitter, K_cache, k_cache, backward)
+    std = np.sqrt(residual)                                        # V3
+    return Posterior(mean, std), GPPosteriorCache(a, W, k, std, noise, jitter, K_cache, k_cache, backward)
 
 
 def gp_posterior_backward(d_posterior, cache):
     """-> d_x (B, n, d), d_y (B, n), d_queries (B, m, d), d_length_scale () or (d,), d_variance (), d_noise ()."""
-    d_mean, d_deviation = d_posterior
-    a, W, k, deviation, noise, jitter, K_cache, k_cache, covariance_backward = cache
-    d_left = d_deviation / (2 * deviation)                           # V3
-    d_k = d_mean[:, None] * a[:, :, None] - 2 * d_left[:, None] * W  # V2, V3
+    d_mean, d_std = d_posterior
+    a, W, k, std, noise, jitter, K_cache, k_cache, covariance_backward = cache
+    d_residual = d_std / (2 * std)                           # V3
+    d_k = d_mean[:, None] * a[:, :, None] - 2 * d_residual[:, None] * W  # V2, V3
     # not einsum: of no queries it makes nan now and then, 0 times whatever lies where the first would be
     d_y = (W * d_mean[:, None]).sum(axis=2)                          # V2
-    d_K = (W * d_left[:, None]) @ W.swapaxes(1, 2)                   # V3
+    d_K = (W * d_residual[:, None]) @ W.swapaxes(1, 2)                   # V3
     d_K = d_K - d_y[:, :, None] * a[:, None]                         # V2
     d_diagonal = np.einsum("bii->", d_K)                             # V1
     d_noise = 2 * noise * d_diagonal                                 # V1
@@ -312,7 +312,7 @@ def gp_posterior_backward(d_posterior, cache):
     d_rows, d_columns, d_length_scale_K, d_variance_K = covariance_backward(d_K, K_cache)  # V1
     d_x = d_x + d_rows + d_columns                                   # V1
     d_length_scale = d_length_scale + d_length_scale_K               # V1
-    d_variance = d_variance + d_variance_K + d_diagonal * jitter + d_left.sum() * (1 + jitter)  # V1, V3
+    d_variance = d_variance + d_variance_K + d_diagonal * jitter + d_residual.sum() * (1 + jitter)  # V1, V3
     return d_x, d_y, d_queries, d_length_scale, d_variance, d_noise
 
 

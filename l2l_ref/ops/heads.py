@@ -70,7 +70,7 @@ class Memory(NamedTuple):
     w_r: np.ndarray  # (B, R, N), read weightings
 
 
-def memory_start(B, slots, word, heads, dtype=np.float64):
+def memory_initial_state(B, slots, word, heads, dtype=np.float64):
     """The Memory before the first step: zeros."""
     shapes = (slots, word), (slots,), (slots, slots), (slots,), (slots,), (heads, slots)
     return Memory(*(np.zeros((B, *shape), dtype) for shape in shapes))
@@ -145,13 +145,13 @@ class WriteHeadCache(NamedTuple):
     link: tuple
 
 
-def write_head(memory, interface, through_write=True):
+def write_head(memory, interface, grad_through_write=True):
     """J2 and J3: decide where to write, and write.
 
-    memory, WriteInterface -> memory', cache. Its read weightings are those of before. ``through_write`` as in `usage`.
+    memory, WriteInterface -> memory', cache. Its read weightings are those of before. ``grad_through_write`` as in `usage`.
     """
     M, u, L, p, w, w_r = memory
-    u, usage_cache = addressing.usage(u, w, interface.free_gate, w_r, through_write)  # J2: W3, W4
+    u, usage_cache = addressing.usage(u, w, interface.free_gate, w_r, grad_through_write)  # J2: W3, W4
     a, allocation_cache = addressing.allocation(u)                   # J2: W5
     c, content_cache = addressing.content_weighting(M, interface.key, interface.strength)  # J2: W1, W2
     gates = interface.allocation_gate, interface.write_gate
@@ -208,10 +208,10 @@ class MemoryAccessCache(NamedTuple):
     read: ReadHeadsCache
 
 
-def memory_access(xi, memory, through_write=True):
+def memory_access(xi, memory, grad_through_write=True):
     """J1 to J5. xi (B, interface size), memory -> (what is read (B, R, W), memory'), cache."""
     (reading, writing), split_cache = split_interface(xi, memory.M.shape[2], memory.w_r.shape[1])  # J1
-    memory, write_cache = write_head(memory, writing, through_write)  # J2, J3
+    memory, write_cache = write_head(memory, writing, grad_through_write)  # J2, J3
     out, read_cache = read_heads(memory, reading)                    # J4, J5
     return out, MemoryAccessCache(split_cache, write_cache, read_cache)
 

@@ -13,7 +13,7 @@ Source: Chen et al. 2017; review, equations (8), (9) and (10) for B1, B3 and B4.
 against, as too sparse in time; B6 is what optimizers are compared by. In (9) the review conditions on y_1:T-1; it has
 to be the values before t. At the first query there is no incumbent: there B3 and B4 have no term, by our choice.
 
-The papers do not say whether the gradient flows through b_t. ``through_incumbent=True`` gives the derivative of L as it
+The papers do not say whether the gradient flows through b_t. ``grad_through_incumbent=True`` gives the derivative of L as it
 is written, and ``False`` takes b_t as a constant. With True, B4 telescopes: L = min_t f_t - f_1, so it also
 rewards a bad first value.
 
@@ -77,52 +77,52 @@ def incumbent_backward(d_b, cache):
 class ExpectedImprovementLossCache(NamedTuple):
     improvement: ExpectedImprovementCache
     incumbent: IncumbentCache
-    through_incumbent: bool
+    grad_through_incumbent: bool
 
 
-def expected_improvement_loss(mean, deviation, y, through_incumbent=True):
-    """B2, B3. mean, deviation, y (B, T) -> L (B,), cache.
+def expected_improvement_loss(mean, std, y, grad_through_incumbent=True):
+    """B2, B3. mean, std, y (B, T) -> L (B,), cache.
 
-    mean and deviation are those of f_t given the earlier values, as `gp_append` draws them; the first of each is not
-    read. Raises ValueError also for a deviation that is not >= 0.
+    mean and std are those of f_t given the earlier values, as `gp_append` draws them; the first of each is not
+    read. Raises ValueError also for a std that is not >= 0.
     """
     _require_values("y", y)
     B, T = y.shape
     require_shape("mean", mean, B=B, T=T)
-    require_shape("deviation", deviation, B=B, T=T)
+    require_shape("std", std, B=B, T=T)
     b, b_cache = incumbent(y)                                        # B2
-    improvement, cache = expected_improvement(mean[:, 1:], deviation[:, 1:], b)
-    return -improvement.sum(axis=1), ExpectedImprovementLossCache(cache, b_cache, through_incumbent)  # B3
+    improvement, cache = expected_improvement(mean[:, 1:], std[:, 1:], b)
+    return -improvement.sum(axis=1), ExpectedImprovementLossCache(cache, b_cache, grad_through_incumbent)  # B3
 
 
 def expected_improvement_loss_backward(d_L, cache):
-    """d_L (B,) -> d_mean (B, T), d_deviation (B, T), d_y (B, T)."""
-    d_mean, d_deviation, d_b = expected_improvement_backward(-d_L[:, None], cache.improvement)  # B3
-    d_y = incumbent_backward(d_b if cache.through_incumbent else np.zeros_like(d_b), cache.incumbent)  # B2
+    """d_L (B,) -> d_mean (B, T), d_std (B, T), d_y (B, T)."""
+    d_mean, d_std, d_b = expected_improvement_backward(-d_L[:, None], cache.improvement)  # B3
+    d_y = incumbent_backward(d_b if cache.grad_through_incumbent else np.zeros_like(d_b), cache.incumbent)  # B2
     zero = np.zeros_like(d_y[:, :1])
-    return np.concatenate([zero, d_mean], axis=1), np.concatenate([zero, d_deviation], axis=1), d_y
+    return np.concatenate([zero, d_mean], axis=1), np.concatenate([zero, d_std], axis=1), d_y
 
 
 class ObservedImprovementLossCache(NamedTuple):
     improves: np.ndarray  # (B, T - 1) bool, f_t < b_t
     incumbent: IncumbentCache
-    through_incumbent: bool
+    grad_through_incumbent: bool
 
 
-def observed_improvement_loss(f, through_incumbent=True):
+def observed_improvement_loss(f, grad_through_incumbent=True):
     """B2, B4. f (B, T) -> L (B,), cache."""
     b, b_cache = incumbent(f)                                        # B2
     change = f[:, 1:] - b
     improves = ~(change.real >= 0)  # nan is kept
     terms = np.where(improves, change, np.zeros_like(change))        # B4
-    return terms.sum(axis=1), ObservedImprovementLossCache(improves, b_cache, through_incumbent)  # B4
+    return terms.sum(axis=1), ObservedImprovementLossCache(improves, b_cache, grad_through_incumbent)  # B4
 
 
 def observed_improvement_loss_backward(d_L, cache):
     """d_L (B,) -> d_f (B, T)."""
-    improves, b_cache, through_incumbent = cache
+    improves, b_cache, grad_through_incumbent = cache
     d_change = d_L[:, None] * improves                               # B4
-    d_f = incumbent_backward(-d_change if through_incumbent else np.zeros_like(d_change), b_cache)  # B2
+    d_f = incumbent_backward(-d_change if grad_through_incumbent else np.zeros_like(d_change), b_cache)  # B2
     d_f[:, 1:] += d_change                                           # B4
     return d_f
 

@@ -153,7 +153,7 @@ def mlp_gradient_backward(d_gradient, cache):
 
 
 class MLP:
-    """The law of the networks: their starting points and their minibatches vary, nothing else.
+    """The distribution of the networks: their starting points and their minibatches vary, nothing else.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ class MLP:
                 "batch": self.batch, "theta0_scale": self.theta0_scale}
 
     def on(self, split):
-        """The same law on other images."""
+        """The same distribution on other images."""
         return MLP(self.dataset, self.hidden, self.activation, split, self.batch, self.theta0_scale, self.data_dir)
 
     def sample(self, functions, seed, dtype=np.float32):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..ops.shapes import require_shape
 
-DISTS = ("uniform", "normal")
+DISTRIBUTIONS = ("uniform", "normal")
 
 
 class QuadraticCache(NamedTuple):  # of Q1, and of Q2
@@ -64,14 +64,14 @@ def _times(W, v):
 
 
 class Quadratic:
-    """The law of the quadratics.
+    """The distribution of the quadratics.
 
     Parameters
     ----------
     dim : int
         d, the number of parameters; 10 in the paper.
-    dist : {"uniform", "normal"}
-        The law of the entries of W and y: uniform on [0, 1), as in the code released with the paper
+    distribution : {"uniform", "normal"}
+        The distribution of the entries of W and y: uniform on [0, 1), as in the code released with the paper
         and, by its curves, in its Figure 4, or standard normal, as in its text. **The default is
         uniform.** The two differ in every number: E f(0) is d/3 for the one and d for the other.
     theta0_scale : float
@@ -80,16 +80,16 @@ class Quadratic:
 
     chance = None
 
-    def __init__(self, dim=10, dist="uniform", theta0_scale=0.01):
-        if dist not in DISTS:
-            raise ValueError(f"dist: expected one of {', '.join(DISTS)}, got {dist!r}")
+    def __init__(self, dim=10, distribution="uniform", theta0_scale=0.01):
+        if distribution not in DISTRIBUTIONS:
+            raise ValueError(f"distribution: expected one of {', '.join(DISTRIBUTIONS)}, got {distribution!r}")
         if not is_count(dim):
             raise ValueError(f"dim: expected a whole number >= 1, got {dim!r}")
-        self.dim, self.dist, self.theta0_scale = int(dim), dist, scale_of(theta0_scale)
+        self.dim, self.distribution, self.theta0_scale = int(dim), distribution, scale_of(theta0_scale)
 
     @property
     def config(self):
-        return {"problem": "quadratic", "dim": self.dim, "dist": self.dist, "theta0_scale": self.theta0_scale}
+        return {"problem": "quadratic", "dim": self.dim, "dist": self.distribution, "theta0_scale": self.theta0_scale}
 
     def sample(self, functions, seed, dtype=np.float32):
         """Draw a task of ``functions`` functions from a SeedSequence (or an int)."""
@@ -103,7 +103,7 @@ class QuadraticTask:
         d = problem.dim
         W, y, theta0 = np.empty((functions, d, d)), np.empty((functions, d)), np.empty((functions, d))
         for b, rng in enumerate(generators(functions, seed)):
-            draw = rng.random if problem.dist == "uniform" else rng.standard_normal
+            draw = rng.random if problem.distribution == "uniform" else rng.standard_normal
             W[b], y[b] = draw((d, d)), draw(d)
             theta0[b] = problem.theta0_scale * rng.standard_normal(d)
         self.W, self.y, self.theta0 = W.astype(dtype), y.astype(dtype), theta0.astype(dtype)

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from .. import files
-from ..learned import coordinatewise as cw
-from ..learned.black_box import OUTPUTS, ProposerParams
+from ..learned import coordinatewise
 from ..learned.cells import CELLS, cell_of
-from ..learned.optimizer import LARGEST_LAYER, MOST_LAYERS, CoordinatewiseLSTM
+from ..learned.model import LARGEST_LAYER, MOST_LAYERS
+from ..learned.optimizer import CoordinatewiseLSTM
+from ..learned.propose import OUTPUTS, ProposerParams
 from ..learned.proposer import LARGEST_DIM, Proposer, checked_memory
 from ..ops.dnc import DNCParams
 from ..ops.heads import interface_size
@@ -110,7 +111,7 @@ def _coordinatewise(config):
     if type(scale) not in (int, float) or not 0 < abs(scale) <= sys.float_info.max:
         raise ValueError(f"output_scale: expected a finite number other than 0, got {reprlib.repr(scale)}")
     sizes = (1 if preprocess is None else 2, *hidden)
-    like = cw.Params(tuple(_lstm(D, H) for D, H in zip(sizes, hidden)), _shaped(sizes[-1], 1), _shaped(1))
+    like = coordinatewise.Params(tuple(_lstm(D, H) for D, H in zip(sizes, hidden)), _shaped(sizes[-1], 1), _shaped(1))
     return CoordinatewiseLSTM, {"hidden": tuple(hidden), "preprocess": preprocess, "output_scale": scale}, like
 
 
@@ -127,12 +128,12 @@ def _proposer(config):
         if names[name] not in known:
             raise ValueError(f"{name}: expected one of {', '.join(known)}, got {reprlib.repr(names[name])}")
     (d, H), memory = sizes.values(), checked_memory(names["cell"], config.get("memory"))
-    shown = cell_of(names["cell"], memory).shown(H)
-    cell = _lstm(d + 2 + shown - H, H)
+    output_size = cell_of(names["cell"], memory).output_size(H)
+    cell = _lstm(d + 2 + output_size - H, H)
     if memory:
         _, *read = memory
         cell = DNCParams(cell, _shaped(H, interface_size(*read)), _shaped(interface_size(*read)))
-    return Proposer, sizes | names | {"memory": memory}, ProposerParams(cell, _shaped(shown, d), _shaped(d))
+    return Proposer, sizes | names | {"memory": memory}, ProposerParams(cell, _shaped(output_size, d), _shaped(d))
 
 
 def _lstm(D, H):

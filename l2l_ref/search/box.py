@@ -4,7 +4,7 @@
     x(u) = lo + u (hi - lo)      the same of the logarithms on a log scale; then floor for integers; then into the box
     u(x) = (x - lo) / (hi - lo)  its inverse; an integer is in the middle of its share
 
-and the symmetries of the cube, under which the law of the functions that networks are trained on does not change.
+and the symmetries of the cube, under which the distribution of the functions that networks are trained on does not change.
 """
 
 import numpy as np
@@ -99,11 +99,11 @@ class Symmetry:
         """Sign, offset and order, (3, D)."""
         return np.stack([self._sign, self._offset, self._order])
 
-    def seen(self, u):
+    def to_network(self, u):
         """u (D,) of the user -> the network's."""
         return (self._offset + self._sign * u).take(self._order)
 
-    def meant(self, v):
+    def from_network(self, v):
         """v (D,) of the network -> the user's, in float64."""
         return self._offset + self._sign * v.take(self._inverse)
 
@@ -117,10 +117,10 @@ class Symmetries:
             np.stack([getattr(part, name) for part in parts]) for name in ("_sign", "_offset", "_order", "_inverse")
         )
 
-    def seen(self, u):
+    def to_network(self, u):
         return np.take_along_axis(self._offset + self._sign * u, self._order, axis=1)
 
-    def meant(self, v):
+    def from_network(self, v):
         return self._offset + self._sign * np.take_along_axis(v, self._inverse, axis=1)
 
 

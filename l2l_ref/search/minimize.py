@@ -1,19 +1,16 @@
 """Minimise a function by a learned black-box optimizer: one call, evaluations here or on many workers."""
 
 import math
-import operator
-import pickle
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
+from concurrent.futures import BrokenExecutor
 
 import numpy as np
 
-from ..learned.optimizer import _call_back
+from ..scipy_callback import call_back
+from .batch import BatchSearch
 from .box import Box
-from .optimizer import BlackBoxOptimizer, checked_seed, found, number
+from .evaluators import make_evaluator, one_line, _whole
+from .optimizer import BlackBoxOptimizer, checked_seed, resolve_model
 from .scale import given_scale
-from .together import Together
-
-IN_FLIGHT = 4  # evaluations at once on an executor that does not say how many workers it has
 
 
 def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=(), integers=None, log=None, x0=None,
@@ -66,23 +63,23 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
         if failure:
             failures.append((getattr(trial, "x", trial), failure))
 
-    with _place(fun, args, workers, in_flight) as place:
+    with make_evaluator(fun, args, workers, in_flight) as evaluator:
         started = 0
-        while started < most or place.busy:
-            while status == 0 and started < most and place.busy < place.size:
+        while started < most or evaluator.busy:
+            while status == 0 and started < most and evaluator.busy < evaluator.size:
                 trial = given[started] if started < len(given) else bb.ask()
                 try:
-                    place.start(trial, getattr(trial, "x", trial).copy())
+                    evaluator.start(trial, getattr(trial, "x", trial).copy())
                 except BrokenExecutor as error:
-                    status, message = 2, f"The executor broke: {_said(error)}"
+                    status, message = 2, f"The executor broke: {one_line(error)}"
                     tell(trial, math.nan, message)
                 started += 1
-            if not place.busy:
+            if not evaluator.busy:
                 break
-            tell(*place.finished())
+            tell(*evaluator.finished())
             if callback is not None and status == 0:
                 try:
-                    _call_back(callback, so_far())
+                    call_back(callback, so_far())
                 except StopIteration:
                     status, message = 99, "The callback ended the run."
     if status == 0 and bb.best is None:
@@ -118,9 +115,9 @@ def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", 
     """
     B, T = _whole("functions", functions), _whole("max_evaluations", max_evaluations)
     box, seed = Box(bounds, integers, log), checked_seed(seed)
-    _, proposer = found(model, box.dim, backend)
+    _, proposer = resolve_model(model, box.dim, backend)
     d, X = box.dim, np.empty((T, B, box.dim))
-    search = Together(proposer, B, T, seed, given_scale(scaling))
+    search = BatchSearch(proposer, B, T, seed, given_scale(scaling))
     for t in range(T):
         u = search.ask()
         X[t] = box.point(u[:, :d])
@@ -162,130 +159,3 @@ def result_class():
 # ------------------------------------------------------------------------------------- where to evaluate
 
 
-def evaluate(fun, x, args):
-    """(value, None), or (nan, why) for an evaluation that failed."""
-    try:
-        value = fun(x, *args)
-        y = number(value)
-    except Exception as error:
-        return math.nan, _said(error)
-    return y, None if math.isfinite(y) else f"its value was {value}"
-
-
-class Here:
-    """One evaluation at a time, in this process."""
-
-    size, busy = 1, 0
-
-    def __init__(self, fun, args):
-        self._fun, self._args = fun, args
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def start(self, trial, x):
-        self._started, self.busy = (trial, x), 1
-
-    def finished(self):
-        """(trial, value, None or why it failed) of one evaluation, as soon as there is one."""
-        (trial, x), self.busy = self._started, 0
-        return trial, *evaluate(self._fun, x, self._args)
-
-
-class There(Here):
-    """``size`` evaluations at once, on an executor of the user's."""
-
-    def __init__(self, fun, args, executor, size):
-        super().__init__(fun, args)
-        self._executor, self.size, self._futures = executor, size, {}  # future: trial, in the order of their start
-
-    @property
-    def busy(self):
-        return len(self._futures)
-
-    def __exit__(self, *error):
-        for future in self._futures:
-            future.cancel()
-
-    def start(self, trial, x):
-        self._futures[self._submit(evaluate, self._fun, x, self._args)] = trial
-
-    def _submit(self, *task):
-        return self._executor.submit(*task)
-
-    def finished(self):
-        done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
-        future = next(future for future in self._futures if future in done)
-        trial = self._futures.pop(future)
-        try:
-            return trial, *future.result()
-        except Exception as error:  # the executor's: evaluate raises none
-            return trial, math.nan, _said(error)
-
-
-class Processes(There):
-    """Worker processes of our own.
-
-    A process that dies breaks all that its ProcessPoolExecutor has on its way. So each has one of its own, which is
-    replaced when it is broken.
-    """
-
-    def __init__(self, fun, args, size):
-        try:
-            pickle.dumps((fun, args))
-        except Exception as error:  # whatever somebody's objects raise
-            raise ValueError(f"fun: cannot be sent to worker processes ({_said(error)})") from None
-        super().__init__(fun, args, None, size)
-        self._pools, self._number = [ProcessPoolExecutor(1) for _ in range(size)], {}  # future: of its pool
-
-    def __exit__(self, kind, *error):
-        for pool in self._pools:
-            pool.shutdown(wait=kind is None, cancel_futures=True)
-
-    def _submit(self, *task):
-        k = min(set(range(self.size)) - {self._number[future] for future in self._futures})
-        try:
-            future = self._pools[k].submit(*task)
-        except BrokenExecutor:
-            self._pools[k].shutdown()
-            self._pools[k] = ProcessPoolExecutor(1)
-            future = self._pools[k].submit(*task)
-        self._number[future] = k
-        return future
-
-    def finished(self):
-        outcome = super().finished()
-        self._number = {future: self._number[future] for future in self._futures}
-        return outcome
-
-
-def _place(fun, args, workers, in_flight):
-    """Where ``workers`` says. Raises ValueError."""
-    if not callable(fun):
-        raise ValueError(f"fun: expected a function, got {type(fun).__name__}")
-    executor = workers.get_executor() if hasattr(workers, "get_executor") else workers
-    if hasattr(executor, "submit"):
-        size = getattr(executor, "_max_workers", IN_FLIGHT) if in_flight is None else _whole("in_flight", in_flight)
-        return There(fun, args, executor, size)
-    if in_flight is not None:
-        raise ValueError("in_flight: is for workers that are an executor")
-    size = _whole("workers", workers, "a whole number >= 1, an Executor or a dask Client")
-    return Here(fun, args) if size == 1 else Processes(fun, args, size)
-
-
-def _whole(name, value, expected="a whole number >= 1"):
-    try:
-        whole = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        whole = 0
-    if whole < 1:
-        raise ValueError(f"{name}: expected {expected}, got {value!r}")
-    return whole
-
-
-def _said(error):
-    """An error in one line."""
-    return ": ".join(part for part in (type(error).__name__, " ".join(str(error).split())) if part)

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from .. import files, pretrained
+from ..checks import number
 from ..learned.proposer import Proposer
 from ..trees import arrays_of, names_of
+from .batch import symmetries
 from .box import Box, Symmetry
-from .feeding import Feeding, run_of
+from .restarts import RestartSchedule, restart_period
 from .scale import given_scale, moments_of, rescaled_after, running_scale, scaled
-from .together import symmetries
 
 FORMAT, KIND = 2, "l2l_ref.BlackBoxOptimizer"
 
@@ -52,7 +53,7 @@ class BlackBoxOptimizer:
         The network is deterministic: the seed draws the order and the directions in which it sees the dimensions.
     integers, log : (d,) bool array_like, optional
         Which dimensions are whole numbers, and which have a log scale.
-    scaling : "running" or (mean, deviation)
+    scaling : "running" or (mean, std)
         How values are brought to the scale on which networks are trained: by the mean and the standard deviation of
         those told so far, or of their logarithm where they span orders of magnitude (Y1, Y2 of scale.py), taken anew
         after tells number 1, 2, 4, 8, .., when everything is fed again; or by given ones.
@@ -79,7 +80,7 @@ class BlackBoxOptimizer:
         self._box = Box(bounds, integers, log)
         self._given, self._scaling = given_scale(scaling), scaling
         self._seed = checked_seed(seed)
-        self._name, self._proposer = found(model, self._box.dim, backend)
+        self._name, self._proposer = resolve_model(model, self._box.dim, backend)
         self._moments = moments_of(self._proposer.card)
         self._rng = symmetries(self._seed)
         self._stepper = self._proposer.stepper(self._box)
@@ -89,7 +90,7 @@ class BlackBoxOptimizer:
         self._points, self._values = [], []       # what was told: u (D,), and the value, nan if failed
         self._best, self._worst = None, None      # of the finite values: the number of the tell, the value
         self._scale = self._given
-        self._feeding = Feeding(run_of(self._proposer.card), self._orient, self._start, self._step)
+        self._schedule = RestartSchedule(restart_period(self._proposer.card), self._orient, self._start, self._step)
 
     def __repr__(self):
         return (f"BlackBoxOptimizer(dim={self._box.dim}, model={self._name or self._proposer!r}, seed={self._seed}, "
@@ -110,7 +111,7 @@ class BlackBoxOptimizer:
 
     def ask(self):
         """The next Trial."""
-        return self._asking(*self._feeding.query())
+        return self._asking(*self._schedule.query())
 
     def tell(self, trial, value):
         """Tell the value of a trial, or of a point that was not asked for.
@@ -168,11 +169,11 @@ class BlackBoxOptimizer:
                      log=state["log"], scaling=state["scaling"], backend=backend)
             if identity(bb._proposer) != state["model"]:
                 raise ValueError("it was made with another model")
-            for number, event in enumerate(events):
+            for count, event in enumerate(events):
                 try:
                     bb._again(*event)
                 except (ValueError, TypeError, LookupError, OverflowError) as error:
-                    raise ValueError(f"event {number}: {error}") from None
+                    raise ValueError(f"event {count}: {error}") from None
         except (ValueError, TypeError, LookupError, OverflowError) as error:
             raise ValueError(f"state: {' '.join(str(error).split()) or type(error).__name__}") from None
         return bb
@@ -199,7 +200,7 @@ class BlackBoxOptimizer:
             raise ValueError(f"expected a whole number as id, got {id!r}")
         x = self._box.checked(x)
         if kind == "ask":
-            u, _ = self._feeding.query()
+            u, _ = self._schedule.query()
             if id != len(self._asks):
                 raise ValueError(f"expected the ask of id {len(self._asks)}, got {id}")
             if len(u) > len(x):
@@ -243,7 +244,7 @@ class BlackBoxOptimizer:
         if rescaled:
             scale = running_scale(np.array([self._values]), self._moments)
             self._scale = type(scale)(*(float(np.squeeze(a)) for a in scale))
-        self._feeding.tell(n, self._best, rescaled)
+        self._schedule.tell(n, self._best, rescaled)
 
     # ------------------------------------------------------------------------------------------- the network
 
@@ -278,24 +279,7 @@ def checked_seed(seed):
     return seed
 
 
-def number(value):
-    """A value that was told, as a float; nan for one that failed."""
-    if type(value) is float:  # as most are
-        return value if math.isfinite(value) else math.nan
-    if value is None:
-        return math.nan
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.item()
-    try:
-        value = float(value if not isinstance(value, (str, bytes)) else None)
-    except (TypeError, ValueError):
-        raise ValueError(f"value: expected a number or None, got {value!r}") from None
-    except OverflowError:  # an int of hundreds of digits
-        return math.nan
-    return value if math.isfinite(value) else math.nan
-
-
-def found(model, dim, backend="auto"):
+def resolve_model(model, dim, backend="auto"):
     """(name or None, Proposer) for functions of so many dimensions."""
     if isinstance(model, Proposer):
         if backend != "auto":
@@ -322,4 +306,4 @@ def identity(proposer):
     """All of a proposer that its queries depend on, in JSON's types."""
     params, card = proposer.params_as(np.float32), proposer.card
     return {"config": proposer.config, "sha256": files.digest(dict(zip(names_of(params), arrays_of(params)))),
-            "run": run_of(card), "moments": moments_of(card)}
+            "run": restart_period(card), "moments": moments_of(card)}

@@ -29,22 +29,22 @@ class Scale(NamedTuple):
     m: float          # relative to ``first``
     s: float
     mean: float
-    deviation: float
+    std: float
     low: float = math.inf  # relative to ``first``; infinite where w(y) = y
     q: float = 1.0
 
 
 def given_scale(scaling):
-    """Scale of ``scaling``, a pair of mean and deviation; None for "running". Raises ValueError for anything else."""
+    """Scale of ``scaling``, a pair of mean and std; None for "running". Raises ValueError for anything else."""
     if isinstance(scaling, str) and scaling == "running":
         return None
     try:
-        mean, deviation = map(float, scaling)
+        mean, std = map(float, scaling)
     except (TypeError, ValueError, OverflowError):
-        mean = deviation = np.nan
-    if not (np.isfinite(mean) and 0 < deviation < np.inf):
-        raise ValueError(f"scaling: expected 'running' or a finite mean and a deviation > 0, got {scaling!r}")
-    return Scale(mean, 0.0, deviation, 0.0, 1.0)
+        mean = std = np.nan
+    if not (np.isfinite(mean) and 0 < std < np.inf):
+        raise ValueError(f"scaling: expected 'running' or a finite mean and a std > 0, got {scaling!r}")
+    return Scale(mean, 0.0, std, 0.0, 1.0)
 
 
 def rescaled_after(count):
@@ -72,8 +72,8 @@ def running_scale(values, moments=None):
             break
         low[skewed], q[skewed] = r[skewed].min(axis=1), factor * np.ptp(r[skewed], axis=1)
         m, s, skewness = _statistics(_logarithm(r, low[:, None], q[:, None]), known, count)  # Y1
-    mean, deviation = (0.0, 1.0) if not moments else moments[min(values.shape[1].bit_length(), len(moments)) - 1]
-    return Scale(first, peak * m, peak * s, mean, deviation, np.where(peak * q > 0, peak * low, np.inf), peak * q)
+    mean, std = (0.0, 1.0) if not moments else moments[min(values.shape[1].bit_length(), len(moments)) - 1]
+    return Scale(first, peak * m, peak * s, mean, std, np.where(peak * q > 0, peak * low, np.inf), peak * q)
 
 
 def _statistics(r, known, count):
@@ -92,23 +92,23 @@ def _logarithm(y, low, q):
 
 def scaled(value, scale):
     """Y1 and Y2 of one value, in Python's floats."""
-    first, m, s, mean, deviation, low, q = scale
+    first, m, s, mean, std, low, q = scale
     if not s > 0:
         return mean
     y = value - first
     if y > low:
         y = low + q * math.log1p((y - low) / q)                      # Y1
-    y = mean + deviation * ((y - m) / s)                             # Y2
+    y = mean + std * ((y - m) / s)                             # Y2
     return LARGEST if y > LARGEST else -LARGEST if y < -LARGEST else y
 
 
 def scaled_rows(values, scale):
     """Y1 and Y2 of values (B,), one for each function."""
-    first, m, s, mean, deviation, low, q = scale
+    first, m, s, mean, std, low, q = scale
     flat = ~(np.asarray(s) > 0)
     with np.errstate(over="ignore"):
         y = _logarithm(values - first, low, q)                       # Y1
-        y = mean + deviation * ((y - m) / np.where(flat, 1, s))      # Y2
+        y = mean + std * ((y - m) / np.where(flat, 1, s))      # Y2
     return np.clip(np.where(flat, mean, y), -LARGEST, LARGEST)
 
 
@@ -118,7 +118,7 @@ def moments_of(card):
     if not isinstance(moments, list) or not moments:
         return None
     try:
-        moments = [[float(mean), float(deviation)] for mean, deviation in moments]
+        moments = [[float(mean), float(std)] for mean, std in moments]
     except (TypeError, ValueError, OverflowError):
         return None
     return moments if np.isfinite(moments).all() else None

@@ -1,0 +1,111 @@
+"""Black-box optimizers that look nowhere in particular: uniform random search and Sobol points.
+
+A `Search` minimises B functions on the unit cube of d dimensions at once, one query of each after the other:
+
+    x = search.ask()      # (B, d), where to look
+    search.tell(x, y)     # y (B,), what was found there
+
+Each function has a history and a random generator of its own, and its results do not depend on the batch.
+
+Source of the points: Sobol 1967, with the scrambling of Owen 1995, both from SciPy.
+"""
+
+import numpy as np
+
+from ..ops.shapes import require_shape
+
+STREAM = 2  # of the random numbers of a function; black boxes take 0 and 1 of the same seed
+
+
+class Search:
+    """What all searches share: checks and the history. A subclass gives ``name`` and ``_suggest``.
+
+    Parameters
+    ----------
+    functions : int
+        B.
+    dim : int
+        d.
+    seed : int or SeedSequence
+    first : int
+        The number of the first function. Function number k of a seed gets the same random numbers in whatever batch.
+
+    Attributes
+    ----------
+    x : ndarray (B, n, d)
+        The points told so far.
+    y : ndarray (B, n)
+        Their values.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range.
+    """
+
+    def __init__(self, functions, dim, seed=0, first=0):
+        for name, value, least in (("functions", functions, 0), ("dim", dim, 1), ("first", first, 0)):
+            if not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}")
+        if not isinstance(seed, np.random.SeedSequence):
+            seed = np.random.SeedSequence(seed)
+        self.x, self.y = np.empty((functions, 0, dim)), np.empty((functions, 0))
+        self._rngs = [
+            np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k, STREAM)))
+            for k in range(first, first + functions)
+        ]
+
+    @property
+    def functions(self):
+        return self.x.shape[0]
+
+    @property
+    def dim(self):
+        return self.x.shape[2]
+
+    def ask(self):
+        """Where to evaluate each function next: (B, d), float64, in [0, 1]."""
+        return np.array([self._suggest(b) for b in range(self.functions)]).reshape(self.functions, self.dim)
+
+    def tell(self, x, y):
+        """Add the values y (B,) at the points x (B, d), which need not be those that were asked for.
+
+        Raises ValueError for other shapes, points outside of the cube, values that are not finite.
+        """
+        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        require_shape("x", x, B=self.functions, d=self.dim)
+        require_shape("y", y, B=self.functions)
+        if not ((x >= 0) & (x <= 1)).all():
+            raise ValueError(f"x: expected numbers in [0, 1], got {x[~((x >= 0) & (x <= 1))][0]}")
+        if not np.isfinite(y).all():
+            raise ValueError(f"y: expected finite numbers, got {y[~np.isfinite(y)][0]}")
+        self.x = np.concatenate([self.x, x[:, None]], axis=1)
+        self.y = np.concatenate([self.y, y[:, None]], axis=1)
+
+    def _suggest(self, b):
+        """The next point (d,) of function b of the batch."""
+        raise NotImplementedError
+
+
+class RandomSearch(Search):
+    """Points drawn uniformly from the cube."""
+
+    name = "uniform"
+
+    def _suggest(self, b):
+        return self._rngs[b].random(self.dim)
+
+
+class Sobol(Search):
+    """The points of a scrambled Sobol sequence, another one for each function."""
+
+    name = "sobol"
+
+    def __init__(self, functions, dim, seed=0, first=0):
+        from scipy.stats import qmc
+
+        super().__init__(functions, dim, seed, first)
+        self._sequences = [qmc.Sobol(dim, scramble=True, seed=rng) for rng in self._rngs]
+
+    def _suggest(self, b):
+        return self._sequences[b].random(1)[0]

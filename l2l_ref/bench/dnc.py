@@ -1,0 +1,114 @@
+"""Speed of the differentiable neural computer: compiled twin, NumPy original, and PyTorch where it is installed.
+
+The work, the same for all: T steps on inputs that are given, (T, B, D), from an empty memory; then the gradient of
+the sum of d_output * output over all steps with respect to all weights. float32; results are compared.
+"""
+
+import os
+from unittest import mock
+
+import numpy as np
+
+from ..learned import backends
+from ..learned.cells import dnc_with
+from ..ops import dnc
+from ..ops.addressing import EPSILON
+from ..ops.heads import interface_shapes
+from ..trees import add, arrays_of, build, flatten, unflatten
+from .timing import compared, machine, timed
+
+
+def _ours(backend):
+    def make(x, d_output, params, sizes, threads):
+        cell = backends.choose_cell(backend, dnc_with(*sizes), x.shape[1])
+        environment = {"L2L_REF_THREADS": str(threads)} if threads else {}
+
+        def work():
+            with mock.patch.dict(os.environ, environment):
+                state, caches = cell.initial_state(x.shape[1], params), []
+                for x_t in x:
+                    state, cache = cell.forward(x_t, state, params)
+                    caches.append(cache)
+                d_state, d_params = build(state, map(np.zeros_like, arrays_of(state))), None
+                for d, cache in zip(d_output[::-1], reversed(caches)):
+                    _, d_state, d_step = cell.backward(d_state._replace(h=d_state.h + d), cache)
+                    d_params = d_step if d_params is None else add(d_params, d_step)
+                return flatten(d_params)
+
+        return work
+
+    return make
+
+
+def _torch(x, d_output, params, sizes, threads):
+    """PyTorch eager: an LSTMCell with our weights and the equations of ops/addressing.py and ops/heads.py, autograd."""
+    import torch
+
+    slots, W, R = sizes
+    T, B, D = x.shape
+    (W_x, W_h, b), W_xi, b_xi = params
+    H = len(W_h)
+    cell = torch.nn.LSTMCell(len(W_x), H)
+    with torch.no_grad():  # the same gate order; its second bias is held at zero
+        for target, source in zip(cell.parameters(), (W_x.T, W_h.T, b, 0 * b)):
+            target.copy_(torch.from_numpy(np.ascontiguousarray(source)))
+    W_xi, b_xi = (torch.from_numpy(a.copy()).requires_grad_() for a in (W_xi, b_xi))
+    wanted = [*list(cell.parameters())[:3], W_xi, b_xi]
+    x, d_output = torch.from_numpy(x), torch.from_numpy(d_output)
+    shapes = interface_shapes(W, R)
+    cuts = [int(np.prod(shape)) for shape in shapes]
+    off_diagonal = 1 - torch.eye(slots)
+
+    def content(M, key, beta):
+        size_M, size_key = (torch.sqrt((a * a).sum(2) + EPSILON) for a in (M, key))
+        s = key @ M.transpose(1, 2) / (size_key[:, :, None] * size_M[:, None])
+        return torch.softmax(beta[:, :, None] * s, 2)
+
+    def work():
+        torch.set_num_threads(threads)
+        zeros = x.new_zeros
+        h, c, read = zeros(B, H), zeros(B, H), zeros(B, R * W)
+        M, u, L = zeros(B, slots, W), zeros(B, slots), zeros(B, slots, slots)
+        p, w, w_r, total = zeros(B, slots), zeros(B, slots), zeros(B, R, slots), zeros(())
+        for x_t, d in zip(x, d_output):
+            h, c = cell(torch.cat([x_t, read], 1), (h, c))
+            parts = torch.split(h @ W_xi + b_xi, cuts, 1)
+            k_r, b_r, modes, k_w, b_w, e, v, f, g_a, g_w = (q.reshape(B, *s) for q, s in zip(parts, shapes))
+            b_r, b_w = 1 + torch.nn.functional.softplus(b_r), 1 + torch.nn.functional.softplus(b_w)
+            modes, e, f, g_a, g_w = torch.softmax(modes, 2), e.sigmoid(), f.sigmoid(), g_a.sigmoid(), g_w.sigmoid()
+            u = (u + w - u * w) * (1 - f[:, :, None] * w_r).prod(1)
+            sorted_u, order = torch.sort(u, dim=1, stable=True)
+            before = torch.cumprod(torch.cat([torch.ones(B, 1), sorted_u[:, :-1]], 1), 1)
+            a = zeros(B, slots).scatter(1, order, (1 - sorted_u) * before)
+            g_a, g_w = g_a[:, None], g_w[:, None]
+            w = g_w * (g_a * a + (1 - g_a) * content(M, k_w, b_w)[:, 0])
+            M = M * (1 - w[:, :, None] * e[:, None]) + w[:, :, None] * v[:, None]
+            L = ((1 - w[:, :, None] - w[:, None]) * L + w[:, :, None] * p[:, None]) * off_diagonal
+            p = (1 - w.sum(1, keepdim=True)) * p + w
+            w_r = (modes[:, :, :1] * (w_r @ L) + modes[:, :, 1:2] * content(M, k_r, b_r)
+                   + modes[:, :, 2:] * (w_r @ L.transpose(1, 2)))
+            read = (w_r @ M).reshape(B, R * W)
+            total = total + (d * torch.cat([h, read], 1)).sum()
+        d_W_x, d_W_h, d_b, d_W_xi, d_b_xi = (g.numpy() for g in torch.autograd.grad(total, wanted))
+        return np.concatenate([a.ravel() for a in (d_W_x.T, d_W_h.T, d_b, d_W_xi, d_b_xi)])
+
+    return work
+
+
+IMPLEMENTATIONS = {"numba": _ours("numba"), "numpy": _ours("numpy"), "torch": _torch}
+
+
+def dnc_step(batch=128, steps=100, hidden=64, sizes=(16, 16, 2), threads=(1, 2), rounds=5, seed=0, report=None):
+    """Time forward and backward of a DNC. Returns the dict that ``bench dnc --json`` prints."""
+    rng, D = np.random.default_rng(seed), 4
+    drawn = dnc.dnc_init(rng, D, hidden, *sizes[1:])
+    params = unflatten(flatten(drawn).astype(np.float32), drawn)
+    x = rng.standard_normal((steps, batch, D)).astype(np.float32)
+    d_output = rng.standard_normal((steps, batch, dnc_with(*sizes).output_size(hidden))).astype(np.float32)
+    # Where two usages nearly tie, rounding decides which slot is taken, and what follows differs.
+    runs = compared(IMPLEMENTATIONS, threads, 0.05, lambda make, count: make(x, d_output, params, sizes, count))
+    rows = timed(runs, rounds, report)
+    for row in rows:
+        row |= {"work": f"DNC {list(sizes)}, {hidden} units, {batch} x {steps} steps", "dtype": "float32",
+                "us_per_row_step": 1e6 * row["median_s"] / (batch * steps)}
+    return machine(np.float32, threads) | {"rows": rows}

@@ -1,0 +1,175 @@
+"""Speed of the meta-gradient: our compiled twin, our NumPy original, and PyTorch and JAX where they are installed.
+
+The work, the same for everybody: one unroll of the coordinatewise LSTM on optimizee gradients that are given
+(T, n). First the trajectory forward, which yields the updates; then the gradient of the sum of d_updates * updates
+with respect to all weights. Rounds are interleaved, so that what else the machine does hits all alike.
+
+The other works are in files of their own, and share what is below `compared`.
+"""
+
+import os
+
+import numpy as np
+
+from ..learned import backends
+from ..learned import coordinatewise
+from ..trees import flatten, unflatten
+from .timing import compared, machine, timed
+
+P, SCALE = 10.0, 0.1
+def numba_run(gradients, d_updates, params, threads):
+    """``step_inference`` T times, then ``meta_gradient``, which goes forward once more."""
+    twin = backends.choose("numba", params, gradients.shape[1])
+
+    def work():
+        state = start = coordinatewise.init_state(gradients.shape[1], params)
+        for t, gradient in enumerate(gradients):
+            _, state = twin.step_inference(gradient, state, params, P, SCALE, threads, in_place=t > 0)  # as in meta-training
+        return flatten(twin.meta_gradient(gradients, d_updates, start, params, P, SCALE, threads))
+
+    return work
+
+
+def numpy_run(gradients, d_updates, params, threads):
+    """``unroll``, which keeps every cache, then ``unroll_backward``."""
+
+    def work():
+        state = coordinatewise.init_state(gradients.shape[1], params)
+        (_, last), cache = coordinatewise.unroll(gradients, state, params, P, SCALE)
+        _, _, d_params = coordinatewise.unroll_backward((d_updates, coordinatewise.zeros_like_state(last)), cache)
+        return flatten(d_params)
+
+    return work
+
+
+def torch_run(gradients, d_updates, params, threads, compiled=False):
+    """PyTorch: LSTMCell and Linear with our weights, autograd through the T steps, which share one step function."""
+    import torch
+
+    cells = []
+    for layer in params.layers:
+        cell = torch.nn.LSTMCell(layer.W_x.shape[0], len(layer.W_h), dtype=torch.from_numpy(layer.b).dtype)
+        with torch.no_grad():  # the same gate order; its second bias is held at zero
+            for target, source in zip(cell.parameters(), (layer.W_x.T, layer.W_h.T, layer.b, 0 * layer.b)):
+                target.copy_(torch.from_numpy(np.ascontiguousarray(source)))
+        cells.append(cell)
+    W, b = (torch.from_numpy(a.copy()).requires_grad_() for a in (params.W, params.b))
+    inputs, upstream = torch.from_numpy(gradients), torch.from_numpy(d_updates)
+    wanted = [weight for cell in cells for weight in list(cell.parameters())[:3]] + [W, b]
+
+    def step(gradient, state):
+        size = gradient.abs()
+        large = size >= np.exp(-P)
+        first = torch.where(large, torch.log(size.clamp_min(1e-30)) / P, -1.0)
+        z = torch.stack([first, torch.where(large, gradient.sign(), gradient * np.exp(P))], dim=1)
+        after = []
+        for cell, before in zip(cells, state):
+            after.append(cell(z, before))
+            z = after[-1][0]
+        return SCALE * (z @ W + b)[:, 0], after
+
+    step = torch.compile(step) if compiled else step
+
+    def work():
+        torch.set_num_threads(threads)
+        n = inputs.shape[1]
+        state = [(inputs.new_zeros(n, c.hidden_size), inputs.new_zeros(n, c.hidden_size)) for c in cells]
+        total = inputs.new_zeros(())
+        for gradient, d_update in zip(inputs, upstream):
+            update, state = step(gradient, state)
+            total = total + (d_update * update).sum()
+        grads = torch.autograd.grad(total, wanted)
+        *layers, d_W, d_b = [g.numpy() for g in grads]
+        flat = [part for l in range(len(cells)) for part in (layers[3 * l].T, layers[3 * l + 1].T, layers[3 * l + 2])]
+        return np.concatenate([a.ravel() for a in (*flat, d_W, d_b)])
+
+    return work
+
+
+def torch_compiled_run(*arguments):
+    """The same, its step through torch.compile."""
+    import torch
+
+    try:
+        work = torch_run(*arguments, compiled=True)
+        work()
+    except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:  # it needs a C++ compiler, and more
+        raise ImportError(f"torch.compile does not work here: {error}") from None
+    return work
+
+
+def jax_run(gradients, d_updates, params, threads):
+    """JAX: one jitted value_and_grad through lax.scan over the T steps. Its threads are as many as there are cores."""
+    import jax
+    import jax.numpy as jnp
+
+    if threads != (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()):
+        raise ImportError("XLA takes all cores")
+    if gradients.dtype == np.float64:
+        jax.config.update("jax_enable_x64", True)
+
+    def step(carry, seen):
+        state, params = carry
+        gradient, d_update = seen
+        size = jnp.abs(gradient)
+        large = size >= np.exp(-P)
+        z = jnp.stack([jnp.where(large, jnp.log(jnp.maximum(size, 1e-30)) / P, -1.0),
+                       jnp.where(large, jnp.sign(gradient), gradient * np.exp(P))], axis=1).astype(gradient.dtype)
+        layers, W, b = params
+        after = []
+        for (W_x, W_h, bias), (h, c) in zip(layers, state):
+            i, f, g, o = jnp.split(z @ W_x + h @ W_h + bias, 4, axis=1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            z = jax.nn.sigmoid(o) * jnp.tanh(c)
+            after.append((z, c))
+        return (tuple(after), params), (d_update * SCALE * (z @ W + b)[:, 0]).sum()
+
+    def total(params, gradients, d_updates):
+        zeros = tuple((jnp.zeros((gradients.shape[1], len(layer[1])), gradients.dtype),) * 2 for layer in params[0])
+        return jax.lax.scan(step, (zeros, params), (gradients, d_updates))[1].sum()
+
+    run = jax.jit(jax.grad(total))
+    weights = (tuple(tuple(map(jnp.asarray, layer)) for layer in params.layers), *map(jnp.asarray, params[1:]))
+    inputs, upstream = jnp.asarray(gradients), jnp.asarray(d_updates)
+
+    def work():
+        layers, W, b = jax.block_until_ready(run(weights, inputs, upstream))
+        return np.concatenate([np.asarray(a).ravel() for a in (*(a for layer in layers for a in layer), W, b)])
+
+    return work
+
+
+IMPLEMENTATIONS = {"numba": numba_run, "numpy": numpy_run, "torch": torch_run, "torch-compiled": torch_compiled_run,
+                   "jax": jax_run}
+
+
+def meta_gradient(coordinates=15_910, steps=20, hidden=(20, 20), dtype=np.float32, threads=(1, 2), rounds=5, seed=0,
+                  report=None):
+    """Time the meta-gradient. Returns the dict that ``bench meta-gradient --json`` prints.
+
+    An implementation whose package is missing is left out, and results are `compared`.
+    """
+    rng = np.random.default_rng(seed)
+    gradients = (0.01 * rng.standard_normal((steps, coordinates))).astype(dtype)
+    d_updates = rng.standard_normal((steps, coordinates)).astype(dtype)
+    drawn = coordinatewise.init_params(rng, hidden, 2)
+    params = unflatten(flatten(drawn).astype(dtype), drawn)
+
+    runs = compared(IMPLEMENTATIONS, threads, 1e-9 if dtype == np.float64 else 1e-3,
+                    lambda make, count: make(gradients, d_updates, params, count))
+    rows, limits = timed(runs, rounds, report), machine(dtype, threads)
+    for row in rows:
+        row |= {"work": f"meta-gradient, {coordinates} coordinates x {steps} steps, hidden {list(hidden)}",
+                "dtype": np.dtype(dtype).name,
+                "ns_per_coordinate_step": 1e9 * row["median_s"] / (coordinates * steps)}
+        if row["threads"]:
+            rate = 6 * macs(hidden) / row["ns_per_coordinate_step"]  # three passes, two operations a multiply-add
+            row["part_of_peak"] = rate / limits["peak_gflops_by_threads"][str(row["threads"])]
+    return limits | {"rows": rows}
+
+
+def macs(hidden, inputs=2):
+    """Multiply-adds of the matrices of one step of one coordinate; a gradient takes three times as many."""
+    return sum(4 * H * (D + H) for D, H in zip((inputs, *hidden), hidden)) + hidden[-1]
+
+

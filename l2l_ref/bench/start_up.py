@@ -1,0 +1,55 @@
+"""What it takes to start: imports, first results, size. Each in a process of its own, medians over rounds.
+
+"import l2l_ref" and "load and step" are over "import numpy", which is measured beside them. The first compiled result
+is a `CoordinatewiseLSTM` of 1,000 coordinates on numba: from an empty cache, and from the one that this has left.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+from .timing import in_process
+
+PACKAGE = Path(__file__).parent.parent
+STEP = """
+import numpy as np, l2l_ref as l2l
+opt = l2l.load("mnist-lstm", backend="{backend}")
+state = opt.init(np.zeros(1000, np.float32))
+opt.update(np.ones(1000, np.float32), state)
+"""
+CODE = {"import numpy": "import numpy", "import l2l_ref": "import numpy, l2l_ref",
+        "load and step, numpy": STEP.format(backend="numpy"), "first compiled result": STEP.format(backend="numba")}
+
+
+def _seconds(code, environment):
+    started = time.perf_counter()
+    in_process(code, environment)
+    return time.perf_counter() - started
+
+
+def start_up(rounds=5, seed=0, report=None):
+    """Time starts. Returns the dict that ``bench start-up --json`` prints."""
+    times = {name: [] for name in (*CODE, "first compiled result, cold cache")}
+    path = os.pathsep.join(part for part in (str(PACKAGE.parent), os.environ.get("PYTHONPATH")) if part)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": path}
+        times["first compiled result, cold cache"].append(_seconds(CODE["first compiled result"], environment))
+        for k in range(rounds):
+            for name, code in CODE.items():
+                times[name].append(_seconds(code, environment))
+            if report:
+                report(f"round {k + 1}/{rounds}")
+    rows = [{"work": "start-up", "implementation": name, "threads": None, "median_s": statistics.median(seconds),
+             "min_s": min(seconds), "ms_over_numpy": 1e3 * (statistics.median(seconds)
+                                                            - statistics.median(times["import numpy"]))}
+            for name, seconds in times.items()]
+    files = [file for file in PACKAGE.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.write(file, file.relative_to(PACKAGE.parent))
+    return {"installed_bytes": sum(file.stat().st_size for file in files), "wheel_bytes": packed.tell(), "rows": rows}

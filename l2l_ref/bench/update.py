@@ -1,0 +1,84 @@
+"""Speed of one optimizer step on n coordinates: ours, and Adam in NumPy and in PyTorch.
+
+What a learned optimizer costs. The work: one ``update`` on gradients that are given, float32; the shipped optimizer
+`MODEL`, its state written in place. Rounds are interleaved, and repeated within one where a step is short.
+"""
+
+import numpy as np
+
+from .. import pretrained
+from ..baselines.gradient import Adam
+from .timing import machine, timed
+
+MODEL = "mnist-lstm"
+LONG_ENOUGH = 100_000  # coordinates of a round: fewer are stepped several times
+
+
+def _learned(backend):
+    def make(gradient, threads):
+        model = pretrained.load(MODEL, backend=backend, threads=threads)
+        state = model.init(gradient)
+
+        def step():
+            nonlocal state
+            _, state = model.update(gradient, state, in_place=True)
+
+        return step
+
+    return make
+
+
+def _adam(gradient, threads):
+    optimizer = Adam(1e-3)
+    state = optimizer.init(gradient)
+
+    def step():
+        nonlocal state
+        _, state = optimizer.update(gradient, state)
+
+    return step
+
+
+def _torch_adam(gradient, threads):
+    import torch
+
+    theta = torch.zeros(len(gradient), requires_grad=True)
+    theta.grad = torch.from_numpy(gradient)
+    optimizer = torch.optim.Adam([theta], 1e-3)
+
+    def step():
+        torch.set_num_threads(threads)
+        optimizer.step()
+
+    return step
+
+
+IMPLEMENTATIONS = {"numba": _learned("numba"), "numpy": _learned("numpy"), "adam-numpy": _adam,
+                   "adam-torch": _torch_adam}
+ONE_THREAD = ("adam-numpy",)
+LARGEST_NUMPY = 10**6  # coordinates: the original keeps the gates of all
+
+
+def update(coordinates=(10, 1000, 100_000, 1_000_000), threads=(1, 2), rounds=5, seed=0, report=None):
+    """Time an update. Returns the dict that ``bench update --json`` prints."""
+    rows = []
+    for n in coordinates:
+        gradient = np.random.default_rng(seed).standard_normal(n).astype(np.float32)
+        repeats, runs = min(-(-LONG_ENOUGH // n), 100), {}
+        for name, make in IMPLEMENTATIONS.items():
+            for count in (None,) if name == "numpy" else threads[:1] if name in ONE_THREAD else threads:
+                if name == "numpy" and n > LARGEST_NUMPY:
+                    continue
+                try:
+                    step = make(gradient, count)
+                    step()
+                except ImportError:
+                    continue
+                runs[name, count] = lambda step=step: [step() for _ in range(repeats)]
+        for row in timed(runs, rounds):
+            row |= {"median_s": row["median_s"] / repeats, "min_s": row["min_s"] / repeats}
+            rows.append(row | {"work": f"update, {n} coordinates", "coordinates": n, "dtype": "float32",
+                               "ns_per_coordinate": 1e9 * row["median_s"] / n})
+        if report:
+            report(f"{n} coordinates")
+    return machine(np.float32, threads) | {"rows": rows}

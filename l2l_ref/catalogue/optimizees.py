@@ -1,0 +1,91 @@
+"""The optimizees: quadratics and multilayer perceptrons, with their second derivatives."""
+
+from functools import partial
+
+import numpy as np
+
+from ..optimizees import mlp, quadratic
+from .operation import Operation, normal, times
+
+
+def _quadratic(rng, B=3, d=4):
+    return normal(rng, B, d), normal(rng, B, d, d), normal(rng, B, d)
+
+
+def _at_the_minimum(rng):
+    theta, W, _ = _quadratic(rng)
+    return theta, W, (W @ theta[:, :, None])[:, :, 0]
+
+
+def _mlp(rng, N=4, sizes=(6, 5, 4, 3)):
+    theta = 0.5 * normal(rng, mlp.parameter_count(sizes))
+    return theta, rng.integers(0, 17, (N, sizes[0])), rng.integers(0, sizes[-1], N), sizes
+
+
+def _blank_images(rng):
+    theta, images, labels, sizes = _mlp(rng)
+    return theta, np.zeros_like(images), labels, sizes
+
+
+QUADRATIC_CASES = {
+    "tied": _at_the_minimum,
+    "tiny": times(1e-8, _quadratic),
+    "huge": times(1e4, _quadratic),
+    "one function": partial(_quadratic, B=1),
+    "one parameter": partial(_quadratic, d=1),
+    "empty": partial(_quadratic, B=0),
+}
+MLP_CASES = {
+    "saturated": times(20, _mlp),
+    "tied": times(0, _mlp),
+    "blank images": _blank_images,
+    "one image": partial(_mlp, N=1),
+    "no hidden layer": partial(_mlp, sizes=(6, 3)),
+}
+
+
+OPERATIONS = (
+    Operation(
+        "quadratic", quadratic.quadratic, _quadratic,
+        r"f = \Vert W \theta - y \Vert^2", "Andrychowicz et al. 2016, section 3.1",
+        cases=QUADRATIC_CASES,
+    ),
+    Operation(
+        "quadratic_gradient", quadratic.quadratic_gradient, _quadratic,
+        r"\nabla f = 2 \ W^T (W \theta - y)", "Andrychowicz et al. 2016, section 3.1",
+        cases=QUADRATIC_CASES,
+    ),
+    Operation(
+        "mlp_loss", partial(mlp.mlp_loss, unit=16.0), _mlp,
+        r"f = \dfrac{1}{N} \sum_n \ \ell_n(z_{K-1} W_K + b_K) \qquad z_k = \sigma(z_{k-1} W_k + b_k)",
+        "Andrychowicz et al. 2016, section 3.2",
+        cases=MLP_CASES,
+    ),
+    Operation(
+        "mlp_loss with relu", partial(mlp.mlp_loss, unit=16.0, activation="relu"), _mlp,
+        r"f = \dfrac{1}{N} \sum_n \ \ell_n(z_{K-1} W_K + b_K) \qquad z_k = \max(z_{k-1} W_k + b_k, 0)",
+        "Andrychowicz et al. 2016, section 3.2",
+        cases={
+            "saturated": times(20, _mlp),
+            "tied": times(0, _mlp),
+            "one image": partial(_mlp, N=1),
+        },
+    ),
+    Operation(
+        "mlp_gradient", partial(mlp.mlp_gradient, unit=16.0), _mlp,
+        r"\nabla f, \ f = \dfrac{1}{N} \sum_n \ \ell_n(z_{K-1} W_K + b_K) \qquad z_k = \sigma(z_{k-1} W_k + b_k)",
+        "Pearlmutter 1994",
+        cases=MLP_CASES,
+    ),
+    Operation(
+        "mlp_gradient with relu", partial(mlp.mlp_gradient, unit=16.0, activation="relu"),
+        _mlp,
+        r"\nabla f, \ f = \dfrac{1}{N} \sum_n \ \ell_n(z_{K-1} W_K + b_K) \qquad z_k = \max(z_{k-1} W_k + b_k, 0)",
+        "Pearlmutter 1994",
+        cases={
+            "saturated": times(20, _mlp),
+            "one image": partial(_mlp, N=1),
+            "one hidden layer": partial(_mlp, sizes=(6, 4, 3)),
+        },
+    ),
+)

@@ -1,0 +1,109 @@
+"""Learning rates for the hand-designed optimizers, tuned on functions of their own.
+
+As in the paper each optimizer is tuned on each problem for the best mean loss at the last step, with one
+learning rate out of a grid of five a decade; other constants stay as they are. A best rate at the edge of the
+grid is reported, since a better one may lie beyond.
+"""
+
+import hashlib
+import json
+import os
+import zlib
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..baselines.gradient import OPTIMIZERS
+from ..optimizees.rollout import rollout
+
+GRID = tuple(float(f"{10 ** (k / 5):.3g}") for k in range(-20, 6))  # 1e-4 .. 10
+
+
+class Tuned(NamedTuple):
+    learning_rate: float
+    final_losses: list[float]  # one for each rate of the grid; infinity where it diverged
+    at_edge: bool
+
+
+def tune(name, problem, steps, functions, seed, cache=True):
+    """The best learning rate of one optimizer on a problem.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``baselines.gradient.OPTIMIZERS``.
+    problem : a problem of ``optimizees``
+        The distribution to tune on: the functions are drawn with ``seed``, from training data where there is data.
+    steps, functions : int
+    seed : int or SeedSequence
+    cache : bool
+        Look for the result on disk, and leave it there. The key holds everything that it depends on.
+
+    Returns
+    -------
+    Tuned
+    """
+    file = _cache_file(name, problem, steps, functions, seed) if cache else None
+    losses = _read(file)
+    if losses is None:
+        losses = []
+        for rate in GRID:
+            task = problem.sample(functions, seed)
+            final = float(rollout(OPTIMIZERS[name](rate), task, steps)[-1].mean(dtype=np.float64))
+            losses.append(final if np.isfinite(final) else np.inf)
+        _write(file, losses)
+    best = int(np.argmin(losses))
+    return Tuned(GRID[best], losses, best in (0, len(GRID) - 1))
+
+
+def _cache_file(name, problem, steps, functions, seed):
+    optimizer = OPTIMIZERS[name](1.0)
+    data = getattr(problem, "data", None)
+    key = {
+        "sources": _sources(), "optimizer": name, "constants": asdict(optimizer), "problem": problem.config,
+        "data": None if data is None else [zlib.crc32(data.images), zlib.crc32(data.labels)],
+        "steps": steps, "functions": functions, "grid": GRID, "seed": repr(seed),
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    try:
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # nobody's home
+        return None
+    return Path(root) / "l2l_ref" / f"tuning-{digest}.json"
+
+
+@lru_cache(maxsize=None)
+def _sources():
+    """A hash of the code that a result depends on."""
+    package, total = Path(__file__).parent.parent, hashlib.sha256()
+    for folder in ("baselines", "ops", "optimizees"):
+        for path in sorted((package / folder).glob("*.py")):
+            total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _read(file):
+    """The cached losses, or None: a cache that cannot be read is no cache."""
+    try:
+        losses = None if file is None else json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    good = isinstance(losses, list) and len(losses) == len(GRID) and all(
+        type(loss) is float and loss > -np.inf for loss in losses
+    )
+    return losses if good else None
+
+
+def _write(file, losses):
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(losses), encoding="utf-8")
+        temporary.replace(file)
+    except OSError:  # a home that cannot be written to costs time, not the result
+        pass

@@ -1,0 +1,103 @@
+"""Compiled twins of ``propose_inference`` in learned/black_box.py: X2 to X4 without a cache, for an LSTM cell and for a DNC.
+
+That file is the definition, with the equations, and ops/ has those of the cells; a difference is a bug in this one. One
+kernel serves a single step and batches. The steps of ask and tell, where every argument counts, are in stepping.py.
+"""
+
+import numpy as np
+
+from .heads import _access_part
+from .jit import GEMM_SIZE, kernel, kernel_without_refcounts, product, sigmoid, tanh
+
+
+def propose_inference(u, state, params, output="sigmoid"):
+    """One step without a cache: u (B, d + 2), state -> x (B, d), state'."""
+    (W_x, W_h, b), W, b_v = params
+    h, c = state
+    if len(h) != len(u) or u.shape[1] != len(W_x):
+        raise ValueError(f"u: expected shape ({len(h)}, {len(W_x)}), got {u.shape}")
+    x, h, c = _advance(u, h, c, W_x, W_h, b, W, b_v, output == "sigmoid")
+    return x, type(state)(h, c)
+
+
+def dnc_propose_inference(u, state, params, output="sigmoid"):
+    """The same with a DNC."""
+    (controller, W_xi, b_xi), W, b_v = params
+    output, c, memory = state
+    B, H = c.shape
+    if u.shape != (B, len(controller.W_x) - output.shape[1] + H):
+        raise ValueError(f"u: expected shape ({B}, {len(controller.W_x) - output.shape[1] + H}), got {u.shape}")
+    x, output, c, *after = _dnc_advance(u, output, c, *memory, *controller, W_xi, b_xi, W, b_v, output == "sigmoid")
+    return x, type(state)(output, c, type(memory)(*after))
+
+
+@kernel
+def _advance(u, h, c, W_x, W_h, b, W, b_v, squashed):
+    B, (H, d) = len(u), W.shape
+    x, h_new, c_new = np.empty((B, d), u.dtype), np.empty_like(h), np.empty_like(c)
+    rows = max(1, GEMM_SIZE // (4 * H * H))
+    A = np.empty((min(rows, B), 4 * H), u.dtype)
+    for first in range(0, B, rows):
+        n = min(rows, B - first)
+        if n > 1:
+            np.dot(h[first : first + n], W_h, A[:n])
+        for m in range(n):
+            r, a = first + m, A[m]
+            if n > 1:
+                for j in range(4 * H):
+                    a[j] += b[j]                                     # L1
+            else:
+                for j in range(4 * H):
+                    a[j] = b[j]                                      # L1
+                product(h[r], W_h, a)                                # L1
+            product(u[r], W_x, a)                                    # L1
+            _gates(a, c[r], c_new[r], h_new[r])
+            _query(h_new[r], W, b_v, squashed, x[r])
+    return x, h_new, c_new
+
+
+@kernel_without_refcounts
+def _gates(a, c, c_new, h_new):
+    """L2 to L5 of one row."""
+    H = len(c)
+    i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
+    for j in range(H):
+        c_new[j] = sigmoid(f[j]) * c[j] + sigmoid(i[j]) * tanh(g[j])  # L2 to L4
+    for j in range(H):
+        h_new[j] = sigmoid(o[j]) * tanh(c_new[j])                    # L2, L5
+
+
+@kernel_without_refcounts
+def _query(h, W, b_v, squashed, x):
+    """X3 and X4 of one row."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for j in range(len(x)):
+        x[j] = b_v[j]                                                # X3
+    product(h, W, x)                                                 # X3
+    for j in range(len(x)):
+        x[j] = sigmoid(x[j]) if squashed else min(max(x[j], zero), one)  # X4
+
+
+@kernel
+def _dnc_advance(u, output, c, M, usage, L, p, w, w_r, W_x, W_h, b, W_xi, b_xi, W, b_v, squashed):
+    (B, D), (N, word), R, H = u.shape, M.shape[1:], w_r.shape[1], c.shape[1]
+    x, a, xi = np.empty((B, len(b_v)), u.dtype), np.empty(4 * H, u.dtype), np.empty((B, len(b_xi)), u.dtype)
+    output_new, c_new = np.empty_like(output), np.empty_like(c)
+    for n in range(B):
+        a[:] = b                                                     # L1
+        product(u[n], W_x[:D], a)                                    # Z1, L1
+        product(output[n, H:], W_x[D:], a)                            # Z1, L1
+        product(output[n, :H], W_h, a)                                # L1
+        _gates(a, c[n], c_new[n], output_new[n, :H])                  # Z2
+        xi[n] = b_xi                                                 # Z3
+        product(output_new[n, :H], W_xi, xi[n])                       # Z3
+    after = (np.empty_like(M), np.empty_like(usage), np.empty_like(L), np.empty_like(p), np.empty_like(w),
+             np.empty_like(w_r))
+    read, order = np.empty((B, R, word), u.dtype), np.empty((B, N), np.int64)
+    _access_part(0, 1, xi, M, usage, L, p, w, w_r, *after, read, np.empty((B, 2, N), u.dtype),
+                 np.empty((B, 1 + R), u.dtype), np.empty((B, 1 + R, N), u.dtype), np.empty((B, 1 + R, N), u.dtype),
+                 order, np.empty((B, N), u.dtype), np.empty((B, 2, R, N), u.dtype))  # Z4
+    output_new[:, H:] = read.reshape(B, R * word)                     # Z5
+    for n in range(B):
+        _query(output_new[n], W, b_v, squashed, x[n])
+    return x, output_new, c_new, *after

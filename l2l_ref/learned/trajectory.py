@@ -1,0 +1,207 @@
+"""A whole search by the learned black-box optimizer on functions that are drawn as it goes, and its loss.
+
+Dims: B functions at once on the unit cube of d dimensions, T queries.
+
+    X1  u_t = (x~_t, y~_t, o_t)                                      what is fed before query t, (B, d + 2)
+    X6  g_t, state of the draw = gp_append(x_t),   f_t = shift + scale g_t,   y_t = f_t + noise epsilon_t
+    X7  L = loss(f_1 .. f_T) + penalty / T sum_t e_t                 a mean over functions is taken by the caller
+
+X2 to X5, the proposal x_t and its distance e_t from the cube, are those of propose.py.
+
+(x~_t, y~_t) is an earlier query and its value, in the order in which values arrive, and o_t is 1. When there is nothing
+new to feed, as before the first value, all three are 0. With one worker x~_t = x_t-1. With several, query t is made
+while others are still being evaluated, and ``fed[t]`` says whose result came in before it, or -1 for none.
+
+Everything is differentiable except the order of arrival. Going back in time, query t collects gradients from X7, from
+what was later fed of it (X1), and from the later values that it predicts (X6).
+
+Source: Chen et al. 2017; review, equations (6) and (11).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..ops import gp, meta_losses
+from ..ops.shapes import require_shape
+from ..trees import add, arrays_of, build
+from .cells import LSTM
+from .propose import propose, propose_backward
+
+
+def arrivals(steps, workers=1, rng=None):
+    """``fed`` (T,) for so many workers: the query whose result comes in before query t, or -1.
+
+    The first ``workers`` queries are made with nothing known. From then on one result comes in before each, of
+    those on their way: the oldest, or with ``rng`` any of them.
+    """
+    if workers < 1:
+        raise ValueError(f"workers: expected a whole number >= 1, got {workers!r}")
+    fed, waiting = np.full(steps, -1), []
+    for t in range(steps):
+        if len(waiting) == workers:
+            fed[t] = waiting.pop(0 if rng is None else int(rng.integers(len(waiting))))
+        waiting.append(t)
+    return fed
+
+
+class Trajectory(NamedTuple):
+    """All queries and what came of them."""
+
+    x: np.ndarray          # (B, T, d)
+    e: np.ndarray          # (B, T), how far outside of the cube the network was
+    f: np.ndarray          # (B, T)
+    y: np.ndarray          # (B, T), f with noise
+    mean: np.ndarray       # (B, T), of f_t given f_<t
+    std: np.ndarray  # (B, T)
+
+
+class TrajectoryCache(NamedTuple):
+    proposals: tuple   # T ProposeCache
+    draws: tuple       # T caches of gp_append
+    fed: np.ndarray    # (T,)
+    start: object      # the state before the first query
+    x: np.ndarray      # (B, T, d)
+    scale: np.ndarray  # (B,)
+    noise: float
+    like: gp.GPState   # the state of the draw
+    sampler: object    # the module of gp_append
+
+
+def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0, covariance="squared_exponential",
+               jitter=None, given=None, output="sigmoid", cell=LSTM, sampler=gp):
+    """X1 to X6: the optimizer at work on functions that are drawn as it goes.
+
+    Parameters
+    ----------
+    params : ProposerParams
+    z, epsilon : (B, T) arrays
+        Standard normal numbers: all the randomness of the functions and of the noise.
+    fed : (T,) integer array
+        From `arrivals`; fed[t] < t.
+    length_scale, variance, covariance, jitter
+        As in `gp_append`; a gradient flows to the length scale alone.
+    given : Given of `l2l_ref.ops.gp`, optional
+        A constant; by default nothing is known, the scale is 1 and the shift 0.
+    noise : float
+        Standard deviation of what is added to an observed value.
+    output : {"sigmoid", "linear"}
+    cell : Cell
+    sampler : module
+        `l2l_ref.ops.gp` or its compiled twin.
+
+    Returns
+    -------
+    Trajectory, cache
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, a value that is fed before it is known, and what `gp_append` refuses.
+    """
+    require_shape("z", z, B=None, T=None)
+    B, T = z.shape
+    require_shape("epsilon", epsilon, B=B, T=T)
+    fed = np.asarray(fed)
+    require_shape("fed", fed, T=T)
+    if fed.dtype.kind != "i" or (fed >= np.arange(T)).any() or (fed < -1).any():
+        raise ValueError(f"fed: expected for each query an earlier one, or -1, got {fed.tolist()}")
+    d, dtype = len(params.b), params.W.dtype
+    if given is None:
+        given = gp.Given(gp.gp_initial_state(B, T, d, dtype), np.ones(B, dtype), np.zeros(B, dtype))
+    known, scale, shift = given
+    require_shape("given.known.x", known.x, B=B, steps=known.t + T, d=d)
+    require_shape("given.scale", scale, B=B)
+    require_shape("given.shift", shift, B=B)
+    draw_state = gp.GPState(*(a.astype(dtype) for a in known[:3]), known.t)
+    scale, shift = scale.astype(dtype), shift.astype(dtype)
+    state = cell.initial_state(B, params.cell)
+    x = np.empty((B, T, d), dtype)
+    e, f, y, mean, std = (np.empty((B, T), dtype) for _ in range(5))
+    proposals, draws, start = [], [], state
+    for t in range(T):
+        u = np.zeros((B, d + 2), dtype)
+        if fed[t] >= 0:
+            u[:, :d], u[:, d], u[:, d + 1] = x[:, fed[t]], y[:, fed[t]], 1  # X1
+        (x[:, t], e[:, t], state), cache = propose(u, state, params, output, cell)  # X2 to X5
+        proposals.append(cache)
+        (draw, draw_state), cache = sampler.gp_append(
+            draw_state, x[:, t].copy(), z[:, t], length_scale, variance, covariance, jitter, in_place=True
+        )
+        draws.append(cache)
+        f[:, t], mean[:, t] = shift + scale * draw.f, shift + scale * draw.mean  # X6
+        std[:, t] = scale * draw.std                     # X6
+        y[:, t] = f[:, t] + noise * epsilon[:, t]                    # X6
+    return Trajectory(x, e, f, y, mean, std), TrajectoryCache(
+        tuple(proposals), tuple(draws), fed, start, x, scale, noise, draw_state, sampler
+    )
+
+
+def trajectory_backward(d_out, cache):
+    """d_trajectory -> d_params, d_z (B, T), d_epsilon (B, T), None for fed, d_length_scale; the last query first."""
+    proposals, draws, fed, start, x, scale, noise, like, sampler = cache
+    d = x.shape[2]
+    d_x, d_y, d_z = d_out.x.copy(), d_out.y.copy(), np.empty_like(d_out.f)
+    d_draw_state = gp.GPState(np.zeros_like(like.x), np.zeros_like(like.z), np.zeros_like(like.L), None)
+    d_state = build(start, map(np.zeros_like, arrays_of(start)))
+    d_params, d_length_scale = None, 0
+    for t in reversed(range(len(fed))):
+        d_f = d_out.f[:, t] + d_y[:, t]                              # X6
+        d_draw = gp.Draw(scale * d_f, scale * d_out.mean[:, t], scale * d_out.std[:, t])  # X6
+        d_draw_state, d_query, d_z[:, t], d_step, _ = sampler.gp_append_backward(
+            (d_draw, d_draw_state), draws[t], in_place=True
+        )                                                            # X6
+        d_length_scale = d_length_scale + d_step                     # X6
+        d_u, d_state, d_weights = propose_backward((d_x[:, t] + d_query, d_out.e[:, t], d_state), proposals[t])  # X2-X5
+        d_params = d_weights if d_params is None else add(d_params, d_weights)
+        if fed[t] >= 0:
+            d_x[:, fed[t]] += d_u[:, :d]                             # X1
+            d_y[:, fed[t]] += d_u[:, d]                              # X1
+    return d_params, d_z, noise * d_y, None, d_length_scale          # X6
+
+
+class TrajectoryLossCache(NamedTuple):
+    loss: str
+    loss_cache: tuple
+    penalty: float
+    like: Trajectory
+
+
+LOSSES = {
+    # name: (what of the trajectory it is a function of, the pair)
+    "sum": (("f",), meta_losses.sum_loss, meta_losses.sum_loss_backward),
+    "ei": (("mean", "std", "f"), meta_losses.expected_improvement_loss,
+           meta_losses.expected_improvement_loss_backward),
+    "oi": (("f",), meta_losses.observed_improvement_loss, meta_losses.observed_improvement_loss_backward),
+    "final": (("f",), meta_losses.final_loss, meta_losses.final_loss_backward),
+    "best": (("f",), meta_losses.best_loss, meta_losses.best_loss_backward),
+}
+WITH_INCUMBENT = ("ei", "oi")
+
+
+def trajectory_loss(out, loss="oi", penalty=0.0, grad_through_incumbent=True):
+    """X7. out (a Trajectory of B functions), name of a loss -> L (B,), cache.
+
+    Losses take the values without noise, which are known while training. ``grad_through_incumbent`` is for "ei" and "oi",
+    see `l2l_ref.ops.meta_losses`. Raises ValueError for an unknown loss.
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
+    fields, forward, _ = LOSSES[loss]
+    arguments = [getattr(out, field) for field in fields]
+    flag = {"grad_through_incumbent": grad_through_incumbent} if loss in WITH_INCUMBENT else {}
+    L, loss_cache = forward(*arguments, **flag)
+    return L + penalty * out.e.mean(axis=1), TrajectoryLossCache(loss, loss_cache, penalty, out)  # X7
+
+
+def trajectory_loss_backward(d_L, cache):
+    """d_L (B,) -> d_trajectory."""
+    loss, loss_cache, penalty, out = cache
+    fields, _, backward = LOSSES[loss]
+    gradients = backward(d_L, loss_cache)                                # X7
+    given = dict(zip(fields, gradients if isinstance(gradients, tuple) else (gradients,)))
+    B, T = out.f.shape
+    d_e = np.repeat(penalty / T * d_L[:, None], T, axis=1)           # X7
+    zeros = np.zeros_like(out.f)
+    return Trajectory(np.zeros_like(out.x), d_e, given["f"], zeros, given.get("mean", zeros),
+                      given.get("std", zeros))
