@@ -1,4 +1,4 @@
-"""Compiled twins of ``propose_inference`` in learned/black_box.py: X2 to X4 without a cache, for an LSTM cell and for a DNC.
+"""Compiled twins of ``propose_inference`` in learned/propose.py: X2 to X4 without a cache, for an LSTM cell and for a DNC.
 
 That file is the definition, with the equations, and ops/ has those of the cells; a difference is a bug in this one. One
 kernel serves a single step and batches. The steps of ask and tell, where every argument counts, are in stepping.py.

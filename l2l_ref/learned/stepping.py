@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Stepper:
-    """X1 to X4 of learned/black_box.py, a step at a time, between the user's box and what the network sees of it.
+    """X1 of learned/trajectory.py and X2 to X4 of learned/propose.py, a step at a time, between the user's box and what the network sees of it.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ class BlackBoxOptimizer:
 
     ``trial = bb.ask()``, ``bb.tell(trial, value)``; several trials may be pending, and values come in any order.
 
-    Every ask is one step of the network, fed with a value that was told (equation X1 of learned/black_box.py); when
+    Every ask is one step of the network, fed with a value that was told (equation X1 of learned/trajectory.py); when
     several were told since the last ask, it first makes a step for each but the last. After 33 steps, or as many as the
     network was trained for if they are fewer, it starts afresh, in another orientation and knowing nothing; trials keep
     coming.
