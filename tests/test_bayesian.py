@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from l2l_ref.baselines import bayesian
-from l2l_ref.baselines.bayesian import GPPosterior, ExpectedImprovement, IntegratedExpectedImprovement, slice_move
+from l2l_ref.baselines.bayesian import ExpectedImprovement, GPPosterior, IntegratedExpectedImprovement, slice_move
 from l2l_ref.baselines.random_search import RandomSearch
 from l2l_ref.black_boxes import BENCHMARKS, GPFunctions
 from l2l_ref.checking import gradcheck

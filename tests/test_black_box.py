@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2l_ref.checking import gradcheck
-from l2l_ref.learned import backends, cells, propose, trajectory
+from l2l_ref.learned import cells, propose, trajectory
 from l2l_ref.ops.activations import sigmoid
 
 SETTINGS = settings(max_examples=15, deadline=None)
@@ -74,7 +74,7 @@ def test_the_compiled_cell_and_sampler_give_the_same(output):
     for backend in ("numpy", "numba"):
         out, cache = trajectory.trajectory(
             params, z, epsilon, fed, 0.4, noise=0.1, jitter=JITTER, output=output,
-            cell=backends.choose_cell(backend, cells.LSTM, 7), sampler=backends.choose_gp(backend, 7, 12)
+            cell=cells.LSTM, backend=backend
         )
         L, loss_cache = trajectory.trajectory_loss(out)
         d_params, *_ = trajectory.trajectory_backward(

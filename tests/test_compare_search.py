@@ -12,15 +12,15 @@ from l2l_ref.baselines.random_search import RandomSearch
 from l2l_ref.black_boxes import BENCHMARKS, REPELLERS, TABLES, transformed
 from l2l_ref.cli import main
 from l2l_ref.compare.black_box import (
-    SearchResult,
     GPProblem,
     Instances,
+    SearchResult,
+    baselines,
     best_values,
     compare_black_box,
     comparison_seed,
     difference,
     measure,
-    baselines,
     symmetry,
     table,
     to_json,

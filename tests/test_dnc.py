@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import memory_step
 
+from l2l_ref import backends
 from l2l_ref.bench import dnc as bench_dnc
 from l2l_ref.black_boxes.distributions import GPDistribution
 from l2l_ref.checking import gradcheck
 from l2l_ref.compiled import heads as twin
 from l2l_ref.compiled import lstm as lstm_twin
-from l2l_ref.learned import backends, cells, propose
+from l2l_ref.learned import cells, propose
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.metatrain.black_box import meta_train_black_box
 from l2l_ref.ops import addressing, dnc, heads, lstm
@@ -181,7 +182,7 @@ def test_other_shapes_are_refused(module):
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_long_rollout_with_large_weights_stays_finite(backend):
     """Weights ten times as large saturate everything."""
-    cell = backends.choose_cell(backend, cells.dnc_with(6, 4, 2), 8)
+    cell = cells.with_backend(cells.dnc_with(6, 4, 2), backend, 8)
     params = cast(build(p := dnc.dnc_init(np.random.default_rng(0), 3, 8, 4, 2), (10 * a for a in arrays_of(p))),
                   np.float32)
     state, rng = cell.initial_state(8, params), np.random.default_rng(1)
@@ -211,7 +212,7 @@ def test_advance_is_propose(seed, B, N, W, R, output, dtype):
         before = [a.copy() for a in arrays_of(state)]
         (x, _, after), _ = propose.propose(u, state, params, output, model.network)
         for backend in ("numpy", "numba"):
-            came = backends.choose_proposer(backend).dnc_propose_inference(u, state, params, output)
+            came = backends.choose("propose", backend).dnc_propose_inference(u, state, params, output)
             for ours, theirs in zip(arrays_of((x, after)), arrays_of(came), strict=True):
                 assert theirs.dtype == dtype
                 tolerance = 300 * np.finfo(dtype).eps * max(1, abs(ours).max())
@@ -220,7 +221,7 @@ def test_advance_is_propose(seed, B, N, W, R, output, dtype):
             np.testing.assert_array_equal(a, b)
         state = after
     with pytest.raises(ValueError, match="expected shape"):
-        backends.choose_proposer("numba").dnc_propose_inference(u[:, 1:], state, params, output)
+        backends.choose("propose", "numba").dnc_propose_inference(u[:, 1:], state, params, output)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

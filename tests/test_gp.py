@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from l2l_ref import backends
 from l2l_ref.black_boxes import GPFunctions, GPPaths
 from l2l_ref.checking import gradcheck
 from l2l_ref.compiled import gp as twin
-from l2l_ref.learned import backends
 from l2l_ref.ops import gp
 from l2l_ref.ops.cholesky import cholesky_row
 from l2l_ref.ops.covariance import COVARIANCES, covariance_pair, squared_distance, squared_exponential
@@ -348,23 +348,23 @@ def test_the_twin_has_the_defaults_of_the_original():
 
 
 def test_a_backend_is_chosen():
-    assert backends.choose_gp("numpy", 128, 100) is gp
-    assert backends.choose_gp("auto", 1, 10) is gp
-    assert backends.choose_gp("auto", 128, 100) is backends.choose_gp("numba", 1, 1) is twin
+    assert backends.choose("gp", "numpy", 128 * 100) is gp
+    assert backends.choose("gp", "auto", 10) is gp
+    assert backends.choose("gp", "auto", 128 * 100) is backends.choose("gp", "numba", 1) is twin
     with pytest.raises(ValueError, match="^backend: expected one of"):
-        backends.choose_gp("torch", 1, 1)
+        backends.choose("gp", "torch", 1)
 
 
 # Functions to evaluate
 
 
-@pytest.mark.parametrize("append", [gp.gp_append, twin.gp_append])
-def test_a_function_belongs_to_its_number(append):
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_function_belongs_to_its_number(backend):
     """Whatever the batch and the number of evaluations; with noise and without."""
     points = np.random.default_rng(5).random((4, 6, 2))
     for noise in (0.0, 0.3):
-        many = GPFunctions(6, 2, 9, seed=3, noise=noise, append=append)
-        few = GPFunctions(2, 2, 4, seed=3, noise=noise, first=3, append=append)
+        many = GPFunctions(6, 2, 9, seed=3, noise=noise, backend=backend)
+        few = GPFunctions(2, 2, 4, seed=3, noise=noise, first=3, backend=backend)
         for x in points:
             np.testing.assert_allclose(many(x)[3:5], few(x[3:5]), rtol=1e-12)
         np.testing.assert_allclose(many.values[3:5], few.values, rtol=1e-12)
@@ -386,7 +386,7 @@ def test_noise_does_not_change_the_functions():
 def test_gp_functions_are_as_hard_as_they_should_be(paths, d, count, expected):
     """Mean best of 20 uniform random points, length scale 0.2 sqrt(d)."""
     rng = np.random.default_rng(0)
-    functions = GPPaths(count, d, seed=0) if paths else GPFunctions(count, d, 20, seed=0, append=twin.gp_append)
+    functions = GPPaths(count, d, seed=0) if paths else GPFunctions(count, d, 20, seed=0, backend="numba")
     best = np.min([functions(rng.random((count, d))) for _ in range(20)], axis=0)
     assert abs(best.mean() - expected) < 4 * best.std() / count**0.5 + 0.01
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2l_ref.compiled import lstm as twin
-from l2l_ref.learned import backends, cells
+from l2l_ref.learned import cells
 from l2l_ref.ops import lstm as original
 from l2l_ref.trees import arrays_of
 
@@ -62,6 +62,6 @@ def test_the_twin_refuses_what_the_original_refuses(argument, shape):
 
 
 def test_the_choice_of_the_pair():
-    assert backends.choose_cell("auto", cells.LSTM, 128).forward is twin.lstm_cell
-    assert backends.choose_cell("auto", cells.LSTM, 1).forward is original.lstm_cell
-    assert backends.choose_cell("numpy", cells.LSTM, 128).backward is original.lstm_cell_backward
+    assert cells.with_backend(cells.LSTM, "auto", 128).forward is twin.lstm_cell
+    assert cells.with_backend(cells.LSTM, "auto", 1).forward is original.lstm_cell
+    assert cells.with_backend(cells.LSTM, "numpy", 128).backward is original.lstm_cell_backward

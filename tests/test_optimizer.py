@@ -6,7 +6,7 @@ import scipy.optimize
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2l_ref.learned import backends
+from l2l_ref import backends
 from l2l_ref.learned import coordinatewise
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 
@@ -120,23 +120,21 @@ def test_bad_settings_are_named(settings, message):
 
 def test_without_numba_auto_takes_numpy_and_numba_says_so(monkeypatch):
     monkeypatch.setattr(backends, "_twin", lambda name: "numba cannot be found")
-    params = small().params
-    assert backends.choose("auto", params, 10**6) is coordinatewise
+    assert backends.choose("coordinatewise", "auto", 10**6) is coordinatewise
     with pytest.raises(ImportError, match="does not work here .numba cannot be found."):
-        backends.choose("numba", params, 10**6)
+        backends.choose("coordinatewise", "numba", 10**6)
 
 
 def test_auto_takes_the_twin_where_it_pays():
-    params = small().params
-    assert backends.choose("auto", params, 10**4).__name__.endswith("compiled.coordinatewise")
-    assert backends.choose("auto", params, 1) is coordinatewise
-    assert backends.choose("auto", CoordinatewiseLSTM(hidden=()).params, 10**4) is coordinatewise
+    assert backends.choose("coordinatewise", "auto", 10**4).__name__.endswith("compiled.coordinatewise")
+    assert backends.choose("coordinatewise", "auto", 1) is coordinatewise
+    assert backends.choose("coordinatewise", "auto", CoordinatewiseLSTM(hidden=()).work(10**4)) is coordinatewise
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba"])
 def test_a_chosen_module_has_the_name_of_its_backend(name):
-    for chosen in (backends.choose(name, small().params, 1), backends.choose_gp(name, 1, 1),
-                   backends.choose_proposer(name)):
+    for chosen in (backends.choose("coordinatewise", name), backends.choose("gp", name),
+                   backends.choose("propose", name)):
         assert backends.name_of(chosen) == name
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 
 from l2l_ref.baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
-from l2l_ref.baselines.random_search import Sobol, RandomSearch
+from l2l_ref.baselines.random_search import RandomSearch, Sobol
 
 
 def expected_improvement(*args, **options):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import l2l_ref as l2l
-from l2l_ref import pretrained
-from l2l_ref.learned import backends, propose, stepping
+from l2l_ref import backends, pretrained
+from l2l_ref.learned import propose, stepping
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.search.box import Box, Symmetry
 from l2l_ref.search.optimizer import BlackBoxOptimizer
@@ -75,7 +75,7 @@ def test_advance_is_propose(d, H, B, output, dtype, size, seed):
     before = copy.deepcopy((u, state))
     (x, _, after), _ = propose.propose(u, state, p.params_as(dtype), output)
     for backend in ("numpy", "numba"):
-        y, new = backends.choose_proposer(backend).advance(u, state, p.params_as(dtype), output)
+        y, new = backends.choose("propose", backend).propose_inference(u, state, p.params_as(dtype), output)
         tolerance = (100 if size == 1 else 1000) * np.finfo(dtype).eps
         for expected, came in zip((x, *after), (y, *new)):
             assert came.dtype == dtype and came.shape == expected.shape
@@ -122,9 +122,9 @@ def test_advance_refuses_what_does_not_fit(backend):
 def test_auto_is_numpy_for_every_number_of_rows(rows, monkeypatch):
     monkeypatch.setattr(backends, "_twin", lambda name: pytest.fail("the twin was loaded"))
     p = Proposer(2, 3)
-    assert p.backend == "auto" and backends.choose_proposer("auto") is propose
+    assert p.backend == "auto" and backends.choose("propose", "auto") is propose
     p.step(np.zeros((rows, 4), np.float32), p.initial_state(rows))
-    assert backends.choose_stepper("auto") is stepping
+    assert backends.choose("stepping", "auto") is stepping
     BlackBoxOptimizer(UNIT, p).ask()
 
 

@@ -20,10 +20,10 @@ is called Spearmint. The search for the maximum, the priors and the first query 
 
 import numpy as np
 
+from ..checks import positive, whole_number
 from ..ops.covariance import OF_R2, covariance_pair
 from ..ops.gp import checked_jitter, checked_noise
 from ..ops.improvement import expected_improvement, expected_improvement_backward
-from ..ops.shapes import positive
 from .random_search import Search
 
 SPREAD, NEAR, STARTS = 2500, 1000, 5  # candidates all over the cube and near the best points; those to climb from
@@ -265,8 +265,7 @@ class IntegratedExpectedImprovement(Search):
 
     def __init__(self, functions, dim, seed=0, first=0, *, samples=10, covariance="matern52", jitter=None):
         super().__init__(functions, dim, seed, first)
-        if not isinstance(samples, (int, np.integer)) or samples < 1:
-            raise ValueError(f"samples: expected a whole number >= 1, got {samples!r}")
+        whole_number("samples", samples)
         covariance_pair(covariance)
         self.samples, self._covariance, self._jitter = samples, covariance, checked_jitter(jitter, self.x)
         priors = [PRIORS["length_scale"]] * dim + [PRIORS[name] for name in ("variance", "noise", "mean")]

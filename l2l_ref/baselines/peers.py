@@ -11,6 +11,8 @@ import tempfile
 
 import numpy as np
 
+from ..seeds import child
+
 
 def optuna_tpe(dim, evaluations, seed):
     import optuna
@@ -79,8 +81,7 @@ class Peer:
     """The adapter ``name`` on B functions of d dimensions, number ``first`` and up."""
 
     def __init__(self, name, functions, dim, evaluations, seed, first=0):
-        seeds = (np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k, 2))
-                 for k in range(first, first + functions))
+        seeds = (child(seed, k, 2) for k in range(first, first + functions))
         self._searches = [PEERS[name][1](dim, evaluations, int(s.generate_state(1)[0] >> 1)) for s in seeds]
         self._y = [None] * functions
 

@@ -12,7 +12,8 @@ Source of the points: Sobol 1967, with the scrambling of Owen 1995, both from Sc
 
 import numpy as np
 
-from ..ops.shapes import require_shape
+from ..checks import require_shape, whole_number
+from ..seeds import generators
 
 STREAM = 2  # of the random numbers of a function; black boxes take 0 and 1 of the same seed
 
@@ -45,15 +46,9 @@ class Search:
 
     def __init__(self, functions, dim, seed=0, first=0):
         for name, value, least in (("functions", functions, 0), ("dim", dim, 1), ("first", first, 0)):
-            if not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}")
-        if not isinstance(seed, np.random.SeedSequence):
-            seed = np.random.SeedSequence(seed)
+            whole_number(name, value, least)
         self.x, self.y = np.empty((functions, 0, dim)), np.empty((functions, 0))
-        self._rngs = [
-            np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k, STREAM)))
-            for k in range(first, first + functions)
-        ]
+        self._rngs = generators(seed, range(first, first + functions), STREAM)
 
     @property
     def functions(self):

@@ -9,8 +9,7 @@ from unittest import mock
 
 import numpy as np
 
-from ..learned import backends
-from ..learned.cells import dnc_with
+from ..learned.cells import dnc_with, with_backend
 from ..ops import dnc
 from ..ops.addressing import EPSILON
 from ..ops.heads import interface_shapes
@@ -20,7 +19,7 @@ from .timing import compared, machine, timed
 
 def _ours(backend):
     def make(x, d_output, params, sizes, threads):
-        cell = backends.choose_cell(backend, dnc_with(*sizes), x.shape[1])
+        cell = with_backend(dnc_with(*sizes), backend, x.shape[1])
         environment = {"L2L_REF_THREADS": str(threads)} if threads else {}
 
         def work():

@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 
-from ..learned import backends
+from .. import backends
 from ..learned import coordinatewise
 from ..trees import flatten, unflatten
 from .timing import compared, machine, timed
@@ -19,7 +19,7 @@ from .timing import compared, machine, timed
 P, SCALE = 10.0, 0.1
 def numba_run(gradients, d_updates, params, threads):
     """``step_inference`` T times, then ``meta_gradient``, which goes forward once more."""
-    twin = backends.choose("numba", params, gradients.shape[1])
+    twin = backends.choose("coordinatewise", "numba")
 
     def work():
         state = start = coordinatewise.init_state(gradients.shape[1], params)

@@ -10,10 +10,10 @@ import time
 
 import numpy as np
 
+from .. import backends
 from ..baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
 from ..baselines.peers import Peer, installed
 from ..black_boxes.gp_functions import usual_length_scale
-from ..learned import backends
 from ..search import BlackBoxOptimizer
 
 OURS = ("lstm-oi", "dnc-oi")
@@ -64,7 +64,7 @@ def suggest(dim=6, past=(1, 10, 100), rounds=20, seed=0, baselines=True, report=
     baselines : bool
         Whether they run at all.
     """
-    works = ("numba", "numpy") if backends.works("numba") else ("numpy",)
+    works = ("numba", "numpy") if backends.available("numba") else ("numpy",)
     runs = {(model, backend): (_ours(model, backend), rounds) for model in OURS for backend in works}
     if baselines:
         few = min(rounds, ROUNDS_OF_BASELINES)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..checks import whole_number
 from ..ops.covariance import covariance_pair
 from ..ops.gp import JITTER, Given, gp_append, gp_initial_state
 from .gp_functions import usual_length_scale
@@ -24,8 +25,7 @@ class GPDistribution:
     covariance: str = "squared_exponential"
 
     def __post_init__(self):
-        if not isinstance(self.dim, int) or self.dim < 1:
-            raise ValueError(f"dim: expected a whole number >= 1, got {self.dim!r}")
+        whole_number("dim", self.dim)
         if not (self.length_scale is None or 0 < self.length_scale < np.inf):
             raise ValueError(f"length_scale: expected a finite number > 0, got {self.length_scale!r}")
         for name, least in (("variance", np.nextafter(0, 1)), ("noise", 0.0)):
@@ -68,8 +68,7 @@ class SupportDistribution:
     dim: int
 
     def __post_init__(self):
-        if not isinstance(self.dim, int) or self.dim < 1:
-            raise ValueError(f"dim: expected a whole number >= 1, got {self.dim!r}")
+        whole_number("dim", self.dim)
 
     @property
     def config(self):

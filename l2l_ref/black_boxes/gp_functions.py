@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from ..ops.gp import gp_append, gp_initial_state
+from .. import backends
+from ..checks import whole_number
+from ..ops.gp import gp_initial_state
+from ..seeds import generators
 
 
 def usual_length_scale(dim):
@@ -34,15 +37,17 @@ class GPFunctions:
     first : int
         The number of the first function, so that large batches can be worked on in pieces.
     dtype : dtype
-    append : callable
-        `gp_append` or its compiled twin.
+    backend : {"numpy", "auto", "numba"}
+        Of `gp_append`.
     """
 
     name = "gp"
 
     def __init__(self, functions, dim, evaluations, seed, length_scale=None, variance=1.0, noise=0.0,
-                 covariance="squared_exponential", jitter=None, first=0, dtype=np.float64, append=gp_append):
-        require_counts(functions=(functions, 0), dim=(dim, 1), evaluations=(evaluations, 1), first=(first, 0))
+                 covariance="squared_exponential", jitter=None, first=0, dtype=np.float64, backend="numpy"):
+        for name, value, least in (("functions", functions, 0), ("dim", dim, 1), ("evaluations", evaluations, 1),
+                                   ("first", first, 0)):
+            whole_number(name, value, least)
         if not 0 <= noise < np.inf:
             raise ValueError(f"noise: expected a finite number >= 0, got {noise!r}")
         self.dim, self.bounds = dim, np.array([[0.0, 1.0]] * dim)
@@ -52,7 +57,7 @@ class GPFunctions:
         self._epsilon = normal_numbers(seed, range(first, first + functions), evaluations, 1) if noise else None
         self._law = {"length_scale": usual_length_scale(dim) if length_scale is None else length_scale,
                      "variance": variance, "covariance": covariance, "jitter": jitter}
-        self._append = append
+        self._append = backends.choose("gp", backend, functions * evaluations).gp_append
         self.f = np.empty((functions, evaluations), dtype)
         self._state = gp_initial_state(functions, evaluations, dim, dtype)
 
@@ -80,19 +85,6 @@ class GPFunctions:
         return self.f[:, t] + self.noise * self._epsilon[:, t].astype(x.dtype) if self.noise else draw.f
 
 
-def require_counts(**counts):
-    """Raise a ValueError that names the first of them, (value, the least it may be), that is no such whole number."""
-    for name, (value, least) in counts.items():
-        if value < least or value != int(value):
-            raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}")
-
-
 def normal_numbers(seed, numbers, count, stream):
     """(functions, count): a row for each function, from a generator that belongs to it and to ``stream``."""
-    if not isinstance(seed, np.random.SeedSequence):
-        seed = np.random.SeedSequence(seed)
-    return np.array([
-        np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k, stream)))
-        .standard_normal(count)
-        for k in numbers
-    ]).reshape(-1, count)
+    return np.array([rng.standard_normal(count) for rng in generators(seed, numbers, stream)]).reshape(-1, count)

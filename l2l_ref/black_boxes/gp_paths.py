@@ -12,7 +12,8 @@ dimension: with the usual length scale 11 in one dimension, and 7 for each of si
 
 import numpy as np
 
-from .gp_functions import normal_numbers, require_counts, usual_length_scale
+from ..checks import whole_number
+from .gp_functions import normal_numbers, usual_length_scale
 
 MISSED, NODES = 1e-6, 65
 SMALLEST = 0.05       # length scale for which so many nodes miss no more
@@ -47,7 +48,8 @@ class GPPaths:
     name = "gp"
 
     def __init__(self, functions, dim, seed, length_scale=None, first=0):
-        require_counts(functions=(functions, 0), dim=(dim, 1), first=(first, 0))
+        for name, value, least in (("functions", functions, 0), ("dim", dim, 1), ("first", first, 0)):
+            whole_number(name, value, least)
         self.dim, self.bounds = dim, np.array([[0.0, 1.0]] * dim)
         self._length_scale = usual_length_scale(dim) if length_scale is None else length_scale
         if not self._length_scale >= SMALLEST:

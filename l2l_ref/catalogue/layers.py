@@ -9,7 +9,7 @@ from ..ops import (
     linear,
     losses,
 )
-from .operation import Operation, normal, off_zero, one_array, nonzero_array, times
+from .operation import Operation, nonzero_array, normal, off_zero, one_array, times
 
 
 def _linear(rng, N=3, D=4, M=2):

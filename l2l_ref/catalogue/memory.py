@@ -11,7 +11,7 @@ from ..ops import (
     dnc,
     heads,
 )
-from .operation import Operation, normal, one_array, nonzero_array, size_cases, times
+from .operation import Operation, nonzero_array, normal, one_array, size_cases, times
 
 
 def _weightings(rng, *shape):

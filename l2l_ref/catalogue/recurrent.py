@@ -10,7 +10,7 @@ from ..ops import (
     preprocessing,
     rnn,
 )
-from .operation import Operation, gradient_set, normal, one_array, nonzero_array, times
+from .operation import Operation, gradient_set, nonzero_array, normal, one_array, times
 
 
 def _rnn(rng, N=3, D=2, H=4):

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import __version__
+from .. import __version__, backends
 from ..black_boxes.distributions import DISTRIBUTIONS
-from ..learned import backends
 from ..learned.cells import CELLS
 from ..learned.propose import OUTPUTS
 from ..learned.proposer import Proposer
@@ -24,6 +23,7 @@ from ..metatrain import black_box, presets
 from ..metatrain.gradient_based import Recipe, meta_train
 from ..optimizees.rollout import rollout
 from ..pretrained import save
+from ..seeds import child
 from .arguments import counts, given, number, refuse_others, require_writable, units, whole
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
@@ -118,7 +118,7 @@ def _gradient(args):
     )
     trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
                               report=Reporter(), **recipe)
-    made_with = _made_with(backends.choose(model.backend, model.params, backends.SMALLEST_STEP))
+    made_with = _made_with(backends.choose("coordinatewise", model.backend, np.inf))
     return trained, {"made with": made_with, "model": trained.config, "problem": problem.config, "recipe": recipe,
                      **_history(log), "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}
 
@@ -141,8 +141,8 @@ def _search(args):
     )
     recipe = black_box.Recipe(**asked)
     best, moments = black_box.held_out(trained, distribution, SEARCH_TEST_FUNCTIONS, recipe.steps,
-                                       np.random.SeedSequence(args.seed, spawn_key=(TEST,)), args.backend)
-    made_with = _made_with(backends.choose_gp(args.backend, backends.SMALLEST_SAMPLE, 1))
+                                       child(args.seed, TEST), args.backend)
+    made_with = _made_with(backends.choose("gp", args.backend, np.inf))
     return trained, {"made with": made_with, "model": trained.config, "problem": distribution.config,
                      "recipe": asdict(recipe), **_history(log), "moments": moments,
                      "score": {"functions": SEARCH_TEST_FUNCTIONS, "steps": recipe.steps, "final": float(best[-1]),
@@ -185,7 +185,7 @@ def score(model, problem, steps, args):
     """Mean loss at the last step and mean sum over the steps, on test functions drawn from the seed."""
     test = problem.on("test") if hasattr(problem, "on") else problem
     functions = TEST_FUNCTIONS[args.problem]
-    task = test.sample(functions, np.random.SeedSequence(args.seed, spawn_key=(TEST,)))
+    task = test.sample(functions, child(args.seed, TEST))
     curve = rollout(model, task, steps).mean(axis=1, dtype=np.float64)
     final, total = (float(v) if np.isfinite(v) else None for v in (curve[-1], curve[1:].sum()))
     return {"functions": functions, "steps": steps, "final": final, "sum": total}

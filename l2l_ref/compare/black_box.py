@@ -11,12 +11,13 @@ import numpy as np
 
 from ..baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
 from ..baselines.peers import PEERS, Peer
-from ..baselines.random_search import Sobol, RandomSearch
+from ..baselines.random_search import RandomSearch, Sobol
 from ..black_boxes import GPFunctions, GPPaths, Transform, draw_transform
 from ..black_boxes.gp_functions import usual_length_scale
-from ..learned.backends import choose_gp
+from ..checks import whole_number
 from ..search.batch import BatchSearch
 from ..search.scale import given_scale
+from ..seeds import child
 from .statistics import COMPARISON, LEARNED, interval
 
 PIECE = 250  # functions at once
@@ -66,8 +67,7 @@ class GPProblem:
         """Functions number ``first`` and up: a callable, x (B, d) in the unit cube -> y (B,)."""
         if self.dim <= MOST_DIMENSIONS:
             return GPPaths(functions, self.dim, seed, self._length_scale, first)
-        append = choose_gp("auto", functions, evaluations).gp_append
-        return GPFunctions(functions, self.dim, evaluations, seed, self._length_scale, first=first, append=append)
+        return GPFunctions(functions, self.dim, evaluations, seed, self._length_scale, first=first, backend="auto")
 
     def minima(self, functions, seed):
         """The minimum of each of so many functions of a comparison, (F,); None where they are not sample paths."""
@@ -114,7 +114,7 @@ class Instances:
 
     def transforms(self, functions, seed, first=0):
         """Those of instances number ``first`` and up."""
-        return [self._draw(self.dim, np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k, 0)))
+        return [self._draw(self.dim, child(seed, k, 0))
                 for k in range(first, first + functions)]
 
     def sample(self, functions, evaluations, seed, first=0):
@@ -164,8 +164,7 @@ def search_for(search, function, evaluations):
     seconds : float
         Spent in the optimizer.
     """
-    if evaluations < 1:
-        raise ValueError(f"evaluations: expected a whole number >= 1, got {evaluations!r}")
+    whole_number("evaluations", evaluations)
     asked, told, seconds = [], [], 0.0
     for _ in range(evaluations):
         started = time.perf_counter()
@@ -198,7 +197,7 @@ def measure(make, problem, evaluations, functions, seed):
 
 def comparison_seed(seed):
     """The SeedSequence of the functions of a comparison; nothing is trained on them."""
-    return np.random.SeedSequence(seed, spawn_key=(COMPARISON,))
+    return child(seed, COMPARISON)
 
 
 def compare_black_box(problem, models, evaluations=100, functions=100, baseline_functions=0, seed=0, *, peers=(),
@@ -231,8 +230,7 @@ def compare_black_box(problem, models, evaluations=100, functions=100, baseline_
     """
     for name, value, least in (("evaluations", evaluations, 1), ("functions", functions, 1),
                                ("baseline_functions", baseline_functions, 0)):
-        if value < least:
-            raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}")
+        whole_number(name, value, least)
     for name, model in models.items():
         if model.dim != problem.dim:
             raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "

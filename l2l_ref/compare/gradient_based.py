@@ -11,6 +11,7 @@ import numpy as np
 
 from ..baselines.gradient import OPTIMIZERS
 from ..optimizees.rollout import rollout
+from ..seeds import child
 from . import published
 from .statistics import COMPARISON, LEARNED, TUNING, interval
 from .tuning import tune
@@ -60,7 +61,7 @@ def measure(optimizer, problem, steps, functions, seed):
     optimizer.update(zeros, optimizer.init(zeros))  # whatever compiles, compiles before the clock runs
     timed, curves = _Timed(optimizer), []
     for first in range(0, functions, at_once):
-        part = np.random.SeedSequence(seed, spawn_key=(COMPARISON, first))
+        part = child(seed, COMPARISON, first)
         task = problem.sample(min(at_once, functions - first), part)
         curves.append(rollout(timed, task, steps))
     return np.concatenate(curves, axis=1).astype(np.float64), timed.seconds / steps / functions
@@ -98,7 +99,7 @@ def compare(model, problem, steps=100, functions=100, seed=0, *, tuning_function
     losses, seconds = measure(model, test_on, steps, functions, seed)
     results = {LEARNED: Curves(losses, None, False, seconds)}
     for name in optimizers:
-        tuned = tune(name, tune_on, steps, tuning_functions, np.random.SeedSequence(seed, spawn_key=(TUNING,)), cache)
+        tuned = tune(name, tune_on, steps, tuning_functions, child(seed, TUNING), cache)
         losses, seconds = measure(OPTIMIZERS[name](tuned.learning_rate), test_on, steps, functions, seed)
         results[name] = Curves(losses, tuned.learning_rate, tuned.at_edge, seconds)
         report(f"{name}: learning rate {tuned.learning_rate:g}")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import dots, exp, kernel_without_refcounts, log, product, sigmoid, kernel_reassociating
+from .jit import dots, exp, kernel_reassociating, kernel_without_refcounts, log, product, sigmoid
 from .threads import run_rows
 
 EPSILON = 1e-6

@@ -16,23 +16,23 @@ def propose_inference(u, state, params, output="sigmoid"):
     h, c = state
     if len(h) != len(u) or u.shape[1] != len(W_x):
         raise ValueError(f"u: expected shape ({len(h)}, {len(W_x)}), got {u.shape}")
-    x, h, c = _advance(u, h, c, W_x, W_h, b, W, b_v, output == "sigmoid")
+    x, h, c = _propose(u, h, c, W_x, W_h, b, W, b_v, output == "sigmoid")
     return x, type(state)(h, c)
 
 
 def dnc_propose_inference(u, state, params, output="sigmoid"):
     """The same with a DNC."""
     (controller, W_xi, b_xi), W, b_v = params
-    output, c, memory = state
+    cell_output, c, memory = state
     B, H = c.shape
-    if u.shape != (B, len(controller.W_x) - output.shape[1] + H):
-        raise ValueError(f"u: expected shape ({B}, {len(controller.W_x) - output.shape[1] + H}), got {u.shape}")
-    x, output, c, *after = _dnc_advance(u, output, c, *memory, *controller, W_xi, b_xi, W, b_v, output == "sigmoid")
-    return x, type(state)(output, c, type(memory)(*after))
+    if u.shape != (B, len(controller.W_x) - cell_output.shape[1] + H):
+        raise ValueError(f"u: expected shape ({B}, {len(controller.W_x) - cell_output.shape[1] + H}), got {u.shape}")
+    x, cell_output, c, *after = _dnc_propose(u, cell_output, c, *memory, *controller, W_xi, b_xi, W, b_v, output == "sigmoid")
+    return x, type(state)(cell_output, c, type(memory)(*after))
 
 
 @kernel
-def _advance(u, h, c, W_x, W_h, b, W, b_v, squashed):
+def _propose(u, h, c, W_x, W_h, b, W, b_v, squashed):
     B, (H, d) = len(u), W.shape
     x, h_new, c_new = np.empty((B, d), u.dtype), np.empty_like(h), np.empty_like(c)
     rows = max(1, GEMM_SIZE // (4 * H * H))
@@ -79,25 +79,25 @@ def _query(h, W, b_v, squashed, x):
 
 
 @kernel
-def _dnc_advance(u, output, c, M, usage, L, p, w, w_r, W_x, W_h, b, W_xi, b_xi, W, b_v, squashed):
+def _dnc_propose(u, cell_output, c, M, usage, L, p, w, w_r, W_x, W_h, b, W_xi, b_xi, W, b_v, squashed):
     (B, D), (N, word), R, H = u.shape, M.shape[1:], w_r.shape[1], c.shape[1]
     x, a, xi = np.empty((B, len(b_v)), u.dtype), np.empty(4 * H, u.dtype), np.empty((B, len(b_xi)), u.dtype)
-    output_new, c_new = np.empty_like(output), np.empty_like(c)
+    cell_output_new, c_new = np.empty_like(cell_output), np.empty_like(c)
     for n in range(B):
         a[:] = b                                                     # L1
         product(u[n], W_x[:D], a)                                    # Z1, L1
-        product(output[n, H:], W_x[D:], a)                            # Z1, L1
-        product(output[n, :H], W_h, a)                                # L1
-        _gates(a, c[n], c_new[n], output_new[n, :H])                  # Z2
+        product(cell_output[n, H:], W_x[D:], a)                            # Z1, L1
+        product(cell_output[n, :H], W_h, a)                                # L1
+        _gates(a, c[n], c_new[n], cell_output_new[n, :H])                  # Z2
         xi[n] = b_xi                                                 # Z3
-        product(output_new[n, :H], W_xi, xi[n])                       # Z3
+        product(cell_output_new[n, :H], W_xi, xi[n])                       # Z3
     after = (np.empty_like(M), np.empty_like(usage), np.empty_like(L), np.empty_like(p), np.empty_like(w),
              np.empty_like(w_r))
     read, order = np.empty((B, R, word), u.dtype), np.empty((B, N), np.int64)
     _access_part(0, 1, xi, M, usage, L, p, w, w_r, *after, read, np.empty((B, 2, N), u.dtype),
                  np.empty((B, 1 + R), u.dtype), np.empty((B, 1 + R, N), u.dtype), np.empty((B, 1 + R, N), u.dtype),
                  order, np.empty((B, N), u.dtype), np.empty((B, 2, R, N), u.dtype))  # Z4
-    output_new[:, H:] = read.reshape(B, R * word)                     # Z5
+    cell_output_new[:, H:] = read.reshape(B, R * word)                     # Z5
     for n in range(B):
-        _query(output_new[n], W, b_v, squashed, x[n])
-    return x, output_new, c_new, *after
+        _query(cell_output_new[n], W, b_v, squashed, x[n])
+    return x, cell_output_new, c_new, *after

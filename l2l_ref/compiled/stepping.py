@@ -8,7 +8,7 @@ filled.
 import numpy as np
 
 from .jit import kernel, kernel_without_refcounts
-from .propose import _advance, _dnc_advance
+from .propose import _advance, _dnc_propose
 
 
 class Stepper:
@@ -51,14 +51,14 @@ def _lstm_step(u, y, o, u_new, x, symmetry, h, c, box, weights, out, squashed):
 
 
 @kernel
-def _dnc_step(u, y, o, u_new, x, symmetry, output, c, M, usage, L, p, w, w_r, box, weights, interface, out, squashed):
+def _dnc_step(u, y, o, u_new, x, symmetry, cell_output, c, M, usage, L, p, w, w_r, box, weights, interface, out, squashed):
     D, H, S = len(weights) - 1 - c.shape[1], len(interface) - 1, len(out) - 1
-    v, output_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new = _dnc_advance(
-        _seen(u, y, o, symmetry, c.dtype), output, c, M, usage, L, p, w, w_r, weights[:D], weights[D:-1], weights[-1],
+    v, cell_output_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new = _dnc_propose(
+        _seen(u, y, o, symmetry, c.dtype), cell_output, c, M, usage, L, p, w, w_r, weights[:D], weights[D:-1], weights[-1],
         interface[:H], interface[H], out[:S], out[S], squashed
     )
-    output[:], c[:], M[:], usage[:], L[:], p[:], w[:], w_r[:] = (
-        output_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new
+    cell_output[:], c[:], M[:], usage[:], L[:], p[:], w[:], w_r[:] = (
+        cell_output_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new
     )
     _meant(v[0], symmetry, box, u_new, x)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import backends
 from ..ops import dnc, lstm
 
 
@@ -42,6 +43,23 @@ def dnc_with(slots, word, heads):
 
     return Cell("dnc", dnc.dnc_cell, dnc.dnc_cell_backward, initial_state, partial(dnc.dnc_init, word=word, heads=heads),
                 lambda hidden: hidden + heads * word)
+
+
+def with_backend(cell, backend, rows, threads=None):
+    """The Cell with the pair that suits so many rows: the original or its compiled twin.
+
+    A cache belongs to the pair that made it. ``threads`` is for the twin of the LSTM. ``backend`` and what is raised are
+    as for `l2l_ref.backends.choose`.
+    """
+    module = backends.choose("lstm", backend, rows)
+    forward, backward = module.lstm_cell, module.lstm_cell_backward
+    if threads is not None and backends.name_of(module) == "numba":
+        forward, backward = partial(forward, threads=threads), partial(backward, threads=threads)
+    if cell.name == "lstm":
+        return cell._replace(forward=forward, backward=backward)
+    heads = backends.choose("heads", backend, rows)
+    pairs = dnc.Pairs(forward, backward, heads.memory_access, heads.memory_access_backward)
+    return cell._replace(forward=partial(cell.forward, pairs=pairs))
 
 
 CELLS = ("lstm", "dnc")

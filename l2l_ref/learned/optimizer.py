@@ -1,14 +1,14 @@
 """The learned optimizer as an object: weights, settings, and the interface that optimizers share."""
 
 import warnings
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import backends
+from ..checks import choice, whole_number, whole_numbers
 from ..scipy_callback import call_back
 from ..trees import arrays_of, leaves, tree_map
-from . import backends
 from . import coordinatewise
 from .model import FLOATS, LARGEST_LAYER, MOST_LAYERS, LearnedModel
 
@@ -46,23 +46,15 @@ class CoordinatewiseLSTM(LearnedModel):
 
     def __init__(self, hidden=(20, 20), preprocess=None, output_scale=1.0, *, rng=0, params=None,
                  backend="auto", threads=None):
-        if not isinstance(hidden, (tuple, list)) or len(hidden) > MOST_LAYERS or not all(
-            isinstance(units, Integral) and 1 <= units <= LARGEST_LAYER for units in hidden
-        ):
-            raise ValueError(f"hidden: expected at most {MOST_LAYERS} whole numbers in 1..{LARGEST_LAYER}, "
-                             f"got {hidden!r}")
-        if threads is not None and not (isinstance(threads, Integral) and threads >= 1):
-            raise ValueError(f"threads: expected None or a whole number >= 1, got {threads!r}")
         if preprocess is not None and not 0 < preprocess < 80:
             raise ValueError(f"preprocess: expected None or a number between 0 and 80, got {preprocess!r}")
         if not np.isfinite(output_scale) or output_scale == 0:
             raise ValueError(f"output_scale: expected a finite number other than 0, got {output_scale!r}")
-        if backend not in backends.BACKENDS:
-            raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {backend!r}")
-        self.hidden = tuple(int(units) for units in hidden)
+        choice("backend", backend, backends.BACKENDS)
+        self.hidden = whole_numbers("hidden", hidden, most=LARGEST_LAYER, most_count=MOST_LAYERS)
         self.preprocess = None if preprocess is None else float(preprocess)
         self.output_scale = float(output_scale)
-        self.backend, self.threads = backend, threads
+        self.backend, self.threads = backend, whole_number("threads", threads, optional=True)
         self.card = None
         inputs = 1 if preprocess is None else 2
         if params is None:
@@ -78,6 +70,10 @@ class CoordinatewiseLSTM(LearnedModel):
         """The settings, in JSON's types."""
         return {"model": "coordinatewise-lstm", "hidden": list(self.hidden), "preprocess": self.preprocess,
                 "output_scale": self.output_scale}
+
+    def work(self, n):
+        """What n coordinates count for in `l2l_ref.backends.choose`: a rule without layers is left to NumPy."""
+        return n if self.hidden else 0
 
     def init(self, theta):
         """The state before the first step on theta, an array or a dict of arrays of one float dtype."""
@@ -118,7 +114,7 @@ class CoordinatewiseLSTM(LearnedModel):
                              f"got {[layer.h.shape for layer in layers]}")
         if layers and layers[0].h.dtype != dtype:
             layers = tuple(type(layer)(*(a.astype(dtype) for a in layer)) for layer in layers)
-        twin = backends.choose(self.backend, params, len(flat))
+        twin = backends.choose("coordinatewise", self.backend, self.work(len(flat)))
         g, layers = twin.step_inference(flat, layers, params, self.preprocess, self.output_scale, self.threads,
                                  in_place)
         return _like(gradient, g), OptimizerState(layers, shapes)
@@ -142,15 +138,14 @@ class CoordinatewiseLSTM(LearnedModel):
         for name, value in (("bounds", bounds), ("constraints", constraints)):
             if value is not None and value != ():
                 raise ValueError(f"{name}: not supported by a learned optimizer")
-        if maxiter != int(maxiter) or maxiter < 0:
-            raise ValueError(f"maxiter: expected a whole number >= 0, got {maxiter!r}")
+        maxiter = whole_number("maxiter", maxiter, least=0)
         if unknown:
             warnings.warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning, stacklevel=3)
         gtol = gtol if tol is None else tol
         theta = np.array(x0, dtype=np.float64)
         state = self.init(theta)
         best, status, message = None, 1, "The given number of steps was taken."
-        for step in range(int(maxiter) + 1):
+        for step in range(maxiter + 1):
             value = float(fun(theta.copy(), *args))
             gradient = np.array(jac(theta.copy(), *args), dtype=np.float64)
             if gradient.shape != theta.shape:

@@ -1,11 +1,12 @@
 """The learned black-box optimizer as an object: weights, settings, and steps of many functions at once."""
 
-from numbers import Integral
 
 import numpy as np
 
+from .. import backends
+from ..checks import choice, whole_number, whole_numbers
 from ..trees import arrays_of, build
-from . import backends, cells, propose
+from . import cells, propose
 from .model import FLOATS, LARGEST_LAYER, LearnedModel
 
 LARGEST_DIM = 1000
@@ -37,14 +38,10 @@ class Proposer(LearnedModel):
     def __init__(self, dim, hidden=64, output="sigmoid", *, cell="lstm", memory=None, rng=0, params=None,
                  backend="auto"):
         for name, value, most in (("dim", dim, LARGEST_DIM), ("hidden", hidden, LARGEST_LAYER)):
-            if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
-                raise ValueError(f"{name}: expected a whole number in 1..{most}, got {value!r}")
-        if output not in propose.OUTPUTS:
-            raise ValueError(f"output: expected one of {', '.join(propose.OUTPUTS)}, got {output!r}")
-        if cell not in cells.CELLS:
-            raise ValueError(f"cell: expected one of {', '.join(cells.CELLS)}, got {cell!r}")
-        if backend not in backends.BACKENDS:
-            raise ValueError(f"backend: expected one of {', '.join(backends.BACKENDS)}, got {backend!r}")
+            whole_number(name, value, most=most)
+        for name, value, known in (("output", output, propose.OUTPUTS), ("cell", cell, cells.CELLS),
+                                   ("backend", backend, backends.BACKENDS)):
+            choice(name, value, known)
         self.memory = checked_memory(cell, memory)
         self.network = cells.cell_of(cell, self.memory)
         self.backend = backend
@@ -79,7 +76,7 @@ class Proposer(LearnedModel):
         """
         if state[0].dtype != u.dtype:
             state = build(state, (a.astype(u.dtype) for a in arrays_of(state)))
-        module = backends.choose_proposer(self.backend)
+        module = backends.choose("propose", self.backend)
         propose_inference = module.propose_inference if self.cell == "lstm" else module.dnc_propose_inference
         return propose_inference(u, state, self.params_as(u.dtype), self.output)
 
@@ -88,7 +85,7 @@ class Proposer(LearnedModel):
 
         On numba it reads the weights and does not call `step`.
         """
-        return backends.choose_stepper(self.backend).Stepper(self, box)
+        return backends.choose("stepping", self.backend).Stepper(self, box)
 
 
 def checked_memory(cell, memory):
@@ -98,10 +95,4 @@ def checked_memory(cell, memory):
             raise ValueError(f"memory: expected None for the cell {cell}, got {memory!r}")
         return None
     memory = MEMORY if memory is None else memory
-    whole = isinstance(memory, (tuple, list)) and len(memory) == 3 and all(
-        isinstance(size, Integral) and not isinstance(size, bool) and 1 <= size <= LARGEST_LAYER for size in memory
-    )
-    if not whole:
-        raise ValueError(f"memory: expected 3 whole numbers in 1..{LARGEST_LAYER}, (slots, numbers in a slot, read "
-                         f"heads), got {memory!r}")
-    return tuple(map(int, memory))
+    return whole_numbers("memory", memory, most=LARGEST_LAYER, count=3)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import require_shape
 from ..ops.linear import linear, linear_backward
 from ..ops.losses import sigmoid_cross_entropy, sigmoid_cross_entropy_backward
-from ..ops.shapes import require_shape
 from ..trees import add, arrays_of, build
 from .cells import LSTM
 

@@ -22,10 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import backends
+from ..checks import require_shape, whole_number
 from ..ops import gp, meta_losses
-from ..ops.shapes import require_shape
 from ..trees import add, arrays_of, build
-from .cells import LSTM
+from .cells import LSTM, with_backend
 from .propose import propose, propose_backward
 
 
@@ -35,8 +36,7 @@ def arrivals(steps, workers=1, rng=None):
     The first ``workers`` queries are made with nothing known. From then on one result comes in before each, of
     those on their way: the oldest, or with ``rng`` any of them.
     """
-    if workers < 1:
-        raise ValueError(f"workers: expected a whole number >= 1, got {workers!r}")
+    whole_number("workers", workers)
     fed, waiting = np.full(steps, -1), []
     for t in range(steps):
         if len(waiting) == workers:
@@ -65,11 +65,11 @@ class TrajectoryCache(NamedTuple):
     scale: np.ndarray  # (B,)
     noise: float
     like: gp.GPState   # the state of the draw
-    sampler: object    # the module of gp_append
+    backward: object   # of gp_append
 
 
 def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0, covariance="squared_exponential",
-               jitter=None, given=None, output="sigmoid", cell=LSTM, sampler=gp):
+               jitter=None, given=None, output="sigmoid", cell=LSTM, backend="numpy"):
     """X1 to X6: the optimizer at work on functions that are drawn as it goes.
 
     Parameters
@@ -87,8 +87,8 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
         Standard deviation of what is added to an observed value.
     output : {"sigmoid", "linear"}
     cell : Cell
-    sampler : module
-        `l2l_ref.ops.gp` or its compiled twin.
+    backend : {"numpy", "auto", "numba"}
+        Of the cell and of the draws, see `l2l_ref.backends.choose`.
 
     Returns
     -------
@@ -115,6 +115,7 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
     require_shape("given.shift", shift, B=B)
     draw_state = gp.GPState(*(a.astype(dtype) for a in known[:3]), known.t)
     scale, shift = scale.astype(dtype), shift.astype(dtype)
+    cell, sampler = with_backend(cell, backend, B), backends.choose("gp", backend, B * T)
     state = cell.initial_state(B, params.cell)
     x = np.empty((B, T, d), dtype)
     e, f, y, mean, std = (np.empty((B, T), dtype) for _ in range(5))
@@ -133,13 +134,13 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
         std[:, t] = scale * draw.std                     # X6
         y[:, t] = f[:, t] + noise * epsilon[:, t]                    # X6
     return Trajectory(x, e, f, y, mean, std), TrajectoryCache(
-        tuple(proposals), tuple(draws), fed, start, x, scale, noise, draw_state, sampler
+        tuple(proposals), tuple(draws), fed, start, x, scale, noise, draw_state, sampler.gp_append_backward
     )
 
 
 def trajectory_backward(d_out, cache):
     """d_trajectory -> d_params, d_z (B, T), d_epsilon (B, T), None for fed, d_length_scale; the last query first."""
-    proposals, draws, fed, start, x, scale, noise, like, sampler = cache
+    proposals, draws, fed, start, x, scale, noise, like, gp_append_backward = cache
     d = x.shape[2]
     d_x, d_y, d_z = d_out.x.copy(), d_out.y.copy(), np.empty_like(d_out.f)
     d_draw_state = gp.GPState(np.zeros_like(like.x), np.zeros_like(like.z), np.zeros_like(like.L), None)
@@ -148,7 +149,7 @@ def trajectory_backward(d_out, cache):
     for t in reversed(range(len(fed))):
         d_f = d_out.f[:, t] + d_y[:, t]                              # X6
         d_draw = gp.Draw(scale * d_f, scale * d_out.mean[:, t], scale * d_out.std[:, t])  # X6
-        d_draw_state, d_query, d_z[:, t], d_step, _ = sampler.gp_append_backward(
+        d_draw_state, d_query, d_z[:, t], d_step, _ = gp_append_backward(
             (d_draw, d_draw_state), draws[t], in_place=True
         )                                                            # X6
         d_length_scale = d_length_scale + d_step                     # X6

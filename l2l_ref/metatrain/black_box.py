@@ -13,17 +13,17 @@ over all. A network that knows its horizon lets the first queries be as bad as t
 that horizons are drawn.
 """
 
-import operator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from .. import files
-from ..learned import backends, trajectory
+from ..checks import whole_number
+from ..learned import trajectory
 from ..learned.proposer import Proposer
+from ..seeds import child
 from ..trees import flatten, unflatten
 from . import loop
-from .loop import stream
 
 # The streams of random numbers of one run.
 TRAINING, VALIDATION, WORKERS = 1, 2, 4
@@ -84,7 +84,7 @@ def trajectory_gradient(proposer, distribution, recipe, steps, fed, seed, backen
     z, epsilon, given = distribution.sample(recipe.functions, steps, seed, dtype)
     out, cache = trajectory.trajectory(
         proposer.params_as(dtype), z, epsilon, fed, **distribution.gp_arguments, given=given, output=proposer.output,
-        cell=backends.choose_cell(backend, proposer.network, len(z)), sampler=backends.choose_gp(backend, *z.shape)
+        cell=proposer.network, backend=backend
     )
     loss, loss_cache = trajectory.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.grad_through_incumbent)
     d_out = trajectory.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
@@ -102,8 +102,7 @@ def _run(proposer, distribution, z, epsilon, given, backend):
     """The Trajectory with one worker."""
     out, _ = trajectory.trajectory(
         proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(z.shape[1]), **distribution.gp_arguments, given=given,
-        output=proposer.output, cell=backends.choose_cell(backend, proposer.network, len(z)),
-        sampler=backends.choose_gp(backend, *z.shape)
+        output=proposer.output, cell=proposer.network, backend=backend
     )
     return out
 
@@ -116,7 +115,7 @@ def held_out(proposer, distribution, functions, steps, seed, backend="auto"):
     """
     best, moments = [], []
     for first in range(0, functions, PIECE):
-        z, epsilon, given = distribution.sample(min(PIECE, functions - first), steps, seed.spawn(1)[0])
+        z, epsilon, given = distribution.sample(min(PIECE, functions - first), steps, child(seed, first // PIECE))
         out = _run(proposer, distribution, z, epsilon, given, backend)
         best.append(np.minimum.accumulate(out.f, axis=1))
         counts = [2**k for k in range(steps.bit_length())]
@@ -153,16 +152,14 @@ def meta_train_black_box(proposer, distribution, seed=0, *, backend="auto", chec
     ValueError
         For a bad recipe, a distribution of another dimension, or a checkpoint that is broken or belongs to another run.
     """
-    recipe, seed = Recipe(**recipe), operator.index(seed)
-    if seed < 0:
-        raise ValueError(f"seed: expected a whole number >= 0, got {seed}")
+    recipe, seed = Recipe(**recipe), whole_number("seed", seed, least=0)
     if distribution.dim != proposer.dim:
         raise ValueError(f"distribution: expected functions of {proposer.dim} dimensions, got {distribution.dim}")
     identity = {"model": proposer.config, "problem": getattr(distribution, "config", type(distribution).__name__),
                 "recipe": asdict(recipe), "seed": seed, "initial": files.digest({"phi": flatten(proposer.params)})}
 
     def train_epoch(progress):
-        longest, rng = recipe.horizon(progress.epoch), np.random.default_rng(stream(seed, WORKERS, progress.epoch))
+        longest, rng = recipe.horizon(progress.epoch), np.random.default_rng(child(seed, WORKERS, progress.epoch))
 
         def gradient(k):
             steps, workers = int(rng.integers(recipe.first_steps, longest, endpoint=True)), 1  # U2
@@ -171,14 +168,14 @@ def meta_train_black_box(proposer, distribution, seed=0, *, backend="auto", chec
             fed = trajectory.arrivals(steps, workers, rng)            # U3
             return trajectory_gradient(
                 with_phi(proposer, progress.phi), distribution, recipe, steps, fed,
-                stream(seed, TRAINING, progress.epoch, k), backend
+                child(seed, TRAINING, progress.epoch, k), backend
             )
 
         return {"steps": longest} | loop.train_updates(recipe, progress, recipe.updates, gradient)  # U1
 
     def validate(phi):
         best = best_so_far(with_phi(proposer, phi), distribution, recipe.validation_functions, recipe.steps,
-                           stream(seed, VALIDATION), backend).mean(axis=0, dtype=np.float64)
+                           child(seed, VALIDATION), backend).mean(axis=0, dtype=np.float64)
         final, total = loop.finite(best[-1]), loop.finite(best.sum())
         return {"validation_final": final, "validation_sum": total,
                 "judged": final if recipe.judge == "final" else total}

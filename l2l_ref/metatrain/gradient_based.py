@@ -15,20 +15,19 @@ Seeds: weights, training tasks and validation tasks have streams of their own, a
 on the seed and the epoch's number alone. So a run that is resumed sees what it would have seen.
 """
 
-import operator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .. import files
-from ..learned import backends
+from .. import backends, files
+from ..checks import whole_number
 from ..learned import coordinatewise
-from ..learned.cells import LSTM
+from ..learned.cells import LSTM, with_backend
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..optimizees.rollout import rollout
+from ..seeds import child
 from ..trees import flatten, unflatten
 from . import loop
-from .loop import stream
 
 # The streams of random numbers of one run.
 TRAINING, VALIDATION, COORDINATES = 1, 2, 4
@@ -124,7 +123,7 @@ def window_gradient(model, gradients, loss_gradients, state, functions, chosen=N
         gradients, d_updates = gradients[:, chosen], weight * d_updates[:, chosen]
         layers = tuple(type(layer)(*(a.T[:, chosen].T for a in layer)) for layer in layers)
     params = model.params_as(gradients.dtype)
-    twin = backends.choose(model.backend, params, gradients.shape[1])
+    twin = backends.choose("coordinatewise", model.backend, model.work(gradients.shape[1]))
     d_params = twin.meta_gradient(gradients, d_updates, layers, params, model.preprocess,
                                   model.output_scale, model.threads)
     return flatten(d_params).astype(np.float64)
@@ -137,7 +136,7 @@ def second_order_window_gradient(model, gradients, loss_gradients, hessian_produ
         return lambda v: product(v.reshape(functions, -1)).ravel()
 
     dtype = gradients.dtype
-    cell = backends.choose_cell(model.backend, LSTM, gradients.shape[1], model.threads)
+    cell = with_backend(LSTM, model.backend, gradients.shape[1], model.threads)
     d_params = coordinatewise.second_order_meta_gradient(
         gradients, loss_gradients / dtype.type(functions), list(map(flat, hessian_products)), state.layers,
         model.params_as(dtype), model.preprocess, model.output_scale, cell
@@ -179,25 +178,23 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
     ValueError
         For a bad recipe, or a checkpoint that is broken or belongs to another run.
     """
-    recipe, seed = Recipe(steps=steps, unroll=unroll, **recipe), operator.index(seed)
-    if seed < 0:
-        raise ValueError(f"seed: expected a whole number >= 0, got {seed}")
+    recipe, seed = Recipe(steps=steps, unroll=unroll, **recipe), whole_number("seed", seed, least=0)
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
     run = {"model": model.config, "problem": getattr(problem, "config", type(problem).__name__),
            "recipe": asdict(recipe), "seed": seed,
-           "backend": backends.name_of(backends.choose(model.backend, model.params, backends.SMALLEST_STEP)),
+           "backend": backends.name_of(backends.choose("coordinatewise", model.backend, np.inf)),
            "initial": files.digest({"phi": flatten(model.params)})}
     level = getattr(problem, "chance", None)
     if level is None:
-        validation = validate_on.sample(recipe.validation_functions, stream(seed, VALIDATION))
+        validation = validate_on.sample(recipe.validation_functions, child(seed, VALIDATION))
         level = float(np.mean(validation.loss_and_gradient(validation.theta0)[0]))
 
     def train_epoch(progress):
         return _train_epoch(model, train_on, recipe, seed, progress)
 
     def validate(phi):
-        validation = validate_on.sample(recipe.validation_functions, stream(seed, VALIDATION))
+        validation = validate_on.sample(recipe.validation_functions, child(seed, VALIDATION))
         with np.errstate(over="ignore", invalid="ignore"):
             curve = rollout(_with_phi(model, phi), validation, recipe.steps).mean(axis=1)
             last = curve[-max(1, recipe.steps // 10) :].mean()
@@ -232,11 +229,11 @@ def _with_phi(model, phi):
 
 def _train_epoch(model, problem, recipe, seed, progress):
     """One epoch: moves ``progress``, returns an entry for the log."""
-    rng = np.random.default_rng(stream(seed, COORDINATES, progress.epoch))
+    rng = np.random.default_rng(child(seed, COORDINATES, progress.epoch))
     losses, norms, skipped = [], [], 0
     with np.errstate(over="ignore", invalid="ignore"):
         for k in range(recipe.tasks):
-            task = problem.sample(recipe.functions, stream(seed, TRAINING, progress.epoch, k))
+            task = problem.sample(recipe.functions, child(seed, TRAINING, progress.epoch, k))
             evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
             theta, evaluation = task.theta0, evaluate(task.theta0)
             state = model.init(theta)

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import files
 from ..baselines.gradient import Adam, AdamState
+from ..checks import whole_number
 
 DIVERGED = float(np.finfo(float).max)  # stands in the log, which is JSON, for a validation that is not finite
 
@@ -45,9 +46,7 @@ class Schedule:
 
     def __post_init__(self):
         for name, optional in self.whole_numbers().items():
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1 or optional and value is None):
-                raise ValueError(f"{name}: expected a whole number >= 1, got {value!r}")
+            whole_number(name, getattr(self, name), optional=optional)
         for name in ("learning_rate", "final_learning_rate", "clip"):
             if name == "clip" and self.clip is None:
                 continue
@@ -179,11 +178,6 @@ def rate(schedule, progress):
 def finite(value):
     """A loss for the log: ``value`` as a float, or `DIVERGED`."""
     return float(value) if np.isfinite(value) else DIVERGED
-
-
-def stream(seed, *key):
-    """The SeedSequence of one stream of random numbers of a run."""
-    return np.random.SeedSequence(seed, spawn_key=key)
 
 
 def _patience_is_over(progress, recipe):

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .. import files
-from ..learned import backends
+from ..learned.cells import with_backend
 from ..learned.sequence import sequence, sequence_backward
+from ..seeds import child
 from ..trees import flatten, unflatten
 from . import loop
-from .loop import stream
 
 TRAINING, VALIDATION, LENGTHS = 1, 2, 4
 
@@ -130,7 +130,7 @@ def train_on_sequences(params, cell, task, seed=0, *, backend="auto", checkpoint
         ``validation_final`` is of the longest sequences, ``validation_sum`` of all lengths, wrong bits a sequence.
     """
     recipe, seed = Recipe(**recipe), operator.index(seed)
-    cell = backends.choose_cell(backend, cell, recipe.batch)
+    cell = with_backend(cell, backend, recipe.batch)
     identity = {"problem": {"task": type(task).__name__} | asdict(task), "recipe": asdict(recipe), "seed": seed,
                 "cell": cell.name, "initial": files.digest({"phi": flatten(params)})}
     lengths = range(task.shortest, task.longest + 1)
@@ -139,12 +139,12 @@ def train_on_sequences(params, cell, task, seed=0, *, backend="auto", checkpoint
         return unflatten(phi.astype(np.float32), params)
 
     def train_epoch(progress):
-        rng = np.random.default_rng(stream(seed, LENGTHS, progress.epoch))
+        rng = np.random.default_rng(child(seed, LENGTHS, progress.epoch))
         longest = recipe.longest(task, progress.epoch)
 
         def gradient(k):
             length = int(rng.integers(task.shortest, longest, endpoint=True))
-            batch = task.sample(length, recipe.batch, np.random.default_rng(stream(seed, TRAINING, progress.epoch, k)))
+            batch = task.sample(length, recipe.batch, np.random.default_rng(child(seed, TRAINING, progress.epoch, k)))
             return sequence_gradient(weights(progress.phi), cell, *batch)
 
         return {"steps": longest} | loop.train_updates(recipe, progress, recipe.updates, gradient)
@@ -152,7 +152,7 @@ def train_on_sequences(params, cell, task, seed=0, *, backend="auto", checkpoint
     def validate(phi):
         wrong = [
             wrong_bits(weights(phi), cell,
-                       *task.sample(n, recipe.validation, np.random.default_rng(stream(seed, VALIDATION, n))))
+                       *task.sample(n, recipe.validation, np.random.default_rng(child(seed, VALIDATION, n))))
             for n in lengths
         ]
         final, total = loop.finite(wrong[-1]), loop.finite(sum(wrong) / len(wrong))

@@ -27,8 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import require_shape
 from .activations import SoftmaxCache, softmax, softmax_backward
-from .shapes import require_shape
 
 EPSILON = 1e-6
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .shapes import require_shape
+from ..checks import require_shape
 
 
 class SolveLowerCache(NamedTuple):

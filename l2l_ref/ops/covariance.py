@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .shapes import positive, require_floating, require_shape
+from ..checks import positive, require_floating, require_shape
 
 
 class SquaredDistanceCache(NamedTuple):

@@ -13,16 +13,17 @@ A linear layer on what is output is the paper's output W_y h' + W_r r'.
 Source: Graves et al. 2016, Methods, "Controller network".
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import require_shape
 from . import heads as memory_heads
 from . import lstm
 from .heads import Memory, interface_size, memory_initial_state
 from .linear import linear, linear_backward
 from .lstm import LSTMParams, LSTMState, lstm_init
-from .shapes import require_shape
 
 
 class DNCParams(NamedTuple):
@@ -37,12 +38,25 @@ class DNCState(NamedTuple):
     memory: Memory
 
 
+class Pairs(NamedTuple):
+    """The pairs that the cell is made of: the originals, or their compiled twins."""
+
+    lstm_cell: Callable
+    lstm_cell_backward: Callable
+    memory_access: Callable
+    memory_access_backward: Callable
+
+
+ORIGINALS = Pairs(lstm.lstm_cell, lstm.lstm_cell_backward, memory_heads.memory_access,
+                  memory_heads.memory_access_backward)
+
+
 class DNCCache(NamedTuple):
     controller: tuple
     interface: tuple
     access: tuple
     read: tuple  # the shape of what is read, (B, R, W)
-    parts: tuple
+    pairs: Pairs
 
 
 def dnc_init(rng, inputs, hidden, word, heads):
@@ -63,11 +77,11 @@ def dnc_initial_state(rows, hidden, slots, word, heads, dtype=np.float64):
                     memory_initial_state(rows, slots, word, heads, dtype))
 
 
-def dnc_cell(x, state, params, grad_through_write=True, parts=(lstm, memory_heads)):
+def dnc_cell(x, state, params, grad_through_write=True, pairs=ORIGINALS):
     """Z1 to Z5. x (B, D), state, params -> state', cache.
 
-    ``grad_through_write`` as in `usage`; ``parts`` are the modules of `lstm_cell` and `memory_access`, these or their
-    compiled twins. Raises ValueError when a shape does not fit.
+    ``grad_through_write`` is as in `usage`; ``pairs`` are those of the controller and of the memory access. Raises
+    ValueError when a shape does not fit.
     """
     output, c, memory = state
     B, R, _ = memory.w_r.shape
@@ -75,24 +89,23 @@ def dnc_cell(x, state, params, grad_through_write=True, parts=(lstm, memory_head
     require_shape("output", output, B=B, size=H + R * W)
     require_shape("x", x, B=B, D=None)
     z = np.concatenate([x, output[:, H:]], axis=1)                    # Z1
-    (h, c), controller_cache = parts[0].lstm_cell(z, LSTMState(output[:, :H], c), params.controller)  # Z2
+    (h, c), controller_cache = pairs.lstm_cell(z, LSTMState(output[:, :H], c), params.controller)  # Z2
     xi, interface_cache = linear(h, params.W_xi, params.b_xi)        # Z3
-    (read, memory), access_cache = parts[1].memory_access(xi, memory, grad_through_write)  # Z4
+    (read, memory), access_cache = pairs.memory_access(xi, memory, grad_through_write)  # Z4
     output = np.concatenate([h, read.reshape(B, R * W)], axis=1)      # Z5
     return DNCState(output, c, memory), DNCCache(controller_cache, interface_cache, access_cache, read.shape,
-                                         parts)
+                                         pairs)
 
 
 def dnc_cell_backward(d_state_new, cache):
     """d_state' -> d_x (B, D), d_state, d_params."""
-    d_shown, d_c, d_memory = d_state_new
+    d_output, d_c, d_memory = d_state_new
     H, (_, R, W) = d_c.shape[1], cache.read
-    controller, heads = cache.parts
-    d_read = d_shown[:, H:].reshape(cache.read)                      # Z5
-    d_xi, d_memory = heads.memory_access_backward((d_read, d_memory), cache.access)  # Z4
+    d_read = d_output[:, H:].reshape(cache.read)                      # Z5
+    d_xi, d_memory = cache.pairs.memory_access_backward((d_read, d_memory), cache.access)  # Z4
     d_h, d_W_xi, d_b_xi = linear_backward(d_xi, cache.interface)     # Z3
-    d_h = d_shown[:, :H] + d_h                                       # Z5, Z3
-    d_z, (d_h, d_c), d_controller = controller.lstm_cell_backward(LSTMState(d_h, d_c), cache.controller)  # Z2
+    d_h = d_output[:, :H] + d_h                                       # Z5, Z3
+    d_z, (d_h, d_c), d_controller = cache.pairs.lstm_cell_backward(LSTMState(d_h, d_c), cache.controller)  # Z2
     D = d_z.shape[1] - R * W
-    d_shown = np.concatenate([d_h, d_z[:, D:]], axis=1)              # Z1
-    return d_z[:, :D], DNCState(d_shown, d_c, d_memory), DNCParams(d_controller, d_W_xi, d_b_xi)  # Z1
+    d_output = np.concatenate([d_h, d_z[:, D:]], axis=1)              # Z1
+    return d_z[:, :D], DNCState(d_output, d_c, d_memory), DNCParams(d_controller, d_W_xi, d_b_xi)  # Z1

@@ -30,9 +30,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import positive, require_floating, require_shape
 from .cholesky import CholeskyRowCache, cholesky_row, cholesky_row_backward
 from .covariance import covariance_pair
-from .shapes import positive, require_floating, require_shape
 
 # For a covariance matrix of 100 points of which many coincide to be positive definite after rounding, with room.
 JITTER = {"float32": 2e-5, "float64": 1e-10}

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import require_shape
 from . import addressing
 from .activations import oneplus, oneplus_backward, sigmoid, sigmoid_backward, softmax, softmax_backward
-from .shapes import require_shape
 
 
 class ReadInterface(NamedTuple):

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import require_floating, require_shape
 from .normal import density, distribution, mills_gap
-from .shapes import require_floating, require_shape
 
 
 class ExpectedImprovementCache(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .shapes import require_shape
+from ..checks import require_shape
 
 
 class LinearCache(NamedTuple):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import require_shape
 from .activations import softmax
-from .shapes import require_shape
 
 
 class SoftmaxCrossEntropyCache(NamedTuple):

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import require_shape
 from .activations import sigmoid
-from .shapes import require_shape
 
 
 class LSTMParams(NamedTuple):

@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import require_floating, require_shape
 from .improvement import ExpectedImprovementCache, expected_improvement, expected_improvement_backward
-from .shapes import require_floating, require_shape
 
 
 def _require_values(name, values):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import require_shape
 from .activations import tanh, tanh_backward
-from .shapes import require_shape
 
 
 class RNNParams(NamedTuple):

@@ -22,12 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import choice, require_shape, whole_number, whole_numbers
 from ..datasets import load
 from ..ops.activations import SoftmaxCache, relu, relu_backward, sigmoid, sigmoid_backward, softmax_backward
 from ..ops.linear import linear, linear_backward
 from ..ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
-from ..ops.shapes import require_shape
-from .quadratic import generators, is_count, scale_of
+from ..seeds import generators
+from .quadratic import scale_of
 
 # The pair of phi, and phi'' from its cache.
 ACTIVATIONS = {
@@ -175,14 +176,10 @@ class MLP:
 
     def __init__(self, dataset="digits", hidden=(20,), activation="sigmoid", split="train", batch=128,
                  theta0_scale=0.01, data_dir=None):
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        if not all(map(is_count, hidden)):
-            raise ValueError(f"hidden: expected whole numbers >= 1, got {hidden!r}")
-        if not is_count(batch):
-            raise ValueError(f"batch: expected a whole number >= 1, got {batch!r}")
+        choice("activation", activation, ACTIVATIONS)
+        whole_number("batch", batch)
         self.dataset, self.activation, self.split = dataset, activation, split
-        self.hidden = tuple(int(units) for units in hidden)
+        self.hidden = whole_numbers("hidden", hidden)
         self.batch, self.theta0_scale, self.data_dir = int(batch), scale_of(theta0_scale), data_dir
         self.data = load(dataset, split, data_dir)
         self.sizes = (self.data.images.shape[1], *self.hidden, self.data.classes)
@@ -206,7 +203,7 @@ class MLPTask:
     """B networks, each with its own starting point and its own stream of minibatches."""
 
     def __init__(self, problem, functions, seed, dtype):
-        self.problem, self.rngs = problem, generators(functions, seed)
+        self.problem, self.rngs = problem, generators(seed, range(functions))
         n = parameter_count(problem.sizes)
         self.theta0 = np.stack([rng.standard_normal(n) for rng in self.rngs])
         self.theta0 = (problem.theta0_scale * self.theta0).astype(dtype)

@@ -6,12 +6,12 @@ Dims: B functions at once, d parameters each.
     Q2  grad f(theta) = 2 W^T (W theta - y)                          (B, d)
 """
 
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
-from ..ops.shapes import require_shape
+from ..checks import choice, require_shape, whole_number
+from ..seeds import generators
 
 DISTRIBUTIONS = ("uniform", "normal")
 
@@ -81,11 +81,8 @@ class Quadratic:
     chance = None
 
     def __init__(self, dim=10, distribution="uniform", theta0_scale=0.01):
-        if distribution not in DISTRIBUTIONS:
-            raise ValueError(f"distribution: expected one of {', '.join(DISTRIBUTIONS)}, got {distribution!r}")
-        if not is_count(dim):
-            raise ValueError(f"dim: expected a whole number >= 1, got {dim!r}")
-        self.dim, self.distribution, self.theta0_scale = int(dim), distribution, scale_of(theta0_scale)
+        choice("distribution", distribution, DISTRIBUTIONS)
+        self.dim, self.distribution, self.theta0_scale = whole_number("dim", dim), distribution, scale_of(theta0_scale)
 
     @property
     def config(self):
@@ -102,7 +99,7 @@ class QuadraticTask:
     def __init__(self, problem, functions, seed, dtype):
         d = problem.dim
         W, y, theta0 = np.empty((functions, d, d)), np.empty((functions, d)), np.empty((functions, d))
-        for b, rng in enumerate(generators(functions, seed)):
+        for b, rng in enumerate(generators(seed, range(functions))):
             draw = rng.random if problem.distribution == "uniform" else rng.standard_normal
             W[b], y[b] = draw((d, d)), draw(d)
             theta0[b] = problem.theta0_scale * rng.standard_normal(d)
@@ -119,11 +116,6 @@ class QuadraticTask:
         return losses, gradient, lambda v: quadratic_gradient_backward(v, cache)[0]
 
 
-def is_count(value):
-    """Whether this is a whole number >= 1, of any type of numbers; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and 1 <= value < np.inf and value % 1 == 0
-
-
 def scale_of(theta0_scale):
     """A standard deviation, checked."""
     if not 0 <= theta0_scale < np.inf:
@@ -131,12 +123,3 @@ def scale_of(theta0_scale):
     return float(theta0_scale)
 
 
-def generators(count, seed):
-    """One random generator a function: the same function from the same seed, whoever draws it and when."""
-    if not isinstance(seed, np.random.SeedSequence):
-        seed = np.random.SeedSequence(seed)
-    # not seed.spawn(count), which would count up in the caller's object
-    children = (
-        np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k)) for k in range(count)
-    )
-    return [np.random.default_rng(child) for child in children]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import files
+from ..checks import choice, whole_number, whole_numbers
 from ..learned import coordinatewise
 from ..learned.cells import CELLS, cell_of
 from ..learned.model import LARGEST_LAYER, MOST_LAYERS
@@ -97,12 +98,7 @@ def _to_arrays(params):
 
 def _coordinatewise(config):
     """The model's part of a card -> class, its arguments, weights of the right shapes; ValueError when it is none."""
-    hidden = config.get("hidden")
-    if not isinstance(hidden, list) or len(hidden) > MOST_LAYERS or not all(
-        type(units) is int and 1 <= units <= LARGEST_LAYER for units in hidden
-    ):
-        raise ValueError(f"hidden: expected at most {MOST_LAYERS} whole numbers in 1..{LARGEST_LAYER}, "
-                         f"got {reprlib.repr(hidden)}")
+    hidden = whole_numbers("hidden", config.get("hidden"), most=LARGEST_LAYER, most_count=MOST_LAYERS)
     if "preprocess" not in config:
         raise ValueError("its card does not say what preprocess is")
     preprocess, scale = config["preprocess"], config.get("output_scale")
@@ -112,7 +108,7 @@ def _coordinatewise(config):
         raise ValueError(f"output_scale: expected a finite number other than 0, got {reprlib.repr(scale)}")
     sizes = (1 if preprocess is None else 2, *hidden)
     like = coordinatewise.Params(tuple(_lstm(D, H) for D, H in zip(sizes, hidden)), _shaped(sizes[-1], 1), _shaped(1))
-    return CoordinatewiseLSTM, {"hidden": tuple(hidden), "preprocess": preprocess, "output_scale": scale}, like
+    return CoordinatewiseLSTM, {"hidden": hidden, "preprocess": preprocess, "output_scale": scale}, like
 
 
 def _proposer(config):
@@ -120,13 +116,11 @@ def _proposer(config):
     sizes = {}
     for name, most in (("dim", LARGEST_DIM), ("hidden", LARGEST_LAYER)):
         sizes[name] = config.get(name)
-        if type(sizes[name]) is not int or not 1 <= sizes[name] <= most:
-            raise ValueError(f"{name}: expected a whole number in 1..{most}, got {reprlib.repr(sizes[name])}")
+        whole_number(name, sizes[name], most=most)
     names = {}
     for name, known in (("cell", CELLS), ("output", OUTPUTS)):
         names[name] = config.get(name)
-        if names[name] not in known:
-            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {reprlib.repr(names[name])}")
+        choice(name, names[name], known)
     (d, H), memory = sizes.values(), checked_memory(names["cell"], config.get("memory"))
     output_size = cell_of(names["cell"], memory).output_size(H)
     cell = _lstm(d + 2 + output_size - H, H)

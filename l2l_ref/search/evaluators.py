@@ -1,11 +1,10 @@
 """Where the evaluations of `minimize` run: in this process, in worker processes, on an executor of the user's."""
 
 import math
-import operator
 import pickle
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 
-from ..checks import number
+from ..checks import told_value, whole_number
 
 IN_FLIGHT = 4  # evaluations at once on an executor that does not say how many workers it has
 
@@ -14,7 +13,7 @@ def evaluate(fun, x, args):
     """(value, None), or (nan, why) for an evaluation that failed."""
     try:
         value = fun(x, *args)
-        y = number(value)
+        y = told_value(value)
     except Exception as error:
         return math.nan, one_line(error)
     return y, None if math.isfinite(y) else f"its value was {value}"
@@ -116,22 +115,12 @@ def make_evaluator(fun, args, workers, in_flight):
         raise ValueError(f"fun: expected a function, got {type(fun).__name__}")
     executor = workers.get_executor() if hasattr(workers, "get_executor") else workers
     if hasattr(executor, "submit"):
-        size = getattr(executor, "_max_workers", IN_FLIGHT) if in_flight is None else _whole("in_flight", in_flight)
+        size = getattr(executor, "_max_workers", IN_FLIGHT) if in_flight is None else whole_number("in_flight", in_flight)
         return ExecutorEvaluator(fun, args, executor, size)
     if in_flight is not None:
         raise ValueError("in_flight: is for workers that are an executor")
-    size = _whole("workers", workers, "a whole number >= 1, an Executor or a dask Client")
+    size = whole_number("workers", workers)
     return SerialEvaluator(fun, args) if size == 1 else ProcessEvaluator(fun, args, size)
-
-
-def _whole(name, value, expected="a whole number >= 1"):
-    try:
-        whole = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        whole = 0
-    if whole < 1:
-        raise ValueError(f"{name}: expected {expected}, got {value!r}")
-    return whole
 
 
 def one_line(error):

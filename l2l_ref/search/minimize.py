@@ -5,11 +5,12 @@ from concurrent.futures import BrokenExecutor
 
 import numpy as np
 
+from ..checks import whole_number
 from ..scipy_callback import call_back
 from .batch import BatchSearch
 from .box import Box
-from .evaluators import make_evaluator, one_line, _whole
-from .optimizer import BlackBoxOptimizer, checked_seed, resolve_model
+from .evaluators import make_evaluator, one_line
+from .optimizer import BlackBoxOptimizer, resolve_model
 from .scale import given_scale
 
 
@@ -48,7 +49,7 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
     ValueError
         For bad arguments, and for a function that cannot be sent to worker processes.
     """
-    most = _whole("max_evaluations", max_evaluations)
+    most = whole_number("max_evaluations", max_evaluations)
     bb = BlackBoxOptimizer(bounds, model, seed, integers=integers, log=log, scaling=scaling, backend=backend)
     given = [] if x0 is None else [bb._box.checked(x) for x in np.atleast_2d(x0)]
     args = args if isinstance(args, tuple) else (args,)
@@ -113,8 +114,8 @@ def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", 
     ValueError
         For bad arguments, and for values of another shape.
     """
-    B, T = _whole("functions", functions), _whole("max_evaluations", max_evaluations)
-    box, seed = Box(bounds, integers, log), checked_seed(seed)
+    B, T = whole_number("functions", functions), whole_number("max_evaluations", max_evaluations)
+    box, seed = Box(bounds, integers, log), whole_number("seed", seed, least=0)
     _, proposer = resolve_model(model, box.dim, backend)
     d, X = box.dim, np.empty((T, B, box.dim))
     search = BatchSearch(proposer, B, T, seed, given_scale(scaling))

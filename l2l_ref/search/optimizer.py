@@ -2,13 +2,12 @@
 
 import json
 import math
-import operator
 from pathlib import Path
 
 import numpy as np
 
 from .. import files, pretrained
-from ..checks import number
+from ..checks import told_value, whole_number
 from ..learned.proposer import Proposer
 from ..trees import arrays_of, names_of
 from .batch import symmetries
@@ -79,7 +78,7 @@ class BlackBoxOptimizer:
                  backend="auto"):
         self._box = Box(bounds, integers, log)
         self._given, self._scaling = given_scale(scaling), scaling
-        self._seed = checked_seed(seed)
+        self._seed = whole_number("seed", seed, least=0)
         self._name, self._proposer = resolve_model(model, self._box.dim, backend)
         self._moments = moments_of(self._proposer.card)
         self._rng = symmetries(self._seed)
@@ -129,7 +128,7 @@ class BlackBoxOptimizer:
             For a trial that is not pending (told twice, or another optimizer's), a point out of bounds, a value that
             is no number.
         """
-        value = number(value)
+        value = told_value(value)
         if isinstance(trial, Trial):
             if self._pending.get(trial.id) is not trial:
                 raise ValueError(f"trial: expected a pending trial of this optimizer, got {trial!r}")
@@ -266,17 +265,6 @@ class BlackBoxOptimizer:
 
 
 # ------------------------------------------------------------------------------------------------ arguments
-
-
-def checked_seed(seed):
-    """A whole number >= 0."""
-    try:
-        seed = operator.index(seed)
-    except TypeError:
-        seed = -1
-    if seed < 0:
-        raise ValueError("seed: expected a whole number >= 0")
-    return seed
 
 
 def resolve_model(model, dim, backend="auto"):
