@@ -29,7 +29,7 @@ from l2l_ref.trees import flatten  # noqa: E402
 DOCS, PACKAGE = ROOT / "docs", ROOT / "l2l_ref"
 PAGES = sorted(DOCS.rglob("*.md"))
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+FENCE = re.compile(r"^```([\w{}-]*)\n(.*?)^```$", re.M | re.S)
 TAG = r"[A-Z]\d"
 ROW = re.compile(rf"^\| ({TAG}) \| `([\w/]+\.py)` \|", re.M)
 

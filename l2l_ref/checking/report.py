@@ -255,8 +255,8 @@ class Report:
         Returns
         -------
         steps, errors : arrays
-            |difference - f_backward| / max(1, |f_backward|). It falls with the truncation error, h^2, and rises again
-            with rounding, 1 / h; for a wrong gradient it stays on the level of the mistake in between.
+            ``|difference - f_backward| / max(1, |f_backward|)``. It falls with the truncation error, h^2, and rises
+            again with rounding, 1 / h; for a wrong gradient it stays on the level of the mistake in between.
 
         Raises
         ------

@@ -21,7 +21,7 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
     Parameters
     ----------
     fun : callable
-        x, *args -> a number. Where it raises an Exception or gives nan or infinity the evaluation has failed, which is
+        ``fun(x, *args)`` is a number. Where it raises an Exception or gives nan or infinity the evaluation has failed, which is
         reported; the run goes on.
     bounds, model, seed, integers, log, scaling, backend
         As for `BlackBoxOptimizer`.
