@@ -3,11 +3,16 @@
 ``python tests/test_docs.py --write`` writes the tables that are made from code into the pages.
 """
 
+import argparse
 import ast
 import contextlib
+import html
+import importlib
 import inspect
 import json
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
+import l2l_ref  # noqa: E402
+from l2l_ref import cli  # noqa: E402
 from l2l_ref.catalogue import OPERATIONS  # noqa: E402
 from l2l_ref.learned import coordinatewise  # noqa: E402
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM  # noqa: E402
@@ -30,8 +37,9 @@ DOCS, PACKAGE = ROOT / "docs", ROOT / "l2l_ref"
 PAGES = sorted(DOCS.rglob("*.md"))
 
 FENCE = re.compile(r"^```([\w{}-]*)\n(.*?)^```$", re.M | re.S)
-TAG = r"[A-Z]\d"
-ROW = re.compile(rf"^\| ({TAG}) \| `([\w/]+\.py)` \|", re.M)
+TAG = r"[A-Z]\d\d?"
+ROW = re.compile(rf"^\| ({TAG}) \| \[([\w/]+\.py)\]", re.M)
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.S)
 
 
 def prose(text):
@@ -89,9 +97,50 @@ def presets_table():
     )
 
 
+def options():
+    """(command, argparse's description of one option) for every command."""
+    for name in cli.COMMANDS:
+        parser = argparse.ArgumentParser(prog=f"l2l-ref {name}", add_help=False)
+        importlib.import_module(f"l2l_ref.cli.{name}").configure(parser)
+        formatter = parser.formatter_class(parser.prog)
+        for action in parser._actions:
+            action.help = formatter._expand_help(action) if action.help else ""
+            yield name, action
+
+
+def option_row(action):
+    """One row of the table of a command: how the option is written, and what it does."""
+    value = action.metavar or ("" if action.choices or action.nargs == 0 else action.dest.upper())
+    written = [f"`{name} {value}`" if value else f"`{name}`" for name in action.option_strings]
+    meaning = [action.help.rstrip(".") + "." if action.help else ""]
+    if action.choices:
+        meaning.append(f"One of {', '.join(f'`{choice}`' for choice in action.choices)}.")
+    if isinstance(action, argparse._AppendAction):
+        meaning.append("May be given several times.")
+    if action.option_strings and action.required:
+        meaning.append("Required.")
+    if action.default not in (None, False, [], argparse.SUPPRESS) and "default" not in action.help:
+        meaning.append(f"Default: `{action.default}`.")
+    text = " ".join(filter(None, meaning))
+    text = text[:1].upper() + text[1:]
+    return [", ".join(written) or f"`{value or action.dest}`", re.sub(r"([|<*])", r"\\\1", text)]
+
+
+def commands_table():
+    by_command = {name: [] for name in cli.COMMANDS}
+    for name, action in options():
+        by_command[name].append(option_row(action))
+    text = ""
+    for name, rows in by_command.items():
+        about = inspect.cleandoc(importlib.import_module(f"l2l_ref.cli.{name}").__doc__).replace("``", "`")
+        text += f"\n## l2l-ref {name}\n\n{about}\n{table(['option', 'meaning'], rows)}"
+    return text
+
+
 TABLES = [
     ("explanation/operations.md", "catalogue", catalogue_table),
     ("reference/presets.md", "presets", presets_table),
+    ("reference/command-line.md", "commands", commands_table),
 ]
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
@@ -118,18 +167,61 @@ def test_every_page_is_in_the_index(page):
     assert name == "index.md" or f"({name})" in (DOCS / "index.md").read_text("utf-8")
 
 
+def formulas(text):
+    return [display or inline for display, inline in FORMULA.findall(prose(text))]
+
+
 @each_page
 def test_formulas_are_balanced(page):
     text = prose(page.read_text("utf-8"))
     assert text.count("$$") % 2 == 0
     for paragraph in text.split("\n\n"):
         assert paragraph.count("$$") % 2 == 0 and paragraph.count("$") % 2 == 0, paragraph
-    for formula in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", text, re.S):
-        formula = "".join(formula)
+    for formula in formulas(text):
         for left, right in ("{}", "()", "[]"):
             assert formula.count(left) == formula.count(right), formula
-        # Markdown would take these for its own before the formula is read
-        assert not re.search(r"\\[,;:!{}_]|\|", formula), formula
+
+
+@each_page
+def test_formulas_are_written_for_every_markdown(page):
+    """What GitHub and others take for Markdown or refuse inside a formula; ``\\cr`` ends a line, ``x_i'`` has a prime."""
+    text = prose(page.read_text("utf-8"))
+    for formula in formulas(text):
+        assert not re.search(r"\\[^a-zA-Z ]", formula), f"a backslash before a sign is taken away: {formula}"
+        assert "|" not in formula, f"ends the cell of a table, write \\lvert or \\mid: {formula}"
+        assert not re.search(r"<(?! )|(?<! )<", formula), f"begins a tag, write spaces around it: {formula}"
+        assert "\\operatorname" not in formula, f"is refused by GitHub, write \\mathrm: {formula}"
+    for match in FORMULA.finditer(text):
+        if match[2]:
+            before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
+            assert not before or before in "\n (", f"GitHub wants a space before it: {before}{match[0]}"
+            assert not re.match(r"[\w$]", after), f"GitHub wants no letter or digit after it: {match[0]}{after}"
+            assert match[2] == match[2].strip(), f"GitHub wants no space inside of the signs: {match[0]}"
+
+
+@each_page
+def test_plain_markdown_leaves_formulas_alone(page):
+    """A renderer that knows no formulas hands each of them on as it is written: no emphasis, links, escapes, tags."""
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
+    text = page.read_text("utf-8")
+    rendered = html.unescape(markdown.render(text))
+    for match in FORMULA.finditer(prose(text)):
+        assert match[0] in rendered, f"write it otherwise, as x_i' for x'_i: {match[0]}"
+
+
+def test_katex_draws_every_formula():
+    """Run by Node.js where the package katex is found (``NODE_PATH``)."""
+    node = shutil.which("node")
+    if not node or subprocess.run([node, "-e", "require('katex')"], capture_output=True).returncode:
+        pytest.skip("needs node and its package katex")
+    found = [(page.name, formula) for page in PAGES for formula in formulas(page.read_text("utf-8"))]
+    script = """
+        const katex = require("katex"), formulas = JSON.parse(require("fs").readFileSync(0))
+        for (const [page, formula] of formulas)
+            try { katex.renderToString(formula, {strict: "error"}) } catch (e) { console.log(page + ": " + e.message) }
+    """
+    run = subprocess.run([node, "-e", script], input=json.dumps(found), capture_output=True, text=True, check=True)
+    assert len(found) > 500 and run.stdout == ""
 
 
 def test_the_output_in_the_readme_is_what_its_block_prints(capsys):
