@@ -20,9 +20,9 @@ def add_navigation(app, name, content):
     if name != "index":
         return
     for title, text in SECTION.findall(content[0]):
-        pages = re.findall(r"^- \[[^\]]*\]\(([\w/-]+)\.md\)", text, re.M)
+        pages = re.findall(r"^- \[([^\]]*)\]\(([\w/-]+)\.md\)", text, re.M)
         if pages:
-            entries = "\n".join(pages)
+            entries = "\n".join(f"{label} <{page}>" for label, page in pages)
             content[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{entries}\n```\n"
 
 
@@ -58,7 +58,7 @@ def show_sources(app):
             path.read_text("utf-8"), language, linenos="inline", lineanchors="L", anchorlinenos=True
         )
         name = path.relative_to(ROOT).as_posix()
-        yield source_page(path), {"title": name, "body": f"<h1>{name}</h1>{code}"}, "page.html"
+        yield source_page(path), {"title": name, "body": f'<div class="source"><h1>{name}</h1>{code}</div>'}, "page.html"
 
 
 def source_of(domain, info):

@@ -106,9 +106,9 @@ def _observe(rng, B=2, T=3):
 
 
 GP_SOURCE = "Chen et al. 2017; review, section 4.2.2"
-ROW = (r"k_t = k(x_t, x_{<t}) \qquad l_t = L_{<t}^{-1} k_t \qquad"
+ROW = (r"k_t = k(x_t, x_{< t}) \qquad l_t = L_{< t}^{-1} k_t \qquad"
        r" \delta_t = \sqrt{v (1 + \varepsilon) - l_t \cdot l_t} \qquad")
-SAMPLE = ROW + r" f_t = l_t \cdot z_{<t} + \delta_t z_t \qquad t = 1 .. T"
+SAMPLE = ROW + r" f_t = l_t \cdot z_{< t} + \delta_t z_t \qquad t = 1 .. T"
 POSTERIOR = (r"K = k(x, x) + (v \varepsilon + \sigma^2) I \qquad m = k^T K^{-1} y \qquad"
              r" s^2 = v (1 + \varepsilon) - k^T K^{-1} k")
 
@@ -178,7 +178,7 @@ OPERATIONS = (
     ),
     Operation(
         "gp_append", partial(gp.gp_append, jitter=JITTER), _gp_append,
-        ROW + r" m_t = l_t \cdot z_{<t} \qquad f_t = m_t + \delta_t z_t", GP_SOURCE,
+        ROW + r" m_t = l_t \cdot z_{< t} \qquad f_t = m_t + \delta_t z_t", GP_SOURCE,
         cases={
             "coincident": partial(_gp_append, T=2, t=1, repeated=True),
             "nearly coincident": partial(_gp_append, T=2, t=1, repeated=True, apart=1e-6),

@@ -173,7 +173,7 @@ OPERATIONS = (
     ),
     Operation(
         "temporal_link", addressing.temporal_link, _link,
-        r"L'_{ij} = (1 - w_i - w_j) L_{ij} + w_i p_j \qquad p' = (1 - \sum_i \ w_i) p + w", GRAVES,
+        r"L_{ij}' = (1 - w_i - w_j) L_{ij} + w_i p_j \qquad p' = (1 - \sum_i \ w_i) p + w", GRAVES,
         cases={
             "one memory": partial(_link, B=1),
             "one slot": partial(_link, N=1),
@@ -230,7 +230,7 @@ OPERATIONS = (
     ),
     Operation(
         "sequence", _loss_of_sequence, _sequence,
-        r"state_{t+1} = \text{cell}(x_t, state_t) \qquad L = \text{mean}_t \ l(h_{t+1} W + b, y_t)", "definition",
+        r"s_{t+1} = \text{cell}(x_t, s_t) \qquad L = \text{mean} \ l(h_{t+1} W + b, y_t)", "definition",
         cases={
             "one sequence": partial(_sequence, B=1),
             "one step": partial(_sequence, T=1),
