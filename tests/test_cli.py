@@ -309,7 +309,7 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
     card = strict(out)
     assert card["command"] == ("l2l-ref train gp --seed 0 --output s.npz --epochs 2 --functions 3 --steps 4 "
                                "--updates 2 --first-steps 2 --dim 2 --hidden 3 --loss ei --constant-incumbent")
-    assert (card["recipe"]["loss"], card["recipe"]["grad_through_incumbent"], card["problem"]["dim"]) == ("ei", False, 2)
+    assert (card["recipe"]["loss"], card["recipe"]["through_incumbent"], card["problem"]["dim"]) == ("ei", False, 2)
     assert len(card["moments"]) == 3
     assert card["made with"] == {"backend": "numpy", "numpy": np.__version__}
     trained = load("s.npz")

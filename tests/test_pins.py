@@ -374,7 +374,7 @@ def _(backend):
     quadratic = l2l.optimizees.Quadratic(5)
     return {
         "quadratic": trained(quadratic, backend),
-        "normal": trained(l2l.optimizees.Quadratic(3, dist="normal"), backend, {"preprocess": 10.0}, judge="sum",
+        "normal": trained(l2l.optimizees.Quadratic(3, distribution="normal"), backend, {"preprocess": 10.0}, judge="sum",
                           boundary_term=True, averaging=0.9),
         "coordinates": trained(quadratic, backend, coordinates=7),
         "second derivatives": trained(quadratic, backend, {"hidden": (3,)}, second_derivatives=True),
@@ -387,7 +387,7 @@ class Family:
     """Draws of a Gaussian process, for `meta_train_black_box`."""
 
     dim, config = 2, {"problem": "pinned"}
-    law = {"length_scale": np.float32(0.3), "variance": 1.0, "noise": 0.01, "covariance": "matern52"}
+    gp_arguments = {"length_scale": np.float32(0.3), "variance": 1.0, "noise": 0.01, "covariance": "matern52"}
 
     def sample(self, functions, steps, seed, dtype=np.float32):
         z, epsilon = np.random.default_rng(seed).standard_normal((2, functions, steps), dtype)
@@ -461,7 +461,7 @@ def _():
 def _():
     """Expected improvement looks for its maximum by steps that stop early, hence the tolerance."""
     baselines, found = l2l.baselines, {}
-    for search_ in (baselines.Uniform(2, 2, 0), baselines.Sobol(2, 2, 0, first=3),
+    for search_ in (baselines.RandomSearch(2, 2, 0), baselines.Sobol(2, 2, 0, first=3),
                     baselines.ExpectedImprovement(2, 2, 0, length_scale=0.3),
                     baselines.IntegratedExpectedImprovement(2, 2, 0, samples=3)):
         asked = found[search_.name] = []

@@ -7,7 +7,7 @@ import argparse
 import json
 import re
 
-from ..learned.backends import BACKENDS
+from ..backends import BACKENDS
 from ..search.minimize import minimize
 from .arguments import number, whole
 from .gradcheck import import_object

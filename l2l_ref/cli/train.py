@@ -134,7 +134,7 @@ def _search(args):
     distribution = DISTRIBUTIONS[args.problem](**given(args, SEARCH_DISTRIBUTION_OPTIONS[args.problem]))
     asked = given(args, SEARCH_RECIPE)
     if args.constant_incumbent:
-        asked["grad_through_incumbent"] = False
+        asked["through_incumbent"] = False
     trained, log = black_box.meta_train_black_box(
         model, distribution, args.seed, backend=args.backend, checkpoint=args.checkpoint, resume=args.resume,
         report=Reporter(), **asked

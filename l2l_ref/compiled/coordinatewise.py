@@ -43,7 +43,7 @@ def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, in_
         block = np.empty_like(phi, shape=(sum(map(len, before)), n))
         after = tuple(np.split(block, np.cumsum([len(a) for a in before])[:-1]))
     update = np.empty_like(phi, shape=n)
-    run(_advance_part, _parts(n, tile), worth(threads, n * len(phi)), _parts(n, tile), tile,
+    run(_step_part, _parts(n, tile), worth(threads, n * len(phi)), _parts(n, tile), tile,
         np.ascontiguousarray(gradient), before, update, after, phi, sizes, _constants(phi, p, scale), p is not None)
     new_state = tuple(layer._replace(h=after[2 * l].T, c=after[2 * l + 1].T) for l, layer in enumerate(state))
     return update, new_state
@@ -168,7 +168,7 @@ def _cell(A, c, c_new, q, h_new):
 
 
 @kernel_without_refcounts
-def _cell_advance(A, c, first, count, c_new, h_new, row):
+def _cell_step(A, c, first, count, c_new, h_new, row):
     """L2 to L5 on one tile, nothing kept: A (4H, tile), columns first, first + 1, .. of c -> c_new; h_new (H, tile).
 
     c_new may be c. Loops that read and write one array are not vectorised, so that c' goes to ``row`` (tile,) first.
@@ -285,7 +285,7 @@ def _forward(t, buffer, T, tile, phi, sizes):
 
 
 @kernel
-def _advance_part(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants,
+def _step_part(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants,
                   preprocess):
     """The tiles of the parts first_part, first_part + stride, ... through one step."""
     L, H_top, rows, most = len(sizes) - 1, sizes[-1], 0, 0
@@ -294,14 +294,14 @@ def _advance_part(first_part, stride, parts, tile, gradient, before, update, aft
     every_z, every_A = np.ones((rows, tile), phi.dtype), np.empty((4 * most, tile), phi.dtype)
     h_top = np.empty((H_top, tile), phi.dtype)
     y, row = np.empty(tile, phi.dtype), np.empty(tile, phi.dtype)
-    _advance_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
+    _step_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
                    every_z, every_A, h_top, y, row)
 
 
 @kernel_without_refcounts
-def _advance_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
+def _step_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
                    every_z, every_A, h_top, y, row):
-    """`_advance_part` in the workspace that it has made."""
+    """`_step_part` in the workspace that it has made."""
     n = len(gradient)
     L, H_top = len(sizes) - 1, sizes[-1]
     W, b = phi[len(phi) - 1 - H_top : len(phi) - 1], phi[len(phi) - 1]
@@ -321,7 +321,7 @@ def _advance_tiles(first_part, stride, parts, tile, gradient, before, update, af
                 h_new = every_z[at : at + H] if l < L - 1 else h_top  # the input of the layer above
                 _load_columns(before[2 * l], first, z[D : D + H])
                 _product(M, z, A)                                    # L1
-                _cell_advance(A, before[2 * l + 1], first, count, after[2 * l + 1], h_new, row)
+                _cell_step(A, before[2 * l + 1], first, count, after[2 * l + 1], h_new, row)
                 _store_columns(h_new, after[2 * l], first)
             y[:] = b
             for j in range(H_top):

@@ -8,7 +8,7 @@ filled.
 import numpy as np
 
 from .jit import kernel, kernel_without_refcounts
-from .propose import _advance, _dnc_propose
+from .propose import _propose, _dnc_propose
 
 
 class Stepper:
@@ -44,7 +44,7 @@ class Stepper:
 @kernel
 def _lstm_step(u, y, o, u_new, x, symmetry, h, c, box, weights, out, squashed):
     D, S = symmetry.shape[1] + 2, len(out) - 1
-    v, h_new, c_new = _advance(_seen(u, y, o, symmetry, c.dtype), h, c, weights[:D], weights[D:-1], weights[-1],
+    v, h_new, c_new = _propose(_seen(u, y, o, symmetry, c.dtype), h, c, weights[:D], weights[D:-1], weights[-1],
                                out[:S], out[S], squashed)
     h[:], c[:] = h_new, c_new
     _meant(v[0], symmetry, box, u_new, x)

@@ -36,7 +36,7 @@ class Recipe(loop.Schedule):
     """How to meta-train a black-box optimizer: a `Schedule`, and what an epoch is made of.
 
     An epoch has ``updates`` updates, each on ``functions`` functions. The longest horizon grows from ``first_steps`` to
-    ``steps`` over the fraction ``curriculum`` of the epochs (U2). ``loss``, ``penalty`` and ``grad_through_incumbent``
+    ``steps`` over the fraction ``curriculum`` of the epochs (U2). ``loss``, ``penalty`` and ``through_incumbent``
     are those of `trajectory_loss`. A fraction ``parallel`` of the updates has 2 to ``workers`` workers, the others
     one (U3). Validation is on ``validation_functions`` functions, and judged by the "final" best value or by the
     "sum" of the best values so far.
@@ -50,7 +50,7 @@ class Recipe(loop.Schedule):
     curriculum: float = 0.5
     loss: str = "oi"
     penalty: float = 1.0
-    grad_through_incumbent: bool = True
+    through_incumbent: bool = True
     workers: int = 8
     parallel: float = 0.25
     validation_functions: int = 512
@@ -86,7 +86,7 @@ def trajectory_gradient(proposer, distribution, recipe, steps, fed, seed, backen
         proposer.params_as(dtype), z, epsilon, fed, **distribution.gp_arguments, given=given, output=proposer.output,
         cell=proposer.network, backend=backend
     )
-    loss, loss_cache = trajectory.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.grad_through_incumbent)
+    loss, loss_cache = trajectory.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent)
     d_out = trajectory.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
     d_params, *_ = trajectory.trajectory_backward(d_out, cache)
     return float(loss.mean()), flatten(d_params).astype(np.float64)
