@@ -1,5 +1,6 @@
-"""What the site needs beyond the pages: its navigation, and a page for each source file of the repository."""
+"""What the site needs beyond the pages: its navigation, a page for each file of source code, and links to them."""
 
+import ast
 import importlib
 import inspect
 import posixpath
@@ -35,19 +36,57 @@ def source_page(path):
     return f"source/{path.relative_to(ROOT).as_posix()}"
 
 
-class LinkToSources(SphinxPostTransform):
-    """A link from a page to a file outside of docs/ leads to the page that shows the file."""
+def definitions():
+    """Where each function and class is defined: name -> (path, line), of names that only one original has."""
+    places = {}
+    for path in ROOT.glob("l2l_ref/**/*.py"):
+        if path.parent.name != "compiled":  # a twin has the name of its original
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append((path, node.lineno))
+    return {name: found[0] for name, found in places.items() if len(found) == 1}
 
-    default_priority = 5  # before Sphinx looks for its target
+
+def first_line(path, tag):
+    """The first line of code whose comment has a tag; where no line has it, that of the file's header."""
+    lines = path.read_text("utf-8").splitlines()
+    for wanted in (rf"#.*\b{tag}\b", rf"^    {tag}  "):
+        for number, line in enumerate(lines, 1):
+            if re.search(wanted, line):
+                return number
+
+
+class LinkToSources(SphinxPostTransform):
+    """Links from a page to the code.
+
+    A link to a file outside of docs/ leads to the page that shows the file, from the table of tags to the line that
+    computes the equation. The name of a function or a class of the package, set as code, leads to its definition.
+    """
+
+    default_priority = 5  # before Sphinx looks for the targets
 
     def run(self):
-        shown = {path.with_suffix("") if path.suffix == ".md" else path: source_page(path) for path in source_files()}
-        name = self.env.docname
+        shown = {path.with_suffix("") if path.suffix == ".md" else path: path for path in source_files()}
+        defined, page = definitions(), self.env.docname
         for node in list(self.document.findall(lambda n: isinstance(n, (download_reference, pending_xref)))):
-            path = (Path(self.app.srcdir, name).parent / node.get("reftarget", "")).resolve()
-            if path in shown:
-                uri = self.app.builder.get_relative_uri(name, shown[path])
-                node.replace_self(nodes.reference("", "", *node.children, refuri=uri, internal=True))
+            path = shown.get((Path(self.app.srcdir, page).parent / node.get("reftarget", "")).resolve())
+            if path:
+                node.replace_self(self.link(path, self.line_of_tag(node, path), node.children))
+        for node in list(self.document.findall(nodes.literal)):
+            if node.astext() in defined and isinstance(node.parent, (nodes.paragraph, nodes.entry, nodes.strong)):
+                node.replace_self(self.link(*defined[node.astext()], [node.deepcopy()]))
+
+    def link(self, path, line, children):
+        anchor = f"#L-{line}" if line else ""
+        uri = self.app.builder.get_relative_uri(self.env.docname, source_page(path)) + anchor
+        return nodes.reference("", "", *children, refuri=uri, internal=True)
+
+    def line_of_tag(self, node, path):
+        row = node.parent
+        while row and not isinstance(row, nodes.row):
+            row = row.parent
+        tag = row[0].astext() if row else ""
+        return first_line(path, tag) if re.fullmatch(r"[A-Z]\d\d?", tag) and path.suffix == ".py" else None
 
 
 def show_sources(app):
@@ -55,7 +94,8 @@ def show_sources(app):
     for path in source_files():
         language = {".py": "python", ".md": "text"}[path.suffix]
         code = app.builder.highlighter.highlight_block(
-            path.read_text("utf-8"), language, linenos="inline", lineanchors="L", anchorlinenos=True
+            path.read_text("utf-8"), language, linenos="inline", lineanchors="L", linespans="line",
+            anchorlinenos=True
         )
         name = path.relative_to(ROOT).as_posix()
         yield source_page(path), {"title": name, "body": f'<div class="source"><h1>{name}</h1>{code}</div>'}, "page.html"
