@@ -98,7 +98,8 @@ def show_sources(app):
             anchorlinenos=True
         )
         name = path.relative_to(ROOT).as_posix()
-        yield source_page(path), {"title": name, "body": f'<div class="source"><h1>{name}</h1>{code}</div>'}, "page.html"
+        body = f'<div class="source"><h1>{name}</h1>{code}</div>'
+        yield source_page(path), {"title": name, "body": body}, "page.html"
 
 
 def source_of(domain, info):

@@ -84,10 +84,10 @@ def presets_table():
         distribution = Quadratic if problem == "quadratic" else MLP
         for name in presets.NAMES:
             model, settings, recipe = (by_name[name][part] for part in ("model", "problem", "recipe"))
-            full = Recipe(**recipe)
+            full, drawn = Recipe(**recipe), distribution is Quadratic
             rows.append([
                 problem, name,
-                settings.get("distribution", default(distribution, "distribution")) if distribution is Quadratic else "-",
+                settings.get("distribution", default(distribution, "distribution")) if drawn else "-",
                 settings.get("theta0_scale", default(distribution, "theta0_scale")),
                 f"{model.get('preprocess') or 'none'}", model.get("output_scale", 1.0),
                 full.functions, full.tasks, full.epochs, f"{moves(recipe):,}",
@@ -232,7 +232,7 @@ def test_formulas_are_balanced(page):
 
 @each_page
 def test_formulas_are_written_for_every_markdown(page):
-    """What GitHub and others take for Markdown or refuse inside a formula; ``\\cr`` ends a line, ``x_i'`` has a prime."""
+    """Nothing in a formula is Markdown to GitHub or refused by it; ``\\cr`` ends a line, ``x_i'`` has a prime."""
     text = prose(page.read_text("utf-8"))
     for formula in formulas(text):
         assert not re.search(r"\\[^a-zA-Z ]", formula), f"a backslash before a sign is taken away: {formula}"
@@ -367,7 +367,8 @@ def test_the_python_interface_is_documented():
     assert set(entries) == set(l2l_ref.__all__) - {"__version__"}
     for name, entry in entries.items():
         value = getattr(l2l_ref, name)
-        assert "```python" in entry and (name in FENCE.search(entry)[2] or inspect.isclass(value)), f"{name}: no example"
+        example = FENCE.search(entry)
+        assert example[1] == "python" and name in example[2], f"{name}: no example"
         if inspect.ismodule(value):
             for exported in getattr(value, "__all__", ()):
                 assert re.search(rf"(`|\.){exported}\b", text), f"l2l_ref.{name}.{exported}"
@@ -464,11 +465,12 @@ def test_release_moves_phi_as_often_as_the_released_code():
 
 def test_the_table_of_differences_is_right():
     """The last three columns of the first table in presets.md, for the rows that are settings."""
-    text = (DOCS / "reference/presets.md").read_text("utf-8").partition("## The seven differences")[2].partition("\n## ")[0]
+    text = (DOCS / "reference/presets.md").read_text("utf-8")
+    text = text.partition("## The seven differences")[2].partition("\n## ")[0]
     rows = {}
     for line in re.findall(r"^\| (.*) \|$", text, re.M):
         first, *_, default, paper, release = line.split(" | ")
-        rows[first] = dict(zip(presets.NAMES, (default, paper, release)))
+        rows[first] = dict(zip(presets.NAMES, (default, paper, release), strict=True))
 
     def row(start):
         (found,) = (row for first, row in rows.items() if first.startswith(start))
