@@ -8,8 +8,7 @@ import sys
 
 import numpy as np
 
-from l2l_ref.learned import backends
-from l2l_ref.learned.cells import dnc_with
+from l2l_ref.learned.cells import dnc_with, with_backend
 from l2l_ref.learned.sequence import sequence, sequence_init
 from l2l_ref.metatrain.sequences import Copy, train_on_sequences, wrong_bits
 
@@ -28,7 +27,7 @@ epochs = int(sys.argv[1]) if len(sys.argv) > 1 else EPOCHS
 params, _ = train_on_sequences(params, cell, task, epochs=epochs, report=report)
 
 for slots in (16, 32):  # how many there are does not show in the weights
-    larger = backends.choose_cell("auto", dnc_with(slots, word=12, heads=1), 200)
+    larger = with_backend(dnc_with(slots, word=12, heads=1), "auto", 200)
     for length in (1, 5, 10, 15, 20):
         batch = task.sample(length, 200, np.random.default_rng(length))
         print(f"{slots} slots, {length} words: {wrong_bits(params, larger, *batch):.3f} of {8 * length} bits wrong")
