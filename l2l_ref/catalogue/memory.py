@@ -150,7 +150,7 @@ OPERATIONS = (
     ),
     Operation(
         "allocation", addressing.allocation, lambda rng: (_spread(rng),),
-        r"a_k = (1 - u_k) \prod_{u_j < u_k} \ u_j", GRAVES,
+        r"a_{\pi_k} = (1 - u_{\pi_k}) \prod_{j < k} \ u_{\pi_j} \qquad \pi = \text{stable argsort of} \ u", GRAVES,
         cases={
             "0 and 1": lambda rng: (np.array([[0.0, 0.4, 1.0], [1.0, 0.0, 0.5]]),),
             "tied at 1": lambda rng: (np.array([[1.0, 0.4, 1.0]]),),
