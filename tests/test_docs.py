@@ -95,7 +95,7 @@ def presets_table():
             ])
     return table(
         ["problem", "preset", "W and y", "scale of theta0", "p", "output scale", "functions", "tasks", "epochs",
-         "moves", "first rate", "last rate"],
+         "updates", "first rate", "last rate"],
         rows,
     )
 
