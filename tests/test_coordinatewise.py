@@ -69,8 +69,8 @@ def test_the_original_is_the_equations(case):
 @given(case=networks())
 def test_the_twin_advances_like_the_original(dtype, case):
     gradients, _, state, params, p, scale = build(case, dtype)
-    update, new = coordinatewise.advance(gradients[0], state, params, p, scale)
-    twin_update, twin_new = twin.advance(gradients[0], state, params, p, scale)
+    update, new = coordinatewise.step_inference(gradients[0], state, params, p, scale)
+    twin_update, twin_new = twin.step_inference(gradients[0], state, params, p, scale)
     assert twin_update.dtype == dtype
     # A gate's argument is a sum of terms of the size of the weights and the inputs.
     size = max(1.0, case["weight"] * (case["size"] if p is None else 1.0))
@@ -118,7 +118,7 @@ def test_the_number_of_threads_does_not_show(n, monkeypatch):
     results = [
         np.concatenate([
             flatten(twin.meta_gradient(gradients, d_updates, state, params, p, scale, threads)),
-            twin.advance(gradients[0], state, params, p, scale, threads)[0],
+            twin.step_inference(gradients[0], state, params, p, scale, threads)[0],
         ])
         for threads in (1, 2, 3, 7)
     ]
@@ -137,7 +137,7 @@ def test_wide_layers_take_smaller_tiles_and_agree():
 def test_the_twin_refuses_a_network_without_layers():
     params = coordinatewise.init_params(np.random.default_rng(0), ())
     with pytest.raises(ValueError, match="at least one LSTM layer"):
-        twin.advance(np.ones(3), (), params)
+        twin.step_inference(np.ones(3), (), params)
 
 
 @pytest.mark.parametrize("module", [coordinatewise, twin])
@@ -149,7 +149,7 @@ def test_arguments_are_not_written_to(module):
     copies = [a.copy() for a in arrays]
     for a in (*arrays[:4], *params.layers[0], params.W, params.b):
         a.flags.writeable = False
-    module.advance(gradients[0], state, params, p, scale)
+    module.step_inference(gradients[0], state, params, p, scale)
     module.meta_gradient(gradients, d_updates, state, params, p, scale)
     for a, copy in zip([*arrays[:4], flatten(params)], copies):
         np.testing.assert_array_equal(a, copy)
@@ -161,7 +161,7 @@ def test_a_nan_stays_with_its_coordinate():
     gradients[0, 3] = np.nan
     for module in (coordinatewise, twin):
         with np.errstate(invalid="ignore"):
-            update, _ = module.advance(gradients[0], state, params, p, scale)
+            update, _ = module.step_inference(gradients[0], state, params, p, scale)
         assert np.isnan(update[3]) and np.isfinite(np.delete(update, 3)).all()
 
 
@@ -187,8 +187,8 @@ def test_in_place_gives_the_same(module, n):
     copies = [a.copy() for layer in start for a in layer]
     one = two = start
     for t, gradient in enumerate(gradients):
-        update, one = module.advance(gradient, one, params, 10.0, 0.1)
-        other, two = module.advance(gradient, two, params, 10.0, 0.1, in_place=t > 0)
+        update, one = module.step_inference(gradient, one, params, 10.0, 0.1)
+        other, two = module.step_inference(gradient, two, params, 10.0, 0.1, in_place=t > 0)
         np.testing.assert_array_equal(update, other)
     for a, b in zip((a for layer in one for a in layer), (a for layer in two for a in layer), strict=True):
         np.testing.assert_array_equal(a, b)
