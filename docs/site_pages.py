@@ -60,21 +60,28 @@ class LinkToSources(SphinxPostTransform):
     """Links from a page to the code.
 
     A link to a file outside of docs/ leads to the page that shows the file, from the table of tags to the line that
-    computes the equation. The name of a function or a class of the package, set as code, leads to its definition.
+    computes the equation. The name of a function or a class of the package, set as code, leads to its entry on the page
+    of the interface, or else to its definition.
     """
 
     default_priority = 5  # before Sphinx looks for the targets
 
     def run(self):
         shown = {path.with_suffix("") if path.suffix == ".md" else path: path for path in source_files()}
-        defined, page = definitions(), self.env.docname
+        defined, documented, page = definitions(), self.env.get_domain("py").objects, self.env.docname
         for node in list(self.document.findall(lambda n: isinstance(n, (download_reference, pending_xref)))):
             path = shown.get((Path(self.app.srcdir, page).parent / node.get("reftarget", "")).resolve())
             if path:
                 node.replace_self(self.link(path, self.line_of_tag(node, path), node.children))
         for node in list(self.document.findall(nodes.literal)):
-            if node.astext() in defined and isinstance(node.parent, (nodes.paragraph, nodes.entry, nodes.strong)):
-                node.replace_self(self.link(*defined[node.astext()], [node.deepcopy()]))
+            name = re.sub(r"^l2l(_ref)?\.", "", node.astext())
+            if isinstance(node.parent, (nodes.paragraph, nodes.entry, nodes.strong)):
+                if f"l2l_ref.{name}" in documented:
+                    entry = documented[f"l2l_ref.{name}"]
+                    uri = self.app.builder.get_relative_uri(page, entry.docname) + f"#{entry.node_id}"
+                    node.replace_self(nodes.reference("", "", node.deepcopy(), refuri=uri, internal=True))
+                elif name in defined:
+                    node.replace_self(self.link(*defined[name], [node.deepcopy()]))
 
     def link(self, path, line, children):
         anchor = f"#L-{line}" if line else ""
