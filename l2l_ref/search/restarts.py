@@ -3,7 +3,7 @@
 from collections import deque
 
 HORIZON = 100  # queries that a network is taken to be trained for when its card does not say
-RUN = 33  # queries after which shipped networks have found what they will find: docs/how-to/minimize.md
+RUN = 33  # queries after which shipped networks have found what they will find: docs/lab-notes/minimize.md
 
 
 class RestartSchedule:
