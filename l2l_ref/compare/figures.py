@@ -178,7 +178,7 @@ QUERIES, CURVES = 20, 4  # how many are shown of each function, and how many fun
 
 
 def queries(problem, models, seed, path, titles=None):
-    """Figure 9 of Chen et al. 2017: where learned optimizers look on some functions of one dimension, and when.
+    """Figure 9 of the review: where learned optimizers look on some functions of one dimension, and when.
 
     A row for each of ``models``, a dict of Proposers; functions and orientations are those of a comparison. The line is
     the function.

@@ -3,8 +3,8 @@
 Everything here **minimises**. Dims: B functions, T queries.
 
     B1  L = sum_t f_t                                                summed loss
-    B2  b_t = min over s < t of y_s,          t = 2..T               the incumbent, best value before query t
-    B3  L = -sum_t EI(mean_t, deviation_t, b_t),   t = 2..T          expected improvement
+    B2  b_t = min over s < t of f_s,          t = 2..T               the incumbent, best value before query t
+    B3  L = -sum_t EI(mean_t, std_t, b_t),    t = 2..T               expected improvement
     B4  L = sum_t min(f_t - b_t, 0),          t = 2..T               observed improvement
     B5  L = f_T                                                      final value
     B6  L = min_t f_t                                                best value
@@ -84,7 +84,8 @@ def expected_improvement_loss(mean, std, y, grad_through_incumbent=True):
     """B2, B3. mean, std, y (B, T) -> L (B,), cache.
 
     mean and std are those of f_t given the earlier values, as `gp_append` draws them; the first of each is not
-    read. Raises ValueError also for a std that is not >= 0.
+    read. y are the values that the incumbent is taken from: f, in training. Raises ValueError also for a std
+    that is not >= 0.
     """
     _require_values("y", y)
     B, T = y.shape
