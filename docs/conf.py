@@ -25,6 +25,8 @@ myst_enable_extensions = ["dollarmath"]
 myst_dmath_double_inline = True
 myst_heading_anchors = 4
 
+smartquotes_action = "qe"  # --option stays as it is
+
 html_theme = "furo"
 html_title = f"l2l_ref {release}"
 html_static_path = ["_static"]

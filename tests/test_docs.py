@@ -170,7 +170,7 @@ def option_row(action):
     if action.default not in (None, False, [], argparse.SUPPRESS) and "default" not in action.help:
         meaning.append(f"Default: `{action.default}`.")
     text = " ".join(filter(None, meaning))
-    text = text[:1].upper() + text[1:]
+    text = re.sub(r"^[a-z](?=[a-z])", lambda first: first[0].upper(), text)  # but not that of "x -> a number"
     return [", ".join(written) or f"`{value or action.dest}`", re.sub(r"([|<*])", r"\\\1", text)]
 
 
