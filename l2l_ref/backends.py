@@ -1,12 +1,12 @@
-"""The one file that knows both the NumPy originals and their compiled twins, and chooses between them.
+"""The choice between the NumPy originals and their compiled twins. Only this file knows both.
 
-Modules are named in `PARTS` and imported when they are chosen, so that neither side imports the other and NumPy alone is
-loaded where NumPy alone is used.
+Modules are named in `PARTS` and imported when they are chosen, so whoever uses NumPy alone never loads numba.
 """
 
 import importlib
 import importlib.util
 from functools import lru_cache
+from types import ModuleType
 from typing import NamedTuple
 
 from .checks import choice
@@ -15,79 +15,78 @@ BACKENDS = ("auto", "numpy", "numba")
 
 
 class Part(NamedTuple):
-    """A file of hot functions and its twin, which has its name."""
+    """A file of hot functions, and its twin of the same name."""
 
     original: str
     twin: str
-    enough: float  # the work from which "auto" takes the twin: measured, see docs/lab-notes/performance.md
-    unit: str      # what the work is counted in
+    threshold: float  # the amount of work from which "auto" takes the twin; measured, see docs/lab-notes/performance.md
+    unit: str         # the unit in which the work is counted
 
 
 PARTS = {
-    # Below this many coordinates a step takes about as long in NumPy, and nothing has to be compiled for it.
+    # For fewer coordinates a step takes about as long in NumPy, and nothing needs to be compiled.
     "coordinatewise": Part("learned.coordinatewise", "compiled.coordinatewise", 256, "coordinates"),
-    # Below this many rows a cell takes about as long in NumPy, forward and backward.
+    # For fewer rows a cell takes about as long in NumPy, forward and backward.
     "lstm": Part("ops.lstm", "compiled.lstm", 16, "rows"),
     "heads": Part("ops.heads", "compiled.heads", 16, "rows"),
-    # Below this many rows of Cholesky factors in a trajectory, nothing has to be compiled for it.
+    # For fewer rows of Cholesky factors, compiling would take longer than it saves.
     "gp": Part("ops.gp", "compiled.gp", 100, "functions x queries"),
-    # The twins are twice as fast for few rows, where that is 10 microseconds per step, and loading them takes as long as
-    # tens of thousands of steps. So "auto" never takes them.
+    # For few rows these twins save 10 microseconds per step, half of the time, but loading them takes as long as tens
+    # of thousands of steps. So "auto" never takes them.
     "propose": Part("learned.propose", "compiled.propose", float("inf"), "rows"),
     "stepping": Part("learned.stepping", "compiled.stepping", float("inf"), "searches"),
 }
 
 
-def choose(part, backend, work=0):
-    """The module, original or twin, whose functions to call.
+def choose(part: str, backend: str, work: float = 0) -> ModuleType:
+    """Return the module whose functions to call: the original or its twin.
 
-    A cache belongs to the module that made it.
+    A cache must go to the backward pass of the same module.
 
     Parameters
     ----------
     part : str
         A key of `PARTS`.
     backend : {"auto", "numpy", "numba"}
-        "auto" takes numba where it works and the work is large enough to pay.
-    work : int
-        How much there is to do, in the unit of the part.
+        "auto" takes numba if it works here and the work is large enough to profit.
+    work : number
+        The amount of work, in the unit of the part.
 
     Raises
     ------
     ValueError
-        For an unknown backend.
+        The backend is unknown.
     ImportError
-        For "numba" where it does not work.
+        The backend is "numba", which does not work here. The message says why.
     """
     choice("backend", backend, BACKENDS)
-    original, twin, enough, _ = PARTS[part]
-    if backend == "numba" or backend == "auto" and work >= enough:
+    original, twin, threshold, _ = PARTS[part]
+    if backend == "numba" or backend == "auto" and work >= threshold:
         module = _twin(twin)
         if not isinstance(module, str):
             return module
         if backend == "numba":
-            raise ImportError(f"backend: 'numba' does not work here ({module}); use 'numpy' or 'auto', or "
-                              "pip install 'l2l-ref[fast]'")
+            raise ImportError(f"backend: 'numba' does not work here: {module}. Use 'numpy' or 'auto'")
     return importlib.import_module(f".{original}", __package__)
 
 
-def available(backend):
+def available(backend: str) -> bool:
     """Whether this backend works here."""
     return backend != "numba" or not isinstance(_twin("compiled.coordinatewise"), str)
 
 
-def name_of(module):
-    """The backend of a module that `choose` gave: "numpy" or "numba"."""
+def name_of(module: ModuleType) -> str:
+    """The backend, "numpy" or "numba", of a module that `choose` returned."""
     return "numba" if f"{__package__}.compiled." in module.__name__ else "numpy"
 
 
 @lru_cache(maxsize=None)
-def _twin(name):
-    """The compiled twin of this name, or the reason why there is none, a string."""
+def _twin(name: str) -> ModuleType | str:
+    """The compiled twin of this name, or the reason why it cannot be used."""
     missing = [package for package in ("numba", "scipy") if importlib.util.find_spec(package) is None]
     if missing:
-        return f"{' and '.join(missing)} cannot be found"
+        return f"{' and '.join(missing)} cannot be found, pip install 'l2l-ref[fast]' brings what is missing"
     try:
         return importlib.import_module(f".{name}", __package__)
-    except ImportError as error:  # numba refuses versions of NumPy that it does not know
+    except ImportError as error:  # numba refuses versions of NumPy that it does not know, jit.py a disabled JIT
         return str(error)

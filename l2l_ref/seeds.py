@@ -1,18 +1,21 @@
-"""Seeds of parts: every random number belongs to a seed and a key, whoever draws it and in whatever order."""
+"""Child seeds: every random number is determined by a seed and a key, not by who draws it or in which order."""
+
+from collections.abc import Iterable
 
 import numpy as np
 
 
-def child(seed, *key):
-    """The SeedSequence of one part of what ``seed``, an int or a SeedSequence, stands for.
+def child(seed: int | np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
+    """The child of a seed that belongs to a key of whole numbers.
 
-    ``child(seed, 3, 1)`` is always the same, unlike ``seed.spawn``, which counts up in the caller's object.
+    ``child(seed, 3, 1)`` always returns the same SeedSequence, unlike ``seed.spawn``, which counts up in the caller's
+    object.
     """
     if not isinstance(seed, np.random.SeedSequence):
         seed = np.random.SeedSequence(seed)
     return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *key))
 
 
-def generators(seed, numbers, *key):
-    """A random generator for each of these functions, given by their numbers: of the child ``(number, *key)``."""
+def generators(seed: int | np.random.SeedSequence, numbers: Iterable[int], *key: int) -> list[np.random.Generator]:
+    """One random generator for each of the numbers, made from the child ``(number, *key)`` of the seed."""
     return [np.random.default_rng(child(seed, number, *key)) for number in numbers]

@@ -343,7 +343,7 @@ def test_arguments_are_not_written_to(module):
 
 def test_the_twin_has_the_defaults_of_the_original():
     assert twin.JITTER == gp.JITTER
-    assert twin.DISTRIBUTIONS == tuple(COVARIANCES)
+    assert twin.NAMES == tuple(COVARIANCES)
     assert twin.Draw._fields == gp.Draw._fields
 
 

@@ -7,12 +7,15 @@ import sys
 import pytest
 from conftest import ROOT
 
+from l2l_ref.backends import PARTS
+
 PACKAGE = ROOT / "l2l_ref"
 
 # A file imports from floors below its own, and from its own folder.
 FLOOR = {
-    "checking": 1, "ops": 1, "compiled": 1, "trees": 1, "files": 1, "checks": 0, "seeds": 0, "protocols": 0,
+    "checking": 1, "ops": 1, "trees": 1, "files": 1, "checks": 0, "seeds": 0, "protocols": 0,
     "scipy_callback": 0, "plotting": 0, "backends": 1,
+    "compiled": 2,
     "datasets": 2, "baselines": 2, "black_boxes": 2, "optimizees": 2, "learned": 2, "catalogue": 2,
     "metatrain": 3, "pretrained": 3, "search": 3,
     "audit": 4, "bench": 4, "compare": 4,
@@ -60,6 +63,29 @@ def test_imports_point_down(path):
             continue
         assert there != "compiled", "backends.py alone knows the twins, and names them in a table"
         assert FLOOR[there] < FLOOR[here] or (here, there) in SAME_FLOOR, f"{path.name} imports {name}"
+
+
+TWINS = [path for path in FILES if part(path) == "compiled" and path.stem not in ("__init__", "jit", "threads")]
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda p: p.name)
+def test_a_twin_and_its_original_have_one_name_and_name_each_other(twin):
+    original = PACKAGE / f"{PARTS[twin.stem].original.replace('.', '/')}.py"
+    assert PARTS[twin.stem].twin == f"compiled.{twin.stem}" and original.name == twin.name
+    for path, line in (original, f"Twin: compiled/{twin.name}"), (twin, f"Original: {part(original)}/{twin.name}"):
+        assert line in ast.get_docstring(ast.parse(path.read_text("utf-8"))), f"{path}: the header lacks {line!r}"
+
+
+def test_every_part_has_a_twin():
+    assert {path.stem for path in TWINS} == set(PARTS)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if part(p) == "compiled"], ids=lambda p: p.name)
+def test_twins_import_constants_but_no_functions_of_the_originals(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        assert not (isinstance(node, ast.Import) and any("l2l_ref" in alias.name for alias in node.names))
+        if isinstance(node, ast.ImportFrom) and node.level > 1:
+            assert all(alias.name.isupper() for alias in node.names), ast.unparse(node)
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if part(p) in ("ops", "checking")], ids=lambda p: p.name)

@@ -1,8 +1,13 @@
 """CoordinatewiseLSTM as a user meets it: init and update, dicts of arrays, precision, backends, SciPy."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.optimize
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,8 +126,34 @@ def test_bad_settings_are_named(settings, message):
 def test_without_numba_auto_takes_numpy_and_numba_says_so(monkeypatch):
     monkeypatch.setattr(backends, "_twin", lambda name: "numba cannot be found")
     assert backends.choose("coordinatewise", "auto", 10**6) is coordinatewise
-    with pytest.raises(ImportError, match="does not work here .numba cannot be found."):
+    with pytest.raises(ImportError, match="does not work here: numba cannot be found. Use 'numpy'"):
         backends.choose("coordinatewise", "numba", 10**6)
+
+
+WITHOUT_JIT = """
+import numpy as np
+from l2l_ref import CoordinatewiseLSTM, backends
+
+assert not backends.available("numba")
+for part in backends.PARTS:
+    assert backends.name_of(backends.choose(part, "auto", 10**6)) == "numpy"
+theta = np.ones(300)
+optimizer = CoordinatewiseLSTM()
+optimizer.update(theta, optimizer.init(theta))
+try:
+    backends.choose("lstm", "numba")
+except ImportError as error:
+    assert "NUMBA_DISABLE_JIT" in str(error)
+else:
+    raise AssertionError("numba was taken")
+"""
+
+
+def test_without_a_jit_auto_takes_numpy_and_numba_says_so():
+    """As in a run that measures coverage."""
+    result = subprocess.run([sys.executable, "-c", WITHOUT_JIT], env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+                            capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
 
 
 def test_auto_takes_the_twin_where_it_pays():

@@ -1,20 +1,20 @@
-"""Compiled twins of ``step_inference`` and ``meta_gradient`` in learned/coordinatewise.py.
+"""The coordinatewise LSTM optimizer, compiled: ``step_inference`` and ``meta_gradient``.
 
-That file is the definition, with the equations C1 to C5 and, below it, L1 to L5; a difference is a bug
-in this one.
+Original: learned/coordinatewise.py. It is the definition, with the equations C1 to C5 and, through ops/lstm.py, L1 to
+L5; a difference is a bug in this file.
 
-Every coordinate is independent of the others, so they are cut into tiles. A tile goes through all T
-steps forward, its gates kept in cache, and all T back, before the next one starts.
+The coordinates are independent of each other, so they are cut into tiles. A tile goes through all T steps forward and
+then through all T steps backward before the next tile starts. Its gates stay in cache all the while.
 
-Layout in a tile: units first, coordinates last, so that elementwise loops run over contiguous
-coordinates. They index a part that was cut out before, not from an offset: the latter may be negative as far as LLVM
-knows, and is not vectorised. Layer l stacks what its gates read, so that one product with one matrix gives all of them:
+Layout of a tile: units first, coordinates last, so that elementwise loops run over contiguous coordinates. These loops
+index a slice rather than an array with an offset, because LLVM does not vectorise an index that might be negative.
+Layer l stacks everything its gates read, so that a single matrix product gives all gates:
 
     Z[t] = [z ; h ; 1]   (K, tile), K = D + H + 1        M = [W_x ; W_h ; b]^T   (4H, K)
-    A[t] = M Z[t]        (4H, tile), then in place the gates i f g o, then on the way back d_a
-    d_M^T = Z[t] d_a^T   (K, 4H), with d_a^T written out: BLAS takes half the time where neither factor is transposed
+    A[t] = M Z[t]        (4H, tile); overwritten by the gates i f g o, and in the backward pass by d_a
+    d_M^T = Z[t] d_a^T   (K, 4H); d_a^T is written out, since BLAS is twice as fast when neither factor is transposed
 
-phi is one flat vector: M of each layer row by row, then W, then b. In d_phi it is d_M^T row by row.
+phi is one flat vector: M of each layer row by row, then W, then b. d_phi holds d_M^T row by row instead of M.
 """
 
 import math
@@ -24,12 +24,12 @@ import numpy as np
 from .jit import GEMM_SIZE, dots, kernel, kernel_without_refcounts, log, sigmoid, tanh, transpose
 from .threads import run, worth
 
-TILE = 64  # coordinates worked on together: twice as many where a layer's matrix is small
-SMALL = 4096  # numbers
-PARTS = 16  # how many partial sums of d_phi are made, whatever the number of threads
+TILE = 64  # coordinates in a tile; twice as many if the matrix M of every layer is small
+SMALL = 4096  # numbers in a small matrix
+PARTS = 16  # partial sums of d_phi: a fixed number, so that the result does not depend on the number of threads
 
 
-# ---------------------------------------------------------------- what the two names of the original do
+# -------------------------------------------------------------------- the two functions of the original
 
 
 def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
@@ -39,7 +39,7 @@ def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, in_
     n, tile = len(gradient), _tile(sizes)
     before = after = tuple(_units_first(a) for layer in state for a in layer)
     if not in_place:
-        # one block: the larger an allocation, the larger the pages that it gets from the system
+        # One block for all arrays: the system backs a larger allocation with larger pages.
         block = np.empty_like(phi, shape=(sum(map(len, before)), n))
         after = tuple(np.split(block, np.cumsum([len(a) for a in before])[:-1]))
     update = np.empty_like(phi, shape=n)
@@ -60,7 +60,7 @@ def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, thread
     run(_meta_gradient_part, parts, threads, parts, tile, np.ascontiguousarray(gradients),
         np.ascontiguousarray(d_updates), before, d_phi, phi, sizes, _constants(phi, p, scale), p is not None)
     total = d_phi[0]
-    for part in d_phi[1:]:  # in this order, always
+    for part in d_phi[1:]:  # always in this order
         total += part
     return _unpack(total, params)
 
@@ -106,7 +106,7 @@ def _constants(phi, p, scale):
 
 
 def _units_first(a):
-    """(n, H) -> (H, n), contiguous and writable, which is no copy for arrays in Fortran order."""
+    """(n, H) -> (H, n), contiguous and writable; this copies nothing if the array is in Fortran order."""
     a = np.ascontiguousarray(a.T)
     return a if a.flags.writeable else a.copy()
 
@@ -115,15 +115,15 @@ def _units_first(a):
 
 
 @kernel_without_refcounts
-def _carve(buffer, at, steps, rows, tile):
-    """The next (steps, rows, tile) block of a flat buffer, and where the one after it starts."""
+def _take_block(buffer, at, steps, rows, tile):
+    """The (steps, rows, tile) block of a flat buffer that starts at ``at``, and where the next block starts."""
     end = at + steps * rows * tile
     return buffer[at:end].reshape(steps, rows, tile), end
 
 
 @kernel_without_refcounts
 def _buffer_size(T, tile, sizes):
-    """The workspace of one thread, in numbers."""
+    """How many numbers the workspace of one thread holds."""
     total = 0
     for l in range(len(sizes) - 1):
         D, H = sizes[l], sizes[l + 1]
@@ -135,16 +135,16 @@ def _buffer_size(T, tile, sizes):
 @kernel_without_refcounts
 def _layer_blocks(buffer, at, T, D, H, tile):
     """Z (T+1, K, tile), A (T, 4H, tile), C (T+1, H, tile), Q = tanh(c') (T, H, tile) of one layer."""
-    Z, at = _carve(buffer, at, T + 1, D + H + 1, tile)
-    A, at = _carve(buffer, at, T, 4 * H, tile)
-    C, at = _carve(buffer, at, T + 1, H, tile)
-    Q, at = _carve(buffer, at, T, H, tile)
+    Z, at = _take_block(buffer, at, T + 1, D + H + 1, tile)
+    A, at = _take_block(buffer, at, T, 4 * H, tile)
+    C, at = _take_block(buffer, at, T + 1, H, tile)
+    Q, at = _take_block(buffer, at, T, H, tile)
     return Z, A, C, Q, at
 
 
 @kernel
 def _product(a, b, out):
-    """a b, by so many rows at a time that BLAS starts no threads of its own."""
+    """Write a b into out, in blocks of rows so small that BLAS starts no threads of its own."""
     rows = max(1, GEMM_SIZE // b.size)
     for first in range(0, len(a), rows):
         np.dot(a[first : first + rows], b, out[first : first + rows])
@@ -152,7 +152,7 @@ def _product(a, b, out):
 
 @kernel_without_refcounts
 def _cell(A, c, c_new, q, h_new):
-    """L2 to L5 on one tile. A (4H, tile) holds a on entry and i f g o on return."""
+    """L2 to L5 for one tile. A (4H, tile) holds a on entry and i f g o on return."""
     H, tile = c.shape
     for j in range(H):
         i_j, f_j, g_j, o_j = A[j], A[H + j], A[2 * H + j], A[3 * H + j]
@@ -169,9 +169,11 @@ def _cell(A, c, c_new, q, h_new):
 
 @kernel_without_refcounts
 def _cell_step(A, c, first, count, c_new, h_new, row):
-    """L2 to L5 on one tile, nothing kept: A (4H, tile), columns first, first + 1, .. of c -> c_new; h_new (H, tile).
+    """L2 to L5 for one tile, without keeping anything for a backward pass.
 
-    c_new may be c. Loops that read and write one array are not vectorised, so that c' goes to ``row`` (tile,) first.
+    Reads A (4H, tile) and the columns first, first + 1, ... of c (H, n); writes the same columns of c_new (H, n), and
+    h_new (H, tile). c_new may be c. A loop that reads and writes the same array is not vectorised, so c' is first
+    computed in ``row`` (tile,).
     """
     H = len(c)
     for j in range(H):
@@ -186,9 +188,9 @@ def _cell_step(A, c, first, count, c_new, h_new, row):
 
 @kernel_without_refcounts
 def _cell_backward(d_h, d_up, d_c, A, c, q):
-    """L5 to L2 backward on one tile. A holds i f g o on entry and d_a on return; d_c becomes that of c.
+    """L5 to L2 backward for one tile. A holds i f g o on entry and d_a on return; d_c holds d_c' and then d_c.
 
-    The gradient in h' is d_h, from the step after, and d_up, from the layer above.
+    The gradient with respect to h' is the sum of d_h, from the next step, and d_up, from the layer above.
     """
     H, tile = c.shape
     for j in range(H):
@@ -207,7 +209,7 @@ def _cell_backward(d_h, d_up, d_c, A, c, q):
 
 @kernel_without_refcounts
 def _features(gradient, first, z, constants, preprocess):
-    """C1: gradient[first:first + tile] into the top rows of z; beyond the last coordinate, zeros."""
+    """C1: write the features of gradient[first:first + tile] into z; past the last coordinate, those of 0."""
     tile = z.shape[1]
     zero, one = constants.dtype.type(0), constants.dtype.type(1)
     over_p, small, grow = constants[1], constants[2], constants[3]
@@ -220,7 +222,7 @@ def _features(gradient, first, z, constants, preprocess):
             z_0[m] = zero
         return
     z_1 = z[1]
-    for m in range(count):  # without branches, each row in a loop of its own: so it is vectorised
+    for m in range(count):  # one loop per row of z and no branches, so that LLVM vectorises both loops
         size = abs(seen[m])
         z_0[m] = log(max(size, small)) * over_p if size >= small else -one  # P1, P2
     for m in range(count):
@@ -256,7 +258,7 @@ def _store_columns(source, target, first):
 
 @kernel_without_refcounts
 def _load(states, first, buffer, T, tile, sizes):
-    """Put the states (H, n) of a tile where step 0 reads them, and the row of ones where all steps do."""
+    """Write the states (H, n) of a tile to where step 0 reads them, and the row of ones of every step."""
     at = 0
     for l in range(len(sizes) - 1):
         D, H = sizes[l], sizes[l + 1]
@@ -268,7 +270,7 @@ def _load(states, first, buffer, T, tile, sizes):
 
 @kernel_without_refcounts
 def _forward(t, buffer, T, tile, phi, sizes):
-    """C2 for one tile and one step, all layers: from Z[t] of the first; each h' goes to its layer's Z[t + 1]."""
+    """C2 for one tile, one step and all layers. Reads Z[t] of the first; each h' goes to Z[t + 1] of its layer."""
     at, weights = 0, 0
     L = len(sizes) - 1
     for l in range(L):
@@ -285,9 +287,8 @@ def _forward(t, buffer, T, tile, phi, sizes):
 
 
 @kernel
-def _step_part(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants,
-                  preprocess):
-    """The tiles of the parts first_part, first_part + stride, ... through one step."""
+def _step_part(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess):
+    """One step for the tiles of the parts first_part, first_part + stride, ...."""
     L, H_top, rows, most = len(sizes) - 1, sizes[-1], 0, 0
     for l in range(L):
         rows, most = rows + sizes[l] + sizes[l + 1] + 1, max(most, sizes[l + 1])
@@ -295,13 +296,13 @@ def _step_part(first_part, stride, parts, tile, gradient, before, update, after,
     h_top = np.empty((H_top, tile), phi.dtype)
     y, row = np.empty(tile, phi.dtype), np.empty(tile, phi.dtype)
     _step_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
-                   every_z, every_A, h_top, y, row)
+                every_z, every_A, h_top, y, row)
 
 
 @kernel_without_refcounts
 def _step_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
-                   every_z, every_A, h_top, y, row):
-    """`_step_part` in the workspace that it has made."""
+                every_z, every_A, h_top, y, row):
+    """`_step_part`, given its workspace."""
     n = len(gradient)
     L, H_top = len(sizes) - 1, sizes[-1]
     W, b = phi[len(phi) - 1 - H_top : len(phi) - 1], phi[len(phi) - 1]
@@ -336,16 +337,19 @@ def _step_tiles(first_part, stride, parts, tile, gradient, before, update, after
 @kernel
 def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, before, d_phi, phi, sizes,
                         constants, preprocess):
-    """The tiles of the parts first_part, first_part + stride, ...: forward again, then back; adds to d_phi[part]."""
+    """Add the gradient of the tiles of the parts first_part, first_part + stride, ... to d_phi[part].
+
+    Each tile is recomputed forward and then taken backward.
+    """
     L = len(sizes) - 1
     T, H_top = len(gradients), sizes[L]
     buffer = np.empty(_buffer_size(T, tile, sizes), phi.dtype)
     d_y = np.empty(tile, phi.dtype)
     d_W = np.empty(H_top, phi.dtype)
     d_top = np.empty((H_top, tile), phi.dtype)
-    d_a = np.empty(tile * 4 * sizes[1:].max(), phi.dtype)  # transposed; one layer's at a time, as d_M
-    d_M = np.empty(len(phi), phi.dtype)
-    back = np.empty(len(phi), phi.dtype)  # every M transposed, (K, 4H)
+    d_a = np.empty(tile * 4 * sizes[1:].max(), phi.dtype)  # d_a^T of one layer at a time
+    d_M = np.empty(len(phi), phi.dtype)                    # d_M^T of one layer at a time
+    back = np.empty(len(phi), phi.dtype)                   # M^T (K, 4H) of every layer
     weights = 0
     for l in range(L):
         D, H = sizes[l], sizes[l + 1]
@@ -360,10 +364,10 @@ def _meta_gradient_part(first_part, stride, parts, tile, gradients, d_updates, b
 @kernel_without_refcounts
 def _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, before, d_phi, phi, sizes, constants,
                          preprocess, buffer, d_y, d_W, d_top, d_a, d_M, back):
-    """`_meta_gradient_part` in the workspace that it has made."""
+    """`_meta_gradient_part`, given its workspace."""
     T, n = gradients.shape
     L = len(sizes) - 1
-    H_top, all_weights = sizes[L], len(phi) - 1 - sizes[L]
+    all_weights = len(phi) - 1 - sizes[L]
     W = phi[all_weights : len(phi) - 1]
     tiles = (n + tile - 1) // tile
     for part in range(first_part, parts, stride):
@@ -372,9 +376,9 @@ def _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, 
             first = index * tile
             count = min(tile, n - first)
             _load(before, first, buffer, T, tile, sizes)
-            seen = _layer_blocks(buffer, 0, T, sizes[0], sizes[1], tile)[0]
+            features = _layer_blocks(buffer, 0, T, sizes[0], sizes[1], tile)[0]
             for t in range(T):
-                _features(gradients[t], first, seen[t], constants, preprocess)
+                _features(gradients[t], first, features[t], constants, preprocess)
                 _forward(t, buffer, T, tile, phi, sizes)
 
             blocks_end = 0
@@ -417,5 +421,5 @@ def _meta_gradient_tiles(first_part, stride, parts, tile, gradients, d_updates, 
                     for m in range(4 * H * K):
                         d_phi_l[m] += d_M[m]
                     M_back = back[weights : weights + 4 * H * K].reshape(K, 4 * H)
-                    start = 0 if l else D                            # the first layer's input is data
+                    start = 0 if l else D  # the input of the first layer is data and needs no gradient
                     _product(M_back[start : D + H], A[t], d_z[start:])  # L1, z and h

@@ -1,11 +1,11 @@
-"""Compiled twins of ``gp_append`` and ``gp_sample`` in ops/gp.py, with their backward passes.
+"""Draws from a Gaussian process, compiled: ``gp_append`` and ``gp_sample``, with their backward passes.
 
-That file is the definition, with the equations S1 to S4, and below it K1 to K4 and H1 to H3; a difference is a bug in
-this one. Real numbers only, float32 or float64.
+Original: ops/gp.py. It is the definition, with the equations S1 to S4 and, through ops/covariance.py and
+ops/cholesky.py, K1 to K4 and H1 to H3; a difference is a bug in this file. Only real numbers, float32 or float64.
 
-In memory the functions lie next to each other, as `gp_initial_state` makes them: kernels see arrays whose last axis is B, so
-that all arithmetic is along it. Every function is independent of the others, so a thread takes some of them, and what
-is summed over functions is summed afterwards, in their order.
+The kernels see arrays whose last axis is B, the functions, so that all inner loops run along it; `gp_initial_state`
+lays the arrays out in memory accordingly. The functions are independent of each other, so each thread takes several of
+them. Sums over functions are taken afterwards, in the order of the functions.
 """
 
 import math
@@ -13,43 +13,44 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..ops.covariance import COVARIANCES
+from ..ops.gp import JITTER
 from .jit import exp, kernel, kernel_without_refcounts
 from .threads import run_rows
 
-DISTRIBUTIONS = ("squared_exponential", "matern32", "matern52")
-JITTER = {"float32": 2e-5, "float64": 1e-10}
-WIDTH = 64  # functions of one part: a row of them is some cache lines, which stay in the first-level cache
+NAMES = tuple(COVARIANCES)  # a kernel gets the number of a name, see `_correlations`
+WIDTH = 64  # functions in one part: a row of them is a few cache lines, which stay in the first-level cache
 
 
-# ------------------------------------------------------------- what the four names of the original do
+# ------------------------------------------------------------------- the four functions of the original
 
 
 class Draw(NamedTuple):
     f: np.ndarray          # (B,)
     mean: np.ndarray       # (B,)
-    std: np.ndarray  # (B,)
+    std: np.ndarray        # (B,)
 
 
 class Hyperparameters(NamedTuple):
-    """The covariance, as the kernels read it."""
+    """The covariance in the form that the kernels read."""
 
-    kind: int
-    over_scale: np.ndarray    # (d,), 1 / s
-    numbers: np.ndarray       # v and v (1 + jitter), and the constants of K2 to K4 in the precision of the rest
-    scalar: bool              # whether there is one length scale for all dimensions
+    kind: int               # index into `NAMES`
+    over_scale: np.ndarray  # (d,), 1 / s
+    numbers: np.ndarray     # v, v (1 + jitter), and the constants of K2 to K4 in the precision of the other arrays
+    scalar: bool            # whether one length scale serves all dimensions
 
 
 class GPCache(NamedTuple):
     x: np.ndarray  # (B, T, d)
     z: np.ndarray  # (B, T)
     L: np.ndarray  # (B, T, T)
-    t: int         # the number of the appended row; for a sample, T
+    t: int         # the index of the appended row; for a sample, T
     hyperparameters: Hyperparameters
 
 
 def gp_append(state, x, z, length_scale, variance, covariance="squared_exponential", jitter=None, in_place=False,
               threads=None):
-    """One more query: (Draw, state'), cache."""
+    """One more query of each function -> (Draw, state'), cache."""
     t = state.t
     B, T, d = state.x.shape
     for name, array, shape in (("state.z", state.z, (B, T)), ("state.L", state.L, (B, T, T)), ("x", x, (B, d)),
@@ -69,10 +70,11 @@ def gp_append(state, x, z, length_scale, variance, covariance="squared_exponenti
     new.x[:, t], new.z[:, t] = x, z
     mean = np.empty(B, x.dtype)
     residual = np.empty_like(mean)
-    run_rows(_append_part, B, WIDTH, t * t, threads, B, *map(_inside, new[:3]), t, *hyperparameters[:3], mean, residual)
+    run_rows(_append_part, B, WIDTH, t * t, threads, B, *map(_functions_last, new[:3]), t, *hyperparameters[:3],
+             mean, residual)
     _raise_if_failed(residual, np.full(B, t))
     std = new.L[:, t, t].copy()
-    draw = Draw(mean + std * new.z[:, t], mean, std)     # S4
+    draw = Draw(mean + std * new.z[:, t], mean, std)                 # S4
     return (draw, new), GPCache(new.x, new.z, new.L, t, hyperparameters)
 
 
@@ -88,8 +90,8 @@ def gp_append_backward(d_out, cache, in_place=False, threads=None):
     B, d = len(X), X.shape[2]
     d_draw = np.array(d_draw, X.dtype)
     d_scale, d_variance = np.zeros((d, B), X.dtype), np.zeros(B, X.dtype)
-    run_rows(_append_backward_part, B, WIDTH, 2 * t * t, threads, B, *map(_inside, (X, Z, L)), t, *hyperparameters[:3], d_draw,
-             *map(_inside, d_state[:3]), d_scale, d_variance)
+    run_rows(_append_backward_part, B, WIDTH, 2 * t * t, threads, B, *map(_functions_last, (X, Z, L)), t,
+             *hyperparameters[:3], d_draw, *map(_functions_last, d_state[:3]), d_scale, d_variance)
     d_x, d_z = d_X[:, t].copy(), d_Z[:, t].copy()
     for d_array in (d_X[:, t], d_Z[:, t], d_L[:, t, : t + 1]):
         d_array[:] = 0
@@ -97,7 +99,7 @@ def gp_append_backward(d_out, cache, in_place=False, threads=None):
 
 
 def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", jitter=None, threads=None):
-    """A whole trajectory: x (B, T, d), z (B, T) -> f (B, T), cache."""
+    """The values along whole trajectories: x (B, T, d), z (B, T) -> f (B, T), cache."""
     if np.ndim(x) != 3:
         raise ValueError(f"x: expected shape (B, T, d), got {np.shape(x)}")
     B, T, d = x.shape
@@ -106,8 +108,8 @@ def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", ji
     x, z, L = _copy(x, x), _copy(z, x), _zeros(B, T, T, dtype=x.dtype)
     f = _zeros(B, T, dtype=x.dtype)
     residual, failed = np.ones(B, x.dtype), np.zeros(B, np.int64)
-    run_rows(_sample_part, B, WIDTH, T**3 // 3, threads, B, *map(_inside, (x, z, L)), *hyperparameters[:3], _inside(f), residual,
-             failed)
+    run_rows(_sample_part, B, WIDTH, T**3 // 3, threads, B, *map(_functions_last, (x, z, L)), *hyperparameters[:3],
+             _functions_last(f), residual, failed)
     _raise_if_failed(residual, failed)
     return np.ascontiguousarray(f), GPCache(x, z, L, T, hyperparameters)
 
@@ -118,8 +120,8 @@ def gp_sample_backward(d_f, cache, threads=None):
     B, T, d = x.shape
     d_x, d_z, d_L = np.zeros_like(x), np.zeros_like(z), np.zeros_like(L)
     d_scale, d_variance = np.zeros((d, B), x.dtype), np.zeros(B, x.dtype)
-    run_rows(_sample_backward_part, B, WIDTH, T**3, threads, B, *map(_inside, (x, z, L)), *hyperparameters[:3],
-             _inside(_copy(d_f, x)), *map(_inside, (d_x, d_z, d_L)), d_scale, d_variance)
+    run_rows(_sample_backward_part, B, WIDTH, T**3, threads, B, *map(_functions_last, (x, z, L)), *hyperparameters[:3],
+             _functions_last(_copy(d_f, x)), *map(_functions_last, (d_x, d_z, d_L)), d_scale, d_variance)
     return np.ascontiguousarray(d_x), np.ascontiguousarray(d_z), *_hyper_gradients(d_scale, d_variance, hyperparameters)
 
 
@@ -129,23 +131,24 @@ def _require(name, array, shape):
 
 
 def _zeros(B, *shape, dtype):
-    """Zeros (B, ...) of which the functions lie next to each other."""
+    """Zeros (B, ...) whose first axis is the contiguous one, so that functions are adjacent in memory."""
     return np.zeros((*shape, B), dtype).transpose(len(shape), *range(len(shape)))
 
 
 def _copy(array, like):
+    """A copy in the layout of `_zeros` and the precision of ``like``."""
     new = _zeros(*array.shape, dtype=like.dtype)
     new[:] = array
     return new
 
 
-def _inside(array):
-    """The same array as the kernels see it, (..., B)."""
+def _functions_last(array):
+    """A view (..., B) of an array (B, ...): the kernels' view."""
     return array.transpose(*range(1, array.ndim), 0)
 
 
 def _require_order(name, array):
-    if not _inside(array).flags.c_contiguous:
+    if not _functions_last(array).flags.c_contiguous:
         raise ValueError(f"{name}: expected arrays in the order of gp_initial_state, got strides {array.strides}")
 
 
@@ -153,8 +156,8 @@ def _hyperparameters(x, d, length_scale, variance, covariance, jitter):
     dtype = x.dtype
     if dtype.name not in JITTER:
         raise ValueError(f"x: expected float32 or float64, got {dtype}")
-    if covariance not in DISTRIBUTIONS:
-        raise ValueError(f"covariance: expected one of {', '.join(DISTRIBUTIONS)}, got {covariance!r}")
+    if covariance not in NAMES:
+        raise ValueError(f"covariance: expected one of {', '.join(NAMES)}, got {covariance!r}")
     jitter = JITTER[dtype.name] if jitter is None else jitter
     if not 0 <= jitter < np.inf:
         raise ValueError(f"jitter: expected a finite number >= 0, got {jitter!r}")
@@ -167,15 +170,15 @@ def _hyperparameters(x, d, length_scale, variance, covariance, jitter):
     over_scale = np.empty(d, dtype)
     over_scale[:] = 1 / length_scale
     numbers = np.array([variance, variance * (1 + jitter), 1, 1 / 2, 3, 3 / 2, 5, 1 / 3, 5 / 6], dtype)
-    return Hyperparameters(DISTRIBUTIONS.index(covariance), over_scale, numbers, length_scale.ndim == 0)
+    return Hyperparameters(NAMES.index(covariance), over_scale, numbers, length_scale.ndim == 0)
 
 
 def _raise_if_failed(residual, rows):
     failed = np.flatnonzero(~(residual > 0))
     if failed.size:
         b = failed[0]
-        raise ValueError(f"c: row {rows[b]} of matrix {b} leaves {residual[b]:.3g} of its diagonal entry, expected > 0; it "
-                         "repeats earlier rows or is not finite, and may need more jitter")
+        raise ValueError(f"c: row {rows[b]} of matrix {b} leaves {residual[b]:.3g} of its diagonal entry, expected "
+                         "> 0; the row repeats earlier ones or is not finite, and may need more jitter")
 
 
 def _hyper_gradients(d_scale, d_variance, hyperparameters):
@@ -186,15 +189,15 @@ def _hyper_gradients(d_scale, d_variance, hyperparameters):
 # ------------------------------------------------------------------------------------------- the kernels
 
 
-# Loops are over slices and written out where they stand: over b in lo..hi LLVM cannot tell that no index is negative,
-# and in a function of its own it knows no strides; neither is vectorised.
+# The loops below run over slices and are written out in each place, so that LLVM vectorises them. In a loop over b in
+# lo..hi LLVM cannot tell that no index is negative, and in a helper function it does not know the strides.
 
 
 @kernel_without_refcounts
 def _correlations(kind, r2, numbers, n, k, slope):
-    """K2, K3 or K4 of r2: k / v into k, its derivative in r2 into slope. n of each.
+    """K2, K3 or K4 for n numbers r2: write k / v into k, and its derivative with respect to r2 into slope.
 
-    (A Python number beside a float32 would make it a float64.)
+    The constants come in ``numbers`` because a Python number would turn a float32 into a float64.
     """
     one, half, three, three_halves, five, third, five_sixths = numbers[2:]
     if kind == 0:
@@ -217,7 +220,7 @@ def _correlations(kind, r2, numbers, n, k, slope):
 
 @kernel_without_refcounts
 def _squared_distances(X, t, s, over_scale, lo, hi, r2):
-    """K1 between queries t and s of functions lo..hi, into r2."""
+    """K1 between the queries t and s of functions lo..hi, written into r2."""
     r2[:] = 0
     for j in range(len(over_scale)):
         x_t, x_s, over = X[t, j, lo:hi], X[s, j, lo:hi], over_scale[j]
@@ -228,9 +231,10 @@ def _squared_distances(X, t, s, over_scale, lo, hi, r2):
 
 @kernel_without_refcounts
 def _rows(X, Z, L, t, kind, over_scale, numbers, lo, hi, workspace, mean, residual):
-    """Row t of L (T, T, B) for functions lo..hi, from the rows before it; mean_t and what is residual of the variance.
+    """Write row t of L (T, T, B) for functions lo..hi, computed from the rows before it.
 
-    mean and residual are (hi - lo,); workspace (3, WIDTH) is to work in.
+    Also write mean (hi - lo,), which is mean_t, and residual (hi - lo,), which is c - l_t . l_t. The workspace is
+    (3, WIDTH).
     """
     n, r2, correlation, slope = hi - lo, workspace[0], workspace[1], workspace[2]
     mean[:], residual[:] = 0, numbers[1]
@@ -249,12 +253,12 @@ def _rows(X, Z, L, t, kind, over_scale, numbers, lo, hi, workspace, mean, residu
         for m in range(n):
             row[m] /= pivot[m]                                       # H1
         for m in range(n):
-            residual[m] -= row[m] * row[m]                               # H3
+            residual[m] -= row[m] * row[m]                           # H3
         for m in range(n):
             mean[m] += row[m] * z[m]                                 # S3
     row = L[t, t, lo:hi]
     for m in range(n):
-        row[m] = math.sqrt(residual[m]) if residual[m] > 0 else math.nan     # H3
+        row[m] = math.sqrt(residual[m]) if residual[m] > 0 else math.nan  # H3
 
 
 @kernel_without_refcounts
@@ -262,14 +266,14 @@ def _rows_backward(X, Z, L, t, kind, over_scale, numbers, lo, hi, d_draw, d_X, d
                    d_k):
     """Add to d_X (T, d, B), d_Z (T, B), d_L (T, T, B), d_scale (d, B) and d_variance (B,) for functions lo..hi.
 
-    ``d_draw`` (3, B) is d_f, d_mean and d_std; workspace (4, WIDTH) and d_k (T, WIDTH) are to work in.
+    ``d_draw`` (3, B) holds d_f, d_mean and d_std. The workspaces are (4, WIDTH) and, for d_k, (T, WIDTH).
     """
     n, r2, correlation, slope, d_c = hi - lo, workspace[0], workspace[1], workspace[2], workspace[3]
     d_f, d_mean, d_std, d_v = d_draw[0, lo:hi], d_draw[1, lo:hi], d_draw[2, lo:hi], d_variance[lo:hi]
     delta, z, d_z, d_row = L[t, t, lo:hi], Z[t, lo:hi], d_Z[t, lo:hi], d_L[t, t, lo:hi]
     for m in range(n):
         d_mean[m] += d_f[m]                                          # S4
-        d_delta = d_std[m] + d_f[m] * z[m] + d_row[m]          # S4
+        d_delta = d_std[m] + d_f[m] * z[m] + d_row[m]                # S4
         d_c[m] = d_delta / (delta[m] + delta[m])                     # H3
         d_z[m] += d_f[m] * delta[m]                                  # S4
         d_v[m] += d_c[m] * (numbers[1] / numbers[0])                 # S1
@@ -340,7 +344,7 @@ def _sample_part(first, stride, B, X, Z, L, kind, over_scale, numbers, f, residu
             for m in range(n):
                 b = lo + m
                 f[t, b] = mean[m] + L[t, t, b] * Z[t, b]             # S4
-                if residual[b] > 0 and not remains[m] > 0:  # the first row that fails is the one to name
+                if residual[b] > 0 and not remains[m] > 0:  # the error message names the first row that fails
                     residual[b], failed[b] = remains[m], t
 
 

@@ -1,12 +1,12 @@
-"""Compiled twin of ``memory_access`` in ops/heads.py, with its backward.
+"""The memory access of a differentiable neural computer, compiled, with its backward pass.
 
-That file and ops/addressing.py are the definition, with the equations J1 to J5 and W1 to W10; a difference is a bug in
-this one. Real numbers only, float32 or float64.
+Original: ops/heads.py. It is the definition, together with ops/addressing.py, with the equations J1 to J5 and W1 to
+W10; a difference is a bug in this file. Only real numbers, float32 or float64.
 
-Every row has a memory of its own, so a thread takes some rows, and their arithmetic is done while their memory is in
-cache, one equation after the other for a few rows: the numbers of one row wait for each other, and the processor
-works on several rows at once. What the backward needs is stored, not computed again: the memory before and after the
-step, which the states hold anyway, and (6 + 4 R) N numbers a row.
+Every row has a memory of its own, so each thread takes several rows. A part of `PART` rows goes through one equation
+after the other while its memories are in cache: consecutive operations on one row depend on each other, but the
+processor can work on several rows at once. What the backward pass needs is stored rather than recomputed: the memory
+before and after the step, which the states hold anyway, and (6 + 4 R) N numbers per row.
 """
 
 import math
@@ -14,25 +14,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..ops.addressing import EPSILON
 from .jit import dots, exp, kernel_reassociating, kernel_without_refcounts, log, product, sigmoid
 from .threads import run_rows
 
-EPSILON = 1e-6
-PART = 16  # rows
-PASSES = 10  # what the memory access takes, in multiplications of every slot by every slot and number
+PART = 16  # rows that a thread works on at a time
+PASSES = 10  # one access takes about this many times N (N + W) (1 + R) multiplications
 
 
 class AccessCache(NamedTuple):
-    xi: np.ndarray        # (B, S), in their ranges
-    before: tuple         # the memory
-    after: tuple
-    size_M: np.ndarray    # (B, 2, N), norms of the slots before and after the write
-    size_key: np.ndarray  # (B, 1 + R), norms of the write key and the read keys
+    xi: np.ndarray        # (B, S), its fields brought into their ranges
+    before: tuple         # the Memory before the step
+    after: tuple          # the Memory after the step
+    norm_M: np.ndarray    # (B, 2, N), norms of the slots before and after the write
+    norm_key: np.ndarray  # (B, 1 + R), norms of the write key and the read keys
     s: np.ndarray         # (B, 1 + R, N)
     c: np.ndarray         # (B, 1 + R, N)
     order: np.ndarray     # (B, N)
     a: np.ndarray         # (B, N)
-    moved: np.ndarray     # (B, 2, R, N), W9: forward and backward
+    linked: np.ndarray    # (B, 2, R, N), W9: forward and backward
     grad_through_write: bool
 
 
@@ -49,25 +49,25 @@ def memory_access(xi, memory, grad_through_write=True, threads=None):
     before = type(memory)(*map(np.ascontiguousarray, memory))
     after = type(memory)(*map(np.empty_like, before))
     read = np.empty((B, R, W), dtype)
-    size_M, size_key, s = np.empty((B, 2, N), dtype), np.empty((B, 1 + R), dtype), np.empty((B, 1 + R, N), dtype)
+    norm_M, norm_key, s = np.empty((B, 2, N), dtype), np.empty((B, 1 + R), dtype), np.empty((B, 1 + R, N), dtype)
     c, order, a = np.empty_like(s), np.empty((B, N), np.int64), np.empty((B, N), dtype)
-    moved = np.empty((B, 2, R, N), dtype)
-    cache = AccessCache(xi, before, after, size_M, size_key, s, c, order, a, moved, grad_through_write)
-    run_rows(_access_part, B, PART, PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, read, size_M,
-             size_key, s, c, order, a, moved)
+    linked = np.empty((B, 2, R, N), dtype)
+    cache = AccessCache(xi, before, after, norm_M, norm_key, s, c, order, a, linked, grad_through_write)
+    run_rows(_access_part, B, PART, PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, read, norm_M,
+             norm_key, s, c, order, a, linked)
     return (read, after), cache
 
 
 def memory_access_backward(d_out, cache, threads=None):
     """(d_read (B, R, W), d_memory') -> d_xi (B, interface size), d_memory."""
     d_read, d_after = d_out
-    xi, before, after, size_M, size_key, s, c, order, a, moved, grad_through_write = cache
-    # The arrays of d_memory begin as those of d_memory', and change into what is said of the memory before.
+    xi, before, after, norm_M, norm_key, s, c, order, a, linked, grad_through_write = cache
+    # The arrays start as d_memory' and are turned into d_memory in place.
     d_memory = type(d_after)(*(np.array(d, order="C") for d in d_after))
     d_xi = np.zeros_like(xi)
     (B, N, W), R = before.M.shape, before.w_r.shape[1]
-    run_rows(_access_backward_part, B, PART, 2 * PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, size_M,
-             size_key, s, c, order, a, moved, grad_through_write, np.ascontiguousarray(d_read), *d_memory, d_xi,
+    run_rows(_access_backward_part, B, PART, 2 * PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, norm_M,
+             norm_key, s, c, order, a, linked, grad_through_write, np.ascontiguousarray(d_read), *d_memory, d_xi,
              np.empty((5, B, N), xi.dtype))
     return d_xi, d_memory
 
@@ -76,8 +76,8 @@ def memory_access_backward(d_out, cache, threads=None):
 
 
 @kernel_without_refcounts
-def _places(R, W):
-    """Where the fields begin in xi: read keys, strengths, modes; write key, strength, erase, write, gates."""
+def _offsets(R, W):
+    """Where the fields of xi begin, after the read keys, which begin at 0, in the order of the interfaces."""
     read_strength = R * W
     mode = read_strength + R
     write_key = mode + 3 * R
@@ -90,8 +90,8 @@ def _places(R, W):
 
 @kernel_without_refcounts
 def _into_ranges(xi, R, W):
-    """J1 of one row, in place."""
-    read_strength, mode, write_key, write_strength, erase, write, free, _, gate = _places(R, W)
+    """J1 for one row, in place."""
+    read_strength, mode, write_key, write_strength, erase, write, free, _, gate = _offsets(R, W)
     zero, one = xi.dtype.type(0), xi.dtype.type(1)
     for k in range(R + 1):
         at = read_strength + k if k < R else write_strength
@@ -112,8 +112,8 @@ def _into_ranges(xi, R, W):
 
 @kernel_without_refcounts
 def _out_of_ranges(xi, d_xi, R, W):
-    """J1 backward of one row, in place: xi in its ranges, d_xi the gradient there."""
-    read_strength, mode, write_key, write_strength, erase, write, free, _, gate = _places(R, W)
+    """J1 backward for one row: xi holds the fields in their ranges; d_xi, their gradient, becomes that of xi."""
+    read_strength, mode, write_key, write_strength, erase, write, free, _, gate = _offsets(R, W)
     one = xi.dtype.type(1)
     for k in range(R + 1):
         at = read_strength + k if k < R else write_strength
@@ -130,20 +130,20 @@ def _out_of_ranges(xi, d_xi, R, W):
 
 
 @kernel_reassociating
-def _norms(M, size):
-    """W1: the norms of the slots, (N, W) -> (N,)."""
+def _norms(M, norm):
+    """W1: write the norms of the slots M (N, W) into norm (N,)."""
     for i in range(len(M)):
         row, total = M[i], M.dtype.type(EPSILON)
         for j in range(len(row)):
             total += row[j] * row[j]                                 # W1
-        size[i] = total
+        norm[i] = total
     for i in range(len(M)):
-        size[i] = math.sqrt(size[i])                                 # W1
+        norm[i] = math.sqrt(norm[i])                                 # W1
 
 
 @kernel_without_refcounts
 def _largest(s):
-    """The largest of two sequences, so that no comparison waits for the one before."""
+    """The largest entry. Two running maxima are kept, so that a comparison need not wait for the one before."""
     a = b = s.dtype.type(-np.inf)
     for i in range(0, len(s) - 1, 2):
         a, b = max(a, s[i]), max(b, s[i + 1])
@@ -153,15 +153,15 @@ def _largest(s):
 
 
 @kernel_reassociating
-def _content(M, size_M, key, beta, s, c):
-    """W1 and W2 of one key of one row; returns the norm of the key."""
+def _content(M, norm_M, key, beta, s, c):
+    """W1 and W2 for one key of one row: write s and c (N,), and return the norm of the key."""
     total = M.dtype.type(EPSILON)
     for j in range(len(key)):
         total += key[j] * key[j]
-    size_key = math.sqrt(total)
+    norm_key = math.sqrt(total)
     dots(M, key, s)
     for i in range(len(s)):
-        s[i] /= size_key * size_M[i]                                 # W1
+        s[i] /= norm_key * norm_M[i]                                 # W1
     most = beta * _largest(s)
     total = M.dtype.type(0)
     for i in range(len(s)):
@@ -170,38 +170,38 @@ def _content(M, size_M, key, beta, s, c):
         total += c[i]
     for i in range(len(s)):
         c[i] /= total                                                # W2
-    return size_key
+    return norm_key
 
 
 @kernel_reassociating
-def _content_backward(M, size_M, key, size_key, beta, s, c, d_c, scale, d_M, d_key):
-    """Adds to d_M (N, W) and d_key (W,); returns d_beta. d_c and scale (N,) are used up."""
+def _content_backward(M, norm_M, key, norm_key, beta, s, c, d_c, scale, d_M, d_key):
+    """Add to d_M (N, W) and d_key (W,), and return d_beta. d_c and scale (N,) are overwritten."""
     zero = M.dtype.type(0)
     mean, d_beta = zero, zero
     for i in range(len(s)):
         mean += d_c[i] * c[i]
     for i in range(len(s)):
-        d_c[i] = c[i] * (d_c[i] - mean)                              # W2: of beta s
+        d_c[i] = c[i] * (d_c[i] - mean)                              # W2: now d(beta s)
     for i in range(len(s)):
         d_beta += d_c[i] * s[i]                                      # W2
     for i in range(len(s)):
         d_s = d_c[i] * beta                                          # W2
-        d_c[i] = d_s / (size_key * size_M[i])                        # W1: of M key
-        scale[i] = d_s * s[i] / (size_M[i] * size_M[i])
+        d_c[i] = d_s / (norm_key * norm_M[i])                        # W1: now d(M key)
+        scale[i] = d_s * s[i] / (norm_M[i] * norm_M[i])
     for i in range(len(s)):
-        d_dot, along, row, d_row = d_c[i], scale[i], M[i], d_M[i]
+        d_dot, scale_i, row, d_row = d_c[i], scale[i], M[i], d_M[i]
         for j in range(len(row)):
-            d_row[j] += d_dot * key[j] - along * row[j]              # W1
+            d_row[j] += d_dot * key[j] - scale_i * row[j]            # W1
     product(d_c, M, d_key)                                           # W1
-    pull = d_beta * beta / (size_key * size_key)
+    scale_key = d_beta * beta / (norm_key * norm_key)
     for j in range(len(key)):
-        d_key[j] -= pull * key[j]                                    # W1
+        d_key[j] -= scale_key * key[j]                               # W1
     return d_beta
 
 
 @kernel_without_refcounts
 def _sort(u, order):
-    """The stable order of u, by insertion: N is small, and from step to step little changes."""
+    """Write the indices that sort u stably into order, by insertion sort: N is small."""
     for k in range(len(u)):
         j = k
         while j > 0 and u[order[j - 1]] > u[k]:
@@ -211,11 +211,12 @@ def _sort(u, order):
 
 
 @kernel_reassociating
-def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1, w_r1, read, size_M, size_key, s, c,
-                 order, a, moved):
+def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1, w_r1, read, norm_M, norm_key, s, c,
+                 order, a, linked):
+    """J1 to J5 for the parts first, first + stride, ...: arrays ending in 0 are read, those ending in 1 are written."""
     B, N, W = M0.shape
     R = w_r0.shape[1]
-    read_strength, mode, write_key, write_strength, erase, write, free, allocation_gate, write_gate = _places(R, W)
+    read_strength, mode, write_key, write_strength, erase, write, free, allocation_gate, write_gate = _offsets(R, W)
     zero, one = xi.dtype.type(0), xi.dtype.type(1)
     for part in range(first * PART, B, stride * PART):
         rows = range(part, min(part + PART, B))
@@ -238,10 +239,10 @@ def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1
                 a_n[i] = (one - u[i]) * before                       # W5
                 before *= u[i]                                       # W5
         for n in rows:
-            _norms(M0[n], size_M[n, 0])                              # W1
+            _norms(M0[n], norm_M[n, 0])                              # W1
         for n in rows:
             x = xi[n]
-            size_key[n, 0] = _content(M0[n], size_M[n, 0], x[write_key : write_key + W], x[write_strength], s[n, 0],
+            norm_key[n, 0] = _content(M0[n], norm_M[n, 0], x[write_key : write_key + W], x[write_strength], s[n, 0],
                                       c[n, 0])                       # W1, W2
         for n in rows:
             g_a, g_w, w, a_n, c_n = xi[n, allocation_gate], xi[n, write_gate], w1[n], a[n], c[n, 0]
@@ -254,7 +255,7 @@ def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1
                 old, new, w_i = M0[n, i], M1[n, i], w[i]
                 for j in range(W):
                     new[j] = old[j] * (one - w_i * e[j]) + w_i * v[j]  # J3
-        # J2: what was written when
+        # J2: temporal links and precedence
         for n in rows:
             w, p_old, p, total = w1[n], p0[n], p1[n], zero
             for i in range(N):
@@ -268,21 +269,21 @@ def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1
                 p[i] = (one - total) * p_old[i] + w[i]               # W8
         # J4 and J5: read
         for n in rows:
-            _norms(M1[n], size_M[n, 1])                              # W1
+            _norms(M1[n], norm_M[n, 1])                              # W1
         for r in range(R):
             for n in rows:
                 x = xi[n]
-                size_key[n, 1 + r] = _content(M1[n], size_M[n, 1], x[r * W : r * W + W], x[read_strength + r],
+                norm_key[n, 1 + r] = _content(M1[n], norm_M[n, 1], x[r * W : r * W + W], x[read_strength + r],
                                               s[n, 1 + r], c[n, 1 + r])  # W1, W2
             for n in rows:
-                forward, backward = moved[n, 0, r], moved[n, 1, r]
+                forward, backward = linked[n, 0, r], linked[n, 1, r]
                 backward[:] = 0
                 dots(L1[n], w_r0[n, r], forward)                     # W9
                 product(w_r0[n, r], L1[n], backward)                 # W9
             for n in rows:
                 at = mode + 3 * r
                 back, content, on = xi[n, at], xi[n, at + 1], xi[n, at + 2]
-                w_r, forward, backward, c_r = w_r1[n, r], moved[n, 0, r], moved[n, 1, r], c[n, 1 + r]
+                w_r, forward, backward, c_r = w_r1[n, r], linked[n, 0, r], linked[n, 1, r], c[n, 1 + r]
                 for i in range(N):
                     w_r[i] = back * backward[i] + content * c_r[i] + on * forward[i]  # W10
             for n in rows:
@@ -291,12 +292,17 @@ def _access_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1
 
 
 @kernel_reassociating
-def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1, w_r1, size_M, size_key, s, c,
-                          order, a, moved, grad_through_write, d_read, d_M, d_u, d_L, d_p, d_w, d_w_r, d_xi, workspace):
-    """d_M to d_w_r are of the memory after the step on entry, and of that before it on return; workspace (5, B, N)."""
+def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L1, p1, w1, w_r1, norm_M, norm_key, s,
+                          c, order, a, linked, grad_through_write, d_read, d_M, d_u, d_L, d_p, d_w, d_w_r, d_xi,
+                          workspace):
+    """J5 to J1 backward for the parts first, first + stride, ....
+
+    On entry d_M to d_w_r are gradients with respect to the memory after the step, on return with respect to the memory
+    before it. The workspace is (5, B, N).
+    """
     B, N, W = M0.shape
     R = w_r0.shape[1]
-    read_strength, mode, write_key, write_strength, erase, write, free, allocation_gate, write_gate = _places(R, W)
+    read_strength, mode, write_key, write_strength, erase, write, free, allocation_gate, write_gate = _offsets(R, W)
     zero, one = xi.dtype.type(0), xi.dtype.type(1)
     d_c, d_a, d_forward, d_back, other = workspace[0], workspace[1], workspace[2], workspace[3], workspace[4]
     for part in range(first * PART, B, stride * PART):
@@ -314,7 +320,7 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                     for j in range(W):
                         d_row[j] += w_i * d_out[j]                   # J5
             for n in rows:
-                d_new, forward, backward, c_r = d_w_r[n, r], moved[n, 0, r], moved[n, 1, r], c[n, 1 + r]
+                d_new, forward, backward, c_r = d_w_r[n, r], linked[n, 0, r], linked[n, 1, r], c[n, 1 + r]
                 d_mode_back, d_mode_content, d_mode_on = zero, zero, zero
                 for i in range(N):
                     d_mode_back += d_new[i] * backward[i]            # W10
@@ -336,9 +342,9 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
             for n in rows:
                 x, d_x = xi[n], d_xi[n]
                 d_x[read_strength + r] = _content_backward(
-                    M1[n], size_M[n, 1], x[key : key + W], size_key[n, 1 + r], x[read_strength + r], s[n, 1 + r],
+                    M1[n], norm_M[n, 1], x[key : key + W], norm_key[n, 1 + r], x[read_strength + r], s[n, 1 + r],
                     c[n, 1 + r], d_c[n], other[n], d_M[n], d_x[key : key + W])  # W1, W2
-        # J2: what was written when
+        # J2: temporal links and precedence
         for n in rows:
             w, d_w_n, p_old, d_p_n, total, mean = w1[n], d_w[n], p0[n], d_p[n], zero, zero
             for i in range(N):
@@ -387,7 +393,7 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
         for n in rows:
             x, d_x = xi[n], d_xi[n]
             d_x[write_strength] = _content_backward(
-                M0[n], size_M[n, 0], x[write_key : write_key + W], size_key[n, 0], x[write_strength], s[n, 0], c[n, 0],
+                M0[n], norm_M[n, 0], x[write_key : write_key + W], norm_key[n, 0], x[write_strength], s[n, 0], c[n, 0],
                 d_c[n], other[n], d_M[n], d_x[write_key : write_key + W])  # W1, W2
         for n in rows:
             u, d_u_n, d_a_n, order_n, before_n, before, later = u1[n], d_u[n], d_a[n], order[n], other[n], one, zero
@@ -406,7 +412,7 @@ def _access_backward_part(first, stride, xi, M0, u0, L0, p0, w0, w_r0, M1, u1, L
                 for r in range(R):
                     psi *= one - x[free + r] * w_r0[n, r, i]         # W3
                 for r in range(R):
-                    others = one  # the product of all factors but one, without a division: the one may be 0
+                    others = one  # the product of all factors except number r; dividing by that one fails if it is 0
                     for q in range(R):
                         if q != r:
                             others *= one - x[free + q] * w_r0[n, q, i]

@@ -1,10 +1,13 @@
-"""The one place that names numba: one decorator, one set of flags, gate functions by precision, small products.
+"""Everything that names numba: the decorators, their flags, gate functions for each precision, and small products.
 
-Flags: ``error_model="numpy"`` on every function, since Python's check for a division by zero keeps
-a loop from being vectorised; ``contract`` alone of the fast-math flags, which allows fused
-multiply-adds and nothing that loses a NaN. In a ``kernel_reassociating`` also ``reassoc``: a sum is vectorised only if its order
-is free. Its order depends on the processor and the length, never on the number of threads. ``_nrt``: whether references
-to arrays are counted, as numba does; see `kernel_without_refcounts`.
+Flags:
+
+- ``error_model="numpy"`` on every function, because Python's check for division by zero keeps a loop from being
+  vectorised.
+- ``contract`` is the only fast-math flag of a `kernel`. It allows fused multiply-adds, and nothing that loses a NaN.
+- ``reassoc`` is added in a `kernel_reassociating`, because a sum is vectorised only if its order is free. The order
+  then depends on the processor and the length, never on the number of threads.
+- ``_nrt`` says whether numba counts references to arrays, see `kernel_without_refcounts`.
 """
 
 import hashlib
@@ -20,19 +23,22 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 
+if numba.config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT is set, and the twins exist as compiled code only")
+
 GEMM_SIZE = 2**18  # OpenBLAS starts threads of its own above this product of sizes
 
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "_nrt": True}
-LEAN = {**FLAGS, "_nrt": False}
+WITHOUT_REFCOUNTS = {**FLAGS, "_nrt": False}
 
 
 def kernel(function, flags=FLAGS):
-    """Compile ``function`` with the package's flags, cached on disk where that is possible."""
+    """Compile ``function`` with the package's flags, and cache the machine code on disk where that is possible."""
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _CACHE  # read while the decorator runs, and put back
+    numba.config.CACHE_DIR = _CACHE  # numba reads it while the decorator runs
     try:
         return numba.njit(cache=True, **flags)(function)
-    except RuntimeError:  # there is nowhere to put a cache
+    except RuntimeError:  # no folder can be written to
         return numba.njit(**flags)(function)
     finally:
         numba.config.CACHE_DIR = before
@@ -41,11 +47,12 @@ def kernel(function, flags=FLAGS):
 def _cache_folder():
     """A folder of machine code for exactly these sources.
 
-    numba compares a cached kernel with the file that it stands in alone, not with the functions that it calls
-    in others.
+    numba only compares a cached kernel with the file that defines it. It does not notice changes in functions of other
+    files that the kernel calls, nor in constants of ops/ that it has compiled in.
     """
     sources = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    for path in sorted((*here.glob("*.py"), *here.with_name("ops").glob("*.py"))):
         sources.update(path.read_bytes())
     root = numba.config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.path.join(root, "l2l_ref", f"numba-{sources.hexdigest()[:16]}")
@@ -55,7 +62,7 @@ _CACHE = _cache_folder()
 
 
 def _dot(a, b, n):
-    """Sum of a[i] b[i] over i < n."""
+    """The sum of a[i] b[i] over i < n."""
     total = a.dtype.type(0)
     for i in range(n):
         total += a[i] * b[i]
@@ -63,22 +70,22 @@ def _dot(a, b, n):
 
 
 def kernel_without_refcounts(function):
-    """`kernel` that counts no references to arrays.
+    """A `kernel` in which references to arrays are not counted.
 
-    To count one, when a row gets a name, is an atomic addition and so is to stop: as long as the arithmetic of a short
-    row. In turn it can allocate nothing, not assign one array to another, and not call np.dot but through a `kernel`;
-    and a part of an array that it returns must stay with lean kernels: nothing would keep the array alive.
+    Counting takes two atomic additions whenever a row gets a name, which is as slow as the arithmetic on a short row.
+    In return such a kernel must not allocate, must not assign one array to another, and may call np.dot only through a
+    `kernel`. If it returns part of an array, only kernels of this kind may use it, since nothing keeps the array alive.
     """
-    return kernel(function, LEAN)
+    return kernel(function, WITHOUT_REFCOUNTS)
 
 
 def kernel_reassociating(function):
-    """`kernel_without_refcounts` with sums in any order.
+    """A `kernel_without_refcounts` that may take sums in any order.
 
-    A loop that sums must not write into an array: whether it is vectorised, and so the order of the sum, would depend
-    on how far apart the arrays happen to lie.
+    A loop that sums must not write into an array. Otherwise how far apart the arrays lie in memory would decide
+    whether the loop is vectorised, and with it the order of the sum.
     """
-    return kernel(function, {**LEAN, "fastmath": {"contract", "reassoc"}})
+    return kernel(function, {**WITHOUT_REFCOUNTS, "fastmath": {"contract", "reassoc"}})
 
 
 dot = kernel_reassociating(_dot)
@@ -86,7 +93,7 @@ dot = kernel_reassociating(_dot)
 
 @kernel_reassociating
 def dots(A, x, out):
-    """A x, (N,), of a small A (N, K)."""
+    """Write A x into out (N,), for a small A (N, K)."""
     for i in range(len(A)):
         a, total = A[i], A.dtype.type(0)
         for j in range(len(x)):
@@ -96,7 +103,7 @@ def dots(A, x, out):
 
 @kernel_without_refcounts
 def product(x, A, out):
-    """out + x A, into out (K,), of a small A (N, K): four rows at a time, since a sum through memory has to wait."""
+    """Add x A to out (K,), for a small A (N, K): four rows per pass, because sums that go through memory are slow."""
     N = len(x)
     rest = N - N % 4
     for i in range(0, rest, 4):
@@ -110,15 +117,16 @@ def product(x, A, out):
             out[j] += x_i * a[j]
 
 
-WIDTH = 64  # bytes of the rows of a block
+WIDTH = 64  # bytes in a row of a block
 
 
 @intrinsic
 def _transpose_block(_, a, out, i, j):
-    """The square block of a from row i and column j, transposed, to out from row j and column i.
+    """Transpose the square block of a at row i and column j into out at row j and column i.
 
-    LLVM makes a loop over single numbers of it, four times as slow. Here it is told what to do: n rows of n numbers,
-    and log2(n) rounds that exchange the corners of ever smaller squares on the diagonal, between two rows at once.
+    Left to itself, LLVM turns this into a loop over single numbers, which is four times as slow. Here it is told what
+    to do with n rows of n numbers: log2(n) rounds, each of which swaps the off-diagonal corners of smaller and smaller
+    squares along the diagonal, for two rows at once.
     """
 
     if (a.layout, out.layout) != ("C", "C"):
@@ -146,7 +154,8 @@ def _transpose_block(_, a, out, i, j):
             rows[k].align = size
         half = n // 2
         while half:
-            upper = order([index(n + c - half if c & half else c) for c in range(n)])  # from n on: of the second row
+            # An index of n or more refers to the second row of a pair.
+            upper = order([index(n + c - half if c & half else c) for c in range(n)])
             lower = order([index(n + c if c & half else c + half) for c in range(n)])
             for k in range(n):
                 if not k & half:
@@ -162,7 +171,7 @@ def _transpose_block(_, a, out, i, j):
 
 @kernel_without_refcounts
 def transpose(a, out):
-    """a^T, into out (M, N), of a (N, M), both C-contiguous; by square blocks, of which the last overlap those before."""
+    """Write a^T into out (M, N), for a (N, M), both C-contiguous, by square blocks; the last ones overlap others."""
     N, M = a.shape
     n = WIDTH // a.itemsize
     if min(N, M) < n:
@@ -176,28 +185,28 @@ def transpose(a, out):
 
 
 def tanh(x):
-    """Hyperbolic tangent, of the precision of ``x``."""
+    """The hyperbolic tangent, in the precision of ``x``."""
     raise NotImplementedError("for compiled code only")
 
 
 def sigmoid(x):
-    """Logistic function, of the precision of ``x``; neither end overflows."""
+    """The logistic function, in the precision of ``x``; it does not overflow at either end."""
     raise NotImplementedError("for compiled code only")
 
 
 def exp(x):
-    """Exponential of an x <= 0, of its precision; where it would be no normal number, the smallest of them."""
+    """exp(x) for x <= 0, in the precision of ``x``; results are at least the smallest normal number."""
     raise NotImplementedError("for compiled code only")
 
 
 def log(x):
-    """Natural logarithm of an x > 0 that is a normal number, of its precision."""
+    """The natural logarithm of a normal number x > 0, in the precision of ``x``."""
     raise NotImplementedError("for compiled code only")
 
 
-# float32: tanh(x) = x P(x^2) / Q(x^2) on [-7.9, 7.9], where it has come within 2.7e-7 of 1: our own fit of the least
-# maximum relative error, 1.4e-8 before rounding, below 4e-7 in float32. Up to 8.1 no rounding takes it above 1. One
-# division and nine multiply-adds, no branch and no call, so LLVM puts 8 or 16 of them side by side.
+# float32: tanh(x) = x P(x^2) / Q(x^2) on [-7.9, 7.9]; at the ends it is within 2.7e-7 of 1. The coefficients are our
+# own minimax fit: the relative error is 1.4e-8 before rounding and below 4e-7 in float32. Up to 8.1 rounding never
+# takes the result above 1. There are nine multiply-adds and one division, no branch and no call, so LLVM vectorises it.
 P0, P1, P2, P3, P4 = map(numba.float32, (
     0.9999999867366131, 0.13406876579600083, 0.0035264031503440684, 2.112240931995652e-05,
     1.4082513504914106e-08))
@@ -214,9 +223,9 @@ def _tanh_float32(x):
     return x * p / q
 
 
-# float32: exp(x) = 2^n exp(r) with |r| <= ln(2) / 2: Taylor's series of exp(r) to r^7, relative error 8e-8 in all, and
-# 2^n by its bits. Adding 1.5 * 2^23 rounds to a whole number, and its bits are then the last ones; ln(2) is taken in
-# two parts, the first of few bits.
+# float32: exp(x) = 2^n exp(r) with |r| <= ln(2) / 2. exp(r) is its Taylor series up to r^7, and 2^n is made from its
+# bits; the relative error of the result is 8e-8. Adding 1.5 * 2^23 rounds to a whole number and puts its bits last.
+# ln(2) is split into two parts, the first of which has few bits.
 LOG2_E, LN2_HIGH, LN2_LOW, ROUNDS, LOWEST = map(numba.float32, (
     1.4426950408889634, 0.693359375, -2.1219444005469057e-4, 12582912.0, -87.0))
 E2, E3, E4, E5, E6, E7 = (numba.float32(1 / math.factorial(k)) for k in range(2, 8))
@@ -231,9 +240,9 @@ def _exp_float32(x):
     return p * np.int32((np.float32(shifted).view(np.int32) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-# float32: log(x) = n ln(2) + log(y), x = 2^n y with sqrt(1/2) <= y < sqrt(2), and log(y) = 2 artanh(s) with
-# s = (y - 1) / (y + 1): the series to s^9, within 2e-9 of it where |s| < 0.172. The bits of sqrt(1/2), taken from those
-# of x, leave n in front.
+# float32: log(x) = n ln(2) + log(y), where x = 2^n y with sqrt(1/2) <= y < sqrt(2), and log(y) = 2 artanh(s) with
+# s = (y - 1) / (y + 1). The series up to s^9 has an error below 2e-9 for |s| < 0.172. Subtracting the bits of sqrt(1/2)
+# from those of x leaves n in the leading bits.
 ROOT_HALF, BELOW_EXPONENT = np.int32(np.float32(0.5**0.5).view(np.int32)), np.int32(23)
 LARGEST_32 = numba.float32(np.finfo(np.float32).max)
 A3, A5, A7, A9 = (numba.float32(1 / k) for k in (3, 5, 7, 9))
@@ -247,7 +256,7 @@ def _log_float32(x):
     u = s * s
     series = (((A9 * u + A7) * u + A5) * u + A3) * u + ONE
     k = np.float32(n)
-    return k * LN2_HIGH + (k * LN2_LOW + (s + s) * series) if x <= LARGEST_32 else x  # infinite is its own logarithm
+    return k * LN2_HIGH + (k * LN2_LOW + (s + s) * series) if x <= LARGEST_32 else x  # inf, or nan
 
 
 def _log_float64(x):
@@ -258,18 +267,19 @@ def _sigmoid_float32(x):
     return HALF + HALF * tanh(HALF * x)
 
 
-# float64: exp(x) = 2^n (1 + p) with p = exp(r) - 1, |r| <= ln(2) / 2: Taylor's series, economised by Chebyshev's
-# polynomials to r^11, 4e-18 of it. All three below are within 3 ulp, and vectorised, where calls to libm are not.
+# float64: exp(x) = 2^n (1 + p) with p = exp(r) - 1 and |r| <= ln(2) / 2. p is the Taylor series up to r^11, economised
+# by Chebyshev polynomials, with a relative error of 4e-18. The three functions below are within 3 ulp and, unlike calls
+# to libm, are vectorised.
 ROUNDS_64, LN2_HIGH_64, LN2_LOW_64 = 6755399441055744.0, 0.6931471803691238, 1.9082149292705877e-10
 D2, D3, D4, D5, D6, D7, D8, D9, D10, D11 = (
     0.5000000000000001, 0.1666666666666667, 0.04166666666662412, 0.008333333333326134, 0.0013888888917215586,
     0.00019841269874822307, 2.4801521293463862e-05, 2.755725539833871e-06, 2.762008948195459e-07,
     2.5105217695684516e-08)
-LARGEST = 708.39  # exp of it and of its negative are normal numbers
+LARGEST = 708.39  # exp(LARGEST) and exp(-LARGEST) are normal numbers
 
 
 def _exp_parts(x):
-    """(p, 2^n) of an x in -LARGEST .. LARGEST."""
+    """(p, 2^n) for x in [-LARGEST, LARGEST]."""
     shifted = x * math.log2(math.e) + ROUNDS_64
     n = shifted - ROUNDS_64
     r = (x - n * LN2_HIGH_64) - n * LN2_LOW_64

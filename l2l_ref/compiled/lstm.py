@@ -1,9 +1,10 @@
-"""Compiled twin of ``lstm_cell`` in ops/lstm.py, with its backward: for batches, where NumPy's passes over memory cost
-more than the arithmetic.
+"""The LSTM cell for batches, compiled: NumPy's passes over memory cost more there than the arithmetic.
 
-That file is the definition, with the equations L1 to L5; a difference is a bug in this one. Rows are worked on in
-tiles, small enough for BLAS to start no threads of its own; a part is a few tiles, and a thread takes some parts. What
-is summed over rows is summed in their order, so the result does not depend on the number of threads.
+Original: ops/lstm.py. It is the definition, with the equations L1 to L5; a difference is a bug in this file.
+
+The rows are cut into tiles that are small enough for BLAS to start no threads of its own. A part is a few tiles, and
+each thread takes several parts. Sums over rows are taken in the order of the rows, so the result does not depend on
+the number of threads.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from .jit import GEMM_SIZE, kernel, kernel_without_refcounts, sigmoid, tanh
 from .threads import run_rows
 
-PART = 64  # rows
+PART = 64  # rows that a thread works on at a time
 
 
 class LSTMCache(NamedTuple):
@@ -26,7 +27,7 @@ class LSTMCache(NamedTuple):
 
 
 def lstm_cell(x, state, params, threads=None):
-    """One step: state', cache."""
+    """One step. x (N, D), state (h, c) of (N, H), params -> state', cache."""
     h, c = state
     W_x, W_h, b = params
     N, H = np.shape(h)
@@ -60,13 +61,13 @@ def lstm_cell_backward(d_state_new, cache, threads=None):
 
 @kernel
 def _tile(D, H):
-    """Rows of one product of matrices."""
+    """The number of rows in one matrix product."""
     return max(1, min(PART, GEMM_SIZE // (4 * H * max(D, H, PART))))
 
 
 @kernel
 def _outer(a, d_a, tile, out):
-    """a^T d_a of some rows, (D, 4H), in pieces."""
+    """a^T d_a (D, 4H) for the rows given, ``tile`` rows of the result at a time."""
     columns = np.ascontiguousarray(a.T)
     for lo in range(0, len(columns), tile):
         hi = min(lo + tile, len(columns))
@@ -89,7 +90,10 @@ def _forward_part(first_part, stride, x, h, c, W_x, W_h, b, gates, h_new, c_new,
 
 @kernel_without_refcounts
 def _gates(start, end, from_x, b, c, gates, c_new, tanh_c, h_new):
-    """L1 to L5 of some rows; of L1, gates (N, 4H) has what h gives before, from_x (end - start, 4H) what x gives."""
+    """L1 to L5 for the rows start..end.
+
+    Of L1, gates (N, 4H) holds h W_h on entry, and from_x (end - start, 4H) holds x W_x.
+    """
     H = c.shape[1]
     for n in range(start, end):
         a, a_x = gates[n], from_x[n - start]
@@ -113,7 +117,7 @@ def _gates(start, end, from_x, b, c, gates, c_new, tanh_c, h_new):
 @kernel
 def _backward_part(first_part, stride, x, h, c, W_x, W_h, gates, tanh_c, d_h_new, d_c_new, d_a, d_x, d_h, d_c, d_W_x,
                    d_W_h, d_b):
-    """Writes d_a, d_x, d_h and d_c of its rows, and d_W_x, d_W_h and d_b of its parts, which are zeros before."""
+    """Write d_a, d_x, d_h and d_c of the rows, and d_W_x, d_W_h and d_b of the parts, which must be zero on entry."""
     N, H = h.shape
     tile = _tile(x.shape[1], H)
     back_h, back_x = np.ascontiguousarray(W_h.T), np.ascontiguousarray(W_x.T)
@@ -130,7 +134,7 @@ def _backward_part(first_part, stride, x, h, c, W_x, W_h, gates, tanh_c, d_h_new
 
 @kernel_without_refcounts
 def _gates_backward(start, end, gates, c, tanh_c, d_h_new, d_c_new, d_a, d_c, d_b):
-    """L5 to L1 of some rows: writes d_a and d_c, adds to d_b (4H,)."""
+    """L5 to L1 backward for the rows start..end: write d_a and d_c, and add to d_b (4H,)."""
     H, one = c.shape[1], c.dtype.type(1)
     for n in range(start, end):
         i, f, g, o = gates[n, :H], gates[n, H : 2 * H], gates[n, 2 * H : 3 * H], gates[n, 3 * H :]

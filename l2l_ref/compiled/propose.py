@@ -1,7 +1,10 @@
-"""Compiled twins of ``propose_inference`` in learned/propose.py: X2 to X4 without a cache, for an LSTM cell and for a DNC.
+"""One proposal without a cache (X2 to X4), compiled, for an LSTM cell and for a DNC.
 
-That file is the definition, with the equations, and ops/ has those of the cells; a difference is a bug in this one. One
-kernel serves a single step and batches. The steps of ask and tell, where every argument counts, are in stepping.py.
+Original: learned/propose.py. It is the definition, with the equations, and ops/ defines the cells; a difference is a
+bug in this file.
+
+One kernel serves both a single step and a batch. The steps of ask and tell, where the overhead per argument matters,
+are in stepping.py.
 """
 
 import numpy as np
@@ -11,7 +14,7 @@ from .jit import GEMM_SIZE, kernel, kernel_without_refcounts, product, sigmoid, 
 
 
 def propose_inference(u, state, params, output="sigmoid"):
-    """One step without a cache: u (B, d + 2), state -> x (B, d), state'."""
+    """One step of a proposer with an LSTM cell. u (B, d + 2), state -> x (B, d), state'."""
     (W_x, W_h, b), W, b_v = params
     h, c = state
     if len(h) != len(u) or u.shape[1] != len(W_x):
@@ -21,13 +24,15 @@ def propose_inference(u, state, params, output="sigmoid"):
 
 
 def dnc_propose_inference(u, state, params, output="sigmoid"):
-    """The same with a DNC."""
+    """One step of a proposer with a DNC. u (B, d + 2), state -> x (B, d), state'."""
     (controller, W_xi, b_xi), W, b_v = params
     cell_output, c, memory = state
     B, H = c.shape
     if u.shape != (B, len(controller.W_x) - cell_output.shape[1] + H):
         raise ValueError(f"u: expected shape ({B}, {len(controller.W_x) - cell_output.shape[1] + H}), got {u.shape}")
-    x, cell_output, c, *after = _dnc_propose(u, cell_output, c, *memory, *controller, W_xi, b_xi, W, b_v, output == "sigmoid")
+    x, cell_output, c, *after = _dnc_propose(
+        u, cell_output, c, *memory, *controller, W_xi, b_xi, W, b_v, output == "sigmoid"
+    )
     return x, type(state)(cell_output, c, type(memory)(*after))
 
 
@@ -58,7 +63,7 @@ def _propose(u, h, c, W_x, W_h, b, W, b_v, squashed):
 
 @kernel_without_refcounts
 def _gates(a, c, c_new, h_new):
-    """L2 to L5 of one row."""
+    """L2 to L5 for one row."""
     H = len(c)
     i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
     for j in range(H):
@@ -69,7 +74,7 @@ def _gates(a, c, c_new, h_new):
 
 @kernel_without_refcounts
 def _query(h, W, b_v, squashed, x):
-    """X3 and X4 of one row."""
+    """X3 and X4 for one row."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
     for j in range(len(x)):
         x[j] = b_v[j]                                                # X3
@@ -86,18 +91,18 @@ def _dnc_propose(u, cell_output, c, M, usage, L, p, w, w_r, W_x, W_h, b, W_xi, b
     for n in range(B):
         a[:] = b                                                     # L1
         product(u[n], W_x[:D], a)                                    # Z1, L1
-        product(cell_output[n, H:], W_x[D:], a)                            # Z1, L1
-        product(cell_output[n, :H], W_h, a)                                # L1
-        _gates(a, c[n], c_new[n], cell_output_new[n, :H])                  # Z2
+        product(cell_output[n, H:], W_x[D:], a)                      # Z1, L1
+        product(cell_output[n, :H], W_h, a)                          # L1
+        _gates(a, c[n], c_new[n], cell_output_new[n, :H])            # Z2
         xi[n] = b_xi                                                 # Z3
-        product(cell_output_new[n, :H], W_xi, xi[n])                       # Z3
+        product(cell_output_new[n, :H], W_xi, xi[n])                 # Z3
     after = (np.empty_like(M), np.empty_like(usage), np.empty_like(L), np.empty_like(p), np.empty_like(w),
              np.empty_like(w_r))
     read, order = np.empty((B, R, word), u.dtype), np.empty((B, N), np.int64)
     _access_part(0, 1, xi, M, usage, L, p, w, w_r, *after, read, np.empty((B, 2, N), u.dtype),
                  np.empty((B, 1 + R), u.dtype), np.empty((B, 1 + R, N), u.dtype), np.empty((B, 1 + R, N), u.dtype),
                  order, np.empty((B, N), u.dtype), np.empty((B, 2, R, N), u.dtype))  # Z4
-    cell_output_new[:, H:] = read.reshape(B, R * word)                     # Z5
+    cell_output_new[:, H:] = read.reshape(B, R * word)               # Z5
     for n in range(B):
         _query(cell_output_new[n], W, b_v, squashed, x[n])
     return x, cell_output_new, c_new, *after

@@ -1,23 +1,25 @@
-"""Compiled twin of ``Stepper`` in learned/stepping.py: a whole step of ask and tell in one kernel.
+"""A whole step of ask and tell in one kernel.
 
-That file is the definition; a difference is a bug in this one. What is called with counts here, 50 ns an array, and what
-is returned more so: each layer is one array, its bias last, the state is changed in place, and the caller's arrays are
-filled.
+Original: learned/stepping.py. It is the definition; a difference is a bug in this file.
+
+The overhead of the call dominates here: numba spends about 50 ns per array argument and more per returned array. So
+each layer is packed into one array (bias last), the state is updated in place, and results are written into the
+caller's arrays.
 """
 
 import numpy as np
 
 from .jit import kernel, kernel_without_refcounts
-from .propose import _propose, _dnc_propose
+from .propose import _dnc_propose, _propose
 
 
 class Stepper:
-    """Parameters, methods and results are those of the original."""
+    """See the original for parameters, methods and results."""
 
     def __init__(self, proposer, box):
         self._proposer, self._box = proposer, box.table
         self._kernel = _lstm_step if proposer.cell == "lstm" else _dnc_step
-        self._nothing, self._dim, self._params = np.zeros(proposer.dim), box.dim, None
+        self._no_input, self._dim, self._params = np.zeros(proposer.dim), box.dim, None
 
     def start(self, symmetry):
         state = self._proposer.initial_state()
@@ -25,15 +27,15 @@ class Stepper:
         self._symmetry = symmetry.table
 
     def step(self, u=None, y=0.0):
-        if self._params is not self._proposer.params:  # others were assigned
-            self._collect()
-        u_new, x = np.empty(len(self._nothing)), np.empty(self._dim)
-        fed = (self._nothing, 0.0, 0.0) if u is None else (u, y, 1.0)
+        if self._params is not self._proposer.params:  # the user has assigned new ones
+            self._pack_weights()
+        u_new, x = np.empty(len(self._no_input)), np.empty(self._dim)
+        fed = (self._no_input, 0.0, 0.0) if u is None else (u, y, 1.0)
         self._kernel(*fed, u_new, x, self._symmetry, *self._state, self._box, *self._weights)
         return u_new, x
 
-    def _collect(self):
-        """The weights as the kernel gets them."""
+    def _pack_weights(self):
+        """Set ``_weights`` to the weights in the form that the kernel takes."""
         p = self._proposer
         cell, W, b_v = p.params_as(np.float32)
         layers = [cell] if p.cell == "lstm" else [cell.controller, (cell.W_xi, cell.b_xi)]
@@ -44,28 +46,29 @@ class Stepper:
 @kernel
 def _lstm_step(u, y, o, u_new, x, symmetry, h, c, box, weights, out, squashed):
     D, S = symmetry.shape[1] + 2, len(out) - 1
-    v, h_new, c_new = _propose(_seen(u, y, o, symmetry, c.dtype), h, c, weights[:D], weights[D:-1], weights[-1],
-                               out[:S], out[S], squashed)
+    v, h_new, c_new = _propose(_network_input(u, y, o, symmetry, c.dtype), h, c, weights[:D], weights[D:-1],
+                               weights[-1], out[:S], out[S], squashed)
     h[:], c[:] = h_new, c_new
-    _meant(v[0], symmetry, box, u_new, x)
+    _from_network(v[0], symmetry, box, u_new, x)
 
 
 @kernel
-def _dnc_step(u, y, o, u_new, x, symmetry, cell_output, c, M, usage, L, p, w, w_r, box, weights, interface, out, squashed):
+def _dnc_step(u, y, o, u_new, x, symmetry, cell_output, c, M, usage, L, p, w, w_r, box, weights, interface, out,
+              squashed):
     D, H, S = len(weights) - 1 - c.shape[1], len(interface) - 1, len(out) - 1
     v, cell_output_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new = _dnc_propose(
-        _seen(u, y, o, symmetry, c.dtype), cell_output, c, M, usage, L, p, w, w_r, weights[:D], weights[D:-1], weights[-1],
-        interface[:H], interface[H], out[:S], out[S], squashed
+        _network_input(u, y, o, symmetry, c.dtype), cell_output, c, M, usage, L, p, w, w_r, weights[:D],
+        weights[D:-1], weights[-1], interface[:H], interface[H], out[:S], out[S], squashed
     )
     cell_output[:], c[:], M[:], usage[:], L[:], p[:], w[:], w_r[:] = (
         cell_output_new, c_new, M_new, usage_new, L_new, p_new, w_new, w_r_new
     )
-    _meant(v[0], symmetry, box, u_new, x)
+    _from_network(v[0], symmetry, box, u_new, x)
 
 
 @kernel
-def _seen(u, y, o, symmetry, dtype):
-    """X1: the input (1, D + 2); o is 0 with nothing to feed."""
+def _network_input(u, y, o, symmetry, dtype):
+    """X1: the input (1, D + 2) of the network; o is 0 when there is nothing to feed, else 1."""
     sign, offset, order = symmetry[0], symmetry[1], symmetry[2]
     D = len(order)
     row = np.empty((1, D + 2), dtype)
@@ -77,8 +80,8 @@ def _seen(u, y, o, symmetry, dtype):
 
 
 @kernel_without_refcounts
-def _meant(v, symmetry, box, u, x):
-    """The query in the user's cube, and its point."""
+def _from_network(v, symmetry, box, u, x):
+    """Write the query v as u (D,) in the user's cube, and as x (d,), the point of the user's box."""
     sign, offset, order = symmetry[0], symmetry[1], symmetry[2]
     for j in range(len(order)):
         i = int(order[j])

@@ -1,10 +1,11 @@
-"""Work split over threads: a standard pool under kernels that release the GIL."""
+"""Split work over threads: a standard thread pool runs kernels that release the GIL."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-WORTH_A_THREAD = 10_000_000  # multiplications, 0.2 to 0.4 ms; below, handing work to a thread takes about as long
+# Multiplications, which take 0.2 to 0.4 ms. Handing less work than this to threads takes about as long as doing it.
+WORTH_A_THREAD = 10_000_000
 
 
 @lru_cache(maxsize=None)
@@ -17,7 +18,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def available():
-    """How many threads are used when nobody says: L2L_REF_THREADS, else the cores of this process."""
+    """The default number of threads: L2L_REF_THREADS if set, else the number of cores this process may use."""
     named = os.environ.get("L2L_REF_THREADS")
     if named is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -27,10 +28,10 @@ def available():
 
 
 def run(kernel, parts, threads, *arguments):
-    """Call ``kernel(first, stride, *arguments)`` so that the parts 0..parts-1 are all worked on.
+    """Call ``kernel(first, stride, *arguments)`` on several threads so that all parts 0..parts-1 are done.
 
-    A call works on the parts first, first + stride, ...; which thread takes which does not show in the
-    result, because a kernel writes each part to a place of its own.
+    One call does the parts first, first + stride, ... The result does not depend on which thread does which part,
+    because a kernel writes each part to a place of its own.
     """
     threads = min(threads or available(), parts)
     if threads <= 1:
@@ -44,10 +45,10 @@ def run(kernel, parts, threads, *arguments):
 
 
 def run_rows(kernel, rows, size, work, threads, *arguments):
-    """`run` with parts of ``size`` rows, each of so many multiplications: on one thread where that is little work."""
+    """`run` with parts of ``size`` rows, on one thread if that is little work; ``work`` is multiplications per row."""
     run(kernel, -(-rows // size), worth(threads, rows * work), *arguments)
 
 
 def worth(threads, multiplications):
-    """``threads``, or 1 for little work."""
+    """``threads``, or 1 if there are too few multiplications to share."""
     return 1 if multiplications < WORTH_A_THREAD else threads

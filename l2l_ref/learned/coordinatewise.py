@@ -22,6 +22,8 @@ derivatives of f at theta_t and mu_t the gradient of L in grad_t that C1 to C3 p
     C6  dL/dg_t = lambda_t+1,  lambda_t = w_t grad f(theta_t) + H_t mu_t + lambda_t+1,  lambda_T+1 = 0
 
 docs/explanation/meta-gradient.md derives both.
+
+Twin: compiled/coordinatewise.py.
 """
 
 from typing import NamedTuple

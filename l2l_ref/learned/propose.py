@@ -8,7 +8,7 @@ Dims: B functions at once on the unit cube of d dimensions, H outputs of the cel
     X5  e_t = 0              or   e_t = sum_i max(v_ti - 1, 0) + max(-v_ti, 0)   how far outside of it v_t is
 
 u_t (B, d + 2) is X1 of trajectory.py. ``propose`` keeps a cache for its backward pass; ``propose_inference`` and
-``dnc_propose_inference`` keep none and have compiled twins in compiled/propose.py.
+``dnc_propose_inference`` keep none and are compiled. Twin: compiled/propose.py.
 
 Source: Chen et al. 2017; review, equations (6) and (11). Chen et al. do not say how a query is kept in the cube. The
 sigmoid and a linear output with a penalty are both in use; the sigmoid draws queries to the middle. To evaluate a

@@ -1,6 +1,6 @@
 """The network in a search of one function: from a value that was told to the next point in the user's box.
 
-The twin is compiled/stepping.py.
+Twin: compiled/stepping.py.
 """
 
 import numpy as np

@@ -24,6 +24,7 @@ twice makes K singular. With it the second value differs from the first by a nor
 
 Source: Chen et al. 2017 and section 4.2.2 of the review for S1 to S4, the chain rule and its cost; equation (7) of the
 review for S5; Rasmussen & Williams 2006, equations (2.23) and (2.24), for V2 and V3.
+Twin: compiled/gp.py.
 """
 
 from typing import NamedTuple

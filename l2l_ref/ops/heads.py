@@ -11,7 +11,8 @@ Dims: B memories at once, N slots of W numbers each, R read heads.
 
 The write comes before the read: heads read the memory and the links as this step's write has left them.
 
-Source: Graves et al. 2016, Methods. The paper puts the read modes last in xi.
+Source: Graves et al. 2016, Methods. There the read modes come last in xi.
+Twin: compiled/heads.py.
 """
 
 from typing import NamedTuple

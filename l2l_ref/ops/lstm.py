@@ -13,6 +13,7 @@ Bias:    one vector b; a forget bias is nothing but an initial value of its seco
     L5  h' = o * tanh(c')                               (N, H)
 
 Source: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, no peepholes.
+Twin: compiled/lstm.py.
 """
 
 from typing import NamedTuple
