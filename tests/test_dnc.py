@@ -120,9 +120,10 @@ def test_the_twin_is_the_original(dtype, tolerance, seed, B, N, W, R, grad_throu
     x, state, params = drawn(seed, B, N, W, R)
     x, state, params = x[0].astype(dtype), cast(state, dtype), cast(params, dtype)
     d_state, results = None, []
-    for parts in ((lstm, heads), (lstm_twin, twin)):
+    twins = dnc.Pairs(lstm_twin.lstm_cell, lstm_twin.lstm_cell_backward, twin.memory_access, twin.memory_access_backward)
+    for pairs in (dnc.ORIGINALS, twins):
         before = [a.copy() for a in arrays_of((x, state, params))]
-        new, cache = dnc.dnc_cell(x, state, params, grad_through_write, parts)
+        new, cache = dnc.dnc_cell(x, state, params, grad_through_write, pairs)
         d_state = d_state or like(np.random.default_rng(seed), new)
         kept = [a.copy() for a in arrays_of(d_state)]
         results.append(arrays_of((new, dnc.dnc_cell_backward(d_state, cache))))

@@ -72,7 +72,7 @@ def test_other_shapes_are_refused():
     x, y, asked = TINY.sample(2, 3, np.random.default_rng(0))
     for changed, message in (((x[:, 1:], y, asked), "y: expected shape"), ((x, y, asked[1:]), "asked: expected shape"),
                              ((x, y, np.zeros_like(asked)), "asked: expected at least one"),
-                             ((x, y + 1, asked), "target: expected whole numbers, 0 or 1")):
+                             ((x, y + 1, asked), "target: expected integers 0 or 1")):
         with pytest.raises(ValueError, match=message):
             sequence(*changed, start(), CELL)
 

@@ -57,7 +57,7 @@ def gp_append(state, x, z, length_scale, variance, covariance="squared_exponenti
                                ("z", z, (B,))):
         _require(name, array, shape)
     if not 0 <= t < T:
-        raise ValueError(f"state: expected fewer than its {T} queries to be done, got t={t}")
+        raise ValueError(f"state: expected fewer than {T} queries to be done, got t={t}")
     hyperparameters = _hyperparameters(x, d, length_scale, variance, covariance, jitter)
     new = state._replace(t=t + 1)
     if in_place:

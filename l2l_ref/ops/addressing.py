@@ -1,26 +1,26 @@
-"""How a differentiable neural computer decides where in its memory to write and to read.
+"""Addressing in a differentiable neural computer: the weightings that say where to write and where to read.
 
-Dims: B memories at once, N slots of W numbers each, R read heads; K keys that look for something.
+Dims: B memories at once, N slots of W numbers each, R read heads, K keys of a content lookup.
 
-    W1   s_ki = key_k . M_i / (|key_k| |M_i|)                         likeness; |a| = sqrt(a . a + epsilon)
+    W1   s_ki = key_k . M_i / (|key_k| |M_i|)                         similarity; |a| = sqrt(a . a + epsilon)
     W2   c_k = softmax(beta_k s_k)                                    content weighting, (B, K, N)
-    W3   psi_i = prod_r (1 - f_r w_ri)                                what the read heads keep, (B, N)
+    W3   psi_i = prod_r (1 - f_r w_ri)                                retention, (B, N)
     W4   u'_i = (u_i + w_i - u_i w_i) psi_i                           usage, (B, N)
-    W5   a_k = (1 - u_k) prod_{j before k} u_j                        allocation: slots in the order of their usage
+    W5   a_o(k) = (1 - u_o(k)) prod_{j < k} u_o(j)                    allocation, (B, N); o sorts u, smallest first
     W6   w' = g_w (g_a a + (1 - g_a) c)                               write weighting, (B, N)
     W7   L'_ij = (1 - w'_i - w'_j) L_ij + w'_i p_j,   L'_ii = 0       temporal links: i was written after j, (B, N, N)
     W8   p' = (1 - sum_i w'_i) p + w'                                 precedence: what was written last, (B, N)
     W9   forward_r = L' w_r,   backward_r = L'^T w_r                  (B, R, N)
     W10  w'_r = m_r1 backward_r + m_r2 c_r + m_r3 forward_r           read weighting, (B, R, N)
 
-A weighting is a row of numbers in [0, 1] with a sum of at most 1.
+A weighting is a row of numbers in [0, 1] whose sum is at most 1.
 
-Ties: slots of one usage are allocated in the order of their numbers (the sort is stable). At the first step all are
-tied, and slot 0 is taken. There W5 has no derivative: two slots that change places exchange their shares at once. Its
-backward is that of the order that was taken.
+Ties: the sort in W5 is stable, so slots of equal usage are allocated in the order of their numbers. At the first step
+all slots are tied, and slot 0 is taken. At a tie W5 has no derivative, because two slots that change places in the
+order exchange their shares abruptly. The backward pass then differentiates W5 for the order that was used.
 
-Source: Graves et al. 2016, Methods. epsilon in W1 is our choice: the paper divides by the norms alone, which rows of
-zeros, as at the start, do not allow.
+Source: Graves et al. 2016, Methods. The epsilon in W1 is our choice: Graves et al. divide by the norms alone, which is
+not possible for rows of zeros, as at the start.
 """
 
 from typing import NamedTuple
@@ -34,37 +34,37 @@ EPSILON = 1e-6
 
 
 class ContentCache(NamedTuple):
-    M: np.ndarray      # (B, N, W)
-    key: np.ndarray    # (B, K, W)
-    beta: np.ndarray   # (B, K)
-    size_M: np.ndarray    # (B, N), the norms
-    size_key: np.ndarray  # (B, K)
-    s: np.ndarray      # (B, K, N)
+    M: np.ndarray         # (B, N, W)
+    key: np.ndarray       # (B, K, W)
+    beta: np.ndarray      # (B, K)
+    norm_M: np.ndarray    # (B, N)
+    norm_key: np.ndarray  # (B, K)
+    s: np.ndarray         # (B, K, N)
     softmax: SoftmaxCache
 
 
-def content_weighting(M, key, beta):
+def content_weighting(M: np.ndarray, key: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, ContentCache]:
     """W1 and W2. M (B, N, W), key (B, K, W), beta (B, K) -> c (B, K, N), cache. Raises ValueError on other shapes."""
     require_shape("M", M, B=None, N=None, W=None)
     B, _, W = M.shape
     require_shape("key", key, B=B, K=None, W=W)
     require_shape("beta", beta, B=B, K=key.shape[1])
-    size_M, size_key = (np.sqrt((a * a).sum(axis=2) + M.dtype.type(EPSILON)) for a in (M, key))  # W1
-    s = key @ M.swapaxes(1, 2) / (size_key[:, :, None] * size_M[:, None])  # W1
+    norm_M, norm_key = (np.sqrt((a * a).sum(axis=2) + M.dtype.type(EPSILON)) for a in (M, key))  # W1
+    s = key @ M.swapaxes(1, 2) / (norm_key[:, :, None] * norm_M[:, None])  # W1
     c, softmax_cache = softmax(beta[:, :, None] * s)                 # W2
-    return c, ContentCache(M, key, beta, size_M, size_key, s, softmax_cache)
+    return c, ContentCache(M, key, beta, norm_M, norm_key, s, softmax_cache)
 
 
-def content_weighting_backward(d_c, cache):
+def content_weighting_backward(d_c: np.ndarray, cache: ContentCache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_c (B, K, N) -> d_M (B, N, W), d_key (B, K, W), d_beta (B, K)."""
-    M, key, beta, size_M, size_key, s, softmax_cache = cache
+    M, key, beta, norm_M, norm_key, s, softmax_cache = cache
     d_sharp = softmax_backward(d_c, softmax_cache)                   # W2
     d_beta = (d_sharp * s).sum(axis=2)                               # W2
     d_s = d_sharp * beta[:, :, None]                                 # W2
-    d_dot = d_s / (size_key[:, :, None] * size_M[:, None])           # W1
+    d_dot = d_s / (norm_key[:, :, None] * norm_M[:, None])           # W1
     d_s_s = d_s * s
-    d_M = d_dot.swapaxes(1, 2) @ key - (d_s_s.sum(axis=1) / size_M**2)[:, :, None] * M  # W1
-    d_key = d_dot @ M - (d_s_s.sum(axis=2) / size_key**2)[:, :, None] * key  # W1
+    d_M = d_dot.swapaxes(1, 2) @ key - (d_s_s.sum(axis=1) / norm_M**2)[:, :, None] * M  # W1
+    d_key = d_dot @ M - (d_s_s.sum(axis=2) / norm_key**2)[:, :, None] * key  # W1
     return d_M, d_key, d_beta
 
 
@@ -78,11 +78,13 @@ class UsageCache(NamedTuple):
     grad_through_write: bool
 
 
-def usage(u, w, f, w_r, grad_through_write=True):
+def usage(
+    u: np.ndarray, w: np.ndarray, f: np.ndarray, w_r: np.ndarray, grad_through_write: bool = True
+) -> tuple[np.ndarray, UsageCache]:
     """W3 and W4. u (B, N), w (B, N), free gates f (B, R), w_r (B, R, N) -> u', cache.
 
-    w and w_r are the weightings of the step before. Without ``grad_through_write`` no gradient flows to w, as in a
-    well-known public implementation. Raises ValueError on other shapes.
+    w and w_r are the weightings of the previous step. ``grad_through_write=False`` stops the gradient at w, as a
+    well-known public implementation does. Raises ValueError on other shapes.
     """
     require_shape("u", u, B=None, N=None)
     B, N = u.shape
@@ -94,13 +96,15 @@ def usage(u, w, f, w_r, grad_through_write=True):
     return (u + w - u * w) * psi, UsageCache(u, w, f, w_r, keep, psi, grad_through_write)  # W4
 
 
-def usage_backward(d_u_new, cache):
+def usage_backward(
+    d_u_new: np.ndarray, cache: UsageCache
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """d_u' (B, N) -> d_u (B, N), d_w (B, N), d_f (B, R), d_w_r (B, R, N)."""
     u, w, f, w_r, keep, psi, grad_through_write = cache
     d_u = d_u_new * (1 - w) * psi                                    # W4
     d_w = d_u_new * (1 - u) * psi if grad_through_write else np.zeros_like(w)  # W4
     d_psi = d_u_new * (u + w - u * w)                                # W4
-    # The product of all factors but one, without a division: the one may be 0.
+    # The product of all factors except one. Dividing the whole product by that one would fail where it is 0.
     ones = np.ones_like(keep[:, :1])
     before = np.cumprod(np.concatenate([ones, keep[:, :-1]], axis=1), axis=1)
     after = np.cumprod(np.concatenate([ones, keep[:, :0:-1]], axis=1), axis=1)[:, ::-1]
@@ -110,12 +114,12 @@ def usage_backward(d_u_new, cache):
 
 class AllocationCache(NamedTuple):
     order: np.ndarray   # (B, N), the slots from the least used to the most used
-    u: np.ndarray       # (B, N), the usage in this order
-    before: np.ndarray  # (B, N), the product of those before it
+    u: np.ndarray       # (B, N), the usages in this order
+    before: np.ndarray  # (B, N), the product of all usages earlier in this order
 
 
-def allocation(u):
-    """W5. u (B, N) -> a (B, N), cache."""
+def allocation(u: np.ndarray) -> tuple[np.ndarray, AllocationCache]:
+    """W5. u (B, N) -> a (B, N), cache. Raises ValueError on other shapes."""
     require_shape("u", u, B=None, N=None)
     order = np.argsort(u.real, axis=1, kind="stable")
     u = np.take_along_axis(u, order, axis=1)
@@ -125,8 +129,8 @@ def allocation(u):
     return a, AllocationCache(order, u, before)
 
 
-def allocation_backward(d_a, cache):
-    """d_a (B, N) -> d_u (B, N). The most used slot first; nothing is divided by a usage, which may be 0."""
+def allocation_backward(d_a: np.ndarray, cache: AllocationCache) -> np.ndarray:
+    """d_a (B, N) -> d_u (B, N). It starts at the most used slot, and divides by no usage, as a usage may be 0."""
     order, u, before = cache
     d_a = np.take_along_axis(d_a, order, axis=1)
     d_u, later = np.empty_like(u), np.zeros_like(u[:, 0])
@@ -145,8 +149,13 @@ class WriteWeightingCache(NamedTuple):
     g_w: np.ndarray  # (B, 1)
 
 
-def write_weighting(a, c, g_a, g_w):
-    """W6. Allocation a (B, N), content c (B, N), allocation gate g_a (B,), write gate g_w (B,) -> w' (B, N), cache."""
+def write_weighting(
+    a: np.ndarray, c: np.ndarray, g_a: np.ndarray, g_w: np.ndarray
+) -> tuple[np.ndarray, WriteWeightingCache]:
+    """W6. Allocation a (B, N), content c (B, N), allocation gate g_a (B,), write gate g_w (B,) -> w' (B, N), cache.
+
+    Raises ValueError on other shapes.
+    """
     require_shape("a", a, B=None, N=None)
     require_shape("c", c, B=len(a), N=a.shape[1])
     require_shape("g_a", g_a, B=len(a))
@@ -155,7 +164,9 @@ def write_weighting(a, c, g_a, g_w):
     return g_w * (g_a * a + (1 - g_a) * c), WriteWeightingCache(a, c, g_a, g_w)  # W6
 
 
-def write_weighting_backward(d_w, cache):
+def write_weighting_backward(
+    d_w: np.ndarray, cache: WriteWeightingCache
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """d_w' (B, N) -> d_a (B, N), d_c (B, N), d_g_a (B,), d_g_w (B,)."""
     a, c, g_a, g_w = cache
     d_mix = d_w * g_w                                                # W6
@@ -170,10 +181,12 @@ class LinkCache(NamedTuple):
     w: np.ndarray  # (B, N)
 
 
-def temporal_link(L, p, w):
+def temporal_link(
+    L: np.ndarray, p: np.ndarray, w: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], LinkCache]:
     """W7 and W8. L (B, N, N), p (B, N), new write weighting w (B, N) -> (L', p'), cache.
 
-    The diagonal of L' is 0. L' takes p as it was before. Raises ValueError on other shapes.
+    The diagonal of L' is 0, and L' depends on p, not on p'. Raises ValueError on other shapes.
     """
     require_shape("L", L, B=None, N=None, M=None)
     B, N, _ = L.shape
@@ -186,7 +199,9 @@ def temporal_link(L, p, w):
     return (L_new, (1 - w.sum(axis=1, keepdims=True)) * p + w), LinkCache(L, p, w)  # W8
 
 
-def temporal_link_backward(d_out, cache):
+def temporal_link_backward(
+    d_out: tuple[np.ndarray, np.ndarray], cache: LinkCache
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(d_L' (B, N, N), d_p' (B, N)) -> d_L, d_p (B, N), d_w (B, N)."""
     d_L_new, d_p_new = d_out
     L, p, w = cache
@@ -210,10 +225,12 @@ class ReadWeightingCache(NamedTuple):
     backward: np.ndarray  # (B, R, N)
 
 
-def read_weighting(L, w, c, modes):
-    """W9 and W10. Links L (B, N, N), last weightings w (B, R, N), content c (B, R, N), modes (B, R, 3) -> w' (B, R, N).
+def read_weighting(
+    L: np.ndarray, w: np.ndarray, c: np.ndarray, modes: np.ndarray
+) -> tuple[np.ndarray, ReadWeightingCache]:
+    """W9 and W10. L (B, N, N), previous weightings w (B, R, N), content c (B, R, N), modes (B, R, 3) -> w', cache.
 
-    The modes are in the order backward, content, forward. Raises ValueError on other shapes.
+    The modes come in the order backward, content, forward. Raises ValueError on other shapes.
     """
     require_shape("w", w, B=None, R=None, N=None)
     B, R, N = w.shape
@@ -225,7 +242,9 @@ def read_weighting(L, w, c, modes):
     return back * backward + content * c + on * forward, ReadWeightingCache(L, w, c, modes, forward, backward)  # W10
 
 
-def read_weighting_backward(d_w_new, cache):
+def read_weighting_backward(
+    d_w_new: np.ndarray, cache: ReadWeightingCache
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """d_w' (B, R, N) -> d_L (B, N, N), d_w (B, R, N), d_c (B, R, N), d_modes (B, R, 3)."""
     L, w, c, modes, forward, backward = cache
     back, content, on = (modes[:, :, k, None] for k in range(3))

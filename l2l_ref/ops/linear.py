@@ -17,7 +17,7 @@ class LinearCache(NamedTuple):
     W: np.ndarray  # (D, M)
 
 
-def linear(x, W, b):
+def linear(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, LinearCache]:
     """A5. x (N, D), W (D, M), b (M,) -> y (N, M), cache. Raises ValueError on other shapes."""
     require_shape("x", x, N=None, D=None)
     require_shape("W", W, D=x.shape[1], M=None)
@@ -25,7 +25,7 @@ def linear(x, W, b):
     return x @ W + b, LinearCache(x, W)                              # A5
 
 
-def linear_backward(d_y, cache):
+def linear_backward(d_y: np.ndarray, cache: LinearCache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """d_y (N, M) -> d_x (N, D), d_W (D, M), d_b (M,)."""
     x, W = cache
     return d_y @ W.T, x.T @ d_y, d_y.sum(axis=0)                     # A5

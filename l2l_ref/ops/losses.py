@@ -1,4 +1,4 @@
-"""Losses, one value a row, or E3 one a number.
+"""Losses: E1 and E2 give one value per row, E3 one value per entry.
 
 Dims: N rows, C classes, D outputs.
 
@@ -7,6 +7,7 @@ Dims: N rows, C classes, D outputs.
     E3  l = log(1 + exp(v)) - t v                 sigmoid cross-entropy of single bits, logit v, target t
 """
 
+import reprlib
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +21,12 @@ class SoftmaxCrossEntropyCache(NamedTuple):
     labels: np.ndarray  # (N,) integer
 
 
-def softmax_cross_entropy(logits, labels):
+def softmax_cross_entropy(
+    logits: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, SoftmaxCrossEntropyCache]:
     """E1. logits (N, C), labels (N,) integers in 0..C-1 -> losses (N,) in nats, cache.
 
-    Raises ValueError on other shapes, on labels that are no integers and on labels outside 0..C-1.
+    Raises ValueError on other shapes, and on labels that are not integers in 0..C-1.
     """
     require_shape("logits", logits, N=None, C=None)
     N, C = logits.shape
@@ -38,8 +41,10 @@ def softmax_cross_entropy(logits, labels):
     return log_sum - logits[np.arange(N), labels], SoftmaxCrossEntropyCache(p, labels)  # E1
 
 
-def softmax_cross_entropy_backward(d_losses, cache):
-    """d_losses (N,) -> d_logits (N, C), None (labels are constants)."""
+def softmax_cross_entropy_backward(
+    d_losses: np.ndarray, cache: SoftmaxCrossEntropyCache
+) -> tuple[np.ndarray, None]:
+    """d_losses (N,) -> d_logits (N, C), None (the labels are constants)."""
     p, labels = cache
     d_logits = d_losses[:, None] * p                                 # E1, the log-sum-exp
     d_logits[np.arange(len(labels)), labels] -= d_losses             # E1, the chosen logit
@@ -50,7 +55,7 @@ class SquaredErrorCache(NamedTuple):
     residual: np.ndarray  # (N, D), prediction - target
 
 
-def squared_error(prediction, target):
+def squared_error(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, SquaredErrorCache]:
     """E2. prediction (N, D), target (N, D) -> losses (N,), cache. Raises ValueError on other shapes."""
     require_shape("prediction", prediction, N=None, D=None)
     require_shape("target", target, N=prediction.shape[0], D=prediction.shape[1])
@@ -58,7 +63,7 @@ def squared_error(prediction, target):
     return (residual * residual).sum(axis=1), SquaredErrorCache(residual)  # E2
 
 
-def squared_error_backward(d_losses, cache):
+def squared_error_backward(d_losses: np.ndarray, cache: SquaredErrorCache) -> tuple[np.ndarray, np.ndarray]:
     """d_losses (N,) -> d_prediction (N, D), d_target (N, D)."""
     d_prediction = 2 * d_losses[:, None] * cache.residual            # E2
     return d_prediction, -d_prediction
@@ -68,14 +73,16 @@ class SigmoidCrossEntropyCache(NamedTuple):
     slope: np.ndarray  # (...), sigmoid(v) - t
 
 
-def sigmoid_cross_entropy(logits, target):
-    """E3. logits (...), target (...) whole numbers 0 or 1 -> losses (...) in nats, cache.
+def sigmoid_cross_entropy(
+    logits: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, SigmoidCrossEntropyCache]:
+    """E3. logits (...), target (...) of integers 0 or 1 -> losses (...) in nats, cache.
 
-    Neither end overflows. Raises ValueError on shapes that differ, and on other targets.
+    It does not overflow at either end. Raises ValueError on shapes that differ, and on other targets.
     """
     require_shape("target", target, **{f"axis{i}": length for i, length in enumerate(np.shape(logits))})
     if target.dtype.kind not in "iu" or not np.isin(target, (0, 1)).all():
-        raise ValueError("target: expected whole numbers, 0 or 1")
+        raise ValueError(f"target: expected integers 0 or 1, got {reprlib.repr(target)}")
     target = target.astype(logits.real.dtype)
     flip = logits.real >= 0
     e = np.exp(np.where(flip, -logits, logits))                      # |e| <= 1
@@ -84,6 +91,8 @@ def sigmoid_cross_entropy(logits, target):
     return losses, SigmoidCrossEntropyCache(np.where(target == 1, -down, up) / (1 + e))
 
 
-def sigmoid_cross_entropy_backward(d_losses, cache):
-    """d_losses (...) -> d_logits (...), None (targets are constants)."""
+def sigmoid_cross_entropy_backward(
+    d_losses: np.ndarray, cache: SigmoidCrossEntropyCache
+) -> tuple[np.ndarray, None]:
+    """d_losses (...) -> d_logits (...), None (the targets are constants)."""
     return d_losses * cache.slope, None                              # E3

@@ -1,10 +1,10 @@
 """The LSTM cell: one step forward, one step backward.
 
-Dims:    N rows advanced together, D inputs, H hidden units.
-Layout:  the four gates side by side in the last axis, in the order i f g o:
-         column block 0 is the input gate, 1 the forget gate, 2 the candidate, 3 the output gate.
-Bias:    one vector b; a forget bias is nothing but an initial value of its second block
-         (``lstm_init`` puts 1 there), nothing is added at run time.
+Dims:    N rows (a batch), D inputs, H hidden units.
+Layout:  the four gates lie side by side in the last axis, in the order i f g o: column block 0 is
+         the input gate, 1 the forget gate, 2 the candidate, 3 the output gate.
+Bias:    one vector b. The forget bias is merely the initial value of its second block
+         (``lstm_init`` puts 1 there); nothing is added at run time.
 
     L1  a  = x W_x + h W_h + b                          (N, 4H)
     L2  i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o)
@@ -19,6 +19,7 @@ Twin: compiled/lstm.py.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..checks import require_shape
 from .activations import sigmoid
@@ -31,8 +32,8 @@ class LSTMParams(NamedTuple):
 
 
 class LSTMState(NamedTuple):
-    h: np.ndarray  # (N, H), what the cell shows
-    c: np.ndarray  # (N, H), what it remembers
+    h: np.ndarray  # (N, H), the output of the cell
+    c: np.ndarray  # (N, H), the cell state
 
 
 class LSTMCache(NamedTuple):
@@ -48,11 +49,13 @@ class LSTMCache(NamedTuple):
     tanh_c: np.ndarray  # (N, H), tanh(c')
 
 
-def lstm_init(rng, inputs, hidden, forget_bias=1.0, input_scale=None):
-    """Draw LSTMParams for D = inputs, H = hidden, float64.
+def lstm_init(
+    rng: np.random.Generator, inputs: int, hidden: int, forget_bias: float = 1.0, input_scale: ArrayLike | None = None
+) -> LSTMParams:
+    """Draw LSTMParams for D = inputs and H = hidden, in float64.
 
-    Weights are normal with standard deviation 1/sqrt(D + H), those of the inputs with ``input_scale`` if given, one
-    number or one for each input (D,). Biases are 0 but for the forget gate's.
+    Weights are normal with standard deviation 1/sqrt(D + H). ``input_scale``, one number or one per input (D,), is the
+    standard deviation of W_x instead. Biases are 0, except those of the forget gate.
     """
     scale = 1 / np.sqrt(inputs + hidden)
     W_x = rng.normal(0, np.reshape(scale if input_scale is None else input_scale, (-1, 1)), (inputs, 4 * hidden))
@@ -61,10 +64,10 @@ def lstm_init(rng, inputs, hidden, forget_bias=1.0, input_scale=None):
     return LSTMParams(W_x, W_h, b)
 
 
-def lstm_cell(x, state, params):
+def lstm_cell(x: np.ndarray, state: LSTMState, params: LSTMParams) -> tuple[LSTMState, LSTMCache]:
     """L1 to L5. x (N, D), state (h, c) of (N, H), params -> state' (h', c'), cache.
 
-    Raises ValueError when a shape does not fit.
+    Raises ValueError if a shape does not fit.
     """
     h, c = state
     W_x, W_h, b = params
@@ -88,7 +91,9 @@ def lstm_cell(x, state, params):
     return LSTMState(h_new, c_new), LSTMCache(x, h, c, W_x, W_h, i, f, g, o, tanh_c)
 
 
-def lstm_cell_backward(d_state_new, cache):
+def lstm_cell_backward(
+    d_state_new: LSTMState, cache: LSTMCache
+) -> tuple[np.ndarray, LSTMState, LSTMParams]:
     """d_state' (d_h', d_c') of (N, H) -> d_x (N, D), d_state (d_h, d_c), d_params."""
     d_h_new, d_c_new = d_state_new
     x, h, c, W_x, W_h, i, f, g, o, tanh_c = cache

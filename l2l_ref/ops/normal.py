@@ -2,14 +2,15 @@
 
     N1  phi(z) = exp(-z^2 / 2) / sqrt(2 pi)                  density
     N2  R(x) = (1 - Phi(x)) / phi(x),      x >= 0            Mills' ratio
-    N3  G(x) = 1 - x R(x) = -R'(x),        x >= 0            what is left of it: about 1 / x^2 for large x
+    N3  G(x) = 1 - x R(x) = -R'(x),        x >= 0            about 1 / x^2 for large x
     N4  Phi(z) = 1 - phi(z) R(z) for z >= 0, phi(z) R(-z) elsewhere
 
-Shapes: any. These are helpers of pairs, not pairs. They take complex z near the real line.
+Arrays may have any shape. The functions are helpers of pairs, without backward passes of their own. They take complex
+z near the real line.
 
-Where Phi(z) has underflowed to 0, R and G are still ordinary numbers, so tails are written in terms of them. With x
-in [0, inf) mapped to t = (x - 5) / (x + 5) in [-1, 1), both (1 + x) R and (1 + x)^2 G are smooth in t and of order 1,
-and few Chebyshev polynomials give them: our own expansions, from values with 80 digits, cut off below 1e-16.
+R and G are still ordinary numbers where Phi(z) underflows to 0, so the tails are written in terms of them. If
+t = (x - 5) / (x + 5) maps [0, inf) to [-1, 1), then (1 + x) R and (1 + x)^2 G are smooth in t and of order 1, so few
+Chebyshev polynomials suffice. The expansions are our own, computed from values with 80 digits and cut off below 1e-16.
 """
 
 import math
@@ -39,32 +40,33 @@ GAP = (
 ROOT_2PI = math.sqrt(2 * math.pi)
 
 
-def density(z):
+def density(z: np.ndarray) -> np.ndarray:
     """N1. z (...) -> phi (...).
 
-    z^2 is split at z rounded to 1/16, whose square is exact, so that rounding of z^2 does not show in the tails.
+    z is split into z rounded to 1/16, whose square is exact, and a rest. In this way the rounding error of z^2 does not
+    spoil the tails.
     """
     z = np.where(np.abs(z.real) > 40, np.copysign(40, z.real), z).astype(z.dtype)  # where phi is 0 in all precisions
     near = np.round(z.real * 16) / 16
     return np.exp(-near * near / 2) * np.exp((near - z) * (near + z) / 2) / ROOT_2PI  # N1
 
 
-def mills_ratio(x):
-    """N2. x (...), real part >= 0 -> R (...)."""
+def mills_ratio(x: np.ndarray) -> np.ndarray:
+    """N2. x (...) with real part >= 0 -> R (...)."""
     return _chebyshev(MILLS, x) / (1 + x)                            # N2
 
 
-def mills_gap(x):
-    """N3. x (...), real part >= 0 -> G (...)."""
+def mills_gap(x: np.ndarray) -> np.ndarray:
+    """N3. x (...) with real part >= 0 -> G (...)."""
     return _chebyshev(GAP, x) / (1 + x) / (1 + x)                    # N3
 
 
-def _chebyshev(coefficients, x):
+def _chebyshev(coefficients: tuple[float, ...], x: np.ndarray) -> np.ndarray:
     t = 1 - 10 / (x + 5)
     return chebval(t, np.array(coefficients, x.dtype))
 
 
-def distribution(z):
+def distribution(z: np.ndarray) -> np.ndarray:
     """N4. z (...) -> Phi (...), between 0 and 1."""
     above = z.real >= 0
     tail = density(z) * mills_ratio(np.where(above, z, -z))

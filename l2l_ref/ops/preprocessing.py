@@ -1,12 +1,11 @@
 """Gradient preprocessing: Appendix A of Andrychowicz et al. 2016.
 
-A gradient's coordinates differ by orders of magnitude. Each becomes two numbers of order 1:
+The coordinates of a gradient differ by orders of magnitude. Each is turned into two numbers of order 1:
 
     P1  (log|g| / p,  sign g)     where |g| >= exp(-p)
     P2  (-1,          exp(p) g)   elsewhere
 
-The two branches meet: at |g| = exp(-p) both give (-1, sign g). At that point the derivative is
-the one of P1.
+The two branches meet: at |g| = exp(-p) both give (-1, sign g). At that point the derivative is taken from P1.
 """
 
 from typing import NamedTuple
@@ -20,12 +19,12 @@ class LogAndSignCache(NamedTuple):
     p: float
 
 
-def log_and_sign(g, p=10.0):
-    """P1, P2. g (...) -> features (..., 2), cache. ``p`` is a constant > 0 (ValueError otherwise)."""
+def log_and_sign(g: np.ndarray, p: float = 10.0) -> tuple[np.ndarray, LogAndSignCache]:
+    """P1, P2. g (...) -> features (..., 2), cache. Raises ValueError unless the constant p > 0."""
     if not p > 0:
         raise ValueError(f"p: expected a number > 0, got {p!r}")
     sign = np.sign(g.real)
-    size = sign * g                                 # |g|, written so that it takes complex g
+    size = sign * g                                 # |g|, in a form that also works for complex g
     large = size.real >= np.exp(-p)
     log = np.log(np.where(large, size, np.ones_like(size)))
     first = np.where(large, log / p, -np.ones_like(g))               # P1, P2
@@ -33,7 +32,7 @@ def log_and_sign(g, p=10.0):
     return np.stack([first, second], axis=-1).astype(g.dtype, copy=False), LogAndSignCache(g, large, p)
 
 
-def log_and_sign_backward(d_features, cache):
+def log_and_sign_backward(d_features: np.ndarray, cache: LogAndSignCache) -> np.ndarray:
     """d_features (..., 2) -> d_g (...)."""
     g, large, p = cache
     d_first, d_second = d_features[..., 0], d_features[..., 1]

@@ -1,10 +1,10 @@
 """The vanilla recurrent cell: equation (1) of the review.
 
-Dims: N rows advanced together, D inputs, H hidden units.
+Dims: N rows (a batch), D inputs, H hidden units.
 
     R1  h' = tanh(x W_x + h W_h + b)      x (N, D), h (N, H)  ->  h' (N, H)
 
-The review leaves the activation open (usually logistic, tanh or ReLU); it is tanh here.
+The review leaves the activation function open (usually logistic, tanh or ReLU); here it is tanh.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checks import require_shape
-from .activations import tanh, tanh_backward
+from .activations import TanhCache, tanh, tanh_backward
 
 
 class RNNParams(NamedTuple):
@@ -26,10 +26,10 @@ class RNNCache(NamedTuple):
     h: np.ndarray    # (N, H), before the step
     W_x: np.ndarray  # (D, H)
     W_h: np.ndarray  # (H, H)
-    tanh: tuple      # the cache of tanh
+    tanh: TanhCache
 
 
-def rnn_cell(x, h, params):
+def rnn_cell(x: np.ndarray, h: np.ndarray, params: RNNParams) -> tuple[np.ndarray, RNNCache]:
     """R1. x (N, D), h (N, H), params -> h' (N, H), cache. Raises ValueError on other shapes."""
     W_x, W_h, b = params
     require_shape("W_x", W_x, D=None, H=None)
@@ -42,7 +42,9 @@ def rnn_cell(x, h, params):
     return h_new, RNNCache(x, h, W_x, W_h, tanh_cache)
 
 
-def rnn_cell_backward(d_h_new, cache):
+def rnn_cell_backward(
+    d_h_new: np.ndarray, cache: RNNCache
+) -> tuple[np.ndarray, np.ndarray, RNNParams]:
     """d_h' (N, H) -> d_x (N, D), d_h (N, H), d_params."""
     x, h, W_x, W_h, tanh_cache = cache
     d_a = tanh_backward(d_h_new, tanh_cache)                         # R1
