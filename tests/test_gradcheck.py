@@ -618,7 +618,7 @@ def test_the_v_curve_comes_down_for_a_right_gradient_alone():
     assert errors.min() < 1e-9 < errors[0] and steps[0] == 0.25
     _, errors = gradcheck(layer, spoil(lambda x, W, b: (x, 2 * W, b)), draw_inputs()).curve()
     assert errors.min() > 1e-3
-    with pytest.raises(ValueError, match="curve: this check did not come to compare numbers"):
+    with pytest.raises(ValueError, match="curve: no numbers were compared in this check"):
         gradcheck(layer, spoil(lambda x, W, b: (x, None, b)), draw_inputs()).curve()
 
 
@@ -790,7 +790,7 @@ def folder(tmp_path, monkeypatch):
         ("layer right --inputs no.npz", 2, "no.npz: expected an .npz file of arrays"),
         ("layer right --inputs none.npz", 2, "none.npz"),
         ("layer left --inputs in.npz", 2, "module their_module has no left"),
-        ("layer right --inputs in.npz --wrt z", 2, "wrt: expected some of x, W, b, got 'z'"),
+        ("layer right --inputs in.npz --wrt z", 2, "wrt: expected names among x, W, b, got 'z'"),
         ("layer right --inputs in.npz --kind gradient", 2, "expected one number, got a tuple"),
         ("layer np --inputs in.npz", 2, "expected a function, got module"),
     ],

@@ -1,4 +1,4 @@
-"""Checking hand-written gradients: NumPy only, knows nothing of the rest of the package."""
+"""Checks of hand-written gradients. This folder needs NumPy alone, and imports nothing of the rest of the package."""
 
 from .gradcheck import assert_gradients, gradcheck
 from .report import GradientMismatch, Report

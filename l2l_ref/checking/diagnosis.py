@@ -1,53 +1,58 @@
-"""What a wrong gradient looks like: hypotheses, each of which must explain every entry that was checked.
+"""Guesses at the mistake in a wrong gradient: hypotheses, each of which must explain every entry that was checked.
 
-With C the claim of f_backward, G the gradient from values of f and B the bound of each entry, a hypothesis
-says what C is, computed from G. It is kept when |C - that| <= B everywhere, and called likely when so many entries
-agree that chance cannot have done it. Nothing that fits: no guess.
+Let C be the claim of f_backward, G the gradient from values of f, and B the bound of each entry. A hypothesis computes
+a gradient from G. It is kept if C agrees with that gradient within B everywhere, and it is called likely if so many
+entries agree that this cannot be chance. If no hypothesis fits, there is no guess.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from .entries import Checked
 from .report import Guess
 
-ENOUGH = 2  # entries with a slope of their own that a likely hypothesis must explain
-NICE = 1e-6  # how close a factor must be to be called 2 or 1/8
+ENOUGH = 2  # a likely hypothesis must explain at least this many informative entries
+NICE = 1e-6  # how close a factor must be to a number like 2 or 1/8 to be called so
+
+Outputs = Sequence[tuple[str, tuple[int, ...]]]  # (path, shape) of each output
 
 
-class Wrong:
-    """One wrong gradient beside the right one, and what they are seen with."""
+class Compared:
+    """The claimed gradient C of one array, the numeric gradient G, and their bound B."""
 
-    def __init__(self, path, checked, outputs):
+    def __init__(self, path: str, checked: Checked, outputs: Outputs) -> None:
         self.path = path
         self.C, self.G = checked.gradient.astype(float), checked.numeric
         self.known = np.isfinite(self.G)
         self.B = np.where(self.known, checked.limit, 0.0)
         self.terms = checked.terms  # (M, ...)
-        self.outputs = outputs      # (path, shape) of each output, in the order of terms
+        self.outputs = outputs      # in the order of the terms
 
-    def fits(self, G, bound=0.0):
-        """Whether C is G within its bounds and those of G, wherever both are known."""
+    def fits(self, G: np.ndarray, bound: Any = 0.0) -> bool:
+        """Whether C agrees with another G, within B and the bound of that G, wherever both are known."""
         return self.C.shape == G.shape and bool((np.abs(self.C - G) <= self.B + bound)[self.known].all())
 
     @property
-    def informative(self):
-        """Entries whose slope stands clear of its bound."""
-        return self.known & (np.abs(self.G) > 10.0 * self.B)
+    def informative(self) -> np.ndarray:
+        """The entries whose slope is well above its bound."""
+        return np.asarray(self.known & (np.abs(self.G) > 10.0 * self.B))
 
     @property
-    def bad(self):
-        return self.known & ~(np.abs(self.C - self.G) <= self.B)
+    def bad(self) -> np.ndarray:
+        """The entries that are wrong."""
+        return np.asarray(self.known & ~(np.abs(self.C - self.G) <= self.B))
 
 
-def diagnose(wrongs, rights=()):
+def diagnose(wrongs: Sequence[Compared], rights: Sequence[Compared] = ()) -> tuple[Guess, ...]:
     """At most one Guess for each wrong array.
 
     Parameters
     ----------
-    wrongs, rights : lists of Wrong
-        The arrays whose gradient is wrong, and the others, which may have lent a term.
+    wrongs, rights : sequences of Compared
+        The arrays whose gradient is wrong, and the others, from which a term may have come.
     """
     guesses = []
     for wrong in wrongs:
@@ -62,7 +67,7 @@ def diagnose(wrongs, rights=()):
     return tuple(guesses)
 
 
-def _whole(wrong, others) -> Iterator[Guess]:
+def _whole(wrong: Compared, others: Sequence[Compared]) -> Iterator[Guess]:
     """Hypotheses about the whole array."""
     path, C, G, shape = wrong.path, wrong.C, wrong.G, wrong.C.shape
     agree = int(wrong.informative.sum())
@@ -73,8 +78,8 @@ def _whole(wrong, others) -> Iterator[Guess]:
     if wrong.fits(-G):
         yield Guess(path, "sign", f"the sign of the gradient of {path} is flipped", likely)
     for other in others:
-        telling = other.G.shape == shape and _distinct(wrong, other.G) and _nonzero(wrong, other.G)
-        if telling and wrong.fits(other.G, other.B):
+        distinct = other.G.shape == shape and _distinct(wrong, other.G) and _nonzero(wrong, other.G)
+        if distinct and wrong.fits(other.G, other.B):
             both = other.C.shape == shape and other.fits(G, wrong.B)
             text = f"the gradients of {path} and {other.path} are swapped" if both else (
                 f"this is the gradient of {other.path}, not of {path}")
@@ -91,18 +96,18 @@ def _whole(wrong, others) -> Iterator[Guess]:
         yield Guess(path, "factor", text, likely and (known or agree > 4))
 
 
-def _parts(wrong, others) -> Iterator[Guess]:
-    """Hypotheses that something is missing or too much."""
+def _parts(wrong: Compared, others: Sequence[Compared]) -> Iterator[Guess]:
+    """Hypotheses that a term is missing or superfluous."""
     path, C, G = wrong.path, wrong.C, wrong.G
     likely = int(wrong.informative.sum()) >= ENOUGH
-    outputs = wrong.outputs if len(wrong.terms) else []
+    outputs = wrong.outputs if len(wrong.terms) else ()
     for name, rows, axis, k, length in _slices(outputs):
         part = wrong.terms[rows].sum(axis=0)
         if _distinct(wrong, part) and _nonzero(wrong, part) and wrong.fits(part):
             yield Guess(path, "broadcast", f"a sum over axis {axis} of {name} is missing in the gradient of {path}: "
                         f"it is that of {_ordinal(k, length)} alone", likely)
-    for name, rows in _whole_outputs(outputs):
-        part = G - wrong.terms[rows].sum(axis=0)
+    for name, rows_of_output in _whole_outputs(outputs):
+        part = G - wrong.terms[rows_of_output].sum(axis=0)
         if len(wrong.outputs) > 1 and _distinct(wrong, part) and wrong.fits(part):
             text = f"the part of the gradient of {path} that comes through {name} is missing"
             yield Guess(path, "term", text, likely)
@@ -119,12 +124,12 @@ def _parts(wrong, others) -> Iterator[Guess]:
             yield Guess(path, "shift", f"the gradient of {path} is reversed along axis {axis}", likely)
 
 
-def _places(wrong) -> Iterator[Guess]:
-    """Where the wrong entries are, when they form a pattern, and what they look like."""
+def _places(wrong: Compared) -> Iterator[Guess]:
+    """Where the wrong entries are, if they form a pattern, and what they have in common."""
     path, C, shape, bad = wrong.path, wrong.C, wrong.C.shape, wrong.bad
     if not bad.any() or bad[wrong.known].all() and bad.sum() < C.size:
         return
-    look = _look(wrong)
+    look = _common_feature(wrong)
     if C.ndim == 2 and shape[0] > 1 and shape[1] > 1:
         row, column = np.indices(shape)
         for mask, name in ((row == column, "the diagonal"), (row != column, "everything but the diagonal"),
@@ -141,18 +146,18 @@ def _places(wrong) -> Iterator[Guess]:
         rows = [k for k in range(shape[axis]) if bad.take(k, axis).any()]
         if shape[axis] > 1 and len(rows) < shape[axis] and (rows == list(range(rows[0], rows[-1] + 1))):
             if int(bad.sum()) < 2:
-                continue  # a single entry says nothing of a pattern
+                continue  # a single entry is no pattern
             place = _ordinal(rows[0], shape[axis]) if len(rows) == 1 else f"{rows[0]} to {rows[-1]}"
             yield Guess(path, "place", f"only {place} of axis {axis} of the gradient of {path} is wrong{look}")
 
 
-def of_shape(path, gradient, checked):
-    """A Guess for a gradient of the wrong shape, with ``checked`` the right one; None when nothing fits."""
+def of_shape(path: str, gradient: Any, checked: Checked) -> Guess | None:
+    """A Guess for a gradient of the wrong shape, given the check of the right shape; None if nothing fits."""
     C, G = np.asarray(gradient, float), checked.numeric
     bound = np.where(np.isfinite(checked.limit), checked.limit, 0.0)
     enough = int((np.abs(G) > 10 * bound).sum()) >= ENOUGH
 
-    def fits(value):
+    def fits(value: np.ndarray) -> bool:
         return value.shape == G.shape and bool((np.abs(value - G) <= (1 + C.size / max(1, G.size)) * bound).all())
 
     for axes in itertools.permutations(range(C.ndim)):
@@ -171,17 +176,17 @@ def of_shape(path, gradient, checked):
     return None
 
 
-def _distinct(wrong, value):
-    """Whether a hypothesis says anything else than that the gradient is right."""
+def _distinct(wrong: Compared, value: np.ndarray) -> bool:
+    """Whether a hypothesis differs from the right gradient."""
     return value.shape == wrong.G.shape and bool((np.abs(value - wrong.G) > 4.0 * wrong.B)[wrong.known].any())
 
 
-def _nonzero(wrong, value):
+def _nonzero(wrong: Compared, value: np.ndarray) -> bool:
     return bool((np.abs(value) > 10.0 * wrong.B)[wrong.known].any())
 
 
-def _factor(wrong, where):
-    """The one k with C = k G at ``where``; None when there is none, or it is 1 or 0."""
+def _factor(wrong: Compared, where: np.ndarray) -> float | None:
+    """The number k with C = k G at ``where``; None if there is no such number, or if it is 1."""
     C, G, B = wrong.C[where], wrong.G[where], wrong.B[where]
     sure = np.abs(G) > 10.0 * B
     if not sure.any():
@@ -193,8 +198,8 @@ def _factor(wrong, where):
     return None if off.any() or abs(k - 1.0) < NICE else k
 
 
-def _name_of(k, shape, outputs):
-    """A factor in words, whether it has a meaning of its own, and what it may come from."""
+def _name_of(k: float, shape: tuple[int, ...], outputs: Outputs) -> tuple[str, bool, str]:
+    """A factor as text, whether it is a typical one, and a hint where it may come from."""
     lengths = {n: f"axis {a} of {name}" for name, out in (("the array", shape), *outputs) for a, n in enumerate(out)}
     for n in sorted({2, 3, 4, *lengths} - {0, 1}):
         for value, name in ((n, f"{n}"), (1 / n, f"1/{n}"), (-n, f"-{n}"), (-1 / n, f"-1/{n}")):
@@ -204,7 +209,7 @@ def _name_of(k, shape, outputs):
     return f"{k:.6g}", False, ""
 
 
-def _look(wrong):
+def _common_feature(wrong: Compared) -> str:
     """What the wrong entries have in common, as the end of a sentence."""
     bad = wrong.bad
     if not wrong.C[bad].any():
@@ -215,12 +220,12 @@ def _look(wrong):
     return ": the sign is flipped there" if abs(factor + 1.0) < NICE else f": {factor:.6g} times the right one there"
 
 
-def _blocks(wrong, axis):
-    """Factors by slice along an axis, when each slice is right but for one and they differ; else ""."""
+def _blocks(wrong: Compared, axis: int) -> str:
+    """The factors of the slices along an axis, if every slice is right up to a factor and they differ; else ""."""
     length = wrong.C.shape[axis]
     if not 1 < length <= 8 or wrong.C.size < ENOUGH * length or not wrong.known.all():
         return ""
-    factors = []
+    factors: list[float | None] = []
     for k in range(length):
         where = np.zeros(wrong.C.shape, bool)
         where[(slice(None),) * axis + (k,)] = True
@@ -235,7 +240,7 @@ def _blocks(wrong, axis):
     return "[" + ", ".join(f"{f:.4g}" for f in factors) + "]"
 
 
-def _whole_outputs(outputs):
+def _whole_outputs(outputs: Outputs) -> Iterator[tuple[str, slice]]:
     """(path, rows of the terms) of each output."""
     start = 0
     for name, shape in outputs:
@@ -244,7 +249,7 @@ def _whole_outputs(outputs):
         start += size
 
 
-def _slices(outputs):
+def _slices(outputs: Outputs) -> Iterator[tuple[str, np.ndarray, int, int, int]]:
     """(path, rows of the terms, axis, k, length) for the first and the last slice along each axis of each output."""
     for (name, shape), (_, rows) in zip(outputs, _whole_outputs(outputs)):
         numbers = np.arange(rows.start, rows.stop).reshape(shape)
@@ -254,5 +259,5 @@ def _slices(outputs):
                     yield name, numbers.take(k, axis).ravel(), axis, k, length
 
 
-def _ordinal(k, length):
+def _ordinal(k: int, length: int) -> str:
     return "the first index" if k == 0 else "the last index" if k == length - 1 else f"index {k}"

@@ -1,35 +1,42 @@
-"""Single entries: each with a step and a bound of its own."""
+"""Checks of single entries, each with a step and a bound of its own."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .differences import central_slope, complex_slope, v_curve
-from .report import FAIL, INCONCLUSIVE, PASS, Entry, badness
-from .verdict import CLAIM_EPS, KINK, verdict_on
+from .differences import Slope, central_slope, complex_slope, v_curve
+from .pair import Arrays, Pair
+from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
+from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 
-AGREE = 1e-6  # how close a right claim comes to the complex step where few of its digits are lost
-MANY = 10**6  # numbers, from which on terms are not kept
-PROVED = 4  # wrong entries of an array, before the others are looked at with one step
+AGREE = 1e-6  # how closely a right claim that lost few digits agrees with the complex step
+MANY = 10**6  # terms are not kept if there are more numbers than this
+CONFIRMED = 4  # after this many wrong entries of an array, the others are examined with one step only
 SHRUNK = (0.5, 2.0**-3, 2.0**-6, 2.0**-10)
+
+Limit = Callable[[Slope, Claim], Any]  # how far a claim may be from a slope
 
 
 class Checked(NamedTuple):
-    """One array, entry by entry; arrays of the array's shape, nan where an entry was not checked."""
+    """The check of one array. The arrays have its shape, with nan where an entry was not checked."""
 
     k: int
     entry: Entry
-    gradient: np.ndarray   # the claim in the highest precision
+    gradient: np.ndarray  # the claim in the highest precision
     numeric: np.ndarray
-    limit: np.ndarray      # absolute
-    terms: np.ndarray      # (M, ...) w_j d out_j / d entry, for each output; (0, ...) where these are too many
+    limit: np.ndarray     # absolute
+    terms: np.ndarray     # (M, ...), w_j d out_j / d entry for each output; (0, ...) if these are too many to keep
 
 
-def check_array(exact, k, weights, claims, arbiter=None, indices=None, quick=False):
-    """Compare one array entry by entry, or at the ``indices`` given.
+def check_array(
+    exact: Pair, k: int, weights: np.ndarray, claims: Sequence[Claim], arbiter: "Arbiter | None" = None,
+    indices: Iterable[tuple[int, ...]] | None = None, quick: bool = False,
+) -> Checked:
+    """Compare one array with differences, entry by entry or at the given ``indices``.
 
-    ``claims`` are Claims, the most exact first; with an ``arbiter``, the complex step is used as well.
-    ``quick`` takes the first step that gives some digits of the slope, whatever the claim is.
+    ``claims`` come with the most exact one first. With an ``arbiter`` the complex step is used as well. ``quick`` takes
+    the first step that gives a rough slope, whatever the claim is.
     """
     path, _, leaf = exact.named[k]
     values = np.asarray(leaf)
@@ -41,10 +48,12 @@ def check_array(exact, k, weights, claims, arbiter=None, indices=None, quick=Fal
         return Checked(k, Entry(path, 0, (), 0.0, 0.0, 0.0, 0.0, PASS), claims[0].gradient, numeric, limits, terms)
     size = float(np.sqrt(np.mean(np.square(values)))) or 1.0
     ordinary = 1e-6 * float(np.abs(claims[0].gradient).max())
-    checked, kinks, naturals = [], [], []
+    checked: list[Entry] = []
+    kinks: list[tuple[int, ...]] = []
+    naturals: list[float] = []
     for index in np.ndindex(shape) if indices is None else indices:
-        # An array that is known to be wrong need not be proved to be so in each entry.
-        known = sum(e.verdict == FAIL for e in checked) >= PROVED
+        # If the array is known to be wrong, the other entries need no confirmation.
+        known = sum(e.verdict == FAIL for e in checked) >= CONFIRMED
         slope, limit = _slope(exact, k, index, weights, claims, arbiter, size, quick or known)
         if slope.by_output is not None:
             numeric[index] = slope.value
@@ -54,7 +63,7 @@ def check_array(exact, k, weights, claims, arbiter=None, indices=None, quick=Fal
         naturals.append(slope.natural)
         for claim in claims:
             analytic, value, bound = float(claim.gradient[index]), float(slope.value), float(limit(slope, claim))
-            verdict, note = verdict_on(analytic, slope, bound, 4.0 * claim.spread[index], ordinary)
+            verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[index]), ordinary)
             if verdict == KINK:
                 if claim is claims[0]:
                     kinks.append(index)
@@ -68,10 +77,10 @@ def check_array(exact, k, weights, claims, arbiter=None, indices=None, quick=Fal
         return Checked(k, entry, gradient, numeric, limits, terms)
     largest = max(np.abs(numeric[np.isfinite(numeric)]).max(initial=0.0), np.abs(gradient).max(initial=0.0))
     bounds = [e.bound for e in checked if np.isfinite(e.bound)]
-    # Where the whole gradient is next to nothing it is a slope of ordinary size that an error compares with.
+    # If the whole gradient is close to 0, errors are relative to a slope of ordinary size.
     sizes = [largest if largest > 10.0 * max(bounds, default=0.0) else 0.0, max(naturals), largest, 1.0]
     scale = next(float(s) for s in sizes if s > 0.0 and np.isfinite(s))
-    worst = max(checked, key=badness)
+    worst = max(checked, key=severity)
     wrong, undecided = ({e.index for e in checked if e.verdict == v} for v in (FAIL, INCONCLUSIVE))
     entry = worst._replace(
         count=len({e.index for e in checked} | set(kinks)), error=worst.error / scale, bound=worst.bound / scale,
@@ -81,27 +90,30 @@ def check_array(exact, k, weights, claims, arbiter=None, indices=None, quick=Fal
     return Checked(k, entry, gradient, numeric, limits, terms)
 
 
-def _slope(exact, k, index, weights, claims, arbiter, size, quick):
+def _slope(
+    exact: Pair, k: int, index: tuple[int, ...], weights: np.ndarray, claims: Sequence[Claim],
+    arbiter: "Arbiter | None", size: float, quick: bool,
+) -> tuple[Slope, Limit]:
     """The slope along one entry, and a function (slope, claim) -> limit."""
     values = np.asarray(exact.leaves[k])
 
-    def limit(slope, claim):
+    def limit(slope: Slope, claim: Claim) -> Any:
         terms = slope.terms
         if claim.eps > np.finfo(float).eps:
-            # In low precision a claim may pass through numbers that nearly cancel, such as 1 - tanh^2: then it
-            # is as far off as if the outputs, or numbers of size 1 behind them, changed by eps in response to a change
-            # of the inputs by their size, and another input may multiply that. The formula is proved in float64.
+            # In low precision a claim may be computed from numbers that nearly cancel, such as 1 - tanh^2. Its error is
+            # then that of a function whose outputs, or intermediate numbers of size 1, change by eps when the inputs
+            # change by their own size; and another input may multiply this error. The formula is checked in float64.
             terms = terms + (slope.reach + np.abs(weights).sum()) * max(1.0 / size, 1.0, exact.largest)
         return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * claim.spread[index] + claim.forgiven
 
-    def confirms(slope, times=1.0):
+    def confirms(slope: Slope, times: float = 1.0) -> bool:
         return all(abs(c.gradient[index] - slope.value) <= times * limit(slope, c) for c in claims)
 
     x = values[index]
     by_complex = None
     if arbiter is not None:
         by_complex = complex_slope(exact.line(k, index, np.complex128), x, weights, exact.out_eps)
-        # Where the slope is next to nothing, what that is beside must come from central differences.
+        # If the slope is close to 0, central differences must say what size of slope to compare it with.
         clear = limit(by_complex, claims[0]) <= 0.1 * abs(by_complex.value)
         plain = all(
             abs(c.gradient[index] - by_complex.value) <= limit(by_complex, c) - 4.0 * c.spread[index] for c in claims
@@ -110,7 +122,7 @@ def _slope(exact, k, index, weights, claims, arbiter, size, quick):
             return by_complex, limit
     line = exact.line(k, index, values.dtype)
     slope = central_slope(line, x, weights, exact.out_eps, exact.noise, None if quick else confirms, values.dtype)
-    if by_complex is not None and by_complex.bound < slope.bound and slope.sides is None:
+    if arbiter is not None and by_complex is not None and by_complex.bound < slope.bound and slope.sides is None:
         if abs(claims[0].gradient[index] - by_complex.value) > limit(by_complex, claims[0]):
             if arbiter(k, index, float(claims[0].gradient[index]), by_complex):
                 return by_complex, limit
@@ -118,36 +130,38 @@ def _slope(exact, k, index, weights, claims, arbiter, size, quick):
 
 
 class Arbiter:
-    """Who is right where the complex step contradicts a claim and central differences are too coarse to tell.
+    """Decides where the complex step contradicts a claim and central differences are too coarse to tell.
 
-    Either the claim is wrong, or it has lost its digits on the way, as 1 - tanh^2 does for large inputs, or f is not
-    analytic in this one entry. The same entry is looked at again with all inputs shrunk: a formula that is right
-    agrees with the complex step somewhere there, one that is wrong nowhere.
+    Either the claim is wrong, or it has lost its digits, as 1 - tanh^2 does for large inputs, or f is not analytic in
+    this one entry. The same entry is therefore examined again with all inputs shrunk. A right formula agrees with the
+    complex step at some of these inputs, and a wrong one at none of them.
     """
 
-    def __init__(self, exact, cotangent, weights):
-        self.exact, self.cotangent, self.weights, self.elsewhere = exact, cotangent, weights, None
+    def __init__(self, exact: Pair, cotangent: Arrays, weights: np.ndarray) -> None:
+        self.exact, self.cotangent, self.weights = exact, cotangent, weights
+        self.shrunk: list[tuple[Pair, Arrays]] | None = None  # pairs and their claims
 
-    def __call__(self, k, index, claim, slope):
+    def __call__(self, k: int, index: tuple[int, ...], claim: float, slope: Slope) -> bool:
         """Whether to believe the complex step."""
         if slope.value == 0.0 or abs(claim - slope.value) <= AGREE * abs(slope.value):
-            return False  # 0 is also what a dropped imaginary part looks like
-        if self.elsewhere is None:
+            return False  # a lost imaginary part gives a slope of 0, too
+        if self.shrunk is None:
             pairs = [self.exact.shrunk(factor) for factor in SHRUNK]
-            self.elsewhere = [(pair, pair.claims(self.cotangent)) for pair in pairs]
+            self.shrunk = [(pair, pair.claims(self.cotangent)) for pair in pairs]
         compared = 0
-        for pair, claims in self.elsewhere:
+        for pair, claims in self.shrunk:
             x, line = np.asarray(pair.leaves[k])[index], pair.line(k, index, np.complex128)
-            there = complex_slope(line, x, self.weights, self.exact.out_eps)
-            if claims[k] is None or not np.isfinite(there.value) or there.value == 0.0:
+            value = complex_slope(line, x, self.weights, self.exact.out_eps).value
+            gradient = claims[k]
+            if gradient is None or not np.isfinite(value) or value == 0.0:
                 continue
-            if abs(claims[k][index] - there.value) <= AGREE * abs(there.value):
+            if abs(gradient[index] - value) <= AGREE * abs(value):
                 return False
             compared += 1
         return compared > 1
 
 
-def curve_of(exact, weights, entry, k):
-    """The V curve of one entry."""
+def curve_of(exact: Pair, weights: np.ndarray, entry: Entry, k: int) -> Curve:
+    """`v_curve` of one entry."""
     line = exact.line(k, entry.index, np.asarray(exact.leaves[k]).dtype)
     return v_curve(line, float(np.asarray(exact.leaves[k])[entry.index]), weights, entry.analytic)

@@ -5,77 +5,117 @@
     G3  differences.py finds the same number from values of f alone, and how far off that may be
     G4  |claim - difference| <= bound of the difference + rounding of the claim
 
-There is no tolerance to choose. Rounding of the claim is seen in two ways: as a few eps of the terms
-that it is a sum of, and as what the claim itself changes by when all inputs change in their last place.
+There is no tolerance to choose. The rounding error of a claim is estimated in two ways: as a few eps of the terms of
+which it is the sum, and as the change of the claim itself when all inputs change in their last place.
 
-The stages, in the order of their cost: structure and linearity (`structure`), some random directions through all
-inputs at once (`directions`), single entries (`entries`), all of them where they are few,
-or those that a bisection finds below a wrong direction; and for what is wrong a guess (`diagnosis`).
+The stages, in the order of their cost, are structure and linearity (`structure`); a few random directions through all
+inputs at once (`directions`); single entries (`entries`), which are all of them if they are few, or those that
+bisection finds in a wrong direction; and, for what is wrong, a guess at the mistake (`diagnosis`).
 
-Differences are always taken in float64 where f takes it. Where inputs are of lower precision, f_backward runs
-twice: as given, and on the same values in float64, so that float32 rounding hides no mistake in a formula.
+Differences are taken in float64 whenever f accepts it. If the inputs have a lower precision, f_backward runs twice: as
+given, and on the same values in float64, so that float32 rounding cannot hide a mistake in a formula.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
 from . import trees
-from .diagnosis import Wrong, diagnose, of_shape
-from .directions import DIRECTIONS, JVP, along, bisect, check_direction, curve_along, draw, not_analytic, rate_along
-from .entries import Arbiter, check_array, curve_of
-from .pair import KINDS, Pair
-from .report import FAIL, INCONCLUSIVE, PASS, Report, badness
-from .structure import examine, nonlinear
+from .directions import (
+    DIRECTIONS,
+    JVP,
+    bisect,
+    check_direction,
+    claimed_slope,
+    curve_along,
+    random_direction,
+    rate_along,
+    why_not_analytic,
+)
+from .entries import Arbiter, Checked, check_array, curve_of
+from .pair import KINDS, Arrays, Pair
+from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Entry, Guess, Report, severity
+from .structure import Structure, examine, nonlinear
 from .verdict import Claim
 
-FEW = 1000     # entries that are checked one by one unless told otherwise
-COARSE = 0.01  # a bound along a direction that is wider decides nothing
-STREAM = (7,)
-SAMPLE = 32    # entries of a large wrong array that are looked at for a guess
+FEW = 1000     # up to this many entries are checked one by one by default
+COARSE = 0.01  # a direction with a wider bound decides nothing
+STREAM = (7,)  # the key of the random numbers of a check
+SAMPLE = 32    # entries of a large wrong array that are examined for a guess
+
+Kind = Literal["backward", "gradient", "jacobian", "hvp"]
+Method = Literal["auto", "central", "complex"]
 
 
-def gradcheck(f, f_backward, inputs, *, kind="backward", wrt=None, jvp=None, method="auto", thorough=None, rtol=0.0,
-              seed=0, cache=None):
+class Options(TypedDict, total=False):
+    """The keyword arguments of `gradcheck`."""
+
+    kind: Kind
+    wrt: int | str | Sequence[int | str] | None
+    jvp: Callable[..., Any] | None
+    method: Method
+    thorough: bool | None
+    rtol: float
+    seed: int
+    cache: bool | None
+
+
+def gradcheck(
+    f: Callable[..., Any],
+    f_backward: Callable[..., Any] | Literal[True] | None,
+    inputs: Any,
+    *,
+    kind: Kind = "backward",
+    wrt: int | str | Sequence[int | str] | None = None,
+    jvp: Callable[..., Any] | None = None,
+    method: Method = "auto",
+    thorough: bool | None = None,
+    rtol: float = 0.0,
+    seed: int = 0,
+    cache: bool | None = None,
+) -> Report:
     """Compare a hand-written derivative with differences of its function.
 
     Parameters
     ----------
     f : callable
-        ``f(*inputs) -> out`` or ``f(*inputs) -> (out, cache)``. A plain tuple of length two *is*
-        (out, cache); any other return value, a NamedTuple of two outputs included, is all output.
+        ``f(*inputs) -> out`` or ``f(*inputs) -> (out, cache)``. A plain tuple of length two is taken as (out, cache).
+        Any other return value, even a NamedTuple of two outputs, is taken as the output.
     f_backward : callable
-        ``f_backward(d_out, cache)``, or ``f_backward(d_out, *inputs)`` when f returns no cache. Returns
-        a tuple with one gradient for each input; the gradient of a single input may come bare.
-        The gradient of a constant (integers, booleans, None, other objects) is not looked at.
-        None with ``jvp`` alone. ``kind`` lists the other forms.
+        ``f_backward(d_out, cache)``, or ``f_backward(d_out, *inputs)`` if f returns no cache. It returns a tuple with
+        one gradient for each input; the gradient of a single input may come without the tuple. The gradient of a
+        constant (integers, booleans, None, other objects) is ignored. Pass None to check ``jvp`` alone. ``kind`` lists
+        the other forms of derivative.
     inputs : tuple
-        The arguments of f, at which the derivative is checked; anything but a tuple or list is the one
+        The arguments of f, at which the derivative is checked. Anything but a tuple or list is taken as the only
         argument. Each is an array, scalar, tuple, list, NamedTuple or dict, nested as you like.
     kind : {"backward", "gradient", "jacobian", "hvp"}
-        What f_backward is. "gradient": ``f(*inputs)`` is one number and ``f_backward(*inputs)`` its
-        gradient, as in scipy.optimize; ``f_backward=True`` says that f returns (value, gradient) itself.
-        "jacobian": ``f_backward(*inputs)`` is d out / d input, of shape out.shape + input.shape, for each input.
-        "hvp": f is a gradient and ``f_backward(*inputs, v)`` the product of the Hessian and v.
+        The form of f_backward. "gradient": ``f(*inputs)`` is one number and ``f_backward(*inputs)`` is its gradient, as
+        in scipy.optimize; ``f_backward=True`` means that f itself returns (value, gradient). "jacobian":
+        ``f_backward(*inputs)`` is d out / d input for each input, of shape out.shape + input.shape. "hvp": f is a
+        gradient, and ``f_backward(*inputs, v)`` is the product of the Hessian and v.
     wrt : int, str or sequence of these, optional
-        Positions of the inputs to check, or the names that f gives them; default all.
+        The positions of the inputs to check, or the names that f gives them. By default all are checked.
     jvp : callable, optional
-        ``jvp(d_inputs, *inputs) -> d_out``, the derivative along a direction: ``d_inputs`` has one item for each
-        input, None for constants. It is compared with differences, and with f_backward by
-        <v, J u> = <J^T v, u>, which needs no step.
+        ``jvp(d_inputs, *inputs) -> d_out``, the derivative along a direction. ``d_inputs`` has one item for each input,
+        None for constants. It is compared with differences, and with f_backward by <v, J u> = <J^T v, u>, which needs
+        no step.
     method : {"auto", "central", "complex"}
-        What single entries are compared with. Central differences, or the complex step, which is exact to
-        rounding but needs an f that is analytic and takes complex128. "auto" and "complex" try it along one random
-        direction and take central differences where it fails; "complex" says so in the report. Whatever
-        the complex step calls wrong, central differences must confirm.
+        What single entries are compared with: central differences or the complex step. The complex step is exact to
+        rounding, but f must be analytic and accept complex128. "auto" and "complex" try it along one random direction
+        and fall back on central differences; "complex" then adds a note to the report. Whatever the complex step calls
+        wrong must be confirmed by central differences.
     thorough : bool, optional
-        True checks every entry, False random directions alone; default every entry where there are at most
-        1,000 of them.
+        True checks every entry, False checks random directions alone. By default every entry is checked if there are at
+        most 1,000.
     rtol : float
-        An error that is forgiven, relative to the largest entry of its array's gradient: for a function that is
-        itself only solved to some tolerance. 0 by default: what is allowed follows from the numbers.
+        An error to forgive, relative to the largest entry of the array's gradient, for a function that is itself only
+        solved to a tolerance. The default is 0, since the limits follow from the numbers.
     seed : int
-        Seed of the random cotangent and directions.
+        The seed of the random cotangent and directions.
     cache : bool, optional
-        True or False overrides the rule above about what f returns.
+        Whether f returns (out, cache). It overrides the rule above.
 
     Returns
     -------
@@ -85,8 +125,8 @@ def gradcheck(f, f_backward, inputs, *, kind="backward", wrt=None, jvp=None, met
     Raises
     ------
     TypeError, ValueError
-        The arguments make no check possible: no floating input, complex inputs, an unknown method.
-        What is wrong with f or f_backward is in the report.
+        The arguments make a check impossible: no floating input, complex inputs, an unknown method. Mistakes of f or
+        f_backward do not raise; they are in the report.
     """
     if type(inputs) is list and all(isinstance(item, (int, float)) for item in inputs):
         inputs = np.asarray(inputs, float)  # one vector, as SciPy takes it
@@ -94,35 +134,43 @@ def gradcheck(f, f_backward, inputs, *, kind="backward", wrt=None, jvp=None, met
     _require_arguments(f, f_backward, jvp, kind, method, cache, rtol)
     pair = Pair(f, f_backward, inputs, cache, kind, wrt)
     _require_floating(pair)
-    # A stream of its own: inputs that were drawn from default_rng(seed) must not meet themselves as cotangent.
+    # The key keeps the cotangent from repeating the inputs, if these were drawn from default_rng(seed).
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=STREAM))
-    if f_backward is None:
+    if f_backward is None and jvp is not None:
         return JVP(pair, jvp, rng).report(seed)
 
     structure = examine(pair, rng)
     if structure.problems or structure.undecided:
-        guesses = _guess_shapes(pair, structure, rng) if structure.misfits else ()
+        guesses = _guess_shapes(pair, structure) if structure.misshapen else ()
         verdict = FAIL if structure.problems else INCONCLUSIVE
         return Report(verdict, problems=structure.problems, undecided=structure.undecided, guesses=guesses, seed=seed,
                       evaluations=pair.evaluations)
     return _Check(pair, structure, rng, method, thorough, jvp, rtol).report(seed)
 
 
-def assert_gradients(f, f_backward, inputs, **options):
-    """`gradcheck`, and a GradientMismatch (an AssertionError) with the whole report unless it passes.
+def assert_gradients(
+    f: Callable[..., Any],
+    f_backward: Callable[..., Any] | Literal[True] | None,
+    inputs: Any,
+    **options: Unpack[Options],
+) -> Report:
+    """Call `gradcheck` with these arguments. Return its Report if it passes.
 
-    Takes the arguments of `gradcheck` and returns the Report.
+    Otherwise raise GradientMismatch, an AssertionError, with the text of the report.
     """
-    __tracebackhide__ = True  # pytest then points at the caller
+    __tracebackhide__ = True  # pytest then points to the caller
     report = gradcheck(f, f_backward, inputs, **options)
     report.raise_if_failed()
     return report
 
 
 class _Check:
-    """The numbers of one check, after its structure has been found in order."""
+    """The numerical part of a check, once the structure is known to be right."""
 
-    def __init__(self, pair, structure, rng, method, thorough, jvp, rtol):
+    def __init__(
+        self, pair: Pair, structure: Structure, rng: np.random.Generator, method: Method, thorough: bool | None,
+        jvp: Callable[..., Any] | None, rtol: float,
+    ) -> None:
         self.pair, self.rng, self.method, self.jvp = pair, rng, method, jvp
         self.exact = exact = pair.widened()
         self.leaves = pair.tested
@@ -135,7 +183,7 @@ class _Check:
         ]
         eps = [pair.eps(k) for k in range(len(pair.leaves))]
         spread = exact.spread(structure.cotangent, exact_claims, eps, rng)
-        self.claims = {}
+        self.claims: dict[int, list[Claim]] = {}  # by the number of the leaf, the most exact first
         for k in () if self.broken else self.leaves:
             forgiven = rtol * np.abs(exact_claims[k]).max(initial=0.0)
             ratio = exact.eps(k) / pair.eps(k)
@@ -146,7 +194,7 @@ class _Check:
         self.entries = sum(np.size(pair.leaves[k]) for k in self.leaves)
         self.each_entry = self.entries <= FEW if thorough is None else thorough
 
-    def report(self, seed):
+    def report(self, seed: int) -> Report:
         problems = list(self.broken)
         if not problems and self.pair.kind == "backward":
             spread = [self.claims[k][-1].spread if k in self.claims else None for k in range(len(self.pair.leaves))]
@@ -156,21 +204,23 @@ class _Check:
         if problems:
             return Report(FAIL, problems=tuple(problems), seed=seed, evaluations=self.evaluations)
         exact, weights, rng = self.exact, self.weights, self.rng
-        refusal = not_analytic(exact, self.leaves, weights, rng) if self.method != "central" and self._worth() else ""
-        use_complex = self.method != "central" and self._worth() and not refusal
+        use_complex = self.method == "complex" or self.method == "auto" and self.each_entry
+        refusal = why_not_analytic(exact, self.leaves, weights, rng) if use_complex else None
+        use_complex = use_complex and not refusal
         if refusal and self.method == "complex":
             self.notes.append(f"complex step not used: {refusal}")
 
-        drawn = [draw(exact, self.leaves, rng, relative=number % 2 == 1) for number in range(DIRECTIONS)]
-        directions = [check_direction(exact, d, weights, along(d, self.sharpest), use_complex) for d in drawn]
+        drawn = [random_direction(exact, self.leaves, rng, relative=number % 2 == 1) for number in range(DIRECTIONS)]
+        directions = [check_direction(exact, d, weights, claimed_slope(d, self.sharpest), use_complex) for d in drawn]
         rate = rate_along(exact, drawn[0], weights, self.sharpest)
-        checked, arbiter = [], Arbiter(exact, self.cotangent, weights) if use_complex else None
+        checked: list[Checked] = []
+        arbiter = Arbiter(exact, self.cotangent, weights) if use_complex else None
         if self.each_entry:
             checked = [check_array(exact, k, weights, self.claims[k], arbiter) for k in self.leaves]
         elif any(d.verdict == FAIL for d in directions):
-            checked = self._below(arbiter)
+            checked = self._bisected(arbiter)
         elif not any(d.ok and d.bound <= COARSE for d in directions):
-            # At kinks directions decide nothing: entry by entry then, as far as that goes.
+            # Directions decide nothing at kinks. Then entries are checked, all of them or a sample.
             few = self.entries <= FEW
             checked = [check_array(exact, k, weights, self.claims[k], arbiter, None if few else self._sample(k))
                        for k in self.leaves]
@@ -186,15 +236,11 @@ class _Check:
                       "complex" if use_complex else "central", rate, seed, self.evaluations, curve)
 
     @property
-    def evaluations(self):
+    def evaluations(self) -> int:
         return self.pair.evaluations + (self.exact.evaluations if self.exact is not self.pair else 0)
 
-    def _worth(self):
-        """Whether the complex step is worth trying: for single entries, or because it was asked for."""
-        return self.each_entry or self.method == "complex"
-
-    def _verdict(self, entries, directions):
-        """Entries, each with a step and a bound of its own, say more than directions do."""
+    def _verdict(self, entries: Sequence[Entry], directions: Sequence[Direction]) -> str:
+        """The verdict of the check. Entries, each with a step and bound of its own, count more than directions."""
         verdicts = [entry.verdict for entry in entries]
         along = [d.verdict for d in directions if d.what == "f_backward"]
         if FAIL in verdicts or any(d.verdict == FAIL for d in directions if d.what != "f_backward"):
@@ -202,50 +248,57 @@ class _Check:
         if self.each_entry:
             undecided = INCONCLUSIVE in verdicts
             return FAIL if undecided and set(along) == {FAIL} else INCONCLUSIVE if undecided else PASS
-        if FAIL in along:  # and yet no single entry below is wrong: then all directions must agree on it
+        if FAIL in along:  # bisection found no wrong entry, so all directions must agree
             return INCONCLUSIVE if PASS in along else FAIL
         decided = any(d.ok and d.bound <= COARSE for d in directions if d.what == "f_backward")
         each = all(entry.count == entry.size for entry in entries) and {*verdicts} == {PASS}
         return PASS if decided or each else INCONCLUSIVE
 
-    def _below(self, arbiter):
-        """The array with the wrong entry that bisection finds, at that entry and at a sample of others."""
+    def _bisected(self, arbiter: Arbiter | None) -> list[Checked]:
+        """Check the wrong entry that bisection finds, together with a sample of other entries of its array."""
         k, index = bisect(self.exact, self.leaves, self.weights, self.sharpest, self.rng)
         first = check_array(self.exact, k, self.weights, self.claims[k], arbiter, [index])
         if first.entry.verdict != FAIL:
             return [first]
-        # What a mistake looks like is seen from some more entries, for which the first good step will do.
+        # A guess at the mistake needs a few more entries, for which a rough slope is enough.
         sample = sorted({index, *self._sample(k)})
         return [check_array(self.exact, k, self.weights, self.claims[k], arbiter, sample, quick=True)]
 
-    def _sample(self, k):
-        """Indices of some entries of an array."""
+    def _sample(self, k: int) -> list[tuple[int, ...]]:
+        """The indices of a random sample of the entries of an array."""
         shape = np.shape(self.exact.leaves[k])
         size = int(np.prod(shape))
         places = np.unravel_index(self.rng.choice(size, min(size, SAMPLE), replace=False), shape)
         return [tuple(int(i) for i in where) for where in zip(*places)] if shape else [()]
 
-    def _guesses(self, checked):
+    def _guesses(self, checked: Sequence[Checked]) -> tuple[Guess, ...]:
+        if not any(c.entry.wrong for c in checked):
+            return ()
+        from .diagnosis import Compared, diagnose  # which a check that passes does not need
+
         outputs = [(path, np.shape(leaf)) for path, leaf in self.exact.output_leaves if trees.is_floating(leaf)]
-        sides = {True: [], False: []}
+        wrong: list[Compared] = []
+        right: list[Compared] = []
         for c in checked:
             if c.entry.count and c.gradient.shape == c.numeric.shape:
-                sides[c.entry.wrong > 0].append(Wrong(c.entry.path, c, outputs))
-        return diagnose(sides[True], sides[False]) if sides[True] else ()
+                (wrong if c.entry.wrong else right).append(Compared(c.entry.path, c, outputs))
+        return diagnose(wrong, right)
 
-    def _curve(self, checked, direction):
+    def _curve(self, checked: Sequence[Checked], direction: Arrays) -> Callable[[], Curve]:
         shown = [c for c in checked if c.entry.count and len(c.entry.index) == np.ndim(self.exact.leaves[c.k])]
         if not shown:
             return lambda: curve_along(self.exact, direction, self.weights, self.sharpest)
-        worst = max(shown, key=lambda c: badness(c.entry))
+        worst = max(shown, key=lambda c: severity(c.entry))
         return lambda: curve_of(self.exact, self.weights, worst.entry, worst.k)
 
 
-def _guess_shapes(pair, structure, rng):
+def _guess_shapes(pair: Pair, structure: Structure) -> tuple[Guess, ...]:
     """Guesses for gradients of the wrong shape."""
+    from .diagnosis import of_shape
+
     exact, guesses = pair.widened(), []
     weights = exact.weights(structure.cotangent)
-    for k, gradient in structure.misfits:
+    for k, gradient in structure.misshapen:
         values = np.asarray(exact.leaves[k])
         if values.size > FEW or not np.isfinite(gradient).all():
             continue
@@ -254,11 +307,12 @@ def _guess_shapes(pair, structure, rng):
         rounding = 16.0 * pair.eps(k) * (np.abs(checked.numeric) + np.abs(checked.terms).sum(axis=0))
         checked = checked._replace(limit=rounding + np.nan_to_num(checked.limit, nan=0.0, posinf=0.0))
         guess = of_shape(pair.path(k), gradient, checked)
-        guesses += [guess] * (guess is not None)
+        if guess is not None:
+            guesses.append(guess)
     return tuple(guesses)
 
 
-def _require_arguments(f, f_backward, jvp, kind, method, cache, rtol):
+def _require_arguments(f: Any, f_backward: Any, jvp: Any, kind: Any, method: Any, cache: Any, rtol: Any) -> None:
     if not callable(f):
         raise TypeError(f"f: expected a callable, got {type(f).__name__}")
     if kind not in KINDS:
@@ -276,8 +330,8 @@ def _require_arguments(f, f_backward, jvp, kind, method, cache, rtol):
         raise TypeError(f"cache: expected None, True or False, got {cache!r}")
 
 
-def _require_floating(pair):
-    """TypeError when there is nothing to differentiate in."""
+def _require_floating(pair: Pair) -> None:
+    """Raise TypeError unless there is an input to differentiate with respect to."""
     kinds = []
     for position in range(len(pair.inputs)) if pair.wrt is None else pair.positions:
         for path, leaf in trees.leaves(pair.inputs[position], pair.names[position]):
@@ -286,4 +340,4 @@ def _require_floating(pair):
             kinds.append(str(np.asarray(leaf).dtype))
     if not pair.tested:
         got = ", ".join(sorted(set(kinds))) or "nothing"
-        raise TypeError(f"inputs: expected at least one array of floating dtype to differentiate in, got {got}")
+        raise TypeError(f"inputs: expected at least one array of floating dtype, got {got}")

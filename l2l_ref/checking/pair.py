@@ -1,30 +1,39 @@
-"""A forward function and what claims to be its derivative, called with their nested arguments taken apart into leaves.
+"""A forward function and its alleged derivative, called with nested arguments that are taken apart into leaves.
 
-Whatever form the derivative has, it is brought into that of a backward function: d_out -> gradients.
+Every form of derivative is turned into a backward function: d_out -> gradients.
 """
 
 import inspect
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from . import trees
 
 KINDS = ("backward", "gradient", "jacobian", "hvp")
-DRAWS = 5  # of inputs changed in their last place: a claim of 0 may stay 0 in three of them by luck
+DRAWS = 5  # times that all inputs are perturbed in their last place; a claim of 0 may stay 0 in three of them by chance
+
+Backward = Callable[[Any], Any]  # d_out -> gradients
+Arrays = list[Any]  # one array for each leaf, None for a constant
 
 
 class Misfit(Exception):
-    """What a function returned cannot be used; the text is a sentence for the report."""
+    """A function returned something that cannot be used; the text is a sentence for the report."""
 
 
 class Pair:
-    """f and its derivative, called with the structure of the inputs taken apart and put together again.
+    """f and its derivative, called with inputs that are put together from their leaves.
 
-    ``kind`` says what the derivative is called with and returns, see `gradcheck`.
+    ``kind`` says how the derivative is called and what it returns, see `gradcheck`.
     """
 
-    def __init__(self, f, f_backward, inputs, cache=None, kind="backward", wrt=None):
+    def __init__(
+        self, f: Callable[..., Any], f_backward: Any, inputs: tuple[Any, ...], cache: bool | None = None,
+        kind: str = "backward", wrt: int | str | Sequence[int | str] | None = None,
+    ) -> None:
         self.f, self.f_backward, self.inputs, self.cache, self.kind, self.wrt = f, f_backward, inputs, cache, kind, wrt
         self.names = names_of(f, len(inputs))
         self.named = [
@@ -33,22 +42,24 @@ class Pair:
             for path, leaf in trees.leaves(tree, name)
         ]
         self.leaves = [leaf for _, _, leaf in self.named]
-        self.evaluations = 0  # how often f was called
-        self.taken_as_cache = False  # an array that may have been meant as a second output
+        self.evaluations = 0  # the number of calls of f
+        self.taken_as_cache = False  # whether an array was taken as a cache that may have been meant as an output
 
     @cached_property
-    def positions(self):
-        """The inputs to check, in their order: those that ``wrt`` names, or all that have floating leaves."""
-        wrt = self.wrt
+    def positions(self) -> list[int]:
+        """The inputs to check, in their order: those that ``wrt`` names, by default all that have floating leaves."""
+        wrt: Any = self.wrt
         if wrt is None:
             wrt = range(1) if self.kind == "hvp" else range(len(self.inputs))
         positions = {self._position(item) for item in ([wrt] if isinstance(wrt, str) or np.ndim(wrt) == 0 else wrt)}
-        return [i for i in sorted(positions) if any(trees.is_floating(leaf) for _, leaf in trees.leaves(self.inputs[i]))]
+        return [
+            i for i in sorted(positions) if any(trees.is_floating(leaf) for _, leaf in trees.leaves(self.inputs[i]))
+        ]
 
-    def _position(self, item):
+    def _position(self, item: Any) -> int:
         if isinstance(item, str):
             if item not in self.names:
-                raise ValueError(f"wrt: expected some of {', '.join(self.names)}, got {item!r}")
+                raise ValueError(f"wrt: expected names among {', '.join(self.names)}, got {item!r}")
             return self.names.index(item)
         item = item.item() if isinstance(item, np.integer) else item
         if type(item) is not int or not 0 <= item < len(self.inputs):
@@ -56,25 +67,27 @@ class Pair:
         return item
 
     @cached_property
-    def tested(self):
-        """Numbers of the floating leaves that are to be checked."""
+    def tested(self) -> list[int]:
+        """The numbers of the floating leaves to check."""
         return [k for k, (_, i, leaf) in enumerate(self.named) if i in self.positions and trees.is_floating(leaf)]
 
-    def path(self, k):
+    def path(self, k: int) -> str:
+        """The path of leaf k, as in "params.W_x"."""
         return self.named[k][0]
 
-    def eps(self, k):
+    def eps(self, k: int) -> float:
+        """The machine precision of leaf k, 0 for a constant."""
         leaf = self.leaves[k]
         return float(np.finfo(np.asarray(leaf).dtype).eps) if trees.is_floating(leaf) else 0.0
 
-    def arguments(self, values=None):
-        """Fresh inputs, so that an f which writes into them spoils nothing of ours."""
+    def arguments(self, values: Iterable[Any] | None = None) -> tuple[Any, ...]:
+        """A copy of the inputs, with the leaves ``values`` if given. An f that writes into it does no harm."""
         values = self.leaves if values is None else values
         copies = (v.copy() if isinstance(v, np.ndarray) else v for v in values)
         return tuple(trees.rebuild(self.inputs, copies))
 
-    def forward(self, arguments):
-        """Outputs, and a function d_out -> gradients."""
+    def forward(self, arguments: tuple[Any, ...]) -> tuple[Any, Backward]:
+        """Call f. Return its outputs, and a function d_out -> gradients."""
         self.evaluations += 1
         result = self.f(*arguments)
         if self.kind == "backward":
@@ -85,7 +98,7 @@ class Pair:
                 self.taken_as_cache = self.cache is None and isinstance(result[1], np.ndarray)
                 return result[0], lambda d_out: self.f_backward(d_out, result[1])
             return result, lambda d_out: self.f_backward(d_out, *arguments)
-        if self.kind == "hvp":  # a Hessian is symmetric, so its product with a vector is the backward of the gradient
+        if self.kind == "hvp":  # a Hessian is symmetric, so its product with a vector is the gradient's backward
             return result, lambda d_out: (self.f_backward(*arguments, d_out), *[None] * (len(arguments) - 1))
         if self.kind == "gradient":
             gradients = None
@@ -102,13 +115,14 @@ class Pair:
             )
         return result, lambda d_out: self._rows(self.f_backward(*arguments), d_out)
 
-    def _rows(self, jacobians, d_out):
+    def _rows(self, jacobians: Any, d_out: Any) -> tuple[Any, ...]:
         """d_out^T J for each input, from Jacobians of shape out.shape + input.shape."""
         if trees.children(d_out) is not None:
             raise Misfit("kind='jacobian' is for one output array, f returns several")
-        d_out, products = np.asarray(d_out), []
+        d_out = np.asarray(d_out)
+        products: list[Any] = []
         jacobians = (jacobians,) if len(self.positions) == 1 and type(jacobians) is not tuple else jacobians
-        given = self.positions
+        given: Sequence[int] = self.positions
         if type(jacobians) not in (tuple, list) or len(jacobians) not in (len(given), len(self.inputs)):
             raise Misfit(f"f_backward: expected {len(given)} Jacobians, one for each input")
         if len(jacobians) == len(self.inputs):
@@ -130,14 +144,15 @@ class Pair:
         by_input = dict(zip(given, products))
         return tuple(by_input.get(i) for i in range(len(self.inputs)))
 
-    def lay_out(self, gradients):
-        """The gradients by leaf of the inputs, and sentences about where they do not fit.
+    def by_leaf(self, gradients: Any) -> tuple[list[Any], list[str]]:
+        """One gradient for each leaf of the inputs, and a sentence for each place where they do not fit.
 
-        Where f_backward leaves out the constants, or the inputs that are not to be checked, it may do so.
+        f_backward may leave out the constants, and the inputs that are not to be checked.
         """
         n = len(self.inputs)
         if n == 1:
-            # Bare, unless it is a tuple of one. Where the input itself is one, only ((a,),) is not bare.
+            # A single gradient comes bare or as a tuple of one. If the input is itself a tuple of one, a gradient (a,)
+            # is bare and ((a,),) is not.
             one = type(gradients) is tuple and len(gradients) == 1
             if not one or (type(self.inputs[0]) is tuple and type(gradients[0]) is not tuple):
                 gradients = (gradients,)
@@ -151,18 +166,19 @@ class Pair:
         if type(gradients) not in (tuple, list) or len(gradients) != n:
             several = type(gradients) in (tuple, list)
             got = f"{len(gradients)} gradients" if several else f"one {type(gradients).__name__}"
-            return None, [f"f_backward returned {got}, expected {n} gradients, one for each input"]
-        matched, problems = [], []
+            return [], [f"f_backward returned {got}, expected {n} gradients, one for each input"]
+        matched: list[Any] = []
+        problems: list[str] = []
         for name, gradient, tree in zip(self.names, gradients, self.inputs):
             below, wrong = trees.match(gradient, tree, f"gradient of {name}")
             matched += below
             problems += wrong
         return matched, problems
 
-    def widened(self):
-        """The same pair on the same values in float64, or itself where f does not take these."""
+    def widened(self) -> "Pair":
+        """The same pair on the same values in float64, or this pair if f does not accept float64."""
 
-        def wide(v):
+        def wide(v: Any) -> Any:
             return trees.like(np.asarray(v, np.result_type(np.asarray(v).dtype, np.float64)), v)
 
         leaves = [wide(v) if trees.is_floating(v) else v for v in self.leaves]
@@ -172,45 +188,45 @@ class Pair:
         pair = Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.wrt)
         try:
             pair.forward(pair.arguments())
-        except Exception:  # whatever f says to inputs of a dtype it was not made for
+        except Exception:  # f was not made for this dtype
             return self
         return pair
 
-    def shrunk(self, factor):
-        """The same pair with all floating inputs times ``factor``."""
+    def shrunk(self, factor: float) -> "Pair":
+        """The same pair with all floating inputs multiplied by ``factor``."""
         leaves = [trees.like(v * factor, v) if trees.is_floating(v) else v for v in self.leaves]
         inputs = tuple(trees.rebuild(self.inputs, iter(leaves)))
         return Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.wrt)
 
-    def claims(self, cotangent, values=None):
-        """What f_backward says, by leaf; ``cotangent`` by leaf of the outputs."""
+    def claims(self, cotangent: Arrays, values: Iterable[Any] | None = None) -> Arrays:
+        """The gradients that f_backward returns, one for each leaf of the inputs."""
         out, vjp = self.forward(self.arguments(values))
-        return self._arrays(vjp(laid_over(out, cotangent)))
+        return self._arrays(vjp(cotangent_tree(out, cotangent)))
 
-    def _arrays(self, gradients):
-        matched, _ = self.lay_out(gradients)
+    def _arrays(self, gradients: Any) -> Arrays:
+        matched, _ = self.by_leaf(gradients)
         return [None if g is None or not trees.is_floating(g) else np.asarray(g) for g in matched]
 
-    def several_claims(self, cotangents):
-        """What f_backward says for each of several cotangents, from one forward pass."""
+    def claims_for(self, cotangents: Iterable[Arrays]) -> list[Arrays]:
+        """`claims` for each of several cotangents, from one forward pass."""
         out, vjp = self.forward(self.arguments())
-        return [self._arrays(snapshot(vjp(laid_over(out, cotangent)))) for cotangent in cotangents]
+        return [self._arrays(snapshot(vjp(cotangent_tree(out, cotangent)))) for cotangent in cotangents]
 
-    def weights(self, cotangent):
+    def weights(self, cotangent: Arrays) -> np.ndarray:
         """The cotangent as one vector (M,)."""
         return np.concatenate([np.zeros(0), *(np.ravel(c).astype(np.float64) for c in cotangent if c is not None)])
 
-    def spread(self, cotangent, claims, eps, rng):
+    def spread(self, cotangent: Arrays, claims: Arrays, eps: list[float], rng: np.random.Generator) -> Arrays:
         """How much each claim changes when inputs and d_out change by about their eps: the largest of `DRAWS`."""
-        spread = [None if g is None else np.zeros(g.shape) for g in claims]
+        spread: Arrays = [None if g is None else np.zeros(g.shape) for g in claims]
         finest = min((e for e in eps if e), default=0.0)
         for _ in range(DRAWS):
             d_out = [
                 None if c is None else c * (1.0 + 2.0 * finest * rng.uniform(-1.0, 1.0, c.shape)) for c in cotangent
             ]
             try:
-                others = self.claims(d_out, self._jiggled(rng, eps))
-            except Exception:  # the inputs were on the edge of where f is defined
+                others = self.claims(d_out, self._perturbed(rng, eps))
+            except Exception:  # the inputs lie at the edge of the domain of f
                 continue
             for k, (g, other) in enumerate(zip(claims, others)):
                 if g is not None and other is not None and other.shape == g.shape:
@@ -218,91 +234,93 @@ class Pair:
         return spread
 
     @cached_property
-    def here(self):
-        """All floating outputs at the inputs themselves, as one vector (M,)."""
+    def base_outputs(self) -> np.ndarray:
+        """All floating outputs at the unchanged inputs, as one vector (M,)."""
         return self.outputs(self.leaves)
 
     @cached_property
-    def largest(self):
-        """The largest size of an input entry."""
+    def largest(self) -> float:
+        """The largest absolute value of an input entry."""
         sizes = [np.abs(v).max(initial=0.0) for v in self.leaves if trees.is_floating(v)]
         return float(max(sizes, default=0.0))
 
     @property
-    def noise(self):
-        """Rounding of an output that is what remains of numbers as large as the inputs.
+    def noise(self) -> float:
+        """The rounding error of an output that is a small remainder of numbers as large as the inputs.
 
-        Differences cannot see it when it makes f a staircase that is flat as far as they reach:
-        (50 + log(1 + tiny)) - 50, for one.
+        Such an error can make f a staircase that is flat as far as the differences reach, so that they do not see it.
+        An example is (50 + log(1 + tiny)) - 50.
         """
         return self.out_eps * self.largest
 
-    def _jiggled(self, rng, eps):
-        """The leaves with every entry changed by up to 2 eps of itself; ``eps`` by leaf."""
+    def _perturbed(self, rng: np.random.Generator, eps: list[float]) -> list[Any]:
+        """The leaves, with every entry changed by up to 2 eps of itself; one ``eps`` for each leaf."""
 
-        def jiggled(v, e):
+        def perturbed(v: Any, e: float) -> Any:
             changed = np.asarray(v) * (1.0 + 2.0 * e * rng.uniform(-1.0, 1.0, np.shape(v)))
             return trees.like(changed.astype(np.asarray(v).dtype), v)
 
-        return [jiggled(v, e) if e else v for v, e in zip(self.leaves, eps)]
+        return [perturbed(v, e) if e else v for v, e in zip(self.leaves, eps)]
 
     @cached_property
-    def out_eps(self):
-        """Machine precision of the coarsest output, which may be below that of the inputs."""
+    def out_eps(self) -> float:
+        """The machine precision of the coarsest output, which may be coarser than the inputs."""
         dtypes = [np.asarray(leaf).dtype for _, leaf in self.output_leaves if trees.is_floating(leaf)]
         return max((float(np.finfo(dtype).eps) for dtype in dtypes), default=float(np.finfo(np.float64).eps))
 
     @cached_property
-    def output_leaves(self):
+    def output_leaves(self) -> list[tuple[str, Any]]:
         """(path, leaf) of all outputs."""
         return trees.leaves(self.forward(self.arguments())[0], "out")
 
-    def outputs(self, values):
-        """All floating outputs as one vector (M,)."""
+    def outputs(self, values: Iterable[Any]) -> np.ndarray:
+        """All floating outputs as one vector (M,), for inputs with the leaves ``values``."""
         out, _ = self.forward(self.arguments(values))
         arrays = [v for _, v in trees.leaves(out) if trees.is_floating(v) or trees.is_complex(v)]
         return np.concatenate([np.zeros(0), *map(np.ravel, arrays)])
 
-    def line(self, k, index, dtype):
-        """t -> outputs (M,) where entry ``index`` of leaf k has the value t; floating leaves are cast to dtype."""
+    def line(self, k: int, index: tuple[int, ...], dtype: DTypeLike) -> Callable[[Any], np.ndarray]:
+        """The function t -> outputs (M,) where entry ``index`` of leaf k has the value t. Leaves are cast to dtype."""
         base = [trees.like(np.asarray(v, dtype), v) if trees.is_floating(v) else v for v in self.leaves]
 
-        def line(t):
+        def line(t: Any) -> np.ndarray:
             leaf = np.array(base[k])
             leaf[index] = t
-            return self._tried([*base[:k], trees.like(leaf, self.leaves[k]), *base[k + 1 :]])
+            return self._outputs_or_nan([*base[:k], trees.like(leaf, self.leaves[k]), *base[k + 1 :]])
 
         return line
 
-    def direction_line(self, directions):
-        """t -> outputs (M,) where all leaves have moved by t along ``directions``, by leaf; None does not move."""
+    def direction_line(self, directions: Arrays) -> Callable[[float], np.ndarray]:
+        """The function t -> outputs (M,) at the inputs that `moved` returns."""
 
-        def line(t):
+        def line(t: float) -> np.ndarray:
             if t == 0.0:
-                return self.here
-            return self._tried(self.moved(directions, t))
+                return self.base_outputs
+            return self._outputs_or_nan(self.moved(directions, t))
 
         return line
 
-    def moved(self, directions, t):
+    def moved(self, directions: Arrays, t: Any) -> list[Any]:
+        """The leaves, moved by t along ``directions``, one for each leaf; None leaves it where it is."""
         moved = []
         for v, d in zip(self.leaves, directions):
-            step = None if d is None else np.asarray(v) + t * d
-            real = d is not None and not np.iscomplexobj(step)
-            moved.append(v if d is None else trees.like(step.astype(np.asarray(v).dtype) if real else step, v))
+            if d is not None:
+                step = np.asarray(v) + t * d
+                v = trees.like(step if np.iscomplexobj(step) else step.astype(np.asarray(v).dtype), v)
+            moved.append(v)
         return moved
 
-    def _tried(self, values):
-        """The outputs, or nan where f is not defined."""
+    def _outputs_or_nan(self, values: Iterable[Any]) -> np.ndarray:
+        """The outputs, or nan if f refuses these inputs."""
         try:
             with np.errstate(all="ignore"):
                 return self.outputs(values)
-        except Exception:  # however f says no
-            return np.full(len(self.here), np.nan)
+        except Exception:  # f may refuse with any exception
+            return np.full(len(self.base_outputs), np.nan)
 
 
-def names_of(f, count):
-    """What the inputs are called: as the parameters of f, or inputs[0], ..."""
+def names_of(f: Callable[..., Any], count: int) -> list[str]:
+    """The names of the inputs: those of the parameters of f, or inputs[0], inputs[1], ..."""
     try:
         parameters = list(inspect.signature(f).parameters.values())[:count]
     except (TypeError, ValueError):  # ufuncs and other compiled functions
@@ -313,21 +331,21 @@ def names_of(f, count):
     return [f"inputs[{i}]" for i in range(count)]
 
 
-def snapshot(tree):
-    """A copy: a second call may write into the same arrays."""
+def snapshot(tree: Any) -> Any:
+    """A copy of a tree of results, since the next call may write into the same arrays."""
     copies = (v.copy() if isinstance(v, np.ndarray) else v for _, v in trees.leaves(tree))
     return trees.rebuild(tree, copies)
 
 
-def laid_over(out, cotangent):
-    """The cotangent as a tree like ``out``; constants among the outputs get None."""
+def cotangent_tree(out: Any, cotangent: Arrays) -> Any:
+    """The cotangent as a tree with the structure of ``out``; constants among the outputs get None."""
     items = []
     for (_, leaf), c in zip(trees.leaves(out), cotangent):
         items.append(None if c is None else trees.like(np.array(c, np.asarray(leaf).dtype), leaf))
     return trees.rebuild(out, iter(items))
 
 
-def _times(gradients, factor):
-    """A tree of gradients, each times a number."""
+def _times(gradients: Any, factor: float) -> Any:
+    """A tree of gradients, each multiplied by a number."""
     scaled = (g * factor if trees.is_floating(g) else g for _, g in trees.leaves(gradients))
     return trees.rebuild(gradients, scaled)

@@ -1,62 +1,72 @@
-"""What a gradient check found, in a form for people and one for programs."""
+"""The result of a gradient check, as text for people and as JSON for programs."""
 
 import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from . import trees
 
-PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
-MISSED = 1e-3  # the probability that `Report.checked_to` speaks of, where only directions were checked
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PASS: Final = "PASS"
+FAIL: Final = "FAIL"
+INCONCLUSIVE: Final = "INCONCLUSIVE"
+MISSED = 1e-3  # the probability of a miss to which `Report.checked_to` refers if only directions were checked
 
 ADJOINT = "<J^T v, u> against <v, J u>"
+Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # steps and errors
 METHODS = {"central": "central differences", "complex": "the complex step"}
 
 
 class GradientMismatch(AssertionError):
-    """A backward function is not, or could not be shown to be, the derivative of its forward function."""
+    """The check of a backward function ended in FAIL or INCONCLUSIVE."""
 
 
 class Entry(NamedTuple):
     """The verdict on one array of gradients, with the numbers of its worst entry.
 
-    ``error`` is |analytic - numeric| and ``bound`` what rounding and truncation explain of it, both
-    relative to the largest entry of the array's gradient. The worst entry is the one with the
-    largest error / bound, of wrong ones that with the largest error.
+    ``error`` is |analytic - numeric|, and ``bound`` is the part of it that rounding and truncation can explain. Both
+    are relative to the largest entry of the array's gradient. The worst entry is the wrong one with the largest error
+    or, if none is wrong, the one with the largest error / bound.
     """
 
-    path: str        # "params.W_x"
-    count: int       # entries that were checked
-    index: tuple     # of the worst entry
-    analytic: float  # what f_backward says there
-    numeric: float   # what differences say there
+    path: str        # for example "params.W_x"
+    count: int       # type: ignore[assignment]  # the number of entries that were checked
+    index: tuple[int, ...]  # type: ignore[assignment]  # the index of the worst entry
+    analytic: float  # its value according to f_backward
+    numeric: float   # its value according to differences
     error: float
     bound: float
-    verdict: str     # FAIL when one entry is wrong, else INCONCLUSIVE when one is undecided, else PASS
+    verdict: str     # FAIL if any entry is wrong, else INCONCLUSIVE if any is undecided, else PASS
     widest: float = 0.0  # the largest bound of all entries
-    wrong: int = 0
-    undecided: int = 0
-    kinks: tuple = ()    # indices of entries that lie on a kink, between the two one-sided slopes
+    wrong: int = 0       # the number of wrong entries
+    undecided: int = 0   # the number of undecided entries
+    kinks: tuple[tuple[int, ...], ...] = ()  # the indices of entries on a kink, between the two one-sided slopes
     note: str = ""
-    size: int = 0        # entries that there are
+    size: int = 0        # the number of entries of the array
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
+        """True for PASS alone."""
         return self.verdict == PASS
 
     @property
-    def name(self):
-        """Path and index of the worst entry: ``params.W_x[3, 17]``."""
+    def name(self) -> str:
+        """Path and index of the worst entry, as in ``params.W_x[3, 17]``."""
         return trees.name(self.path, self.index)
 
     @property
-    def excess(self):
-        """error / bound, where nan and anything / 0 count as infinite."""
+    def excess(self) -> float:
+        """error / bound; infinite if that is nan or a division by 0."""
         return _excess(self)
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.count == 0:
             return f"{self.path} is empty"
         text = f"{self.name}: {_numbers(self)}"
@@ -66,10 +76,10 @@ class Entry(NamedTuple):
 class Direction(NamedTuple):
     """The slope along a random direction through all inputs at once.
 
-    ``error`` and ``bound`` are relative to the length of the gradient, each entry times the length of its move.
+    ``error`` and ``bound`` are relative to the norm of the gradient, each entry multiplied by the length of its move.
     """
 
-    what: str  # "f_backward", "jvp", or ADJOINT where the two were compared with one another
+    what: str  # "f_backward", "jvp", or ADJOINT if the two were compared with each other
     analytic: float
     numeric: float
     error: float
@@ -78,27 +88,29 @@ class Direction(NamedTuple):
     note: str = ""
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
+        """True for PASS alone."""
         return self.verdict == PASS
 
     @property
-    def excess(self):
+    def excess(self) -> float:
+        """error / bound; infinite if that is nan or a division by 0."""
         return _excess(self)
 
-    def __str__(self):
+    def __str__(self) -> str:
         says = _numbers(self, self.what, "differences") if self.what != ADJOINT else _numbers(self, "f_backward", "jvp")
         return f"along a random direction {says}" + (f"; {self.note}" if self.note else "")
 
 
 class Guess(NamedTuple):
-    """What the wrong gradient of one array looks like. ``likely`` is False where little would fit as well by chance."""
+    """What may be wrong with the gradient of one array. ``likely`` is False if the pattern could fit by chance."""
 
     path: str
     pattern: str  # "sign", "factor", "transpose", "broadcast", "zero", "swap", "term", "shift", "block", "place"
     text: str
     likely: bool = True
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{'guess' if self.likely else 'perhaps'}: {self.text}"
 
 
@@ -109,60 +121,62 @@ class Report:
     Attributes
     ----------
     verdict : {"PASS", "FAIL", "INCONCLUSIVE"}
-        FAIL: something is wrong. INCONCLUSIVE: nothing is seen to be wrong, but not everything could be decided.
+        FAIL: something is wrong. INCONCLUSIVE: nothing was seen to be wrong, but not everything could be decided.
     entries : tuple of Entry
-        One for each floating array of the inputs, where single entries were checked.
+        One for each floating array of the inputs, if single entries were checked.
     directions : tuple of Direction
-        Random directions through all inputs at once.
-    problems, undecided : tuple of str
-        What is wrong with shapes, dtypes, side effects and the like, and why nothing can be said: a sentence each.
+        The random directions through all inputs at once.
+    problems : tuple of str
+        Sentences that say what is wrong with shapes, dtypes, side effects and the like.
+    undecided : tuple of str
+        Sentences that say why nothing could be decided.
     guesses : tuple of Guess
-        What the mistake looks like.
+        What the mistake may be.
     notes : tuple of str
-        What the reader should know although it is not an error.
-    method : str
-        "central" or "complex": what single entries were compared with; "none" when it did not come to that.
+        Things to know that are not errors.
+    method : {"central", "complex", "none"}
+        What single entries were compared with; "none" if no numbers were compared.
     taylor_rate : float or None
-        The order of the remainder f(x + t d) - f(x) - t * (f_backward's slope) in t: 2 when it is the slope,
-        1 when it is not, None where rounding hides it. A second opinion that needs no step.
+        The order in t of the remainder f(x + t d) - f(x) - t s, where s is the slope according to f_backward. It is 2
+        if s is right and 1 if s is wrong; None if rounding hides it. This is a second opinion that needs no step.
     seed : int
-        Seed of the random cotangent and directions.
+        The seed of the random cotangent and directions.
     evaluations : int
-        How often f was called.
+        The number of calls of f.
     """
 
     verdict: str
-    entries: tuple = ()
-    directions: tuple = ()
-    problems: tuple = ()
-    undecided: tuple = ()
-    guesses: tuple = ()
-    notes: tuple = ()
+    entries: tuple[Entry, ...] = ()
+    directions: tuple[Direction, ...] = ()
+    problems: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
+    guesses: tuple[Guess, ...] = ()
+    notes: tuple[str, ...] = ()
     method: str = "none"
     taylor_rate: float | None = None
     seed: int = 0
     evaluations: int = 0
-    _curve: Callable | None = field(default=None, repr=False, compare=False)
+    _curve: Callable[[], Curve] | None = field(default=None, repr=False, compare=False)
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         """True for PASS alone."""
         return self.verdict == PASS
 
     @property
-    def max_error(self):
-        """The largest error of an entry, or of a direction where no entries were checked; inf without numbers."""
+    def max_error(self) -> float:
+        """The largest error of an entry, or of a direction if no entries were checked; inf without any numbers."""
         errors = [item.error for item in self.entries if item.count] or [item.error for item in self.directions]
         broken = bool(self.problems or self.undecided) and not errors
         return math.inf if broken or any(map(math.isnan, errors)) else max(errors, default=0.0)
 
     @property
-    def checked_to(self):
-        """An error of this size would have been seen.
+    def checked_to(self) -> float:
+        """The size from which on an error would have been seen.
 
-        Where entries were checked: relative to the largest entry of its array. Where directions alone
-        were: relative to the length of the whole gradient, and with a probability of `MISSED` of a miss, since
-        the error of a direction is a normal number times the length of the error.
+        If entries were checked, it is relative to the largest entry of the array. If only directions were checked, it
+        is relative to the norm of the whole gradient, and an error of this size is missed with probability `MISSED`,
+        because a direction shows a normal number times the norm of the error.
         """
         if any(entry.count for entry in self.entries):
             return max(entry.widest for entry in self.entries if entry.count)
@@ -170,17 +184,17 @@ class Report:
         if not bounds:
             return math.inf if self.directions else 0.0
         odds = math.prod(0.8 * bound for bound in bounds) / MISSED
-        return max(odds ** (1.0 / len(bounds)), max(bounds))
+        return float(max(odds ** (1.0 / len(bounds)), max(bounds)))
 
     @property
-    def worst(self):
-        """The entry closest to its bound, or furthest beyond it; None when nothing was compared."""
-        return max((e for e in self.entries if e.count), key=badness, default=None)
+    def worst(self) -> Entry | None:
+        """The entry closest to its bound, or furthest beyond it; None if no entries were compared."""
+        return max((e for e in self.entries if e.count), key=severity, default=None)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n  ".join([f"gradcheck {self.verdict}: {self._headline()}", *self._details()])
 
-    def _headline(self):
+    def _headline(self) -> str:
         if self.problems or self.undecided:
             return (self.problems + self.undecided)[0]
         if self.ok:
@@ -196,12 +210,13 @@ class Report:
             of = f"{number}" if decided == number else f"{decided} of {number}"
             return f"{to}, but for one chance in {1 / MISSED:.0f}: {of} random directions"
         worst = self.worst
-        told = worst is not None and (worst.verdict == self.verdict or not self.directions)
-        return str(worst if told else max(self.directions, key=badness))
+        if worst is not None and (worst.verdict == self.verdict or not self.directions):
+            return str(worst)
+        return str(max(self.directions, key=severity))
 
-    def _details(self):
+    def _details(self) -> list[str]:
         lines = [*(self.problems + self.undecided)[1:], *map(str, self.guesses)]
-        shown = sorted((e for e in self.entries if e.count), key=badness, reverse=True)
+        shown = sorted((e for e in self.entries if e.count), key=severity, reverse=True)
         width = max((len(e.path) for e in shown), default=0)
         for e in shown[:20]:
             number = f"{e.count} of {e.size:,}" if e.count < e.size else f"{e.count}"
@@ -228,10 +243,10 @@ class Report:
             lines.append("errors and bounds are relative to the largest entry of each gradient")
         return lines + list(self.notes)
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The report as JSON text; numbers that are not finite become null."""
 
-        def clean(value):
+        def clean(value: Any) -> Any:
             if hasattr(value, "_asdict"):
                 return clean({**({"name": value.name} if isinstance(value, Entry) else {}), **value._asdict()})
             if isinstance(value, dict):
@@ -244,38 +259,39 @@ class Report:
         summary = {"ok": self.ok, "max_error": self.max_error, "checked_to": self.checked_to}
         return json.dumps(clean({**summary, **{name: getattr(self, name) for name in names}}))
 
-    def raise_if_failed(self):
+    def raise_if_failed(self) -> None:
         """Raise GradientMismatch with the text of this report unless ``ok``."""
         if not self.ok:
             raise GradientMismatch(str(self))
 
-    def curve(self):
-        """The V curve of the worst entry, or of a direction: what plain central differences give for each step.
+    def curve(self) -> Curve:
+        """The V curve of the worst entry, or of a direction: the error of plain central differences for each step.
 
         Returns
         -------
         steps, errors : arrays
-            ``|difference - f_backward| / max(1, |f_backward|)``. It falls with the truncation error, h^2, and rises
-            again with rounding, 1 / h; for a wrong gradient it stays on the level of the mistake in between.
+            The error is ``|difference - f_backward| / max(1, |f_backward|)``. As the step h shrinks, it falls with the
+            truncation error, h^2, and then rises with rounding, 1 / h. For a wrong gradient it stays at the size of
+            the mistake in between.
 
         Raises
         ------
         ValueError
-            Nothing was compared.
+            No numbers were compared.
         """
         if self._curve is None:
-            raise ValueError("curve: this check did not come to compare numbers")
+            raise ValueError("curve: no numbers were compared in this check")
         return self._curve()
 
-    def plot(self, ax=None):
-        """Draw `curve` with matplotlib; returns the axes."""
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw `curve` with matplotlib, into ``ax`` or the current axes. Returns the axes."""
         import matplotlib.pyplot as plt
 
         steps, errors = self.curve()
         ax = plt.gca() if ax is None else ax
-        drawn = errors > 0.0  # where the difference is exact there is nothing to draw
+        drawn = errors > 0.0  # an error of 0 has no place on a logarithmic axis
         ax.loglog(steps[drawn], errors[drawn], ".-", markersize=4, linewidth=1)
-        # The same range for right and wrong gradients: what stays up is wrong, what comes down is right.
+        # Right and wrong gradients get the same range, so that a curve that stays up is seen to be wrong.
         ax.set_ylim(min(1e-13, errors[drawn].min(initial=1.0)), max(10.0, errors.max(initial=0.0)))
         ax.set_title(f"{self.worst.name if self.worst else 'a random direction'}: {self.verdict}")
         ax.set_xlabel("step h of the central difference")
@@ -283,20 +299,20 @@ class Report:
         return ax
 
 
-def _excess(item):
+def _excess(item: Entry | Direction) -> float:
     if item.error == 0.0:
         return 0.0
     ratio = item.error / item.bound if item.bound > 0.0 else math.inf
     return math.inf if math.isnan(ratio) else ratio
 
 
-def badness(item):
-    """What the worst one has most of: of wrong ones the error, of others the share of the bound."""
+def severity(item: Entry | Direction) -> tuple[bool, bool, float]:
+    """A key for sorting: wrong ones are worst, compared by error; the others are compared by error / bound."""
     wrong = item.verdict == FAIL
     return (wrong, item.verdict == INCONCLUSIVE, item.error if wrong else _excess(item))
 
 
-def _numbers(item, one="f_backward", other="differences"):
+def _numbers(item: Entry | Direction, one: str = "f_backward", other: str = "differences") -> str:
     say = "say" if other.endswith("s") else "says"
     if math.isnan(item.numeric):
         return f"{one} says {item.analytic:.10g}"
@@ -304,5 +320,5 @@ def _numbers(item, one="f_backward", other="differences"):
             f"(error {item.error:.2g}, bound {item.bound:.2g})")
 
 
-def _plural(count, one, many):
+def _plural(count: int, one: str, many: str) -> str:
     return one if count == 1 else many

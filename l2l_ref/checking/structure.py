@@ -1,40 +1,40 @@
 """What can be wrong before a single derivative is taken: shapes, dtypes, finiteness, side effects, linearity.
 
-A backward function is linear in its cotangent, whatever the forward is:
+A backward function b is linear in its cotangent, whatever the forward function is:
 
     G5  b(a u + c v) = a b(u) + c b(v),  b(0) = 0
 
-This needs no step, costs no call of f, and holds to rounding. A backward that ignores d_out, squares it or
-applies it twice is found here.
+Checking this needs no step and costs one call of f, and G5 holds up to rounding. It finds a backward function that
+ignores d_out, squares it or applies it twice.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import trees
-from .pair import Misfit, laid_over, snapshot
+from .pair import Misfit, Pair, cotangent_tree, snapshot
 
-# Rounding of a sum of two gradients, in eps of the largest entry; no mistake of form is that small.
+# The rounding error of a sum of two gradients, in eps of the largest entry. No mistake in a formula is that small.
 LINEAR_EPS = 1e4
 
 
 class Structure(NamedTuple):
-    """``claims`` by leaf of the inputs, ``cotangent`` by leaf of the outputs; sentences otherwise."""
+    """The result of `examine`."""
 
-    claims: list
-    cotangent: list
-    problems: tuple = ()   # what is wrong
-    undecided: tuple = ()  # why nothing can be said
-    misfits: tuple = ()    # (leaf, gradient) of wrong shape
-    notes: tuple = ()
+    claims: list[Any]     # one gradient for each leaf of the inputs, None for a constant
+    cotangent: list[Any]  # one array for each leaf of the outputs, None for a constant
+    problems: tuple[str, ...] = ()   # sentences that say what is wrong
+    undecided: tuple[str, ...] = ()  # sentences that say why nothing can be decided
+    misshapen: tuple[tuple[int, Any], ...] = ()  # (number of the leaf, gradient of wrong shape)
+    notes: tuple[str, ...] = ()
 
 
-def examine(pair, rng):
-    """Call f twice and f_backward five times. Returns a Structure."""
+def examine(pair: Pair, rng: np.random.Generator) -> Structure:
+    """Call f twice and f_backward twice, and compare what they return with the inputs and with each other."""
     originals = [(path, leaf) for path, _, leaf in pair.named]
 
-    def leaves_now(arguments):
+    def leaves_now(arguments: tuple[Any, ...]) -> list[tuple[str, Any]]:
         return [item for name, tree in zip(pair.names, arguments) for item in trees.leaves(tree, name)]
 
     arguments = pair.arguments()
@@ -63,7 +63,7 @@ def examine(pair, rng):
     if problems or undecided:
         return Structure([], cotangent, tuple(problems), tuple(undecided))
 
-    d_out = laid_over(out, cotangent)
+    d_out = cotangent_tree(out, cotangent)
     try:
         first = vjp(d_out)
     except Misfit as misfit:
@@ -72,37 +72,39 @@ def examine(pair, rng):
     kept = [(path, c) for (path, _), c in zip(outputs, cotangent) if c is not None]
     problems += [f"f_backward changed its d_out: {p}" for p in _changed(kept, trees.leaves(d_out, "out"))]
     first = snapshot(first)
-    second = vjp(laid_over(out, cotangent))
+    second = vjp(cotangent_tree(out, cotangent))
     if _changed(trees.leaves(first, "gradient"), trees.leaves(second, "gradient")):
         problems.append("f_backward is not deterministic: two calls with the same cotangent and cache differ")
 
-    claims, sentences = pair.lay_out(first)
+    claims, sentences = pair.by_leaf(first)
     problems += sentences
-    misfits = []
+    misshapen = []
     if not sentences:
         for k in pair.tested:
-            sentence, misshapen = _misfit(f"gradient of {pair.path(k)}", claims[k], pair.leaves[k])
+            sentence, wrong_shape = _form(f"gradient of {pair.path(k)}", claims[k], pair.leaves[k])
             problems += sentence
-            misfits += [(k, claims[k])] * misshapen
-    arrays = [np.asarray(g) if trees.is_floating(g) else None for g in claims or ()]
-    return Structure(arrays, cotangent, tuple(problems), (), tuple(misfits), tuple(notes))
+            misshapen += [(k, claims[k])] * wrong_shape
+    arrays = [np.asarray(g) if trees.is_floating(g) else None for g in claims]
+    return Structure(arrays, cotangent, tuple(problems), (), tuple(misshapen), tuple(notes))
 
 
-def nonlinear(pair, cotangent, claims, spread, rng):
-    """G5: a sentence when f_backward is not linear in its cotangent, else None."""
-    other = [None if c is None else rng.standard_normal(c.shape) for c in cotangent]
+def nonlinear(
+    pair: Pair, cotangent: list[Any], claims: list[Any], spread: list[Any], rng: np.random.Generator
+) -> str | None:
+    """G5: a sentence if f_backward is not linear in its cotangent, else None."""
+    other: list[Any] = [None if c is None else rng.standard_normal(c.shape) for c in cotangent]
     a, c = 1.75, -0.625  # exact in every dtype
     mixed = [None if u is None else a * u + c * v for u, v in zip(cotangent, other)]
     zero = [None if u is None else np.zeros_like(u) for u in cotangent]
-    of_other, of_mixed, of_zero = pair.several_claims([other, mixed, zero])
+    of_other, of_mixed, of_zero = pair.claims_for([other, mixed, zero])
     for k in pair.tested:
         u, v, both, nothing = (np.asarray(g[k], np.float64) for g in (claims, of_other, of_mixed, of_zero))
         if both.shape != u.shape or v.shape != u.shape or not u.size:
             continue
         size = np.abs(u).max() + np.abs(v).max()
-        # On its way a gradient may have been as large as the outputs are beside the inputs.
+        # Intermediate results of f_backward may be as large as the outputs divided by the inputs.
         weight = sum(np.abs(c).sum() for c in (*cotangent, *other) if c is not None)
-        largest = weight * np.abs(pair.here).max(initial=0.0)
+        largest = weight * np.abs(pair.base_outputs).max(initial=0.0)
         natural = largest * max(1.0, 1.0 / (np.abs(pair.leaves[k]).max() or 1.0))
         allowed = pair.eps(k) * (LINEAR_EPS * size + 64.0 * natural) + 64.0 * spread[k]
         if (np.abs(nothing) > allowed).any() and np.array_equal(u, v):
@@ -117,39 +119,39 @@ def nonlinear(pair, cotangent, claims, spread, rng):
     return None
 
 
-def _same(a, b):
+def _same(a: Any, b: Any) -> bool:
     """Equal in every entry, where nan equals nan."""
     a, b = np.asarray(a), np.asarray(b)
     with_nan = np.issubdtype(a.dtype, np.inexact)
     return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=with_nan)
 
 
-def _close(a, b):
-    """Equal but for the last places."""
+def _close(a: Any, b: Any) -> bool:
+    """Equal except in the last places."""
     if not trees.is_floating(a) or not trees.is_floating(b) or np.shape(a) != np.shape(b):
         return _same(a, b)
     eps = np.finfo(np.asarray(a).dtype).eps
     return bool(np.all(np.abs(np.asarray(a) - b) <= 64 * eps * np.abs(a).max(initial=0.0)))
 
 
-def _changed(before, after):
-    """Paths of the numeric leaves that differ."""
-    after = dict(after)
+def _changed(before: list[tuple[str, Any]], after: list[tuple[str, Any]]) -> list[str]:
+    """The paths of the numeric leaves that differ."""
+    leaf_after = dict(after)
     return [
         path
         for path, leaf in before
-        if isinstance(leaf, (np.ndarray, np.generic, float, int)) and not _same(leaf, after.get(path))
+        if isinstance(leaf, (np.ndarray, np.generic, float, int)) and not _same(leaf, leaf_after.get(path))
     ]
 
 
-def _misfit(name, gradient, leaf):
-    """What is wrong with the form of one gradient, no sentence or one, and whether that is its shape."""
+def _form(name: str, gradient: Any, leaf: Any) -> tuple[list[str], bool]:
+    """What is wrong with the form of one gradient, as a list of at most one sentence, and whether it is the shape."""
     if gradient is None:
         return [f"{name} is missing, expected an array of shape {np.shape(leaf)}"], False
     got, wanted = np.asarray(gradient), np.asarray(leaf)
     if got.shape != wanted.shape:
         return [f"{name} has shape {got.shape}, expected {wanted.shape}"], True
-    # A Python float has no precision of its own: its gradient takes that of the arrays beside it.
+    # A Python float has no precision of its own, so its gradient may take that of the other inputs.
     weak = type(leaf) is float and np.issubdtype(got.dtype, np.floating)
     if got.dtype != wanted.dtype.newbyteorder("=") and not weak:
         return [f"{name} has dtype {got.dtype}, expected {wanted.dtype}"], False

@@ -1,14 +1,17 @@
-"""Nested inputs, outputs and gradients, walked in one order and named by their path.
+"""Nested inputs, outputs and gradients, traversed in a fixed order and named by their path.
 
 A tree is a tuple, list, NamedTuple or dict of trees; everything else is a leaf. A leaf is
 *floating* (an array, NumPy scalar or Python float of real floating dtype) or a constant.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 
-def children(tree):
-    """The (name, child) pairs of a tree, or None for a leaf; a name is what follows the tree's path."""
+def children(tree: Any) -> list[tuple[str, Any]] | None:
+    """The (name, child) pairs of a tree, or None for a leaf. The path of a child is that of the tree and its name."""
     if isinstance(tree, dict):
         return [(f"[{key!r}]", child) for key, child in tree.items()]
     if hasattr(tree, "_fields"):
@@ -18,7 +21,7 @@ def children(tree):
     return None
 
 
-def leaves(tree, path=""):
+def leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
     """All leaves, as a list of (path, leaf)."""
     inner = children(tree)
     if inner is None:
@@ -26,8 +29,8 @@ def leaves(tree, path=""):
     return [leaf for name, child in inner for leaf in leaves(child, path + name)]
 
 
-def rebuild(tree, values):
-    """A tree of the structure of ``tree`` with the leaves ``values``, an iterator in the order of `leaves`."""
+def rebuild(tree: Any, values: Iterator[Any]) -> Any:
+    """A tree with the structure of ``tree`` whose leaves are the next items of ``values``, in the order of `leaves`."""
     if isinstance(tree, dict):
         return {key: rebuild(child, values) for key, child in tree.items()}
     if hasattr(tree, "_fields"):
@@ -37,29 +40,30 @@ def rebuild(tree, values):
     return next(values)
 
 
-def name(path, index):
-    """An entry as one writes it: ``params['W'][3, 17]``."""
+def name(path: str, index: tuple[Any, ...]) -> str:
+    """An entry as you would write it in Python: ``params['W'][3, 17]``."""
     return path + (f"[{', '.join(str(int(i)) for i in index)}]" if len(index) else "")
 
 
-def is_floating(leaf):
+def is_floating(leaf: Any) -> bool:
     """Whether a leaf has a derivative: integers, booleans, None and other objects are constants."""
     numeric = isinstance(leaf, (np.ndarray, np.floating, float))
     return numeric and np.issubdtype(np.asarray(leaf).dtype, np.floating)
 
 
-def is_complex(leaf):
+def is_complex(leaf: Any) -> bool:
+    """Whether a leaf is a complex array or number."""
     return isinstance(leaf, (np.ndarray, np.complexfloating, complex)) and np.iscomplexobj(leaf)
 
 
-def like(value, leaf):
-    """``value`` as the kind of thing that ``leaf`` is: array for array, scalar for scalar."""
+def like(value: Any, leaf: Any) -> Any:
+    """``value`` as an array if ``leaf`` is an array, else as a scalar."""
     value = np.asarray(value)
     return value if isinstance(leaf, np.ndarray) else value[()]
 
 
-def match(tree, reference, path):
-    """Lay a tree of gradients over the tree it belongs to.
+def match(tree: Any, reference: Any, path: str) -> tuple[list[Any], list[str]]:
+    """Match a tree of gradients with the tree that it belongs to.
 
     Returns
     -------
