@@ -1,5 +1,7 @@
 """Child seeds: every random number is determined by a seed and a key, not by who draws it or in which order."""
 
+from __future__ import annotations  # so that no annotation loads numpy.random
+
 from collections.abc import Iterable
 
 import numpy as np

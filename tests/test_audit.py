@@ -47,7 +47,8 @@ def checker(monkeypatch):
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
     """``l2l-ref audit`` of a few operations: (exit code, stdout, stderr)."""
-    monkeypatch.setattr("l2l_ref.cli.audit.OPERATIONS", (RELU, WRONG))
+    monkeypatch.setattr("l2l_ref.catalogue.OPERATIONS", (RELU, WRONG))
+    monkeypatch.setattr("l2l_ref.catalogue.find", RIGHT.get)
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
@@ -195,7 +196,7 @@ def test_curves_take_the_colours_of_the_page_and_ids_of_their_own():
 
 
 def test_a_source_that_cannot_be_read_is_said():
-    assert audit_page._source(np.add) == ("add", "its source is not at hand")
+    assert audit_page._source(np.add) == ("add", "The source is not available.")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)

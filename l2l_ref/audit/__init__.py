@@ -1,1 +1,1 @@
-"""Checks of every operation of the catalogue: ``python -m l2l_ref audit``."""
+"""The command ``l2l-ref audit``: check every operation of the catalogue, and show the result as a page."""

@@ -1,21 +1,20 @@
-"""Check every operation of a catalogue in several ways: the proof behind ``python -m l2l_ref audit``.
-
-Each operation is checked on its example and on every further case, for several seeds, in each of the `KINDS`.
-"""
+"""Check every operation of the catalogue, on its example and all of its cases, for several seeds, in all `KINDS`."""
 
 import math
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checking import gradcheck, trees
+from ..catalogue import Operation
+from ..checking import Report, gradcheck, trees
 
 KINDS = {
-    "central": "float64 against central differences, every entry of every input",
-    "complex": "float64 against the complex step, which subtracts nothing, every entry; for analytic operations",
-    "adjoint": "<w, J u> = <J^T w, u> in float64 for random u and w: all inputs and all outputs at once",
-    "float32": "float32 against central differences of the same values in float64, every entry",
+    "central": "Every entry of every input in float64, against central differences.",
+    "complex": "Every entry in float64, against the complex step, which subtracts nothing; for analytic operations.",
+    "adjoint": "<w, J u> = <J^T w, u> in float64 for random u and w: all inputs and all outputs at once.",
+    "float32": "Every entry in float32, against central differences of the same values in float64.",
 }
 SEVERITY = ("PASS", "INCONCLUSIVE", "FAIL")
 
@@ -24,125 +23,131 @@ class Check(NamedTuple):
     """One run of the checker."""
 
     case: str  # "example" or the name of a case
-    kind: str  # one of KINDS
+    kind: str  # a key of KINDS
     seed: int
-    report: object
+    report: Report
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         return self.report.verdict
 
     @property
-    def worst(self):
-        """The entry or direction closest to its bound or furthest beyond; None when nothing was compared."""
+    def worst(self) -> Any:
+        """The Entry or Direction closest to its bound, or furthest beyond it; None if nothing was compared."""
         checked = [entry for entry in self.report.entries if entry.count]
-        numbers = checked or self.report.directions
+        numbers: Sequence[Any] = checked or self.report.directions
         return max(numbers, key=lambda n: (SEVERITY.index(n.verdict), _excess(n.error, n.bound)), default=None)
 
     @property
-    def error(self):
+    def error(self) -> float:
         return math.inf if self.report.problems else self.worst.error if self.worst else 0.0
 
     @property
-    def bound(self):
+    def bound(self) -> float:
         return self.worst.bound if self.worst and not self.report.problems else 0.0
 
     @property
-    def excess(self):
-        """error / bound: right is at most 1."""
+    def excess(self) -> float:
+        """error / bound, which is at most 1 if the gradient is right."""
         return _excess(self.error, self.bound)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.case}, {self.kind}, seed {self.seed}"
 
 
-def _excess(error, bound):
-    """error / bound, where nan and anything / 0 count as infinite."""
+def _excess(error: float, bound: float) -> float:
+    """error / bound; infinite if that is nan or a division by 0."""
     if error == 0.0:
         return 0.0
     ratio = error / bound if bound > 0.0 else math.inf
     return math.inf if math.isnan(ratio) else ratio
 
 
-def worst(checks):
-    """The Check that speaks most against the operation; None of none."""
-    return max(checks, key=lambda check: (SEVERITY.index(check.verdict), check.excess), default=None)
+def worst(checks: Iterable[Check]) -> Check | None:
+    """The Check closest to its bound, or furthest beyond it; None if there are no checks."""
+    return max(checks, key=_badness, default=None)
+
+
+def _badness(check: Check) -> tuple[int, float]:
+    return SEVERITY.index(check.verdict), check.excess
 
 
 class Result(NamedTuple):
-    """What was found for one operation."""
+    """The result of one operation."""
 
-    operation: object
-    checks: tuple  # of Check
+    operation: Operation
+    checks: tuple[Check, ...]
     seconds: float
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.operation.name
 
     @property
-    def module(self):
+    def module(self) -> str:
         return self.operation.module
 
     @property
-    def equation(self):
+    def equation(self) -> str:
         return self.operation.equation
 
     @property
-    def cases(self):
-        """How many examples were checked, each in all ways and for all seeds."""
+    def cases(self) -> int:
+        """The number of examples, each of which was checked in all ways and for all seeds."""
         return len(examples(self.operation))
 
-    def of(self, kind, case=None):
-        """The Checks of one kind, of one case or of all."""
+    def of(self, kind: str, case: str | None = None) -> list[Check]:
+        """The Checks of one kind, for one case or for all of them."""
         return [check for check in self.checks if check.kind == kind and case in (None, check.case)]
 
     @property
-    def worst(self):
-        return worst(self.checks)
+    def worst(self) -> Check:
+        """The Check closest to its bound, or furthest beyond it."""
+        return max(self.checks, key=_badness)
 
     @property
-    def max_error(self):
-        """The error of the worst Check. Errors of different checks have different bounds: worst is error / bound."""
+    def max_error(self) -> float:
+        """The error of the worst Check. This need not be the largest error, because bounds differ."""
         return self.worst.error
 
     @property
-    def tolerance(self):
+    def tolerance(self) -> float:
         """The bound that belongs to ``max_error``."""
         return self.worst.bound
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         return self.worst.verdict
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
+        """True for PASS alone."""
         return self.verdict == "PASS"
 
     @property
-    def failures(self):
+    def failures(self) -> tuple[Check, ...]:
         """The Checks that did not pass."""
         return tuple(check for check in self.checks if check.verdict != "PASS")
 
 
-def examples(operation):
-    """The inputs an operation is checked on: {"example": rng -> inputs, name of case: ...}."""
+def examples(operation: Operation) -> dict[str, Callable[..., Any]]:
+    """The inputs on which an operation is checked: {"example": rng -> inputs, name of a case: rng -> inputs, ...}."""
     return {"example": operation.example, **operation.cases}
 
 
-def in_float32(inputs):
-    """The same inputs with every floating array in float32; constants stay as they are."""
+def in_float32(inputs: Any) -> Any:
+    """The same inputs with every floating array in float32. Constants stay as they are."""
 
-    def cast(leaf):
+    def cast(leaf: Any) -> Any:
         return trees.like(np.asarray(leaf, np.float32), leaf) if trees.is_floating(leaf) else leaf
 
     return trees.rebuild(inputs, (cast(leaf) for _, leaf in trees.leaves(inputs)))
 
 
-def checks(operation, case, seed):
+def checks(operation: Operation, case: str, seed: int) -> Iterator[Check]:
     """Yield the Checks of one example of one operation, in the order of `KINDS`."""
     inputs = examples(operation)[case](np.random.default_rng(seed))
-    runs = {
+    runs: dict[str, tuple[Any, Any, bool]] = {
         "central": (inputs, "central", True),
         "complex": (inputs, "complex", True),
         "adjoint": (inputs, "complex" if operation.analytic else "central", False),
@@ -155,20 +160,22 @@ def checks(operation, case, seed):
         yield Check(case, kind, seed, report)
 
 
-def audit(operations, seeds=(0, 1), progress=lambda line: None):
+def audit(
+    operations: Iterable[Operation], seeds: Sequence[int] = (0, 1), progress: Callable[[str], None] = lambda line: None
+) -> Iterator[Result]:
     """Yield a Result for each operation.
 
     Parameters
     ----------
     operations : iterable of Operation
-        Anything with the fields of `l2l_ref.catalogue.Operation`.
     seeds : sequence of int
-        One draw of every example, and one of the cotangent, for each.
+        Each seed gives one draw of every example and of its cotangent.
     progress : callable
-        Called with a line before each case.
+        Called with a line of text before each case.
     """
     for operation in operations:
-        start, done = time.perf_counter(), []
+        start = time.perf_counter()
+        done: list[Check] = []
         for case in examples(operation):
             progress(f"{operation.name}: {case}")
             for seed in seeds:
@@ -176,10 +183,10 @@ def audit(operations, seeds=(0, 1), progress=lambda line: None):
         yield Result(operation, tuple(done), time.perf_counter() - start)
 
 
-def to_json(results):
-    """What was found, in JSON's types; a number that is not finite is None."""
+def to_json(results: Sequence[Result]) -> dict[str, Any]:
+    """The results in JSON's types; numbers that are not finite become None."""
 
-    def number(value):
+    def number(value: float) -> float | None:
         return value if math.isfinite(value) else None
 
     operations = [

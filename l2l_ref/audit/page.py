@@ -1,7 +1,7 @@
-"""The audit as one page of HTML that needs nothing else: no network, no scripts.
+"""The audit as a single page of HTML, which needs no other files, no network and no scripts.
 
-matplotlib typesets the equations and draws the curves; it is imported when a page is built. Everything that is
-text passes through `tag`, which escapes it.
+matplotlib draws the equations and the curves; it is imported when a page is built. All text passes through `tag`, which
+escapes it.
 """
 
 import functools
@@ -13,18 +13,20 @@ import platform
 import re
 import textwrap
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 
 from .. import __version__
 from ..plotting import matplotlib_figure as require_matplotlib
-from .check import KINDS, SEVERITY, examples, worst
+from .check import KINDS, SEVERITY, Check, Result, examples, worst
 
 __all__ = ["page", "require_matplotlib"]
 
-EM = 20  # units of an equation's drawing to a font size
-# Colours that stand in a drawing of matplotlib for those of the page.
+EM = 20  # the font size of an equation in units of its drawing
+# Colours that stand for those of the page in a drawing of matplotlib.
 COLORS = {"#010101": "currentColor", "#020202": "var(--accent)", "#030303": "var(--fail)", "#040404": "var(--muted)"}
 TEXT, ACCENT, LIMIT, GRID = COLORS
 
@@ -67,7 +69,8 @@ td small { display: block; color: var(--muted); }
 .equation { margin: 0.6rem 0 0; font-size: 1.35rem; line-height: 2; word-spacing: 1.6em; }
 .equation svg { max-width: 100%; }
 .columns { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 1.25rem; }
-.columns.wide { grid-template-columns: minmax(0, max-content) minmax(0, 1fr); gap: 0 4rem; }
+.reading { max-width: 46rem; }
+.reading summary { font-size: 1rem; font-weight: 600; }
 .measured { display: flex; flex-wrap: wrap; gap: 0.5rem 3rem; align-items: flex-start; margin-top: 1rem; }
 .measured > * { min-width: 0; max-width: 100%; }
 figure { margin: 0; }
@@ -82,47 +85,52 @@ pre code { font: inherit; }
 pre.failure { border-color: var(--fail); white-space: pre-wrap; }
 details { margin-top: 0.8rem; font-size: 0.875rem; }
 code { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 0.9em; }
-@media (max-width: 900px) { .columns, .columns.wide { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 900px) { .columns { grid-template-columns: minmax(0, 1fr); } }
 """
 
 READING = {
+    "operation": "A forward function and its backward function, which was written by hand. Each is checked on an "
+    "example and on several cases at the edges, in the four ways that follow.",
     **KINDS,
-    "numbers": "The error of the backward, and below it the bound: what rounding and truncation explain of it. Of all "
-    "entries and seeds the one closest to its bound, or furthest beyond.",
-    "on a kink": "There is no derivative in some entries; right is what lies between the one-sided slopes.",
-    "checked to": "An error from this relative size on would have been seen in every case.",
-    "FAIL": "An error beyond its bound, or a wrong structure.",
-    "INCONCLUSIVE": "The differences themselves are too rough to decide. It does not count as right.",
-    "V curve": "The error of plain central differences against their step, at the entry closest to its bound. On the "
-    "left branch rounding grows as 1 / step, on the right one truncation as its square; without a third derivative "
-    "there is no right branch. A right backward lets the curve come down into the valley, a wrong one keeps it up. The "
-    "lines are what the check measured, by extrapolation, and its bound.",
+    "numbers": "The relative error of the backward function and, below it, the bound: the part of the error that "
+    "rounding and truncation can explain. Of all entries and seeds, a table shows the one closest to its bound.",
+    "on a kink": "The function has no derivative at some of the entries. Any value between the two one-sided slopes is "
+    "right there.",
+    "checked to": "In every case, an error of at least this relative size would have been found.",
+    "PASS": "Every error is within its bound.",
+    "FAIL": "An error exceeds its bound, or shapes, dtypes or the like are wrong.",
+    "INCONCLUSIVE": "The differences are too inaccurate to decide. This does not count as right.",
+    "V curve": "The error of plain central differences for each step, at the entry closest to its bound. Rounding "
+    "grows as 1 / step towards the left, and truncation as the square of the step towards the right; a function "
+    "without a third derivative has no right branch. If the backward function is right, the curve descends into a "
+    "valley; if it is wrong, the curve stays up. The dashed lines are the error that the check measured, by "
+    "extrapolation, and its bound.",
 }
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
 
-def tag(name, *children, **attributes):
-    """An element as Markup. What is not Markup is escaped; ``class_`` is the attribute ``class``."""
+def tag(name: str, *children: Any, **attributes: Any) -> Markup:
+    """An element as Markup. Children that are not Markup are escaped; ``class_`` is the attribute ``class``."""
     pairs = ((key.strip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None)
     start = "".join(f' {key}="{html.escape(str(value))}"' for key, value in pairs)
     return Markup(f"<{name}{start}>{_joined(children)}</{name}>")
 
 
-def _joined(children):
+def _joined(children: Iterable[Any]) -> Markup:
     return Markup("".join(c if isinstance(c, Markup) else html.escape(str(c), quote=False) for c in children))
 
 
-def page(results, seeds):
+def page(results: Sequence[Result], seeds: Sequence[int]) -> str:
     """The page of an audit, as text.
 
     Parameters
     ----------
-    results : list of Result
+    results : sequence of Result
     seeds : sequence of int
-        What `audit` was given.
+        The seeds of the audit.
     """
     verdict = max((result.verdict for result in results), key=SEVERITY.index)
     checks = Counter(check.verdict for result in results for check in result.checks)
@@ -131,14 +139,16 @@ def page(results, seeds):
         "date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         "NumPy, Python": f"{np.__version__}, {platform.python_version()}",
         "seeds": ", ".join(map(str, seeds)),
-        "operations": f"{sum(result.ok for result in results)} of {len(results)} right",
+        "operations": f"{sum(result.ok for result in results)} of {len(results)} passed",
         "checks": ", ".join(f"{checks[v]} {v}" for v in SEVERITY if checks[v]),
         "time": f"{sum(result.seconds for result in results):.0f} s",
     }
-    reading = tag("h3", "How to read it"), _definitions(READING)
+    reading = tag("summary", "How to read this page"), _definitions(READING)
     body = [
         tag("h1", "Audit of the backward passes ", _verdict(verdict)),
-        tag("div", _summary(results), tag("div", _definitions(facts), *reading), class_="columns wide"),
+        _definitions(facts),
+        tag("details", *reading, open="", class_="reading"),
+        tag("h3", "All operations"), _summary(results),
         *map(_section, results),
     ]
     head = [
@@ -149,20 +159,20 @@ def page(results, seeds):
     return f"<!DOCTYPE html>\n{document}\n"
 
 
-def _definitions(texts):
+def _definitions(texts: Mapping[str, str]) -> Markup:
     return tag("dl", *(tag(name, text) for pair in texts.items() for name, text in zip(("dt", "dd"), pair)))
 
 
-def _verdict(verdict):
+def _verdict(verdict: str) -> Markup:
     return tag("span", verdict, class_=f"verdict {verdict.lower()}")
 
 
-def _anchor(name):
+def _anchor(name: str) -> str:
     return re.sub(r"\W+", "-", name)
 
 
-def _table(head, rows, foot=None):
-    """Rows of cells that are made already; a table wider than the page scrolls in a box of its own."""
+def _table(head: Sequence[str], rows: Iterable[Sequence[Markup]], foot: Sequence[Markup] | None = None) -> Markup:
+    """A table of cells that are elements already. It scrolls in a box of its own if it is wider than the page."""
     parts = [tag("thead", tag("tr", *(tag("th", cell) for cell in head)))]
     parts.append(tag("tbody", *(tag("tr", *row) for row in rows)))
     if foot is not None:
@@ -170,11 +180,11 @@ def _table(head, rows, foot=None):
     return tag("div", tag("table", *parts), class_="scroll", tabindex=0)
 
 
-def _number(value):
+def _number(value: float) -> str:
     return f"{value:.1e}" if value and math.isfinite(value) else f"{value:g}"
 
 
-def _summary(results):
+def _summary(results: Sequence[Result]) -> Markup:
     rows = [
         [
             tag("td", tag("a", result.name, href=f"#{_anchor(result.name)}")),
@@ -187,8 +197,8 @@ def _summary(results):
     return _table(["operation", "verdict", "cases", *KINDS], rows)
 
 
-def _measured(checks):
-    """A cell: the error and the bound of the worst of some checks."""
+def _measured(checks: Sequence[Check]) -> Markup:
+    """A cell with the error and the bound of the worst of the checks."""
     check = worst(checks)
     if check is None:
         return tag("td", "-")
@@ -201,7 +211,7 @@ def _measured(checks):
     return tag("td", error, *(tag("small", line) for line in lines))
 
 
-def _section(result):
+def _section(result: Result) -> Markup:
     operation = result.operation
     forward, backward = (
         tag("div", tag("h3", f"{side}: ", tag("code", title)), tag("pre", tag("code", source), tabindex=0))
@@ -212,8 +222,8 @@ def _section(result):
     rows = [
         [tag("td", case), *(_measured(result.of(kind, case)) for kind in KINDS)] for case in examples(operation)
     ]
-    seen = [_seen(result.of(kind)) for kind in KINDS]
-    foot = [tag("th", "checked to"), *(tag("td", "-" if size is None else _number(size)) for size in seen)]
+    sizes = [_checked_to(result.of(kind)) for kind in KINDS]
+    foot = [tag("th", "checked to"), *(tag("td", "-" if size is None else _number(size)) for size in sizes)]
     example = result.of("central", "example")[0]
     return tag(
         "section",
@@ -228,23 +238,23 @@ def _section(result):
     )
 
 
-def _seen(checks):
-    """The size of error that each of these checks would have seen; None when there is no check."""
+def _checked_to(checks: Sequence[Check]) -> float | None:
+    """The size of error that each of these checks would have found; None if there are no checks."""
     return max((c.report.checked_to for c in checks if math.isfinite(c.report.checked_to)), default=None)
 
 
-def _notes(checks):
-    """What the checker said beside the numbers, folded up."""
+def _notes(checks: Iterable[Check]) -> Markup:
+    """The notes in the reports, folded up."""
     notes = [tag("li", f"{check}: {note}") for check in checks for note in check.report.notes]
     return tag("details", tag("summary", "notes"), tag("ul", *notes)) if notes else Markup("")
 
 
-def _failure(check):
+def _failure(check: Check) -> Markup:
     return _joined([tag("h3", check), tag("pre", check.report, class_="failure")])
 
 
-def _source(function):
-    """("name, p = 3.0", source) of a function or a partial of one."""
+def _source(function: Any) -> tuple[str, str]:
+    """The title and the source of a function or a partial, such as ("name, p = 3.0", "def name..")."""
     fixed = ""
     if isinstance(function, functools.partial):
         arguments = [*map(repr, function.args), *(f"{name} = {value!r}" for name, value in function.keywords.items())]
@@ -253,26 +263,26 @@ def _source(function):
     try:
         source = textwrap.dedent(inspect.getsource(function)).rstrip()
     except (OSError, TypeError):
-        source = "its source is not at hand"
+        source = "The source is not available."
     return getattr(function, "__name__", repr(function)) + fixed, source
 
 
-def equation(latex):
+def equation(latex: str) -> Markup:
     r"""A formula as SVG outlines in the colour of the text, one for each part between ``\qquad``."""
     parts = [_formula(part.strip()) for part in latex.split(r"\qquad")]
     return tag("div", Markup(" ".join(parts)), class_="equation")
 
 
-LETTERS = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}  # the codes of a matplotlib Path in SVG
+LETTERS = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}  # from the codes of a matplotlib Path to those of SVG
 
 
-def _formula(latex):
+def _formula(latex: str) -> Markup:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
     path = TextPath((0, 0), f"${latex}$", size=EM, prop=FontProperties(math_fontfamily="cm"))
     segments = [
-        LETTERS[code] + " ".join(f"{v:.1f}" for v in points * np.resize([1, -1], len(points)) if code != 79)
+        LETTERS[int(code)] + " ".join(f"{v:.1f}" for v in points * np.resize([1, -1], len(points)) if code != 79)
         for points, code in path.iter_segments(simplify=False, curves=True)
     ]
     (left, bottom), (right, top) = path.get_extents().get_points() + [[-1, -1], [1, 1]]
@@ -284,8 +294,8 @@ def _formula(latex):
     )
 
 
-def _curve(name, check):
-    """A figure: the V curve of a check."""
+def _curve(name: str, check: Check) -> Markup:
+    """The V curve of a check, as a figure."""
     if check.report.problems:
         return Markup("")
     steps, errors = map(np.asarray, check.report.curve())
@@ -314,8 +324,8 @@ def _curve(name, check):
     return tag("figure", _embedded(figure, _anchor(name), f"V curve of {name}"), tag("figcaption", caption))
 
 
-def _embedded(figure, prefix, label):
-    """A matplotlib figure as an element: text as text, the page's colours, ids that no other figure has."""
+def _embedded(figure: Any, prefix: str, label: str) -> Markup:
+    """A matplotlib figure as an element with text as text, the colours of the page, and ids of its own."""
     import matplotlib
 
     written = io.StringIO()

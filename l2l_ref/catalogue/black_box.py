@@ -5,24 +5,19 @@ from functools import partial
 import numpy as np
 
 from ..learned import propose, trajectory
-from ..ops import (
-    gp,
-    improvement,
-    lstm,
-    meta_losses,
-)
+from ..ops import gp, improvement, lstm, meta_losses
 from .gaussian_processes import JITTER
 from .operation import Operation, normal, off_zero, times
 
 
-def _belief(rng, *shape, z=1.0):
-    """mu, sigma, best with (best - mu) / sigma about z, of both signs."""
+def _prediction(rng, *shape, z=1.0):
+    """mu, sigma and best, with (best - mu) / sigma of order z and of both signs."""
     sigma, best = rng.uniform(0.2, 2.0, shape), normal(rng, *shape)
     return best - z * sigma * off_zero(rng, *shape), sigma, best
 
 
 def _apart(rng, B, T):
-    """Values that are far apart within each row: where none tie, minima have a derivative."""
+    """Values that are far apart within each row, so that minima have a derivative."""
     return rng.permuted(np.tile(np.arange(T) + 0.0, (B, 1)), axis=1) + 0.1 * rng.random((B, T))
 
 
@@ -31,7 +26,7 @@ def _values(rng):
 
 
 def _certain(rng):
-    """Beliefs that are all but certain: z is far from 0, and nothing depends on sigma."""
+    """Predictions with a tiny sigma: z is far from 0, and the result hardly depends on sigma."""
     mu = normal(rng, 3)
     return mu, 1e-4 * rng.uniform(1.0, 2.0, 3), mu + rng.choice([-1, 1], 3) * rng.uniform(0.1, 2.0, 3)
 
@@ -70,25 +65,25 @@ PROPOSE_CASES = {
 
 
 def _search(rng, B=2, T=4, d=2, H=2, workers=1):
-    """params, z, epsilon, fed, length_scale of a trajectory."""
+    """params, z, epsilon, fed and length_scale of a trajectory."""
     fed = trajectory.arrivals(T, workers, rng)
     return _proposer(rng, d, H), normal(rng, B, T), normal(rng, B, T), fed, rng.uniform(0.3, 0.8, ())
 
 
 def _search_around(rng, d=2, **settings):
-    """`_search` with some queries in the cube and some outside, none near its edge."""
+    """`_search` with queries both inside and outside the cube, none of them near its edge."""
     params, *others = _search(rng, d=d, **settings)
     return params._replace(W=0.02 * params.W, b=_around_the_cube(rng, d)), *others
 
 
 def _search_given(rng, **settings):
-    """`_search` for one function, under the distribution of the values that `_given` decides."""
+    """`_search` for one function that is conditioned on the values of `_given`."""
     *inputs, _ = _search(rng, B=1, **settings)
     return *inputs, np.array(0.5)
 
 
 def _given(d=2, known=2, steps=4):
-    """One function with some values decided beforehand, scaled and shifted."""
+    """One function with several values fixed in advance, scaled and shifted."""
     rng = np.random.default_rng(0)
     state = gp.gp_initial_state(1, known + steps, d)
     for _ in range(known):
@@ -97,14 +92,14 @@ def _given(d=2, known=2, steps=4):
 
 
 def _searched(rng, B=2, T=4, d=2):
-    """A trajectory, of which the network was outside of the cube."""
+    """A trajectory whose network outputs lay outside the cube."""
     f = normal(rng, B, T)
     return (trajectory.Trajectory(rng.uniform(0.1, 0.9, (B, T, d)), rng.uniform(0, 1, (B, T)), f, normal(rng, B, T),
-                                 normal(rng, B, T), rng.uniform(0.3, 1.0, (B, T))),)
+                                  normal(rng, B, T), rng.uniform(0.3, 1.0, (B, T))),)
 
 
 def _around_the_cube(rng, *shape):
-    """Numbers inside of [0, 1] and on either side, none near an end."""
+    """Numbers inside [0, 1] and on either side of it, none of them near an end."""
     return np.where(rng.random(shape) < 0.5, rng.uniform(0.1, 0.9, shape), rng.choice([-0.4, 1.3], shape))
 
 
@@ -114,17 +109,17 @@ CHEN_SOURCE = "Chen et al. 2017; review, equations (6) and (11)"
 OPERATIONS = (
     Operation(
         "expected_improvement", improvement.expected_improvement,
-        lambda rng: _belief(rng, 3, 4),
+        lambda rng: _prediction(rng, 3, 4),
         r"EI = (b - \mu) \Phi(z) + \sigma \phi(z) \qquad z = (b - \mu) / \sigma",
         "Jones, Schonlau & Welch 1998, equation (15)",
         cases={
-            "far tails": lambda rng: _belief(rng, 6, z=10.0),
+            "far tails": lambda rng: _prediction(rng, 6, z=10.0),
             "no gain": lambda rng: (np.ones(2), rng.uniform(0.2, 2.0, 2), np.ones(2)),
             "small sigma": _certain,
-            "tiny": times(1e-8, lambda rng: _belief(rng, 3)),
-            "huge": times(1e4, lambda rng: _belief(rng, 3)),
-            "one belief": lambda rng: _belief(rng),
-            "empty": lambda rng: _belief(rng, 0, 3),
+            "tiny": times(1e-8, lambda rng: _prediction(rng, 3)),
+            "huge": times(1e4, lambda rng: _prediction(rng, 3)),
+            "one belief": lambda rng: _prediction(rng),
+            "empty": lambda rng: _prediction(rng, 0, 3),
         },
     ),
     Operation(
@@ -209,7 +204,8 @@ OPERATIONS = (
         },
     ),
     Operation(
-        "trajectory, values given", partial(trajectory.trajectory, noise=0.3, jitter=JITTER, given=_given()), _search_given,
+        "trajectory, values given", partial(trajectory.trajectory, noise=0.3, jitter=JITTER, given=_given()),
+        _search_given,
         r"f_t = b + a g(x_t), \ g \sim \text{GP given values} \qquad y_t = f_t + \nu \epsilon_t",
         "Chen et al. 2017; what is given is our choice",
         cases={

@@ -4,16 +4,12 @@ from functools import partial
 
 import numpy as np
 
-from ..ops import (
-    cholesky,
-    covariance,
-    gp,
-)
+from ..ops import cholesky, covariance, gp
 from .operation import Operation, normal, times
 
 
 def _points(rng, B=2, n=3, m=4, d=2, scales=False, spread=1.0, apart=None):
-    """x, z, length_scale; the first points of x and z are ``apart`` from each other, if that is given."""
+    """x, z and length_scale. If ``apart`` is given, the first points of x and z are about that far from each other."""
     x, z = spread * rng.random((B, n, d)), spread * rng.random((B, m, d))
     if apart is not None:
         z[:, :2] = x[:, :2] + apart * normal(rng, B, 2, d)
@@ -25,7 +21,7 @@ def _covariance(rng, **changes):
 
 
 def _squared_distances(rng, B=2, n=3, m=4, low=0.1, high=9.0):
-    """r2, variance. Off 0: there the Matern covariances have a slope in r2, but on one side alone."""
+    """r2 and variance. r2 is not near 0, where the Matern covariances have a slope in r2 on one side only."""
     return rng.uniform(low, high, (B, n, m)), rng.uniform(0.5, 2.0)
 
 
@@ -48,7 +44,7 @@ COVARIANCE_CASES = {
 
 
 def _lower(rng, B, t):
-    """Cholesky factors, no entry of the diagonal near 0."""
+    """Cholesky factors without diagonal entries near 0."""
     return np.tril(normal(rng, B, t, t), -1) + rng.uniform(0.5, 2.0, (B, t))[:, :, None] * np.eye(t)
 
 
@@ -57,16 +53,16 @@ def _solve_lower(rng, B=2, t=4):
 
 
 def _cholesky_row(rng, B=2, t=4, residual=(0.5, 2.0)):
-    """The rest of the diagonal entry, c - l . l, is between the two numbers ``residual``."""
+    """L, k and c, such that c - l . l lies between the two numbers ``residual``."""
     L, l = _lower(rng, B, t), normal(rng, B, t)
     return L, (L @ l[:, :, None])[:, :, 0], (l * l).sum(axis=1) + rng.uniform(*residual, B)
 
 
-JITTER = 0.1  # large, as rounding of nearly singular matrices is not what is checked; and the same in both precisions
+JITTER = 0.1  # large, because the rounding of nearly singular matrices is not to be checked, and for both precisions
 
 
 def _trajectory(rng, B=2, T=4, d=2, scales=False, repeated=False, apart=0.0):
-    """x (B, T, d), z (B, T), length_scale, variance; with ``repeated`` later points are ``apart`` from the first."""
+    """x (B, T, d), z (B, T), length_scale, variance. ``repeated`` puts every other point ``apart`` from the first."""
     x = rng.random((B, T, d))
     if repeated:
         x[:, 1::2] = x[:, :1] + apart * normal(rng, B, T // 2, d)
@@ -81,7 +77,7 @@ SAMPLE_CASES = {
 
 
 def _gp_append(rng, B=2, T=4, d=2, t=2, **changes):
-    """A state with t of T queries done, the next query, length_scale, variance."""
+    """A state after t of T queries, the next x and z, length_scale, variance."""
     x, z, length_scale, variance = _trajectory(rng, B, T, d, **changes)
     state = gp.gp_initial_state(B, T, d)
     for s in range(t):

@@ -4,11 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from ..ops import (
-    activations,
-    linear,
-    losses,
-)
+from ..ops import activations, linear, losses
 from .operation import Operation, nonzero_array, normal, off_zero, one_array, times
 
 

@@ -5,17 +5,12 @@ from functools import partial
 import numpy as np
 
 from ..learned import cells, sequence
-from ..ops import (
-    activations,
-    addressing,
-    dnc,
-    heads,
-)
+from ..ops import activations, addressing, dnc, heads
 from .operation import Operation, nonzero_array, normal, one_array, size_cases, times
 
 
 def _weightings(rng, *shape):
-    """Rows of numbers in (0, 1), each with a sum of its own below 1."""
+    """Rows of numbers in (0, 1) whose sums are below 1 and differ."""
     return rng.uniform(0.3, 0.95, (*shape[:-1], 1)) * rng.dirichlet(np.ones(shape[-1]), shape[:-1])
 
 
@@ -33,14 +28,14 @@ def _usage(rng, B=2, R=3, N=4):
 
 
 def _usage_at_the_ends(rng):
-    """Gates of exactly 0 and 1, and a slot that one head, or both, look at alone: factors of W3 are 0."""
+    """Gates of exactly 0 and 1, and read weightings of exactly 1, so that factors of W3 are 0."""
     u, w, _, w_r = _usage(rng, N=3, R=2)
     w_r[:, 0], w_r[1, 1] = np.eye(3)[0], np.eye(3)[0]
     return np.array([[0.0, 1.0, 0.3]] * 2), w, np.array([[1.0, 0.0], [1.0, 1.0]]), w_r
 
 
 def _spread(rng, B=2, N=4):
-    """Usages, no two of a row near each other."""
+    """Usages, with no two in a row near each other."""
     return rng.permuted(np.tile((np.arange(N) + 0.5) / N, (B, 1)), axis=1) + rng.uniform(-0.1, 0.1, (B, N)) / N
 
 
@@ -101,7 +96,7 @@ def _sequence(rng, B=2, T=4, D=2, K=3, H=3, cell=None):
 
 
 def _loss_of_sequence(x, y, asked, params, cell=cells.LSTM):
-    """`sequence` without what it shows besides."""
+    """`sequence` with the loss as its only output."""
     (L, _, _), cache = sequence.sequence(x, y, asked, params, cell)
     return L, cache
 
@@ -213,7 +208,8 @@ OPERATIONS = (
     ),
     Operation(
         "write_head", heads.write_head, _write_head,
-        r"M', u', L', p', w' = \text{write}(M, u, L, p, w, w_r; \text{interface})", GRAVES, cases=size_cases(_write_head),
+        r"M', u', L', p', w' = \text{write}(M, u, L, p, w, w_r; \text{interface})", GRAVES,
+        cases=size_cases(_write_head),
     ),
     Operation(
         "read_heads", heads.read_heads, _read_heads,
@@ -221,7 +217,8 @@ OPERATIONS = (
     ),
     Operation(
         "memory_access", heads.memory_access, _memory_access,
-        r"r, \text{memory}' = \text{read}(\text{write}(\text{memory}; \xi); \xi)", GRAVES, cases=size_cases(_memory_access),
+        r"r, \text{memory}' = \text{read}(\text{write}(\text{memory}; \xi); \xi)", GRAVES,
+        cases=size_cases(_memory_access),
     ),
     Operation(
         "dnc_cell", dnc.dnc_cell, _dnc,

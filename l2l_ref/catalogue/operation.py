@@ -1,50 +1,55 @@
-"""One entry of the catalogue, and what the examples of all chapters are drawn with."""
+"""One entry of the catalogue, and helpers that draw the examples of all chapters."""
 
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+Inputs = tuple[Any, ...]  # of a forward function
+Draw = Callable[[np.random.Generator], Inputs]
+
 
 class Operation(NamedTuple):
-    r"""One pair.
+    r"""A forward function and its backward function.
 
-    ``example(rng)`` draws a tuple of float64 inputs away from points where there is no derivative;
-    whole numbers among them are constants. ``cases`` names further examples, at the edges. ``equation`` is
-    LaTeX in the subset that matplotlib draws too, its parts separated by ``\qquad``. ``analytic``
-    says that the forward takes complex128 for its floating inputs, so that the complex step works.
+    ``example(rng)`` draws a tuple of float64 inputs away from points without a derivative. Integers among them are
+    constants. ``cases`` are further examples at the edges, by name. ``equation`` is LaTeX in the subset that matplotlib
+    can draw, with its parts separated by ``\qquad``. ``analytic`` says whether the forward function accepts complex128
+    for its floating inputs, so that the complex step works.
     """
 
     name: str
-    forward: Callable
-    example: Callable
+    forward: Callable[..., Any]
+    example: Draw
     equation: str
     source: str
     analytic: bool = True
-    cases: dict[str, Callable] = {}
+    cases: dict[str, Draw] = {}
 
     @property
-    def backward(self):
-        """The function ``<forward>_backward`` of the module of the forward."""
+    def backward(self) -> Callable[..., Any]:
+        """The function ``<forward>_backward`` in the module of the forward function."""
         pair = self.pair
-        return getattr(sys.modules[pair.__module__], f"{pair.__name__}_backward")
+        backward: Callable[..., Any] = getattr(sys.modules[pair.__module__], f"{pair.__name__}_backward")
+        return backward
 
     @property
-    def pair(self):
-        """The forward itself, without the settings that a ``partial`` gives it."""
+    def pair(self) -> Callable[..., Any]:
+        """The forward function without the arguments that a ``partial`` fixes."""
         return self.forward.func if isinstance(self.forward, partial) else self.forward
 
     @property
-    def module(self):
+    def module(self) -> str:
+        """The name of the module in which the pair is defined."""
         return self.backward.__module__
 
 
-def times(size, draw):
-    """``draw`` with every number that has a derivative ``size`` times as large."""
+def times(size: float, draw: Draw) -> Draw:
+    """``draw`` with every floating number multiplied by ``size``."""
 
-    def scaled(tree):
+    def scaled(tree: Any) -> Any:
         if isinstance(tree, tuple):
             children = [scaled(child) for child in tree]
             return type(tree)(*children) if hasattr(tree, "_fields") else tuple(children)
@@ -53,28 +58,30 @@ def times(size, draw):
     return lambda rng: scaled(draw(rng))
 
 
-def normal(rng, *shape):
+def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Standard normal numbers."""
     return rng.standard_normal(shape)
 
 
-def one_array(*shape):
-    """An example of one array, normal."""
+def one_array(*shape: int) -> Draw:
+    """A Draw of one array of standard normal numbers."""
     return lambda rng: (normal(rng, *shape),)
 
 
-def off_zero(rng, *shape):
+def off_zero(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Numbers of both signs, none of them near 0."""
-    return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.1, 2.0, shape)
+    return np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.1, 2.0, shape))
 
 
-def nonzero_array(rng, *shape):
+def nonzero_array(rng: np.random.Generator, *shape: int) -> Inputs:
+    """One array of numbers of both signs, none of them near 0."""
     return (off_zero(rng, *(shape or (3, 4))),)
 
 
-def gradient_set(draw, gradient):
+def gradient_set(draw: Draw, gradient: Any) -> Draw:
     """``draw`` with its first input, the gradients, set to these numbers."""
 
-    def drawn(rng):
+    def drawn(rng: np.random.Generator) -> Inputs:
         first, *others = draw(rng)
         return np.full_like(first, gradient), *others
 
@@ -84,6 +91,6 @@ def gradient_set(draw, gradient):
 MEMORY_SIZES = {"one memory": {"B": 1}, "one slot": {"N": 1}, "one read head": {"R": 1}, "empty": {"B": 0}}
 
 
-def size_cases(draw):
-    """Cases of an operation on a memory."""
+def size_cases(draw: Callable[..., Inputs]) -> dict[str, Draw]:
+    """Cases of an operation on a memory, one for each of the MEMORY_SIZES."""
     return {name: partial(draw, **sizes) for name, sizes in MEMORY_SIZES.items()}

@@ -1,4 +1,4 @@
-"""The optimizees: quadratics and multilayer perceptrons, with their second derivatives."""
+"""Optimizees: quadratics and multilayer perceptrons, with their second derivatives."""
 
 from functools import partial
 

@@ -1,15 +1,11 @@
-"""Recurrent cells, and the coordinatewise optimizer that is made of them."""
+"""Recurrent cells, and the coordinatewise optimizer that they make up."""
 
 from functools import partial
 
 import numpy as np
 
 from ..learned import coordinatewise
-from ..ops import (
-    lstm,
-    preprocessing,
-    rnn,
-)
+from ..ops import lstm, preprocessing, rnn
 from .operation import Operation, gradient_set, nonzero_array, normal, one_array, times
 
 
@@ -31,7 +27,7 @@ def _lstm(rng, N=3, D=2, H=3):
 
 
 def _gradients(rng, *shape):
-    """Gradients of all sizes, none near the branch point exp(-p) of log_and_sign, p = 3."""
+    """Small and large gradients, none of them near exp(-p) with p = 3, where the branches of log_and_sign meet."""
     size = np.where(rng.random(shape) < 0.5, rng.uniform(0.001, 0.02, shape), rng.uniform(0.1, 3.0, shape))
     return rng.choice([-1.0, 1.0], shape) * size
 
@@ -40,7 +36,7 @@ BRANCH_POINT = np.exp(-3.0) * np.array([1.0, -1.0])
 
 
 def _coordinatewise(rng, n, hidden, inputs):
-    """state, params of a coordinatewise optimizer."""
+    """The state and the parameters of a coordinatewise optimizer."""
     sizes = (inputs, *hidden)
     state = tuple(_lstm_state(rng, n, H) for H in hidden)
     layers = tuple(_lstm_params(rng, D, H) for D, H in zip(sizes, hidden))

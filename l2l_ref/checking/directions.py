@@ -1,5 +1,7 @@
 """Random directions through all inputs at once: a few calls of f, whatever the number of inputs."""
 
+from __future__ import annotations  # so that no annotation loads numpy.random
+
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

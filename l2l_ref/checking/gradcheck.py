@@ -16,6 +16,8 @@ Differences are taken in float64 whenever f accepts it. If the inputs have a low
 given, and on the same values in float64, so that float32 rounding cannot hide a mistake in a formula.
 """
 
+from __future__ import annotations  # so that no annotation loads numpy.random
+
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypedDict, Unpack
 

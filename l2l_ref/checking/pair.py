@@ -3,6 +3,8 @@
 Every form of derivative is turned into a backward function: d_out -> gradients.
 """
 
+from __future__ import annotations  # so that no annotation loads numpy.random
+
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -175,7 +177,7 @@ class Pair:
             problems += wrong
         return matched, problems
 
-    def widened(self) -> "Pair":
+    def widened(self) -> Pair:
         """The same pair on the same values in float64, or this pair if f does not accept float64."""
 
         def wide(v: Any) -> Any:
@@ -192,7 +194,7 @@ class Pair:
             return self
         return pair
 
-    def shrunk(self, factor: float) -> "Pair":
+    def shrunk(self, factor: float) -> Pair:
         """The same pair with all floating inputs multiplied by ``factor``."""
         leaves = [trees.like(v * factor, v) if trees.is_floating(v) else v for v in self.leaves]
         inputs = tuple(trees.rebuild(self.inputs, iter(leaves)))

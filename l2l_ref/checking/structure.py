@@ -8,6 +8,8 @@ Checking this needs no step and costs one call of f, and G5 holds up to rounding
 ignores d_out, squares it or applies it twice.
 """
 
+from __future__ import annotations  # so that no annotation loads numpy.random
+
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -7,10 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from ..audit import page as audit_page
+from .. import catalogue
 from ..audit.check import KINDS, audit, to_json, worst
-from ..catalogue import OPERATIONS
-from ..files import write_text
 from .arguments import require_writable, whole
 
 SEEDS = 2  # draws of every example
@@ -34,13 +32,13 @@ def run(args):
     ImportError
         ``--html`` without matplotlib.
     """
-    operations = [op for op in OPERATIONS if args.only in (None, op.name)]
-    if not operations:
-        known = ", ".join(op.name for op in OPERATIONS)
-        raise ValueError(f"--only: no operation named {args.only!r}; known: {known}")
+    operations = catalogue.OPERATIONS if args.only is None else (catalogue.find(args.only),)
     if args.html is not None:
+        from ..audit.page import page, require_matplotlib
+        from ..files import write_text
+
         require_writable(Path(args.html))
-        audit_page.require_matplotlib()
+        require_matplotlib()
 
     seeds = range(args.seed, args.seed + SEEDS)
     table = sys.stderr if args.json else sys.stdout
@@ -57,7 +55,7 @@ def run(args):
     else:
         print(_in_full(results))
     if args.html is not None:
-        write_text(args.html, audit_page.page(results, seeds))
+        write_text(args.html, page(results, seeds))
         print(f"page: {args.html}", file=sys.stderr)
     return 0 if all(result.ok for result in results) else 1
 

@@ -6,7 +6,7 @@ Dims: B memories at once, N slots of W numbers each, R read heads, K keys of a c
     W2   c_k = softmax(beta_k s_k)                                    content weighting, (B, K, N)
     W3   psi_i = prod_r (1 - f_r w_ri)                                retention, (B, N)
     W4   u'_i = (u_i + w_i - u_i w_i) psi_i                           usage, (B, N)
-    W5   a_o(k) = (1 - u_o(k)) prod_{j < k} u_o(j)                    allocation, (B, N); o sorts u, smallest first
+    W5   a_pi(k) = (1 - u_pi(k)) prod_{j < k} u_pi(j)                 allocation, (B, N); pi sorts u, smallest first
     W6   w' = g_w (g_a a + (1 - g_a) c)                               write weighting, (B, N)
     W7   L'_ij = (1 - w'_i - w'_j) L_ij + w'_i p_j,   L'_ii = 0       temporal links: i was written after j, (B, N, N)
     W8   p' = (1 - sum_i w'_i) p + w'                                 precedence: what was written last, (B, N)

@@ -13,6 +13,8 @@ A linear layer on this output is the output W_y h' + W_r r' of Graves et al.
 Source: Graves et al. 2016, Methods, "Controller network".
 """
 
+from __future__ import annotations  # so that no annotation loads numpy.random
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

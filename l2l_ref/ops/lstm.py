@@ -16,6 +16,8 @@ Source: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, 
 Twin: compiled/lstm.py.
 """
 
+from __future__ import annotations  # so that no annotation loads numpy.random
+
 from typing import NamedTuple
 
 import numpy as np
