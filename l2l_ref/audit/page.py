@@ -86,6 +86,15 @@ pre.failure { border-color: var(--fail); white-space: pre-wrap; }
 details { margin-top: 0.8rem; font-size: 0.875rem; }
 code { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 0.9em; }
 @media (max-width: 900px) { .columns { grid-template-columns: minmax(0, 1fr); } }
+.summary th:nth-child(2) { text-align: left; }
+@media (max-width: 480px) {
+  table, table .verdict { font-size: 0.7rem; }
+  th, td { padding-right: 0.45rem; }
+  th:first-child, td:first-child { white-space: normal; }
+  .summary table { width: 100%; }
+  .summary tr { display: grid; grid-template-columns: repeat(6, 1fr); }
+  .summary th:first-child, .summary td:first-child { grid-column: 1 / -1; font-size: 0.875rem; }
+}
 """
 
 READING = {
@@ -148,7 +157,7 @@ def page(results: Sequence[Result], seeds: Sequence[int]) -> str:
         tag("h1", "Audit of the backward passes ", _verdict(verdict)),
         _definitions(facts),
         tag("details", *reading, open="", class_="reading"),
-        tag("h3", "All operations"), _summary(results),
+        tag("h3", "All operations"), tag("div", _summary(results), class_="summary"),
         *map(_section, results),
     ]
     head = [
