@@ -66,8 +66,22 @@ def table(head, rows):
 
 
 def catalogue_table():
-    rows = [[op.name, f"`{op.module.removeprefix('l2l_ref.')}`", f"${op.equation}$", op.source] for op in OPERATIONS]
+    rows = [
+        [f"[{op.name}]({explanation_of(op)})", f"`{op.module.removeprefix('l2l_ref.')}`", f"${op.equation}$", op.source]
+        for op in OPERATIONS
+    ]
     return table(["operation", "module", "equation", "source"], rows)
+
+
+def explanation_of(operation):
+    """The link to the section that first names the backward, seen from explanation/: not in an introduction or a link."""
+    for page in index_order():
+        text = page.read_text("utf-8")
+        for match in re.finditer(rf"(?<!\[)`{operation.backward.__name__}`", text):
+            level, title = re.findall(r"^(#+) (.*)$", FENCE.sub("", text[: match.start()]), re.M)[-1]
+            if page.parent.name == "explanation" and level != "#":
+                return f"{page.name if page.stem != 'operations' else ''}#{slug(title)}"
+    raise ValueError(f"{operation.name}: no page explains its backward")
 
 
 def moves(recipe):
