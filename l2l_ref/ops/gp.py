@@ -64,8 +64,8 @@ def gp_initial_state(B: int, T: int, d: int, dtype: DTypeLike = np.float64) -> G
     The axis of the functions is contiguous in memory. NumPy works with any layout, and the compiled twin needs this
     one.
     """
-    arrays = (np.moveaxis(np.zeros((*shape, B), dtype), -1, 0) for shape in ((T, d), (T,), (T, T)))
-    return GPState(*arrays, t=0)
+    x, z, L = (np.moveaxis(np.zeros((*shape, B), dtype), -1, 0) for shape in ((T, d), (T,), (T, T)))
+    return GPState(x, z, L, t=0)
 
 
 class Given(NamedTuple):
