@@ -1,12 +1,37 @@
-"""matplotlib, which is optional and is imported when a figure is drawn."""
+"""Figures need matplotlib, which is optional. It is imported when a figure is asked for."""
 
+from pathlib import Path
 
+from .extras import require
 
 
 def matplotlib_figure():
-    """matplotlib's Figure class; ImportError that names the extra when matplotlib is missing."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("a figure needs matplotlib: pip install 'l2l-ref[plot]'") from None
+    """Return matplotlib's class Figure.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing. The message names the extra that installs it.
+    """
+    require("matplotlib", "a figure")
+    from matplotlib.figure import Figure
+
     return Figure
+
+
+def require_figure(path):
+    """Do nothing if a figure can be written in the format that the file name asks for. Call this before long work.
+
+    Raises
+    ------
+    ValueError
+        matplotlib does not know the ending of ``path``, or there is none.
+    ImportError
+        As `matplotlib_figure`.
+    """
+    require("matplotlib", "a figure")
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    endings = sorted(f".{ending}" for ending in FigureCanvasBase.get_supported_filetypes())
+    if Path(path).suffix.lower() not in endings:
+        raise ValueError(f"{path}: expected a file name that ends in {', '.join(endings)}")

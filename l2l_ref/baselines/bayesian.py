@@ -21,6 +21,7 @@ is called Spearmint. The search for the maximum, the priors and the first query 
 import numpy as np
 
 from ..checks import positive, whole_number
+from ..extras import require
 from ..ops.covariance import OF_R2, covariance_pair
 from ..ops.gp import checked_jitter, checked_noise
 from ..ops.improvement import expected_improvement, expected_improvement_backward
@@ -200,6 +201,7 @@ class ExpectedImprovement(Search):
 
     def __init__(self, functions, dim, seed=0, first=0, *, length_scale, variance=1.0, noise=0.0, mean=0.0,
                  covariance="squared_exponential", jitter=None):
+        require("scipy", "expected improvement")
         super().__init__(functions, dim, seed, first)
         like = self.x
         length_scale = positive("length_scale", length_scale, like)
@@ -264,6 +266,7 @@ class IntegratedExpectedImprovement(Search):
     name = "integrated-ei"
 
     def __init__(self, functions, dim, seed=0, first=0, *, samples=10, covariance="matern52", jitter=None):
+        require("scipy", "expected improvement")
         super().__init__(functions, dim, seed, first)
         whole_number("samples", samples)
         covariance_pair(covariance)

@@ -13,6 +13,7 @@ Source of the points: Sobol 1967, with the scrambling of Owen 1995, both from Sc
 import numpy as np
 
 from ..checks import require_shape, whole_number
+from ..extras import require
 from ..seeds import generators
 
 STREAM = 2  # of the random numbers of a function; black boxes take 0 and 1 of the same seed
@@ -97,6 +98,7 @@ class Sobol(Search):
     name = "sobol"
 
     def __init__(self, functions, dim, seed=0, first=0):
+        require("scipy", "a Sobol sequence")
         from scipy.stats import qmc
 
         super().__init__(functions, dim, seed, first)

@@ -12,6 +12,7 @@ import zipfile
 from io import BytesIO
 from pathlib import Path
 
+from .. import backends
 from .timing import in_process
 
 PACKAGE = Path(__file__).parent.parent
@@ -22,7 +23,8 @@ state = opt.init(np.zeros(1000, np.float32))
 opt.update(np.ones(1000, np.float32), state)
 """
 CODE = {"import numpy": "import numpy", "import l2l_ref": "import numpy, l2l_ref",
-        "load and step, numpy": STEP.format(backend="numpy"), "first compiled result": STEP.format(backend="numba")}
+        "load and step, numpy": STEP.format(backend="numpy")}
+COMPILED, COLD = "first compiled result", "first compiled result, cold cache"
 
 
 def _seconds(code, environment):
@@ -33,20 +35,21 @@ def _seconds(code, environment):
 
 def start_up(rounds=5, seed=0, report=None):
     """Time starts. Returns the dict that ``bench start-up --json`` prints."""
-    times = {name: [] for name in (*CODE, "first compiled result, cold cache")}
+    code_of = CODE | ({COMPILED: STEP.format(backend="numba")} if backends.available("numba") else {})
+    times = {name: [] for name in code_of}
     path = os.pathsep.join(part for part in (str(PACKAGE.parent), os.environ.get("PYTHONPATH")) if part)
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": path}
-        times["first compiled result, cold cache"].append(_seconds(CODE["first compiled result"], environment))
+        cold = {COLD: [_seconds(code_of[COMPILED], environment)]} if COMPILED in code_of else {}
         for k in range(rounds):
-            for name, code in CODE.items():
+            for name, code in code_of.items():
                 times[name].append(_seconds(code, environment))
             if report:
                 report(f"round {k + 1}/{rounds}")
     rows = [{"work": "start-up", "implementation": name, "threads": None, "median_s": statistics.median(seconds),
              "min_s": min(seconds), "ms_over_numpy": 1e3 * (statistics.median(seconds)
                                                             - statistics.median(times["import numpy"]))}
-            for name, seconds in times.items()]
+            for name, seconds in (times | cold).items()]
     files = [file for file in PACKAGE.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -14,6 +14,7 @@ from .. import backends
 from ..baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
 from ..baselines.peers import Peer, installed
 from ..black_boxes.gp_functions import usual_length_scale
+from ..extras import installed as package_installed
 from ..search import BlackBoxOptimizer
 
 OURS = ("lstm-oi", "dnc-oi")
@@ -68,7 +69,8 @@ def suggest(dim=6, past=(1, 10, 100), rounds=20, seed=0, baselines=True, report=
     runs = {(model, backend): (_ours(model, backend), rounds) for model in OURS for backend in works}
     if baselines:
         few = min(rounds, ROUNDS_OF_BASELINES)
-        runs |= {(name, None): (_batched(make), few) for name, make in BASELINES.items()}
+        if package_installed("scipy"):
+            runs |= {(name, None): (_batched(make), few) for name, make in BASELINES.items()}
         try:
             runs |= {(name, None): (_batched(lambda d, T, s, name=name: Peer(name, 1, d, T, s)), few)
                      for name in installed()}

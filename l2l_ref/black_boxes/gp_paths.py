@@ -13,6 +13,7 @@ dimension: with the usual length scale 11 in one dimension, and 7 for each of si
 import numpy as np
 
 from ..checks import whole_number
+from ..extras import require
 from .gp_functions import normal_numbers, usual_length_scale
 
 MISSED, NODES = 1e-6, 65
@@ -82,6 +83,7 @@ class GPPaths:
         The steps of the grid are smaller than the usual length scale; with a far smaller one the lowest dip may be
         missed.
         """
+        require("scipy", "the search for the minima of sample paths")
         from scipy.ndimage import minimum_filter
         from scipy.optimize import minimize
 

@@ -285,7 +285,10 @@ class Report:
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw `curve` with matplotlib, into ``ax`` or the current axes. Returns the axes."""
-        import matplotlib.pyplot as plt
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError:
+            raise ImportError("a plot needs matplotlib: pip install 'l2l-ref[plot]'") from None
 
         steps, errors = self.curve()
         ax = plt.gca() if ax is None else ax

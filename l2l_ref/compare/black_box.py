@@ -15,6 +15,7 @@ from ..baselines.random_search import RandomSearch, Sobol
 from ..black_boxes import GPFunctions, GPPaths, Transform, draw_transform
 from ..black_boxes.gp_functions import usual_length_scale
 from ..checks import whole_number
+from ..extras import require
 from ..search.batch import BatchSearch
 from ..search.scale import given_scale
 from ..seeds import child
@@ -227,7 +228,10 @@ def compare_black_box(problem, models, evaluations=100, functions=100, baseline_
     ------
     ValueError
         For numbers out of range, and models of another dimension.
+    ImportError
+        SciPy is missing.
     """
+    require("scipy", "a comparison of black-box optimizers")  # which come last: Sobol points, expected improvement
     for name, value, least in (("evaluations", evaluations, 1), ("functions", functions, 1),
                                ("baseline_functions", baseline_functions, 0)):
         whole_number(name, value, least)
