@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-import scipy.optimize
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,6 +156,7 @@ def test_without_a_jit_auto_takes_numpy_and_numba_says_so():
 
 
 def test_auto_takes_the_twin_where_it_pays():
+    pytest.importorskip("numba")
     assert backends.choose("coordinatewise", "auto", 10**4).__name__.endswith("compiled.coordinatewise")
     assert backends.choose("coordinatewise", "auto", 1) is coordinatewise
     assert backends.choose("coordinatewise", "auto", CoordinatewiseLSTM(hidden=()).work(10**4)) is coordinatewise
@@ -187,7 +187,8 @@ def bowl_gradient(x, shift=1.0):
 
 
 def minimize(fun=bowl, x0=(0.0, 3.0), jac=bowl_gradient, method=None, **more):
-    return scipy.optimize.minimize(fun, np.array(x0), jac=jac, method=method or descending().scipy_method, **more)
+    optimize = pytest.importorskip("scipy.optimize")
+    return optimize.minimize(fun, np.array(x0), jac=jac, method=method or descending().scipy_method, **more)
 
 
 def test_scipy_minimize():
@@ -233,7 +234,7 @@ def test_scipy_returns_the_best_point():
 
 
 def test_scipy_warns_of_options_that_it_does_not_know():
-    with pytest.warns(scipy.optimize.OptimizeWarning, match="maxiterr"):
+    with pytest.warns(pytest.importorskip("scipy.optimize").OptimizeWarning, match="maxiterr"):
         minimize(options={"maxiterr": 3})
 
 

@@ -241,7 +241,7 @@ def test_bad_boxes(bounds, masks, message):
 
 
 def test_scipys_bounds():
-    from scipy.optimize import Bounds
+    Bounds = pytest.importorskip("scipy.optimize").Bounds
 
     assert Box(Bounds([0, 1], [2, 3])).bounds.tolist() == [[0, 2], [1, 3]]
 
