@@ -1,6 +1,8 @@
 import argparse
+import importlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import l2l_ref
 from l2l_ref import backends
 from l2l_ref.baselines.gradient import OPTIMIZERS
 from l2l_ref.cli import COMMANDS, main
@@ -37,10 +40,10 @@ def kernels():
 
 
 @pytest.fixture(autouse=True)
-def somewhere(tmp_path, monkeypatch):
+def somewhere(tmp_path, tmp_path_factory, monkeypatch):
     """A folder of its own to work in, a cache of its own, no data."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path_factory.getbasetemp() / "matplotlib"))
     monkeypatch.delenv("L2L_REF_DATA", raising=False)
     monkeypatch.setitem(TUNING_FUNCTIONS, "digits", 1)
     monkeypatch.chdir(tmp_path)
@@ -106,7 +109,7 @@ MISTAKES = {
     "a checkpoint that is the output": (["train", "digits", "--checkpoint", "q", "--output", "./q"], "--checkpoint"),
     "resume from nothing": (["train", "quadratic", "--resume"], "--resume: needs --checkpoint"),
     "resume from a text": (["train", "quadratic", "--resume", "--checkpoint", "text"], "text: not a readable"),
-    "dist of digits": (["train", "digits", "--dist", "normal"], "--dist: not for digits"),
+    "dist of digits": (["train", "digits", "--dist", "normal"], "--distribution: not for digits"),
     "an unknown dist": (["train", "quadratic", "--dist", "cauchy"], "cauchy"),
     "no hidden units": (["train", "quadratic", "--hidden", "0"], "hidden: expected whole numbers >= 1"),
     "negative hidden units": (["train", "quadratic", "--hidden=-3"], "hidden: expected whole numbers >= 1"),
@@ -137,7 +140,13 @@ MISTAKES = {
     "a model that is a folder": (["compare", "digits", "--model", "folder"], "got 'folder'"),
     "a figure in no folder": (["compare", "digits", "--figure", "nowhere/f.png"], "no folder nowhere"),
     "a figure that is a folder": (["compare", "digits", "--figure", "folder"], "folder: is a folder"),
-    "compare dist of digits": (["compare", "digits", "--dist", "normal"], "--dist: not for digits"),
+    "a figure of no known format": (["compare", "digits", "--figure", "f.xyz"], "f.xyz: expected a file name that"),
+    "a figure of no format": (["compare", "digits", "--figure", "f"], "f: expected a file name that ends in ."),
+    "a black-box figure of no known format": (["compare", "gp", "--figure", "f.xyz"], "f.xyz: expected a file name"),
+    "a model of another kind": (["compare", "quadratic", "--model", "lstm-oi-2"], "expected a gradient-based"),
+    "the same with threads": (["compare", "digits", "--model", "dnc-oi-1", "--threads", "2"],
+                              "--model: expected a gradient-based optimizer for digits, got 'dnc-oi-1', a Proposer"),
+    "compare dist of digits": (["compare", "digits", "--dist", "normal"], "--distribution: not for digits"),
     "compare hidden of quadratics": (["compare", "quadratic", "--hidden", "3"], "--hidden: not for quadratic"),
     "compare activation of quadratics": (["compare", "quadratic", "--activation", "relu"], "--activation: not for"),
     "compare data of quadratics": (["compare", "quadratic", "--data-dir", "folder"], "--data-dir: not for"),
@@ -165,6 +174,7 @@ MISTAKES = {
     "bench two numbers of coordinates": (["bench", "meta-gradient", "--coordinates", "5,6"], "--coordinates: expected"),
     "bench threads of start-up": (["bench", "start-up", "--threads", "1"], "--threads: not for start-up"),
     "bench a figure nowhere": (["bench", "gp", "--figure", "no/such/b.png"], "there is no folder"),
+    "bench a figure of no known format": (["bench", "gp", "--figure", "b.xyz"], "b.xyz: expected a file name that"),
     "bench coordinates of a dnc": (["bench", "dnc", "--coordinates", "5"], "--coordinates: not for dnc"),
     "bench a memory of two sizes": (["bench", "dnc", "--memory", "5,4"],
                                      "--hidden, --memory: expected the units of one"),
@@ -197,12 +207,67 @@ def test_a_mistake_has_no_traceback_in_a_real_process(tmp_path):
 def test_help_begins_with_the_summary_of_the_command(run, name):
     code, out, err = run(name, "--help")
     assert (code, err) == (0, "") and out.startswith(f"usage: l2l-ref {name}")
-    assert " ".join(summary(name).split()) in " ".join(out.split())
-    assert name in run("--help")[1]
+    assert importlib.import_module(f"l2l_ref.cli.{name}").__doc__.strip().splitlines()[0] == COMMANDS[name]
+    for text in (out, run("--help")[1]):
+        assert " ".join(COMMANDS[name].split()) in " ".join(text.split())
 
 
-def summary(name):
-    return sys.modules[f"l2l_ref.cli.{name}"].__doc__.strip().splitlines()[0]
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_a_text(name):
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"l2l_ref.cli.{name}").configure(parser)
+    assert not [action.dest for action in parser._actions if not action.help]
+
+
+@pytest.mark.parametrize("option, text", [
+    ("epochs", "(default 80 for quadratic; 14 for digits; 60 for mnist; 100 for gp, support)"),
+    ("distribution", "(default uniform)"), ("coordinates", "(default none for quadratic; 4000 for digits, mnist)"),
+    ("output_map", "(default linear)"), ("hidden", "(default 20,20 for quadratic, digits, mnist; 64 for gp, support)"),
+])
+def test_the_texts_of_train_have_the_defaults(option, text):
+    parser = argparse.ArgumentParser()
+    train_command.configure(parser)
+    assert next(action.help for action in parser._actions if action.dest == option).endswith(text)
+
+
+def test_version(run):
+    assert run("--version") == (0, f"l2l-ref {l2l_ref.__version__}\n", "")
+
+
+LOADED = """
+import sys
+from l2l_ref.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print(*(name for name in sys.modules if name.startswith("l2l_ref.")), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("words, commands, most", [
+    (["--help"], set(), 1),
+    (["--version"], set(), 1),
+    (["audit", "--only", "linear"], {"audit"}, None),
+    (["models"], {"models"}, None),
+    (["gradcheck", "--help"], {"gradcheck"}, 20),
+    (["compare", "--help"], {"compare", "compare_black_box"}, None),
+])
+def test_only_the_command_that_is_asked_for_is_loaded(tmp_path, words, commands, most):
+    """Of the audit: what it checks, the checker, and few modules more."""
+    loaded = python("-c", LOADED, *words, cwd=tmp_path).stderr.split()
+    shared = {"arguments", "user_code"}
+    assert {name.split(".")[2] for name in loaded if name.startswith("l2l_ref.cli.")} - shared == commands
+    assert most is None or len(loaded) <= most
+    if words[0] == "audit":
+        checked = ("catalogue", "ops", "learned", "optimizees", "datasets", "checking")
+        assert len([name for name in loaded if name.split(".")[1] not in checked]) <= 20
+
+
+@pytest.mark.parametrize("words", ["audit --only linear", "models", "data", "--help", "train --help"])
+def test_without_docstrings(tmp_path, words):
+    process = python("-OO", "-m", "l2l_ref", *words.split(), cwd=tmp_path)
+    assert process.returncode == 0 and process.stdout and process.stderr == ""
 
 
 def test_a_folder_that_may_not_be_written_to(run, tmp_path, monkeypatch):
@@ -240,6 +305,28 @@ def test_the_reader_of_the_output_may_leave(tmp_path):
     finally:
         os.close(write)
     assert (process.returncode, process.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def shell(words, cwd):
+    """Run ``l2l-ref`` with these words and redirections."""
+    command = f"{shlex.quote(sys.executable)} -m l2l_ref {words}"
+    return subprocess.run(command, shell=True, cwd=cwd, env=os.environ | {"PYTHONPATH": str(PACKAGE)}, timeout=60,
+                          text=True, capture_output=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell closes the streams")
+def test_streams_may_be_closed(tmp_path):
+    """As some services start programs: the result goes nowhere, and above all not into the other stream."""
+    closed = shell("models >&-", tmp_path)
+    assert (closed.returncode, closed.stdout, closed.stderr) == (0, "", "")
+    closed = shell("audit --only linear --json 2>&-", tmp_path)
+    assert closed.returncode == 0 and strict(closed.stdout)["ok"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+def test_a_full_disk_is_one_line(tmp_path):
+    full = shell("models --json > /dev/full", tmp_path)
+    assert full.returncode == 2 and full.stderr.startswith("l2l-ref models: ") and full.stderr.count("\n") == 1
 
 
 # train
@@ -323,7 +410,7 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
 @pytest.mark.parametrize("words, message", [
     (["train", "gp"], "--dim: expected the number of dimensions of the functions"),
     ([*SEARCH, "--unroll", "2"], "--unroll: not for gp"),
-    ([*SEARCH, "--dist", "normal"], "--dist: not for gp"),
+    ([*SEARCH, "--dist", "normal"], "--distribution: not for gp"),
     ([*SEARCH, "--hidden", "3,3"], "--hidden: expected the units of one layer, got (3, 3)"),
     ([*SEARCH, "--curriculum", "2"], "curriculum: expected a number in [0, 1], got 2.0"),
     (["train", "support", "--dim", "2", "--noise", "1"], "--noise: not for support"),
@@ -461,13 +548,16 @@ def test_compare_without_matplotlib(model, tmp_path):
     process = python("-c", code, "compare", "digits", "--model", model, *COMPARE, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert all(f"\n{name} " in process.stdout for name in ["learned", *OPTIMIZERS])
-    assert "no figure: a figure needs matplotlib: pip install 'l2l-ref[plot]'" in process.stderr.splitlines()
+    assert process.stderr.startswith("no figure: a figure needs matplotlib: pip install 'l2l-ref[plot]'\n")
     assert not (tmp_path / "compare-digits.png").exists()
 
 
-def test_a_figure_of_no_known_format_is_said_after_the_table(run, model):
-    code, out, err = run("compare", "digits", "--model", model, *COMPARE, "--figure", "f.xyz")
-    assert code == 2 and "\nlearned " in out and "xyz" in err.splitlines()[-1] and "Traceback" not in err
+def test_a_figure_that_was_asked_for_needs_matplotlib(run, model, monkeypatch):
+    """Said before anything is computed."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("l2l_ref.cli.compare.compare", lambda *a, **k: pytest.fail("the comparison was begun"))
+    code, out, err = run("compare", "digits", "--model", model, *COMPARE, "--figure", "f.png")
+    assert (code, out, err) == (2, "", "l2l-ref compare: a figure needs matplotlib: pip install 'l2l-ref[plot]'\n")
 
 
 def test_an_optimizer_that_diverges_is_compared_all_the_same(tmp_path):

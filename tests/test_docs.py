@@ -174,7 +174,9 @@ def option_row(action):
     """One row of the table of a command: how the option is written, and what it does."""
     value = action.metavar or ("" if action.choices or action.nargs == 0 else action.dest.upper())
     written = [f"`{name} {value}`" if value else f"`{name}`" for name in action.option_strings]
-    meaning = [action.help.rstrip(".") + "." if action.help else ""]
+    title = getattr(action.container, "title", "")
+    meaning = [f"{title.capitalize()}." if title.startswith("only for") else "",
+               (action.help[:1].upper() + action.help[1:]).rstrip(".") + "."]
     if action.choices:
         meaning.append(f"One of {', '.join(f'`{choice}`' for choice in action.choices)}.")
     if isinstance(action, argparse._AppendAction):
@@ -388,12 +390,6 @@ def test_the_python_interface_is_documented():
                 assert re.search(rf"(`|\.){exported}\b", text), f"l2l_ref.{name}.{exported}"
         else:
             assert f":: l2l_ref.{name}\n" in entry, f"{name}: no directive"
-
-
-@pytest.mark.xfail(strict=False, reason="texts are being written")
-def test_every_option_has_a_text():
-    bare = [f"{command} {option.option_strings or option.dest}" for command, option in options() if not option.help]
-    assert not bare
 
 
 @pytest.mark.parametrize("page, name, table", TABLES, ids=[name for _, name, _ in TABLES])

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -761,6 +762,23 @@ def wrong(d_y, cache):
 def square(x):
     return np.floor(x)
 
+def broken(*inputs):
+    print("their print")
+    return 1 / 0
+
+maximum = np.maximum
+
+def maximum_backward(d_y, x, y):
+    return d_y * (x > y), d_y * (y > x)
+
+def noisy(x):
+    print("their print")
+    return np.sin(x)
+
+def noisy_backward(d_y, x):
+    print("their print")
+    return d_y * np.cos(x)
+
 def flat(d_y, x):
     return 0 * d_y
 """
@@ -773,6 +791,15 @@ def folder(tmp_path, monkeypatch):
     arrays = {"W": rng.normal(size=(3, 4)), "b": rng.normal(size=4), "x": rng.normal(size=(5, 3))}
     np.savez(tmp_path / "in.npz", **arrays)
     np.savez(tmp_path / "one.npz", np.array([1.0, 2.5]))
+    np.savez(tmp_path / "by_order.npz", arrays["x"], arrays["W"], arrays["b"])
+    np.savez(tmp_path / "a_wrong_name.npz", x=arrays["x"], weights=arrays["W"], b=arrays["b"])
+    np.savez(tmp_path / "wrong_names.npz", one=arrays["x"], two=arrays["W"], three=arrays["b"])
+    np.savez(tmp_path / "mixed.npz", arrays["x"], W=arrays["W"], b=arrays["b"])
+    np.savez(tmp_path / "without_W.npz", x=arrays["x"], b=arrays["b"])
+    np.savez(tmp_path / "empty.npz")
+    np.savez(tmp_path / "too_many.npz", *arrays.values(), np.ones(1))
+    with zipfile.ZipFile(tmp_path / "bytes.npz", "w") as file:
+        file.writestr("x.npy", b"hello")
     (tmp_path / "no.npz").write_text("no arrays")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -789,6 +816,17 @@ def folder(tmp_path, monkeypatch):
         ("square flat --inputs one.npz", 3, "INCONCLUSIVE: x[0]"),
         ("layer right --inputs no.npz", 2, "no.npz: expected an .npz file of arrays"),
         ("layer right --inputs none.npz", 2, "none.npz"),
+        ("layer right --inputs bytes.npz", 2, "bytes.npz: expected an .npz file of arrays"),
+        ("layer right --inputs by_order.npz", 0, "gradcheck PASS: checked to"),
+        ("layer right --inputs a_wrong_name.npz", 2, "the parameters of the function, x, W, b; got weights"),
+        ("layer right --inputs wrong_names.npz", 2, "the parameters of the function, x, W, b; got one, two, three"),
+        ("layer right --inputs mixed.npz", 2, "the parameters of the function, x, W, b; got arr_0"),
+        ("layer right --inputs without_W.npz", 2, "there is no array W, which is an argument of the function"),
+        ("layer right --inputs empty.npz", 2, "expected the arguments of the function, got no array"),
+        ("layer right --inputs too_many.npz", 2, "their_module:layer raised TypeError: layer() takes 3 positional"),
+        ("maximum maximum_backward --inputs wrong_names.npz", 2, "expected arrays named like"),
+        ("broken right --inputs by_order.npz", 2, "their_module:broken raised ZeroDivisionError: division by zero ("),
+        ("layer broken --inputs in.npz", 2, "their_module:broken raised"),
         ("layer left --inputs in.npz", 2, "module their_module has no left"),
         ("layer right --inputs in.npz --wrt z", 2, "wrt: expected names among x, W, b, got 'z'"),
         ("layer right --inputs in.npz --kind gradient", 2, "expected one number, got a tuple"),
@@ -799,7 +837,51 @@ def test_the_command(folder, capsys, names, code, text):
     f, backward, *rest = names.split()
     assert main(["gradcheck", f"their_module:{f}", f"their_module:{backward}", *rest]) == code
     out, err = capsys.readouterr()
+    err = err.replace("their print\n", "")
     assert text in (err if code == 2 else out) and (code != 2 or err.count("\n") == 1)
+
+
+def test_an_error_in_their_function_is_located(folder, capsys):
+    assert main(["gradcheck", "their_module:broken", "their_module:right", "--inputs", "by_order.npz"]) == 2
+    line = MODULE.splitlines().index("    return 1 / 0") + 1
+    assert capsys.readouterr().err.endswith(f"({folder / 'their_module.py'}, line {line})\n")
+
+
+@pytest.mark.parametrize("content, message", [
+    ("x = 1 / 0", "importing other_module raised ZeroDivisionError: division by zero (FILE, line 1)"),
+    ("def f(:", "importing other_module raised SyntaxError: invalid syntax (other_module.py, line 1)"),
+    ("raise SystemExit(3)", "importing other_module raised SystemExit: 3 (FILE, line 1)"),
+    ("import no_such_module", "No module named 'no_such_module'"),
+])
+def test_a_module_that_cannot_be_imported_is_one_line(folder, capsys, content, message):
+    (folder / "other_module.py").write_text(content)
+    assert main(["gradcheck", "other_module:f", "their_module:right", "--inputs", "in.npz"]) == 2
+    message = message.replace("FILE", str(folder / "other_module.py"))
+    assert capsys.readouterr() == ("", f"l2l-ref gradcheck: other_module:f: {message}\n")
+
+
+def test_what_their_functions_print_goes_to_stderr(folder, capsys):
+    words = ["gradcheck", "their_module:noisy", "their_module:noisy_backward", "--inputs", "one.npz", "--json"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verdict"] == "PASS" and set(err.splitlines()) == {"their print"}
+
+
+@pytest.mark.parametrize("name, message", [("c.xyz", "c.xyz: expected a file name that ends in"),
+                                           ("no/c.png", "no/c.png: there is no folder no")])
+def test_a_plot_that_cannot_be_written_is_said_before_the_check(folder, capsys, monkeypatch, name, message):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("l2l_ref.cli.gradcheck.gradcheck", lambda *a, **k: pytest.fail("the check was begun"))
+    words = ["gradcheck", "their_module:layer", "their_module:right", "--inputs", "in.npz", "--plot", name]
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(f"l2l-ref gradcheck: {message}")
+
+
+def test_a_plot_of_nothing_leaves_the_verdict_alone(folder, capsys):
+    pytest.importorskip("matplotlib")
+    words = ["gradcheck", "their_module:layer", "their_module:flat", "--inputs", "in.npz", "--plot", "c.png"]
+    assert main(words) == 1
+    assert capsys.readouterr().err == "no plot: curve: this check did not come to compare numbers\n"
 
 
 def test_the_command_gives_json_and_a_curve(folder, capsys):

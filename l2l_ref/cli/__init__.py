@@ -1,8 +1,9 @@
-"""The command line: ``l2l-ref COMMAND``, the same as ``python -m l2l_ref COMMAND``. One file a command.
+"""The command line: ``l2l-ref COMMAND``, the same as ``python -m l2l_ref COMMAND``. Each command has a file.
 
-A command's module has ``configure(parser)`` and ``run(args) -> exit code``; its docstring's first line is the
-help. A user's mistake is a ValueError, OSError or ImportError: one line on stderr, exit code 2. So is a number that
-is too large for this machine.
+The module of a command has ``configure(parser)``, which adds its options, and ``run(args)``, which returns the exit
+code. Only the module of the command that is asked for is imported. Mistakes of the user are raised as ValueError,
+OSError or ImportError and end with one line on stderr and exit code 2; so does a number that is too large for this
+machine.
 """
 
 import argparse
@@ -10,8 +11,21 @@ import importlib
 import os
 import sys
 
+from .. import __version__
+
 MISTAKES = (ValueError, OSError, ImportError, MemoryError, OverflowError)
-COMMANDS = ("compare", "train", "minimize", "models", "audit", "gradcheck", "bench", "data")
+
+# Each command and its summary, which is also the first line of its module.
+COMMANDS = {
+    "compare": "Compare a learned optimizer with hand-designed ones: a table and a figure.",
+    "train": "Meta-train an optimizer on a problem.",
+    "minimize": "Minimise a function of your own with a learned black-box optimizer.",
+    "models": "List the optimizers that ship with the package: how each was trained and what it scores.",
+    "audit": "Check every hand-written backward pass of the package against finite differences of its forward pass.",
+    "gradcheck": "Check a hand-written gradient of your own: is MODULE:BACKWARD the derivative of MODULE:FUNCTION?",
+    "bench": "Time the hot paths, beside other packages that are installed.",
+    "data": "Show where data sets are looked for and which of them are there.",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,27 +36,46 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv=None):
-    """Run one command; returns the exit code."""
-    parser = Parser(
-        prog="l2l-ref", description="Learned optimizers in NumPy, with hand-written and proved backward passes."
-    )
+    """Run one command. Returns the exit code."""
+    _open_closed_streams()
+    words = sys.argv[1:] if argv is None else list(argv)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    parser = Parser(prog="l2l-ref", description="Learned optimizers in NumPy. Every backward pass is written by hand "
+                                                "and checked against finite differences.")
+    parser.add_argument("--version", action="version", version=f"l2l-ref {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    modules = {}
-    for name in COMMANDS:
-        modules[name] = importlib.import_module(f".{name}", __name__)
-        summary = modules[name].__doc__.strip().splitlines()[0]
-        modules[name].configure(commands.add_parser(name, help=summary, description=summary))
-    args = parser.parse_args(argv)
+    module = importlib.import_module(f".{chosen}", __name__) if chosen in COMMANDS else None
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module.configure(command)
+    args = parser.parse_args(words)
     try:
-        code = modules[args.command].run(args)
-        sys.stdout.flush()  # here, where a pipe that has no reader can still be caught
+        code = module.run(args)
+        sys.stdout.flush()  # here, where a pipe without a reader can still be caught
         return code
     except BrokenPipeError:  # the reader of our output has gone, as in ``| head``
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return 141  # 128 + SIGPIPE, as shells say it
     except MISTAKES as error:
         print(f"l2l-ref {args.command}: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        _discard_stdout()
         return 2
     except KeyboardInterrupt:
         print(f"l2l-ref {args.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _open_closed_streams():
+    """A service may start us with stdout or stderr closed; what we print there then goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+
+
+def _discard_stdout():
+    """If stdout takes no more output, drop what is left in its buffer; Python would complain about it on exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,12 +1,20 @@
-"""What commands ask of their arguments: argparse types, and a look at where a file will go. No command itself."""
+"""What several commands share: types of arguments, checks before long work, lines on stderr. No command itself."""
 
 import argparse
 import math
 import os
+import sys
+from pathlib import Path
+
+from .. import backends
+from ..extras import installed
+from ..plotting import require_figure
+
+JSON = "print one JSON object on stdout"
 
 
 def number(text):
-    """"1e-3" -> 0.001; an argparse type."""
+    """The argparse type of finite numbers: "1e-3" -> 0.001."""
     try:
         value = float(text)
     except ValueError:
@@ -17,7 +25,7 @@ def number(text):
 
 
 def whole(least):
-    """The argparse type of whole numbers from ``least`` on."""
+    """Return the argparse type of whole numbers that are at least ``least``."""
 
     def convert(text):
         if not text.removeprefix("-").isdecimal() or int(text) < least:
@@ -28,7 +36,7 @@ def whole(least):
 
 
 def units(text):
-    """"20,20" -> (20, 20), "" -> (); an argparse type."""
+    """The argparse type of any number of whole numbers: "20,20" -> (20, 20), "" -> ()."""
     try:
         return tuple(whole(1)(part.strip()) for part in text.split(",") if part)
     except argparse.ArgumentTypeError:
@@ -37,7 +45,7 @@ def units(text):
 
 
 def counts(text):
-    """"1,2" -> (1, 2), as ``units``, but at least one; an argparse type."""
+    """The argparse type of one or more whole numbers: "1,2" -> (1, 2)."""
     values = units(text)
     if not values:
         raise argparse.ArgumentTypeError(f"expected at least one whole number, got {text!r}")
@@ -45,15 +53,70 @@ def counts(text):
 
 
 def given(args, names):
-    """{name: value} of those of these options that were given: the others are None."""
+    """Return {name: value} for those of these options that the user gave. The values of the others are None."""
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
-def refuse_others(args, what, options):
-    """ValueError for an option that was given and that ``what``, a problem say, has no use for.
+class ProblemOptions:
+    """Adds options to a parser, each in the group of the problems that it is for.
 
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
     options : dict
-        {what: names of its options}; an option that is listed nowhere is for all.
+        The names of the options of each problem. An option that is listed for no problem is for all of them.
+    """
+
+    def __init__(self, parser, options):
+        self._parser, self._options, self._groups = parser, options, {}
+
+    def add(self, flag, *others, **settings):
+        """The arguments are those of ``add_argument``."""
+        name = flag.lstrip("-").replace("-", "_")
+        problems = [problem for problem, names in self._options.items() if name in names]
+        title = f"only for {', '.join(problems)}"
+        if len(problems) in (0, len(self._options)):
+            group = self._parser
+        else:
+            group = self._groups[title] = self._groups.get(title) or self._parser.add_argument_group(title)
+        group.add_argument(flag, *others, **settings)
+
+
+def default_text(name, defaults):
+    """Say what an option is if the user does not give it: " (default 80 for quadratic; 14 for digits)".
+
+    Parameters
+    ----------
+    name : str
+    defaults : dict
+        The values {name: value} of each problem. Without the option in any of them the text is empty.
+    """
+    problems_of = {}
+    for problem, values in defaults.items():
+        if name in values:
+            value = values[name]
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else str(value)
+            problems_of.setdefault(text, []).append(problem)
+    if len(problems_of) < 2:
+        return "".join(f" (default {text})" for text in problems_of)
+    return f" (default {'; '.join(text + ' for ' + ', '.join(names) for text, names in problems_of.items())})"
+
+
+def refuse_others(args, what, options):
+    """Refuse options that the user gave and that do not belong to ``what``, a problem for example.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+    what : str
+        A key of ``options``.
+    options : dict
+        The names of the options of each problem. Options that are listed for no problem belong to all of them.
+
+    Raises
+    ------
+    ValueError
+        The message names the option.
     """
     listed = {name for names in options.values() for name in names}
     for name in given(args, sorted(listed - set(options[what]))):
@@ -61,10 +124,59 @@ def refuse_others(args, what, options):
 
 
 def require_writable(path):
-    """ValueError when a file could not be put at ``path``: said before hours of work, not after."""
+    """Do nothing if a file can be written to ``path``. Raises ValueError otherwise, before hours of work."""
     if path.is_dir():
         raise ValueError(f"{path}: is a folder")
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f"{path}: the folder {path.parent} cannot be written to")
+
+
+def planned_figure(asked, default):
+    """Return the path of a command's figure, or None without matplotlib if the user did not ask for a figure.
+
+    Parameters
+    ----------
+    asked : str or None
+        The value of the option.
+    default : str
+
+    Raises
+    ------
+    ValueError
+        The file cannot be written, or matplotlib does not know the format.
+    ImportError
+        The user asked for a figure and matplotlib is missing.
+    """
+    path = Path(asked or default)
+    require_writable(path)
+    try:
+        require_figure(path)
+    except ImportError as error:
+        if asked:
+            raise
+        progress(f"no figure: {error}")
+        return None
+    return path
+
+
+def progress(line):
+    """Print one line on stderr, at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def check_backend(backend):
+    """Refuse numba where it does not work, and say on stderr if "auto" has to do without it.
+
+    Raises
+    ------
+    ImportError
+        ``backend`` is "numba", which does not work here.
+    """
+    if backend == "numba":
+        backends.choose("coordinatewise", backend)
+    elif backend == "auto" and not backends.available("numba"):
+        there = installed("numba", "scipy")
+        progress("without numba this takes several times as long"
+                 + (" (it is installed, but does not work here)" if there else ": pip install 'l2l-ref[fast]'"))

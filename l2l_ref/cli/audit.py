@@ -1,6 +1,6 @@
-"""``audit``: check every hand-written backward of the package against differences of its forward.
+"""Check every hand-written backward pass of the package against finite differences of its forward pass.
 
-The exit code is 0 when every gradient of every operation is within its bound, else 1.
+The exit code is 0 if every gradient of every operation is within its bound, and otherwise 1.
 """
 
 import json
@@ -9,28 +9,29 @@ from pathlib import Path
 
 from .. import catalogue
 from ..audit.check import KINDS, audit, to_json, worst
-from .arguments import require_writable, whole
+from .arguments import JSON, require_writable, whole
 
-SEEDS = 2  # draws of every example
+SEEDS = 2  # each example of an operation is drawn with so many seeds
 
 
 def configure(parser):
-    """Add the options of this command to an ``argparse`` parser."""
-    parser.add_argument("--only", metavar="NAME", help="check this operation alone")
-    parser.add_argument("--seed", type=whole(0), default=0, help=f"the first of {SEEDS} seeds (default 0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--html", metavar="FILE", help="also write a page: equations, sources, errors and curves")
+    parser.add_argument("--only", metavar="NAME", help="check this operation only (default: all)")
+    parser.add_argument("--seed", type=whole(0), default=0,
+                        help=f"first of the {SEEDS} seeds with which examples are drawn (default 0)")
+    parser.add_argument("--json", action="store_true", help=JSON)
+    parser.add_argument("--html", metavar="FILE",
+                        help="also write a page with equations, sources, errors and curves (default: none)")
 
 
 def run(args):
-    """Check, print what was found; returns the exit code.
+    """Check and print the result. Returns the exit code.
 
     Raises
     ------
     ValueError
         There is no operation named ``--only``, or ``--html`` cannot be written.
     ImportError
-        ``--html`` without matplotlib.
+        ``--html`` needs matplotlib, which is missing.
     """
     operations = catalogue.OPERATIONS if args.only is None else (catalogue.find(args.only),)
     if args.html is not None:
@@ -61,7 +62,7 @@ def run(args):
 
 
 def _progress(line):
-    """One line on a terminal, each in place of the one before."""
+    """Show a line on a terminal, instead of the one before."""
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
@@ -71,14 +72,14 @@ def _row(name_width, name, cases, numbers, share, verdict):
 
 
 def _row_of(result, name_width):
-    """The worst error of each kind, and how much of its bound the worst of all takes."""
+    """The row of one operation: the worst error of each kind, and the worst error of all as a part of its bound."""
     of_kind = [worst(result.of(kind)) for kind in KINDS]
     numbers = ["-" if check is None else f"{check.error:.1e}" for check in of_kind]
     return _row(name_width, result.name, result.cases, numbers, f"{result.worst.excess:.2g}", result.verdict)
 
 
 def _in_full(results):
-    """The text below the table: every failure, and the sum."""
+    """The text below the table: every failure, and how many operations passed."""
     lines = []
     for result in results:
         for check in result.failures:

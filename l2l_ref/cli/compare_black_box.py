@@ -1,7 +1,6 @@
-"""``compare`` of black-box optimizers: the best value found so far, learned and hand-designed."""
+"""``compare`` for black-box optimizers, learned and hand-designed: the best value that each has found so far."""
 
 import json
-import sys
 from pathlib import Path
 
 from ..baselines.peers import installed
@@ -9,40 +8,44 @@ from ..black_boxes import BENCHMARKS, REPELLERS, TABLES, read_table
 from ..compare import figures
 from ..compare.black_box import GPProblem, Instances, compare_black_box, comparison_seed, symmetry, table, to_json
 from ..compare.statistics import LEARNED
+from ..extras import require
 from ..learned.proposer import Proposer
 from ..pretrained import FOLDER, load
-from .arguments import counts, require_writable, whole
+from .arguments import counts, planned_figure, progress, whole
 
 MODEL = "lstm-oi"
+EVALUATIONS = 100
 SEARCHED = ("evaluations", "baseline_functions", "peers")
 OPTIONS = {"gp": ("dim", *SEARCHED), "benchmarks": SEARCHED, "repellers": SEARCHED, "hpo": (*SEARCHED, "data_dir")}
 FUNCTIONS = {"gp": 2000, "benchmarks": 100, "repellers": 100, "hpo": 100}
 BASELINE_FUNCTIONS = {"gp": 100, "benchmarks": 0, "repellers": 0, "hpo": 0}
 
 
-def configure(parser):
-    group = parser.add_argument_group("black-box problems: " + ", ".join(OPTIONS))
-    group.add_argument("--dim", type=counts, metavar="D,D", help="of the functions of gp, one or several; default 2")
-    group.add_argument("--evaluations", type=whole(1), metavar="T", help="default 100")
-    group.add_argument("--baseline-functions", type=whole(0), metavar="N",
-                       help="how many of the functions expected improvement gets; 0: none; default: 100 of gp")
-    group.add_argument("--peers", action="store_true", default=None,
-                       help="Optuna, Hyperopt, scikit-optimize and SMAC, those that are installed, on those functions")
+def configure(add):
+    """``add`` is that of a `ProblemOptions`."""
+    add("--dim", type=counts, metavar="D,D", help="dimensions of the functions, one number or several (default 2)")
+    add("--evaluations", type=whole(1), metavar="T", help=f"evaluations of each function (default {EVALUATIONS})")
+    add("--baseline-functions", type=whole(0), metavar="N",
+        help="number of functions on which to run expected improvement, which is slow (default 100 for gp, otherwise "
+             "0: leave it out)")
+    add("--peers", action="store_true", default=None,
+        help="also run those of Optuna, Hyperopt, scikit-optimize and SMAC that are installed, on as many functions as "
+             "expected improvement")
 
 
 def run(args):
+    require("scipy", f"compare {args.problem}")  # for Sobol points, expected improvement and the minima
     problems = problems_of(args)
-    figure = Path(args.figure or f"compare-{args.problem}.png")
-    require_writable(figure)
     models = [named(args.model or [MODEL], problem.dim) for problem in problems]
     functions = args.functions or FUNCTIONS[args.problem]
     baselines = BASELINE_FUNCTIONS[args.problem] if args.baseline_functions is None else args.baseline_functions
     if args.peers and not baselines:
-        raise ValueError("--peers: needs --baseline-functions, on how many functions they run")
+        raise ValueError("--peers: expected --baseline-functions N as well, the number of functions they run on")
     peers = installed() if args.peers else ()
+    figure = planned_figure(args.figure, f"compare-{args.problem}.png")
     compared = [
-        (problem, compare_black_box(problem, by_name, args.evaluations or 100, functions, baselines, args.seed, peers=peers,
-                                 report=lambda line: print(line, file=sys.stderr, flush=True)))
+        (problem, compare_black_box(problem, by_name, args.evaluations or EVALUATIONS, functions, baselines, args.seed,
+                                    peers=peers, report=progress))
         for problem, by_name in zip(problems, models)
     ]
     minima = [problem.minima(functions, args.seed) for problem in problems]
@@ -55,26 +58,29 @@ def run(args):
         for k, ((problem, results), least, by_name) in enumerate(zip(compared, minima, models)):
             print("\n" * (k > 0) + f"{problem.title}: {functions} functions; learned: {by_name[LEARNED].card['name']}")
             print("\n".join(table(results, least)))
-    titles = {LEARNED: f"{Path(args.model[0]).stem} (learned)"} if args.model else {}
-    try:
-        figures.plot_best_so_far(compared, minima, figure, titles)
-        print(f"figure: {figure}", file=sys.stderr)
-        if args.problem == "repellers":
-            paths = figure.with_name(f"{figure.stem}-paths{figure.suffix}")
-            figures.repeller_paths(*compared[0], comparison_seed(args.seed), paths, titles)
-            print(f"figure: {paths}", file=sys.stderr)
-        for problem, by_name in zip(problems, models):
-            if args.problem == "gp" and problem.dim == 1:
-                queries = figure.with_name(f"{figure.stem}-queries{figure.suffix}")
-                figures.queries(problem, by_name, args.seed, queries, titles)
-                print(f"figure: {queries}", file=sys.stderr)
-    except ImportError as error:
-        print(f"no figure: {error}", file=sys.stderr)
+    if figure:
+        draw(args, figure, compared, minima, models)
     return 0
 
 
+def draw(args, figure, compared, minima, models):
+    """Write the figure, and beside it the paths of repellers or the queries in one dimension."""
+    titles = {LEARNED: f"{Path(args.model[0]).stem} (learned)"} if args.model else {}
+    figures.plot_best_so_far(compared, minima, figure, titles)
+    progress(f"figure: {figure}")
+    for (problem, results), by_name in zip(compared, models):
+        if args.problem == "repellers":
+            paths = figure.with_name(f"{figure.stem}-paths{figure.suffix}")
+            figures.repeller_paths(problem, results, comparison_seed(args.seed), paths, titles)
+            progress(f"figure: {paths}")
+        if args.problem == "gp" and problem.dim == 1:
+            queries = figure.with_name(f"{figure.stem}-queries{figure.suffix}")
+            figures.queries(problem, by_name, args.seed, queries, titles)
+            progress(f"figure: {queries}")
+
+
 def problems_of(args):
-    """What is compared on, one or several."""
+    """Return the problems of the comparison, a list."""
     if args.problem == "gp":
         return [GPProblem(dim) for dim in args.dim or (2,)]
     if args.problem == "repellers":
@@ -86,23 +92,26 @@ def problems_of(args):
         try:
             problems.append(Instances(read_table(name, args.data_dir), symmetry))
         except FileNotFoundError:
-            if name != "logreg":  # a large file, that need not be there
+            if name != "logreg":  # a large file, which may be missing
                 raise
     return problems
 
 
 def named(names, dim):
-    """The learned optimizers of this dimension, by the names of their curves: the first is "learned"."""
+    """Load learned optimizers. Returns {name of the curve: Proposer}, where the first is called "learned"."""
     return {name if k else LEARNED: _proposer(name, dim) for k, name in enumerate(dict.fromkeys(names))}
 
 
 def _proposer(name, dim):
-    """``name`` is a file, the name of a shipped optimizer, or either without its "-D" for D dimensions."""
+    """Load an optimizer for ``dim`` dimensions.
+
+    ``name`` is a file or the name of a shipped optimizer. Without its ending "-D" the one for D dimensions is taken.
+    """
     choices = (name, f"{name}-{dim}", f"{name}-{dim}.npz")
     there = [c for c in choices if Path(c).is_file() or (FOLDER / f"{c}.npz").is_file()]
     model = load(there[0] if there else f"{name}-{dim}")
     if not isinstance(model, Proposer):
-        raise ValueError(f"model: expected a black-box optimizer, {name!r} is a {type(model).__name__}")
+        raise ValueError(f"--model: expected a black-box optimizer, got {name!r}, a {type(model).__name__}")
     if model.dim != dim:
-        raise ValueError(f"model: expected one of {dim} dimensions, {name!r} has {model.dim}")
+        raise ValueError(f"--model: expected one for {dim} dimensions, got {name!r} for {model.dim}")
     return model

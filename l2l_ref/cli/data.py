@@ -1,31 +1,31 @@
-"""``data``: where data sets are looked for, and which are there.
+"""Show where data sets are looked for and which of them are there.
 
-The exit code is 0 when all that is there can be used, be it much or little, and 1 when a file is
-broken.
+The exit code is 1 if a file is broken, and otherwise 0, also if nothing is there.
 """
 
 import hashlib
 import json
 import sys
 
-from l2l_ref.datasets import SPLITS, load
-from l2l_ref.datasets.files import VARIABLE, data_folder
-from l2l_ref.datasets.idx import idx_header
-from l2l_ref.datasets.mnist import FILES, find_mnist, read_mnist
+from ..datasets import SPLITS, load
+from ..datasets.files import VARIABLE, data_folder
+from ..datasets.idx import idx_header
+from ..datasets.mnist import FILES, find_mnist, read_mnist
+from .arguments import JSON
 
 
 def configure(parser):
-    """Add the options of this command to an ``argparse`` parser."""
     parser.add_argument(
         "--data-dir",
         metavar="FOLDER",
-        help=f"folder with the MNIST files, or with a subfolder mnist (default: the variable {VARIABLE})",
+        help="folder with the files of MNIST, or with a subfolder mnist that has them (default: the environment "
+             f"variable {VARIABLE})",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help=JSON)
 
 
 def run(args):
-    """Print what is there; returns the exit code."""
+    """Print which data sets are there. Returns the exit code."""
     report = survey(args.data_dir)
     print(json.dumps(report) if args.json else _as_text(report))
     problems = [entry["problem"] for entry in report["mnist"].values() if entry["status"] == "broken"]
@@ -35,16 +35,15 @@ def run(args):
 
 
 def survey(data_dir=None):
-    """Look at every data set there is a reader for.
+    """Look at every data set that the package can read.
 
     Returns
     -------
     dict
-        ``folder``: path or None; ``folder_problem``: None, or why there is no folder; ``digits``:
-        images in each split; ``mnist``: for each of its four files ``status`` ("present",
-        "missing", "broken"), ``path``, ``count`` (images or labels in it), ``sha256_matches``
-        (whether the decompressed content is the published one) and ``problem``, None where they
-        do not apply.
+        ``folder`` is a path or None, and ``folder_problem`` says why there is no folder. ``digits`` has the number
+        of images in each split. ``mnist`` has a dict for each of its four files: ``status`` ("present", "missing" or
+        "broken"), ``path``, ``count`` (of images or labels), ``sha256_matches`` (whether the decompressed content is
+        the published one) and ``problem``. Values that do not apply are None.
     """
     try:
         folder, problem = str(data_folder(data_dir)), None
@@ -67,7 +66,7 @@ def _survey_mnist(kind, data_dir):
         return entry | {"problem": str(error)}
     except ValueError as error:
         return entry | {"status": "broken", "problem": str(error)}
-    digest = hashlib.sha256(idx_header(content.shape))  # the reader has seen that the file begins with it
+    digest = hashlib.sha256(idx_header(content.shape))  # the reader has checked that the file begins with it
     digest.update(content)
     return entry | {
         "status": "present",
@@ -79,7 +78,7 @@ def _survey_mnist(kind, data_dir):
 def _as_text(report):
     splits = ", ".join(f"{count} {split}" for split, count in report["digits"].items())
     lines = [
-        f"Data sets are looked for in the folder given by --data-dir, else by the variable {VARIABLE}.",
+        f"Data sets are looked for in the folder of --data-dir, or else of the environment variable {VARIABLE}.",
         f"folder  {report['folder'] or report['folder_problem']}",
         f"digits  part of this package: {sum(report['digits'].values())} images ({splits})",
     ]

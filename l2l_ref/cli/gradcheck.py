@@ -1,12 +1,9 @@
-"""Check a hand-written gradient: is MODULE:BACKWARD the derivative of MODULE:FUNCTION?
+"""Check a hand-written gradient of your own: is MODULE:BACKWARD the derivative of MODULE:FUNCTION?
 
-The exit code is 0 for PASS, 1 for FAIL and 3 for INCONCLUSIVE.
+The exit code is 0 for PASS, 1 for FAIL and 3 for INCONCLUSIVE. What the functions print goes to stderr.
 """
 
-import importlib
 import inspect
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,77 +11,111 @@ import numpy as np
 from ..checking import gradcheck
 from ..checking.pair import KINDS
 from ..checking.report import FAIL, INCONCLUSIVE, PASS
-from .arguments import require_writable, whole
+from ..plotting import matplotlib_figure, require_figure
+from .arguments import JSON, progress, require_writable, whole
+from .user_code import Marked, described, import_object, output_on_stderr
 
 CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
 
 
 def configure(parser):
     parser.add_argument("function", metavar="MODULE:FUNCTION", help="the forward function, in an importable module")
-    parser.add_argument("backward", metavar="MODULE:BACKWARD", help="its derivative")
+    parser.add_argument("backward", metavar="MODULE:BACKWARD", help="its hand-written derivative")
     parser.add_argument("--inputs", metavar="FILE.npz", required=True,
-                        help="the arguments of FUNCTION: arrays by the names of its parameters, or in their order")
-    parser.add_argument("--kind", choices=KINDS, default="backward", help="what BACKWARD is, see l2l_ref.gradcheck")
-    parser.add_argument("--wrt", metavar="NAME,NAME", help="check the gradients of these arguments alone")
-    parser.add_argument("--method", choices=("auto", "central", "complex"), default="auto")
-    parser.add_argument("--thorough", action="store_true", help="check every entry, however many there are")
-    parser.add_argument("--plot", metavar="FILE", help="draw the error against the step of differences")
-    parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+                        help="the arguments of FUNCTION, one array each: np.savez(FILE, x=x, W=W) by the names of its "
+                             "parameters, or np.savez(FILE, x, W) in their order")
+    parser.add_argument("--kind", choices=KINDS, default="backward",
+                        help="what BACKWARD is: backward(d_out, cache or inputs), the gradient of a function with one "
+                             "number as its value, its Jacobian, or a Hessian-vector product (default backward)")
+    parser.add_argument("--wrt", metavar="NAME,NAME", help="check the gradients of these arguments only (default: all)")
+    parser.add_argument("--method", choices=("auto", "central", "complex"), default="auto",
+                        help="compare single entries with central differences, or with the complex step, which is "
+                             "exact to rounding but needs an analytic function; auto takes it where it works (default "
+                             "auto)")
+    parser.add_argument("--thorough", action="store_true",
+                        help="check every entry (default: only if there are at most 1000, otherwise random directions)")
+    parser.add_argument("--plot", metavar="FILE",
+                        help="draw the error against the step of the differences; the ending of FILE is the format")
+    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the random directions (default 0)")
+    parser.add_argument("--json", action="store_true", help=JSON)
 
 
 def run(args):
-    f, f_backward = import_object(args.function), import_object(args.backward)
+    f, f_backward = (Marked(import_object(text), text) for text in (args.function, args.backward))
     if args.plot:
         require_writable(Path(args.plot))
-        import matplotlib.pyplot as plt  # before the check: without it there is no plot
+        require_figure(args.plot)
+    arrays = inputs(args.inputs, f)
     try:
-        report = gradcheck(f, f_backward, inputs(args.inputs, f), kind=args.kind, method=args.method, seed=args.seed,
-                           wrt=args.wrt.split(",") if args.wrt else None, thorough=args.thorough or None)
-    except TypeError as error:
-        raise ValueError(error) from error
+        with output_on_stderr():
+            report = gradcheck(f, f_backward, arrays, kind=args.kind, method=args.method, seed=args.seed,
+                               wrt=args.wrt.split(",") if args.wrt else None, thorough=args.thorough or None)
+    except Exception as error:
+        if hasattr(error, "raised_by"):
+            raise ValueError(f"{error.raised_by} raised {described(error)}") from error
+        if isinstance(error, TypeError):  # no check is possible with such arguments
+            raise ValueError(error) from error
+        raise
     print(report.to_json() if args.json else report)
     if args.plot:
-        figure, ax = plt.subplots(layout="constrained")
-        report.plot(ax)
-        figure.savefig(args.plot)
+        plot(report, args.plot)
     return CODES[report.verdict]
 
 
-def import_object(text):
-    """The function that MODULE:FUNCTION names; modules of the current folder are found too."""
-    module, _, name = text.partition(":")
-    if not module or not name:
-        raise ValueError(f"{text}: expected MODULE:FUNCTION")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+def plot(report, path):
+    """Draw the error of the report against the step, or say on stderr that nothing was compared."""
+    figure = matplotlib_figure()(layout="constrained")
     try:
-        function = importlib.import_module(module)
-        for part in name.split("."):
-            function = getattr(function, part)
-    except AttributeError:
-        raise ValueError(f"{text}: module {module} has no {name}") from None
-    if not callable(function):
-        raise ValueError(f"{text}: expected a function, got {type(function).__name__}")
-    return function
+        report.plot(figure.subplots())
+    except ValueError as error:
+        progress(f"no plot: {error}")
+    else:
+        figure.savefig(path)
 
 
 def inputs(path, f):
-    """The arguments of f from an .npz file, 0-d arrays as scalars."""
+    """Return the arguments of f that an .npz file holds, a tuple; 0-d arrays become scalars.
+
+    Arrays that have the names of parameters of f are these arguments. The names arr_0, arr_1, ... are those of
+    ``np.savez`` without names, and such arrays are taken in this order.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is no .npz file of arrays, or its names are not those of parameters.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise
-    except Exception as error:  # whatever a file that is none makes zipfile and numpy say
+    except Exception as error:  # whatever zipfile and numpy say to a file of another kind
         raise ValueError(f"{path}: expected an .npz file of arrays, as numpy.savez writes them") from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise ValueError(f"{path}: expected an .npz file of arrays, as numpy.savez writes them")
+    if not arrays:
+        raise ValueError(f"{path}: expected the arguments of the function, got no array")
+    names = parameters(f)
+    unnamed = [f"arr_{k}" for k in range(len(arrays))]
+    if set(arrays) == set(unnamed) and not set(arrays) & set(names):
+        names = unnamed
+    unknown = [name for name in arrays if name not in names]
+    if unknown:
+        known = f"the parameters of the function, {', '.join(names)}" if names else "arr_0, arr_1, ..., without names"
+        raise ValueError(f"{path}: expected arrays named like {known}; got {', '.join(unknown)}")
+    missing = [name for name in names[: len(arrays)] if name not in arrays]
+    if missing:
+        raise ValueError(f"{path}: there is no array {missing[0]}, which is an argument of the function")
+    values = (arrays[name] for name in names if name in arrays)
+    return tuple(array if array.ndim else array[()] for array in values)
+
+
+def parameters(f):
+    """The names of the arguments that f takes by position, or () where Python cannot tell."""
     try:
-        names = list(inspect.signature(f).parameters)
-    except (TypeError, ValueError):
-        names = []
-    if set(arrays) <= set(names):
-        missing = [name for name in names[: len(arrays)] if name not in arrays]
-        if missing:
-            raise ValueError(f"{path}: there is no array {missing[0]}, which is an argument of the function")
-        arrays = {name: arrays[name] for name in names if name in arrays}
-    return tuple(array if array.ndim else array[()] for array in arrays.values())
+        found = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):  # compiled functions
+        return ()
+    return tuple(p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))

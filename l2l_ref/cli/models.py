@@ -1,12 +1,13 @@
-"""The optimizers that ship with the package: how each was trained and what it scores."""
+"""List the optimizers that ship with the package: how each was trained and what it scores."""
 
 import json
 
 from ..pretrained import models
+from .arguments import JSON
 
 
 def configure(parser):
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help=f"{JSON}: the cards of the optimizers")
 
 
 def run(args):

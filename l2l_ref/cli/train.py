@@ -1,12 +1,12 @@
 """Meta-train an optimizer on a problem.
 
-The weights with the best validation are written to --output, with a card that holds the command, the recipe,
-the time taken and a score on functions that no decision was based on.
+The weights with the best validation are written to --output. The file also has a card with the command, the recipe,
+the time it took, and a score on functions on which nothing was decided.
 """
 
+import inspect
 import json
 import shlex
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -16,22 +16,39 @@ import numpy as np
 from .. import __version__, backends
 from ..black_boxes.distributions import DISTRIBUTIONS
 from ..learned.cells import CELLS
+from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.propose import OUTPUTS
 from ..learned.proposer import Proposer
 from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, presets
 from ..metatrain.gradient_based import Recipe, meta_train
+from ..ops.covariance import OF_R2
+from ..optimizees import MLP, Quadratic
 from ..optimizees.rollout import rollout
 from ..pretrained import save
 from ..seeds import child
-from .arguments import counts, given, number, refuse_others, require_writable, units, whole
+from .arguments import (
+    JSON,
+    ProblemOptions,
+    check_backend,
+    counts,
+    default_text,
+    given,
+    number,
+    progress,
+    refuse_others,
+    require_writable,
+    units,
+    whole,
+)
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
 TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
 
 SEARCH_TEST_FUNCTIONS = 2000
 
-# Options whose values go into the recipe, the distribution of the problem and the model, nearly all under their own names.
+# Options whose values go into the recipe, the distribution of the problem and the model, nearly all under their own
+# names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
           "clip", "averaging", "coordinates", "judge", "patience", "rollback", "second_derivatives")
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
@@ -42,45 +59,115 @@ SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curr
                  "workers", "parallel", "judge")
 SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
+SEARCH_OUTPUT_MAP = "linear"
 OPTIONS = {problem: (*RECIPE, "preset", *options, *MODEL) for problem, options in DISTRIBUTION_OPTIONS.items()}
 OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
             for problem, options in SEARCH_DISTRIBUTION_OPTIONS.items()}
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
 
+# The texts of the options that are numbers. Their order is that of the options in the command on a card.
+WHOLE_NUMBERS = {
+    "epochs": "number of epochs; a validation follows each of them",
+    "tasks": "runs per epoch, each on a fresh batch of functions",
+    "functions": "functions in a batch",
+    "steps": "steps of a run, or evaluations of a function",
+    "unroll": "steps through which a gradient is propagated back: the weights are updated once after so many steps, "
+              "which must divide --steps",
+    "patience": "stop after N epochs without a better validation",
+    "rollback": "after N epochs without a better validation, return to the best weights and halve the learning rate",
+    "coordinates": "estimate the meta-gradient from N coordinates drawn at random, instead of from all of them",
+    "updates": "updates of the weights per epoch",
+    "first-steps": "shortest horizon in evaluations; each update draws its horizon between this and the longest",
+    "workers": "the largest number of simultaneous evaluations to prepare the optimizer for",
+    "dim": "dimensions of the functions; required",
+}
+NUMBERS = {
+    "learning-rate": "learning rate of Adam at the start",
+    "final-learning-rate": "learning rate of Adam towards the end",
+    "decay-from": "fraction of the epochs after which the learning rate begins to fall",
+    "clip": "scale the meta-gradient down to this norm where its norm is larger",
+    "averaging": "validate and keep a running average of the weights; this is its factor per update, and 0 keeps the "
+                 "weights themselves",
+    "preprocess": "constant p of log-and-sign, which prepares the gradients for the network",
+    "output-scale": "factor between the output of the network and the update",
+    "theta0-scale": "standard deviation of the starting points",
+    "curriculum": "fraction of the epochs during which the longest horizon grows from --first-steps to --steps",
+    "penalty": "weight in the loss of the distance between the network's raw output and the unit cube",
+    "parallel": "fraction of the updates with simultaneous evaluations, 2 to --workers",
+    "length-scale": "length scale of the Gaussian process; the unit is the side of the cube",
+    "noise": "standard deviation of the noise of an observation",
+}
+
 
 def configure(parser):
-    parser.add_argument("problem", choices=OPTIONS)
-    parser.add_argument("--preset", choices=presets.NAMES,
-                        help="whose settings: this project's, the paper's, or the released code's")
-    parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--output", metavar="FILE", help="where the weights go; default PROBLEM-lstm.npz")
-    parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch")
-    parser.add_argument("--resume", action="store_true",
-                        help="go on from the checkpoint, or start afresh where there is none yet")
-    for name in ("epochs", "tasks", "functions", "steps", "unroll", "patience", "rollback", "coordinates", "updates",
-                 "first-steps", "workers", "dim"):
-        parser.add_argument(f"--{name}", type=whole(1), metavar="N")
-    for name in ("learning-rate", "final-learning-rate", "decay-from", "clip", "averaging", "preprocess",
-                 "output-scale", "theta0-scale", "curriculum", "penalty", "parallel", "length-scale", "noise"):
-        parser.add_argument(f"--{name}", type=number, metavar="X")
-    parser.add_argument("--judge", choices=("final", "sum"), help="what is best: the last losses or the sum of all")
-    parser.add_argument("--second-derivatives", action="store_true", default=None,
-                        help="do not drop how gradients depend on the optimizer")
-    parser.add_argument("--hidden", type=units, metavar="N,N", help="units of the LSTM layers")
-    parser.add_argument("--distribution", "--dist", choices=("uniform", "normal"),
-                        help="distribution of the entries of the quadratics' W and y; --dist for short")
-    parser.add_argument("--loss", choices=LOSSES, help="what a black-box optimizer is trained on")
-    parser.add_argument("--constant-incumbent", action="store_true", default=None,
-                        help="let no gradient of the loss flow through the best value so far")
-    parser.add_argument("--covariance", choices=("squared_exponential", "matern32", "matern52"))
-    parser.add_argument("--cell", choices=CELLS, help="of a black-box optimizer")
-    parser.add_argument("--memory", type=counts, metavar="N,N,N",
-                        help="of a DNC: slots, numbers in a slot, read heads; default 16,16,2")
-    parser.add_argument("--output-map", choices=OUTPUTS, help="how a black-box optimizer is kept in the cube")
-    parser.add_argument("--data-dir", metavar="FOLDER", help="where MNIST lies; default: the variable L2L_REF_DATA")
-    parser.add_argument("--backend", choices=("auto", "numpy", "numba"), default="auto")
-    parser.add_argument("--threads", type=whole(1), metavar="N")
-    parser.add_argument("--json", action="store_true", help="print the card on stdout")
+    parser.add_argument("problem", choices=OPTIONS,
+                        help="gradient-based: random quadratics, or a small network on the digits of the package or "
+                             "on MNIST; black-box: draws of a Gaussian process, or smooth functions through six random "
+                             "points (support)")
+    options = ProblemOptions(parser, OPTIONS)
+    add = options.add
+    add("--preset", choices=presets.NAMES,
+        help="settings of this project, of the text of Andrychowicz et al. 2016, or of the code that they released "
+             "(default: default)")
+    add("--seed", type=whole(0), default=0, help="seed of the initial weights and of all functions (default 0)")
+    add("--output", metavar="FILE",
+        help="where the weights are written (default PROBLEM-lstm.npz, or PROBLEM-DIM-lstm.npz of black boxes)")
+    add("--checkpoint", metavar="FILE", help="write the state of the run to this file after each epoch (default: none)")
+    add("--resume", action="store_true",
+        help="continue from the checkpoint; start afresh if there is none yet")
+    for name, text in WHOLE_NUMBERS.items():
+        add(f"--{name}", type=whole(1), metavar="N", help=text + _default(name))
+    for name, text in NUMBERS.items():
+        add(f"--{name}", type=number, metavar="X", help=text + _default(name))
+    add("--judge", choices=("final", "sum"),
+        help="a validation is judged by the last losses or by the sum of all of them" + _default("judge"))
+    add("--second-derivatives", action="store_true", default=None,
+        help="also differentiate the gradients that the optimizer sees, which depend on the optimizer too")
+    add("--hidden", type=units, metavar="N,N",
+        help="units of the LSTM layers; black boxes take one number, of the cell or controller" + _default("hidden"))
+    add("--distribution", "--dist", choices=("uniform", "normal"),
+        help="distribution of the entries of W and y of the quadratics; --dist for short" + _default("distribution"))
+    add("--loss", choices=LOSSES,
+        help="what is minimised: the sum of the values, minus the expected improvement, minus the observed "
+             "improvement, the last value, or the best one" + _default("loss"))
+    add("--constant-incumbent", action="store_true", default=None,
+        help="treat the best value so far as a constant: no gradient of the loss passes through it")
+    add("--covariance", choices=OF_R2, help="covariance function of the Gaussian process" + _default("covariance"))
+    add("--cell", choices=CELLS, help="the recurrent cell" + _default("cell"))
+    add("--memory", type=counts, metavar="N,N,N",
+        help="memory of a DNC: slots, numbers in a slot, read heads (default 16,16,2)")
+    add("--output-map", choices=OUTPUTS,
+        help="what keeps queries in the unit cube: a sigmoid, or clipping of a linear output" + _default("output_map"))
+    add("--data-dir", metavar="FOLDER", help="folder with MNIST (default: the environment variable L2L_REF_DATA)")
+    add("--backend", choices=backends.BACKENDS, default="auto",
+        help="auto takes numba if it is installed and the work is large enough (default auto)")
+    add("--threads", type=whole(1), metavar="N", help="threads of the numba backend (default: one per core)")
+    add("--json", action="store_true", help=f"{JSON}: the card")
+
+
+def _default(name):
+    """The end of an option's text: its default."""
+    return default_text(name.replace("-", "_"), DEFAULTS)
+
+
+def _defaults(problem):
+    """The values {option: value} of a training on this problem unless the user says otherwise."""
+    def of(function):
+        parameters = inspect.signature(function).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    if problem in DISTRIBUTIONS:
+        values = (of(DISTRIBUTIONS[problem]) | of(Proposer) | of(black_box.Recipe)
+                  | {"output_map": SEARCH_OUTPUT_MAP, "length_scale": "0.2 sqrt(dim)"})
+        del values["memory"]  # None stands for that of the cell
+    else:
+        preset = presets.PRESETS[problem]["default"]
+        values = (of(Quadratic if problem == "quadratic" else MLP) | of(CoordinatewiseLSTM) | of(Recipe)
+                  | preset["problem"] | preset["model"] | preset["recipe"])
+    return {name: value for name, value in values.items() if name in OPTIONS[problem]}
+
+
+DEFAULTS = {problem: _defaults(problem) for problem in OPTIONS}
 
 
 def run(args):
@@ -96,6 +183,7 @@ def run(args):
         require_writable(Path(args.checkpoint))
         if Path(args.checkpoint).resolve() == output.resolve():
             raise ValueError("--checkpoint: expected another file than --output")
+    check_backend(args.backend)
 
     trained, card = (_search if search else _gradient)(args)
     card = {"name": output.stem, "version": __version__, "seed": args.seed, "command": command(args), **card}
@@ -103,18 +191,19 @@ def run(args):
     taken = card["score"]
     final, total = ("not finite" if taken[name] is None else f"{taken[name]:.4g}" for name in ("final", "sum"))
     what = "best value after" if search else "f at"
-    print(f"{output}: {what} step {taken['steps']} {final}, sum over the steps {total} "
-          f"(mean over {taken['functions']} test functions); {card['minutes']} min", file=sys.stderr)
+    progress(f"{output}: {what} step {taken['steps']} {final}, sum over the steps {total} "
+             f"(mean over {taken['functions']} test functions); {card['minutes']} min")
     if args.json:
         print(json.dumps(card))
     return 0
 
 
 def _gradient(args):
-    """Train a coordinatewise optimizer: (model, its part of the card)."""
+    """Train a coordinatewise optimizer. Returns the model and its part of the card."""
     model, problem, recipe = presets.build(
         args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL),
-        distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend, threads=args.threads,
+        distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend,
+        threads=args.threads,
     )
     trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
                               report=Reporter(), **recipe)
@@ -124,12 +213,12 @@ def _gradient(args):
 
 
 def _search(args):
-    """Train a black-box optimizer: (model, its part of the card)."""
+    """Train a black-box optimizer. Returns the model and its part of the card."""
     chosen = given(args, SEARCH_MODEL)
     if "hidden" in chosen and len(chosen["hidden"]) != 1:
         raise ValueError(f"--hidden: expected the units of one layer, got {args.hidden}")
     hidden = {"hidden": chosen["hidden"][0]} if "hidden" in chosen else {}
-    model = Proposer(args.dim, output=chosen.get("output_map", "linear"), cell=chosen.get("cell", "lstm"),
+    model = Proposer(args.dim, output=chosen.get("output_map", SEARCH_OUTPUT_MAP), cell=chosen.get("cell", "lstm"),
                      memory=chosen.get("memory"), rng=args.seed, **hidden)
     distribution = DISTRIBUTIONS[args.problem](**given(args, SEARCH_DISTRIBUTION_OPTIONS[args.problem]))
     asked = given(args, SEARCH_RECIPE)
@@ -150,7 +239,7 @@ def _search(args):
 
 
 def _made_with(module):
-    """For the card: the module is what `backends` chose for large work."""
+    """The part of the card that names backend and NumPy; ``module`` is the choice of `backends` for much work."""
     return {"backend": backends.name_of(module), "numpy": np.__version__}
 
 
@@ -162,9 +251,9 @@ def _history(log):
 
 
 def command(args):
-    """The command that trains the weights again: what was given, without places of this machine.
+    """Return the command that trains the weights again: the options that were given, without paths of this machine.
 
-    To the last bit it does so with the same backend, on processors that round alike.
+    The weights are the same to the last bit with the same backend, on processors that round alike.
     """
     words = ["l2l-ref", "train", args.problem]
     for name, value in vars(args).items():
@@ -182,7 +271,10 @@ def command(args):
 
 
 def score(model, problem, steps, args):
-    """Mean loss at the last step and mean sum over the steps, on test functions drawn from the seed."""
+    """Return the score of a model for its card: mean loss at the last step, mean sum over the steps.
+
+    The test functions are drawn from the seed; a number that is not finite becomes None.
+    """
     test = problem.on("test") if hasattr(problem, "on") else problem
     functions = TEST_FUNCTIONS[args.problem]
     task = test.sample(functions, child(args.seed, TEST))
@@ -192,28 +284,25 @@ def score(model, problem, steps, args):
 
 
 class Reporter:
-    """A line an epoch on stderr, with an estimate of the time that is left."""
+    """Prints a line per epoch on stderr, with an estimate of the time that is left."""
 
     def __init__(self):
         self.started, self.first_epoch = time.monotonic(), None
 
-    def __call__(self, progress, recipe):
-        entry = progress.log[-1]
+    def __call__(self, state, recipe):
+        entry = state.log[-1]
         if self.first_epoch is None:
-            self.first_epoch = progress.epoch - 1
-        pace = (time.monotonic() - self.started) / (progress.epoch - self.first_epoch)
+            self.first_epoch = state.epoch - 1
+        pace = (time.monotonic() - self.started) / (state.epoch - self.first_epoch)
         loss = "none" if entry["loss"] is None else f"{entry['loss']:.4g}"
         horizon = f"  horizon {entry['steps']}" if "steps" in entry else ""
-        print(f"epoch {progress.epoch}/{recipe.epochs}  loss {loss}  validation f "
-              f"{entry['validation_final']:.4g}  sum {entry['validation_sum']:.4g}  best "
-              f"{progress.best['validation_final']:.4g}{horizon}  "
-              f"left {clock(pace * (recipe.epochs - progress.epoch))}",
-              file=sys.stderr, flush=True)
+        progress(f"epoch {state.epoch}/{recipe.epochs}  loss {loss}  validation f {entry['validation_final']:.4g}  "
+                 f"sum {entry['validation_sum']:.4g}  best {state.best['validation_final']:.4g}{horizon}  "
+                 f"left {clock(pace * (recipe.epochs - state.epoch))}")
         if entry["skipped"]:
-            print(f"  {entry['skipped']} of the epoch's batches left the range of float32 and were dropped",
-                  file=sys.stderr, flush=True)
+            progress(f"  {entry['skipped']} batches of this epoch left the range of float32 and were dropped")
         if "stuck" in entry:
-            print(f"  warning: {entry['stuck']}", file=sys.stderr, flush=True)
+            progress(f"  warning: {entry['stuck']}")
 
 
 def clock(seconds):

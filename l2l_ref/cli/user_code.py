@@ -1,0 +1,99 @@
+"""Functions of the user that a command imports and calls. No command itself."""
+
+import contextlib
+import functools
+import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
+
+NOT_THE_USERS = (Path(__file__).parents[1], Path(importlib.__file__).parent)  # this package, and what imports
+
+
+def import_object(text):
+    """Import the function that MODULE:FUNCTION names. Modules of the current folder are found too.
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    ValueError
+        The text has another form, the module raises an error while it is imported, or it has no such function.
+    ImportError
+        There is no such module.
+    """
+    module, _, name = text.partition(":")
+    if not module or not name:
+        raise ValueError(f"{text}: expected MODULE:FUNCTION")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        with output_on_stderr():
+            function = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{text}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        raise ValueError(f"{text}: importing {module} raised {described(error)}") from error
+    try:
+        for part in name.split("."):
+            function = getattr(function, part)
+    except AttributeError:
+        raise ValueError(f"{text}: module {module} has no {name}") from None
+    if not callable(function):
+        raise ValueError(f"{text}: expected a function, got {type(function).__name__}")
+    return function
+
+
+class Marked:
+    """A function of the user that leaves a mark on the errors it raises: ``raised_by``, the text that names it.
+
+    The mark distinguishes its errors from ours. The errors stay what they are, since a gradient check reacts to them.
+    """
+
+    def __init__(self, function, text):
+        functools.update_wrapper(self, function)
+        self._function, self._text = function, text
+
+    def __call__(self, *args):
+        try:
+            return self._function(*args)
+        except Exception as error:
+            error.raised_by = self._text
+            raise
+
+
+@contextlib.contextmanager
+def output_on_stderr():
+    """Send to stderr what is printed within this context: stdout is for the result, which a program may read.
+
+    Where stdout is a file descriptor, the descriptor itself is changed, because worker processes inherit it.
+    """
+    try:
+        sys.stdout.flush()
+        stdout, stderr = sys.stdout.fileno(), sys.stderr.fileno()
+    except (OSError, AttributeError):  # not the case in a notebook
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+        return
+    kept = os.dup(stdout)
+    os.dup2(stderr, stdout)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, stdout)
+        os.close(kept)
+
+
+def described(error):
+    """An error of the user's code in one line, and where: "ZeroDivisionError: division by zero (f.py, line 3)"."""
+    words = ": ".join(part for part in (type(error).__name__, " ".join(str(error).split())) if part)
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()
+             and not any(Path(frame.filename).is_relative_to(folder) for folder in NOT_THE_USERS)]
+    if not lines or isinstance(error, SyntaxError):  # which says the place itself
+        return words
+    users = [frame for frame in lines if frame.filename == lines[0].filename]  # not those of NumPy, which it called
+    return f"{words} ({users[-1].filename}, line {users[-1].lineno})"
