@@ -2,11 +2,10 @@
 
 import ast
 import inspect
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import with_backward
+from conftest import ROOT, with_backward
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +14,6 @@ from l2l_ref.audit.check import audit, examples, in_float32
 from l2l_ref.catalogue import OPERATIONS
 from l2l_ref.checking import gradcheck, trees
 
-ROOT = Path(catalogue.__file__).parent
 CASES = [pytest.param(op, case, id=f"{op.name}-{case}") for op in OPERATIONS for case in examples(op)]
 SETTINGS = settings(max_examples=2, deadline=None)
 
@@ -68,8 +66,8 @@ def test_constants_have_no_gradient(operation, case):
 
 def backwards_in_the_source():
     """(module, name) of every function named ``*_backward``, read from the files, methods included."""
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    for path in sorted((ROOT / "l2l_ref").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
         if parts[1] in ("checking", "compiled"):  # the one checks, the other holds twins
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -93,6 +91,12 @@ def test_an_entry_says_what_it_computes_and_where_it_is_from(operation):
 def test_names_are_unique():
     names = [op.name for op in OPERATIONS]
     assert len(names) == len(set(names))
+
+
+def test_an_operation_is_found_by_its_name():
+    assert all(catalogue.find(op.name) == op for op in OPERATIONS)
+    with pytest.raises(ValueError, match="name: expected an operation, one of sigmoid, .*, got 'no such'"):
+        catalogue.find("no such")
 
 
 def test_the_audit_reports_a_wrong_operation():
