@@ -1,6 +1,6 @@
 """The choice between the NumPy originals and their compiled twins. Only this file knows both.
 
-Modules are named in `PARTS` and imported when they are chosen, so whoever uses NumPy alone never loads numba.
+Modules are named in `PARTS` and imported when they are chosen, so a user of the originals never loads numba.
 """
 
 import importlib

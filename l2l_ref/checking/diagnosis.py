@@ -112,9 +112,9 @@ def _parts(wrong: Compared, others: Sequence[Compared]) -> Iterator[Guess]:
             text = f"the part of the gradient of {path} that comes through {name} is missing"
             yield Guess(path, "term", text, likely)
     for other in others:
-        for sign, word in ((1.0, "too much"), (-1.0, "too little")):
+        for sign, mistake in ((1.0, "contains that of {} once too often"), (-1.0, "lacks that of {} as a term")):
             if other.G.shape == C.shape and _nonzero(wrong, other.G) and wrong.fits(G + sign * other.G, other.B):
-                yield Guess(path, "term", f"the gradient of {path} has that of {other.path} {word} in it", likely)
+                yield Guess(path, "term", f"the gradient of {path} {mistake.format(other.path)}", likely)
     for axis in range(C.ndim):
         for shift in (1, -1):
             moved = np.roll(G, shift, axis)
@@ -140,8 +140,8 @@ def _places(wrong: Compared) -> Iterator[Guess]:
     for axis in range(C.ndim):
         blocks = _blocks(wrong, axis)
         if blocks:
-            yield Guess(path, "block", f"along axis {axis} of the gradient of {path} the right one has the factors "
-                        f"{blocks}")
+            yield Guess(path, "block", f"the gradient of {path} is the right one times the factors {blocks} along axis "
+                        f"{axis}")
     for axis in range(C.ndim):
         rows = [k for k in range(shape[axis]) if bad.take(k, axis).any()]
         if shape[axis] > 1 and len(rows) < shape[axis] and (rows == list(range(rows[0], rows[-1] + 1))):
@@ -172,7 +172,7 @@ def of_shape(path: str, gradient: Any, checked: Checked) -> Guess | None:
                     return Guess(path, "broadcast", f"a sum over {which} is missing: the gradient of {path} was not "
                                  f"summed over what {path} was broadcast along", enough or C.size > 1)
     if C.size == G.size and fits(C.reshape(G.shape)):
-        return Guess(path, "shape", f"the gradient of {path} is right but for its shape", enough)
+        return Guess(path, "shape", f"the gradient of {path} has the right entries but the wrong shape", enough)
     return None
 
 

@@ -208,7 +208,7 @@ class Report:
             decided = sum(d.ok for d in self.directions)
             number = len(self.directions)
             of = f"{number}" if decided == number else f"{decided} of {number}"
-            return f"{to}, but for one chance in {1 / MISSED:.0f}: {of} random directions"
+            return f"{to}, with a chance of 1 in {1 / MISSED:.0f} of a miss: {of} random directions"
         worst = self.worst
         if worst is not None and (worst.verdict == self.verdict or not self.directions):
             return str(worst)

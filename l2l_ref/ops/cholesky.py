@@ -57,7 +57,7 @@ def cholesky_row(L: np.ndarray, k: np.ndarray, c: np.ndarray) -> tuple[np.ndarra
     """H2, H3. L (B, t, t), k (B, t), c (B,) -> row (B, t + 1) = [l, delta], cache.
 
     Raises ValueError on other shapes, and unless c - l . l > 0, since otherwise the matrix is not positive definite in
-    this precision. No jitter is added here: whoever builds the matrix adds it to the diagonal.
+    this precision. No jitter is added here; add it to the diagonal when you build the matrix.
     """
     require_shape("k", k, B=None, t=None)
     require_shape("c", c, B=len(k))
