@@ -143,6 +143,13 @@ heavy = new - set(sys.stdlib_module_names) - {"l2l_ref", "numpy"}
 assert not heavy, heavy
 """
 
+AUDIT = """
+import sys
+from l2l_ref.cli import main
+assert main(["audit", "--only", "relu", "--json"]) == 0
+print(*(name for name in sys.modules if name.startswith("l2l_ref")), file=sys.stderr)
+"""
+
 TIMED = """
 import time, numpy
 start = time.perf_counter()
@@ -165,6 +172,17 @@ def test_nothing_heavy_is_imported():
     run(LIGHT)
 
 
+def test_an_audit_loads_what_it_checks_and_little_more():
+    """relu, its chapter of the catalogue with what that needs, the checker and the command."""
+    result = subprocess.run([sys.executable, "-c", AUDIT], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    loaded = result.stderr.splitlines()[-1].split()
+    files = "ops", "ops.activations", "ops.linear", "ops.losses", "checks"
+    audited = {f"l2l_ref.{name}" for name in files}
+    assert audited <= set(loaded)
+    assert len(set(loaded) - audited) <= 20, sorted(loaded)
+
+
 def test_importing_takes_at_most_30_ms_more_than_numpy():
     fastest = min(float(run(TIMED)) for _ in range(3))
     assert fastest < 0.030, f"{1000 * fastest:.1f} ms"
@@ -172,7 +190,7 @@ def test_importing_takes_at_most_30_ms_more_than_numpy():
 
 def test_no_module_imports_itself_by_a_detour():
     """The imports at the top of the modules have no cycle; what functions import is not looked at."""
-    modules = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}
+    modules = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}
 
     def imports(name):
         path = modules[name]

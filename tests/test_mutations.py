@@ -161,7 +161,7 @@ HARMLESS = {
     "gp_posterior_backward": {
         "swap: (d_rows, d_columns, d_length_scale_K, d_variance_K) -> "
         "(d_columns, d_rows, d_length_scale_K, d_variance_K)": "only their sum is used",
-        "transpose: W * d_left[:, None] @ W.swapaxes(1, 2) -> (W * d_left[:, None] @ W.swapaxes(1, 2)).swapaxes(-1, -2)":
+        "transpose: W * d_residual[:, None] @ W.swapaxes(1, 2) -> (W * d_residual[:, None] @ W.swapaxes(1, 2)).swapaxes(-1, -2)":
             "it is symmetric",
     },
     "incumbent_backward": {

@@ -6,10 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from .. import backends
-from ..extras import installed
-from ..plotting import require_figure
-
 JSON = "print one JSON object on stdout"
 
 
@@ -149,6 +145,8 @@ def planned_figure(asked, default):
     ImportError
         The user asked for a figure and matplotlib is missing.
     """
+    from ..plotting import require_figure  # here, so that a command without figures does not load it
+
     path = Path(asked or default)
     require_writable(path)
     try:
@@ -174,6 +172,9 @@ def check_backend(backend):
     ImportError
         ``backend`` is "numba", which does not work here.
     """
+    from .. import backends  # here, so that a command without this option does not load it
+    from ..extras import installed
+
     if backend == "numba":
         backends.choose("coordinatewise", backend)
     elif backend == "auto" and not backends.available("numba"):
