@@ -5,9 +5,10 @@ Modules are named in `PARTS` and imported when they are chosen, so a user of the
 
 import importlib
 import importlib.util
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .checks import choice
 
@@ -68,6 +69,25 @@ def choose(part: str, backend: str, work: float = 0) -> ModuleType:
         if backend == "numba":
             raise ImportError(f"backend: 'numba' does not work here: {module}. Use 'numpy' or 'auto'")
     return importlib.import_module(f".{original}", __package__)
+
+
+def functions(part: str, backend: str, work: float, names: Sequence[str],
+              threads: int | None = None) -> list[Callable[..., Any]]:
+    """The functions ``names`` of the module that `choose` returns. Those of a twin run on ``threads`` threads, if given."""
+    module = choose(part, backend, work)
+    chosen = [getattr(module, name) for name in names]
+    if threads is None or name_of(module) == "numpy":
+        return chosen
+    return [partial(function, threads=threads) for function in chosen]
+
+
+def identity(backend: str) -> str:
+    """The backend as a checkpoint names it: runs with one name compute the same bits on one machine.
+
+    That is "numpy" wherever NumPy does all the work, and otherwise what was asked for: "auto" is not "numba", because
+    it leaves small workloads to NumPy. Raises what `choose` raises.
+    """
+    return "numpy" if name_of(choose("coordinatewise", backend, float("inf"))) == "numpy" else backend
 
 
 def available(backend: str) -> bool:

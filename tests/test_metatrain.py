@@ -60,7 +60,8 @@ class ParabolaTask:
 
 def linear_rule():
     """u = w g + b with w = b = 0."""
-    return CoordinatewiseLSTM(hidden=(), params=coordinatewise.Params((), np.zeros((1, 1)), np.zeros(1)), backend="numpy")
+    params = coordinatewise.Params((), np.zeros((1, 1)), np.zeros(1))
+    return CoordinatewiseLSTM(hidden=(), params=params, backend="numpy")
 
 
 def tiny(hidden=(3,), seed=0, backend="numpy", **settings):
@@ -285,7 +286,8 @@ def test_training_with_second_derivatives():
 
 def test_a_preset_for_images_trains_with_second_derivatives_on_all_coordinates():
     tiny_recipe = TINY | {"epochs": 1, "second_derivatives": True}
-    model, problem, recipe = presets.build("digits", model={"hidden": (2,)}, distribution={"hidden": (2,)}, recipe=tiny_recipe)
+    model, problem, recipe = presets.build("digits", model={"hidden": (2,)}, distribution={"hidden": (2,)},
+                                           recipe=tiny_recipe)
     assert recipe["coordinates"] is None
     _, log = meta_train(model, problem, **recipe)
     assert log[0]["skipped"] == 0 and np.isfinite(log[0]["gradient_norm"])
@@ -306,7 +308,7 @@ def test_a_seed_may_be_any_integer():
     assert same_bits(final(tiny(), seed=np.int64(3)), final(tiny(), seed=3))
     with pytest.raises(ValueError, match="seed: expected a whole number >= 0, got -1"):
         final(tiny(), seed=-1)
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="seed: expected a whole number >= 0, got None"):
         final(tiny(), seed=None)
 
 
@@ -426,6 +428,43 @@ def test_a_problem_needs_no_more_than_sample(path):
             return Quadratic(dim=3).sample(functions, seed)
 
     assert same_bits(final(tiny(), Bare(), checkpoint=path), final(tiny()))
+
+
+class Scaled:
+    """A problem without a config, whose class does not say how it is scaled."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def sample(self, functions, seed):
+        task = Quadratic(dim=3).sample(functions, seed)
+        task.W *= self.scale
+        return task
+
+
+def test_another_problem_without_config_is_recognised(path):
+    with pytest.raises(Interrupted):
+        final(tiny(), Scaled(1), checkpoint=path, report=interrupt_after(1))
+    with pytest.raises(ValueError, match="belongs to another run: its problem, sample is"):
+        final(tiny(), Scaled(2), checkpoint=path, resume=True)
+    assert same_bits(final(tiny(), Scaled(1), checkpoint=path, resume=True), final(tiny(), Scaled(1)))
+
+
+def test_a_config_that_is_no_json_is_refused():
+    class Odd(Quadratic):
+        config = {"seed": np.float32(1)}
+
+    with pytest.raises(ValueError, match="^config: expected values of JSON's types, but "):
+        final(tiny(), Odd(dim=3))
+
+
+@pytest.mark.parametrize("before, after", [("numpy", "numba"), ("auto", "numba")])
+def test_a_checkpoint_of_another_backend_is_refused(path, before, after):
+    pytest.importorskip("numba")
+    with pytest.raises(Interrupted):
+        final(tiny(backend=before), checkpoint=path, report=interrupt_after(1))
+    with pytest.raises(ValueError, match=f"belongs to another run: its backend is {before!r}, not {after!r}$"):
+        final(tiny(backend=after), checkpoint=path, resume=True)
 
 
 OTHERS = {

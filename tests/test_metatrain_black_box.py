@@ -11,7 +11,13 @@ from l2l_ref.black_boxes.distributions import GPDistribution, SupportDistributio
 from l2l_ref.learned import propose, trajectory
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.metatrain import black_box
-from l2l_ref.metatrain.black_box import Recipe, best_so_far, held_out, meta_train_black_box, trajectory_gradient
+from l2l_ref.metatrain.black_box import (
+    Recipe,
+    best_so_far,
+    evaluate_held_out,
+    meta_train_black_box,
+    trajectory_gradient,
+)
 from l2l_ref.ops.covariance import squared_exponential
 from l2l_ref.ops.gp import JITTER
 from l2l_ref.pretrained import load, save
@@ -28,8 +34,8 @@ def tiny(dim=2, **settings):
 
 
 def train(proposer=None, distribution=None, seed=0, **changes):
-    return meta_train_black_box(proposer or tiny(), distribution or GPDistribution(dim=2), seed, backend="numpy",
-                                **TINY | changes)
+    return meta_train_black_box(proposer or tiny(), distribution or GPDistribution(dim=2), seed,
+                                **TINY | {"backend": "numpy"} | changes)
 
 
 def same(a, b):
@@ -62,8 +68,8 @@ def test_the_gradient_of_an_update_is_that_of_its_loss(loss, output):
 def test_training_finds_lower_values():
     before = best_so_far(Proposer(1, 8), GPDistribution(dim=1), 200, 5, 9, "numpy")[:, -1].mean()
     trained, log = meta_train_black_box(
-        Proposer(1, 8), GPDistribution(dim=1), backend="numpy", epochs=4, updates=30, functions=32, steps=5, first_steps=5,
-        learning_rate=1e-2, final_learning_rate=1e-2, workers=1, validation_functions=200)
+        Proposer(1, 8), GPDistribution(dim=1), backend="numpy", epochs=4, updates=30, functions=32, steps=5,
+        first_steps=5, learning_rate=1e-2, final_learning_rate=1e-2, workers=1, validation_functions=200)
     after = best_so_far(trained, GPDistribution(dim=1), 200, 5, 9, "numpy")[:, -1].mean()
     assert after < before - 0.2
     assert log[-1]["loss"] < log[0]["loss"]
@@ -82,7 +88,7 @@ def test_the_horizon_of_an_update_is_drawn(monkeypatch):
     """From the first to the longest of the epoch."""
     seen = []
     monkeypatch.setattr(black_box, "trajectory_gradient",
-                        lambda proposer, distribution, recipe, steps, fed, *rest: (
+                        lambda proposer, distribution, recipe, steps, fed, *rest, **options: (
                             seen.append((steps, len(fed))), 0.0, np.zeros(flatten(proposer.params).size))[1:])
     train(epochs=2, updates=200, first_steps=2, steps=6, curriculum=0.5)
     assert {steps for steps, _ in seen[:200]} == {2} and {steps for steps, _ in seen[200:]} == {2, 3, 4, 5, 6}
@@ -112,6 +118,78 @@ def test_resumed_is_uninterrupted(tmp_path):
         train(checkpoint=path, resume=True, loss="sum")
     with pytest.raises(ValueError, match="belongs to another run: its problem, noise"):
         train(distribution=GPDistribution(dim=2, noise=0.1), checkpoint=path, resume=True)
+
+
+class Stop(Exception):
+    pass
+
+
+def stop(progress, recipe):
+    raise Stop
+
+
+@pytest.mark.parametrize("before, after", [("numpy", "numba"), ("numba", "numpy"), ("numba", "auto")])
+def test_a_checkpoint_of_another_backend_is_refused(tmp_path, before, after):
+    pytest.importorskip("numba")
+    path = tmp_path / "run.ckpt"
+    with pytest.raises(Stop):
+        train(backend=before, checkpoint=path, report=stop)
+    with pytest.raises(ValueError, match=f"belongs to another run: its backend is {before!r}, not {after!r}$"):
+        train(backend=after, checkpoint=path, resume=True)
+    train(backend=before, checkpoint=path, resume=True)
+
+
+def test_the_backend_is_that_of_the_proposer_unless_given(tmp_path):
+    pytest.importorskip("numba")
+    path = tmp_path / "run.ckpt"
+    with pytest.raises(Stop):
+        train(tiny(backend="numba"), backend=None, checkpoint=path, report=stop)
+    trained, _ = train(backend="numba", checkpoint=path, resume=True)
+    assert trained.backend == "auto"
+    assert train(tiny(backend="numpy"), backend=None)[0].backend == "numpy"
+
+
+class Bumps:
+    """A distribution without a config."""
+
+    dim = 2
+
+    def __init__(self, length_scale=0.5, factor=1):
+        self.gp_arguments = {"length_scale": length_scale, "variance": 1.0}
+        self.factor = factor
+
+    def sample(self, functions, steps, seed, dtype=np.float32):
+        z = self.factor * np.random.default_rng(seed).standard_normal((functions, steps)).astype(dtype)
+        return z, np.zeros_like(z), None
+
+
+@pytest.mark.parametrize("changes", [{"length_scale": 0.4}, {"factor": 2}])
+def test_another_distribution_without_config_is_recognised(tmp_path, changes):
+    path = tmp_path / "run.ckpt"
+    with pytest.raises(Stop):
+        train(distribution=Bumps(), checkpoint=path, report=stop)
+    with pytest.raises(ValueError, match="belongs to another run: its problem, sample is"):
+        train(distribution=Bumps(**changes), checkpoint=path, resume=True)
+    train(distribution=Bumps(), checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "dnc"])
+def test_threads_reach_every_twin_and_change_nothing(monkeypatch, cell):
+    threads = pytest.importorskip("l2l_ref.compiled.threads")
+    heard = set()
+
+    def run_rows(kernel, rows, size, work, count, *arguments):
+        heard.add((kernel.__name__, count))
+        return run(kernel, rows, size, work, count, *arguments)
+
+    run = threads.run_rows
+    for twin in ("gp", "heads", "lstm"):
+        monkeypatch.setattr(f"l2l_ref.compiled.{twin}.run_rows", run_rows)
+    results = [train(tiny(cell=cell), backend="numba", threads=count)[0] for count in (1, 2)]
+    assert same(*results)
+    kernels = {name for name, _ in heard}
+    assert len(kernels) == (6 if cell == "dnc" else 4)
+    assert heard == {(name, count) for name in kernels for count in (1, 2)}
 
 
 def test_same_seed_same_weights_and_the_first_weights_stay():
@@ -144,6 +222,8 @@ def test_the_best_weights_come_out():
     ({"penalty": -1.0}, "penalty: expected a finite number >= 0, got -1.0"),
     ({"judge": "first"}, "judge: expected 'final' or 'sum', got 'first'"),
     ({"updates": 0}, "updates: expected a whole number >= 1, got 0"),
+    ({"threads": 0}, "threads: expected None or a whole number >= 1, got 0"),
+    ({"backend": "jax"}, "backend: expected one of auto, numpy, numba, got 'jax'"),
     ({"seed": -1}, "seed: expected a whole number >= 0, got -1"),
     ({"distribution": GPDistribution(dim=3)}, "distribution: expected functions of 2 dimensions, got 3"),
 ])
@@ -157,7 +237,7 @@ def test_bad_input_is_refused(changes, message):
     ({"dim": 2, "noise": -0.1}, "noise"), ({"dim": 2, "variance": np.inf}, "variance"),
     ({"dim": 2, "covariance": "cubic"}, "covariance"),
 ])
-def test_a_bad_family_is_refused(changes, name):
+def test_a_bad_distribution_is_refused(changes, name):
     with pytest.raises(ValueError, match=f"^{name}: expected"):
         GPDistribution(**changes)
 
@@ -192,10 +272,11 @@ def test_functions_through_given_values(dim):
 def test_moments_and_the_best_value_on_held_out_functions():
     seed = np.random.SeedSequence(5)
     proposer, distribution = tiny(), GPDistribution(dim=2)
-    best, moments = held_out(proposer, distribution, 30, 6, seed, "numpy")
+    best, moments = evaluate_held_out(proposer, distribution, 30, 6, seed, "numpy")
     assert best.shape == (6,) and (np.diff(best) <= 0).all()
     z, epsilon, _ = distribution.sample(30, 6, np.random.SeedSequence(5).spawn(1)[0])
-    out, _ = trajectory.trajectory(proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(6), **distribution.gp_arguments)
+    out, _ = trajectory.trajectory(proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(6),
+                                   **distribution.gp_arguments)
     assert len(moments) == 3  # of 1, 2 and 4 values
     np.testing.assert_allclose(moments[2], [out.y[:, :4].mean(), out.y[:, :4].std(axis=1).mean()], atol=1e-4)
     assert moments[0][1] == 0
@@ -214,7 +295,8 @@ def test_a_search_is_the_trajectory():
     """The optimizer step by step, in whatever orientation, proposes what the unrolled trajectory does."""
     proposer, distribution = tiny(), GPDistribution(dim=2)
     z, epsilon, _ = distribution.sample(4, 5, 0)
-    out, _ = trajectory.trajectory(proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(5), **distribution.gp_arguments)
+    out, _ = trajectory.trajectory(proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(5),
+                                   **distribution.gp_arguments)
     search = BatchSearch(proposer, 4, 5, 0, given_scale((0, 1)))
     for t in range(5):
         x = search.ask()

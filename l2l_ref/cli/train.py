@@ -225,12 +225,12 @@ def _search(args):
     if args.constant_incumbent:
         asked["through_incumbent"] = False
     trained, log = black_box.meta_train_black_box(
-        model, distribution, args.seed, backend=args.backend, checkpoint=args.checkpoint, resume=args.resume,
-        report=Reporter(), **asked
+        model, distribution, args.seed, backend=args.backend, threads=args.threads, checkpoint=args.checkpoint,
+        resume=args.resume, report=Reporter(), **asked
     )
     recipe = black_box.Recipe(**asked)
-    best, moments = black_box.held_out(trained, distribution, SEARCH_TEST_FUNCTIONS, recipe.steps,
-                                       child(args.seed, TEST), args.backend)
+    best, moments = black_box.evaluate_held_out(trained, distribution, SEARCH_TEST_FUNCTIONS, recipe.steps,
+                                                child(args.seed, TEST), args.backend, args.threads)
     made_with = _made_with(backends.choose("gp", args.backend, np.inf))
     return trained, {"made with": made_with, "model": trained.config, "problem": distribution.config,
                      "recipe": asdict(recipe), **_history(log), "moments": moments,

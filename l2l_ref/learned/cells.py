@@ -46,20 +46,16 @@ def dnc_with(slots, word, heads):
 
 
 def with_backend(cell, backend, rows, threads=None):
-    """The Cell with the pair that suits so many rows: the original or its compiled twin.
+    """The Cell with the pair that suits this many rows: the original or its compiled twin.
 
-    A cache belongs to the pair that made it. ``threads`` is for the twin of the LSTM. ``backend`` and what is raised are
-    as for `l2l_ref.backends.choose`.
+    A cache belongs to the pair that made it. ``threads`` is for the twins. ``backend`` and what is raised are as for
+    `l2l_ref.backends.choose`.
     """
-    module = backends.choose("lstm", backend, rows)
-    forward, backward = module.lstm_cell, module.lstm_cell_backward
-    if threads is not None and backends.name_of(module) == "numba":
-        forward, backward = partial(forward, threads=threads), partial(backward, threads=threads)
+    forward, backward = backends.functions("lstm", backend, rows, ("lstm_cell", "lstm_cell_backward"), threads)
     if cell.name == "lstm":
         return cell._replace(forward=forward, backward=backward)
-    heads = backends.choose("heads", backend, rows)
-    pairs = dnc.Pairs(forward, backward, heads.memory_access, heads.memory_access_backward)
-    return cell._replace(forward=partial(cell.forward, pairs=pairs))
+    access = backends.functions("heads", backend, rows, ("memory_access", "memory_access_backward"), threads)
+    return cell._replace(forward=partial(cell.forward, pairs=dnc.Pairs(forward, backward, *access)))
 
 
 CELLS = ("lstm", "dnc")

@@ -69,7 +69,7 @@ class TrajectoryCache(NamedTuple):
 
 
 def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0, covariance="squared_exponential",
-               jitter=None, given=None, output="sigmoid", cell=LSTM, backend="numpy"):
+               jitter=None, given=None, output="sigmoid", cell=LSTM, backend="numpy", threads=None):
     """X1 to X6: the optimizer at work on functions that are drawn as it goes.
 
     Parameters
@@ -89,6 +89,8 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
     cell : Cell
     backend : {"numpy", "auto", "numba"}
         Of the cell and of the draws, see `l2l_ref.backends.choose`.
+    threads : int, optional
+        For the compiled twins; None takes all cores of the process. No result depends on it.
 
     Returns
     -------
@@ -115,7 +117,10 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
     require_shape("given.shift", shift, B=B)
     draw_state = gp.GPState(*(a.astype(dtype) for a in known[:3]), known.t)
     scale, shift = scale.astype(dtype), shift.astype(dtype)
-    cell, sampler = with_backend(cell, backend, B), backends.choose("gp", backend, B * T)
+    cell = with_backend(cell, backend, B, threads)
+    gp_append, gp_append_backward = backends.functions(
+        "gp", backend, B * T, ("gp_append", "gp_append_backward"), threads
+    )
     state = cell.initial_state(B, params.cell)
     x = np.empty((B, T, d), dtype)
     e, f, y, mean, std = (np.empty((B, T), dtype) for _ in range(5))
@@ -126,7 +131,7 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
             u[:, :d], u[:, d], u[:, d + 1] = x[:, fed[t]], y[:, fed[t]], 1  # X1
         (x[:, t], e[:, t], state), cache = propose(u, state, params, output, cell)  # X2 to X5
         proposals.append(cache)
-        (draw, draw_state), cache = sampler.gp_append(
+        (draw, draw_state), cache = gp_append(
             draw_state, x[:, t].copy(), z[:, t], length_scale, variance, covariance, jitter, in_place=True
         )
         draws.append(cache)
@@ -134,7 +139,7 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
         std[:, t] = scale * draw.std                     # X6
         y[:, t] = f[:, t] + noise * epsilon[:, t]                    # X6
     return Trajectory(x, e, f, y, mean, std), TrajectoryCache(
-        tuple(proposals), tuple(draws), fed, start, x, scale, noise, draw_state, sampler.gp_append_backward
+        tuple(proposals), tuple(draws), fed, start, x, scale, noise, draw_state, gp_append_backward
     )
 
 

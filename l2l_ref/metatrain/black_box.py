@@ -1,45 +1,45 @@
 """Meta-training of the black-box optimizer: Chen et al. 2017, sections 3 and 5.
 
-    U1  theta moves against the gradient of X7, a mean over functions drawn afresh for every update; the whole
-        trajectory is unrolled
+    U1  one update of theta with the gradient of X7, a mean over functions that are drawn anew for each update; the
+        whole trajectory is unrolled
     U2  the horizon of an update is drawn from ``first_steps`` to T; curriculum: T grows from ``first_steps`` to
-        ``steps``, by the same factor an epoch
-    U3  with several workers, as many queries are on their way, and come back in random order
+        ``steps``, by the same factor per epoch
+    U3  with several workers, as many queries are in flight at once, and their values arrive in random order
 
-The review gives Adam and a curriculum from 10 to 100; all numbers here are our own choice. How many workers there are
-is drawn anew for each update: one network then serves any number of them. Validation is on functions that stay the
-same, with one worker and the full horizon; it is judged by the best value found, after the last query or summed
-over all. A network that knows its horizon lets the first queries be as bad as they like (most losses do not mind), so
-that horizons are drawn.
+The review gives Adam and a curriculum from 10 to 100 steps; all other numbers here are our own choice. The number of
+workers is drawn anew for each update, so that one network serves any number of them. Validation uses functions that
+stay the same, one worker and the full horizon. A network is judged by the best value after the last query, or by the
+sum of the best values so far. Horizons are drawn because a network that knows its horizon lets its first queries be
+arbitrarily bad, which most losses do not penalise.
 """
 
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .. import files
+from .. import backends, files
 from ..checks import whole_number
 from ..learned import trajectory
 from ..learned.proposer import Proposer
 from ..seeds import child
-from ..trees import flatten, unflatten
+from ..trees import arrays_of, flatten, unflatten
 from . import loop
 
-# The streams of random numbers of one run.
+# The streams of random numbers of one seed.
 TRAINING, VALIDATION, WORKERS = 1, 2, 4
 
-PIECE = 500  # functions at once where memory would be large
+PIECE = 500  # functions evaluated at once, to bound the memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(loop.Schedule):
-    """How to meta-train a black-box optimizer: a `Schedule`, and what an epoch is made of.
+    """How to meta-train a black-box optimizer: a `Schedule`, and what an epoch consists of.
 
     An epoch has ``updates`` updates, each on ``functions`` functions. The longest horizon grows from ``first_steps`` to
-    ``steps`` over the fraction ``curriculum`` of the epochs (U2). ``loss``, ``penalty`` and ``through_incumbent``
-    are those of `trajectory_loss`. A fraction ``parallel`` of the updates has 2 to ``workers`` workers, the others
-    one (U3). Validation is on ``validation_functions`` functions, and judged by the "final" best value or by the
-    "sum" of the best values so far.
+    ``steps`` over the fraction ``curriculum`` of the epochs (U2). ``loss``, ``penalty`` and ``through_incumbent`` are
+    passed to `trajectory_loss`. A fraction ``parallel`` of the updates has 2 to ``workers`` workers, the others have
+    one (U3). Validation uses ``validation_functions`` functions and is judged by the "final" best value or by the "sum"
+    of the best values so far.
     """
 
     epochs: int = 100
@@ -79,12 +79,13 @@ class Recipe(loop.Schedule):
         return round(self.first_steps * (self.steps / self.first_steps) ** grown)
 
 
-def trajectory_gradient(proposer, distribution, recipe, steps, fed, seed, backend="auto", dtype=np.float32):
-    """U1: the loss of one batch of functions and its gradient in the weights, a flat float64 vector."""
+def trajectory_gradient(proposer, distribution, recipe, steps, fed, seed, backend="auto", dtype=np.float32,
+                        threads=None):
+    """U1: the loss of one batch of functions and its gradient with respect to the weights, a flat float64 vector."""
     z, epsilon, given = distribution.sample(recipe.functions, steps, seed, dtype)
     out, cache = trajectory.trajectory(
         proposer.params_as(dtype), z, epsilon, fed, **distribution.gp_arguments, given=given, output=proposer.output,
-        cell=proposer.network, backend=backend
+        cell=proposer.network, backend=backend, threads=threads
     )
     loss, loss_cache = trajectory.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent)
     d_out = trajectory.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
@@ -92,31 +93,32 @@ def trajectory_gradient(proposer, distribution, recipe, steps, fed, seed, backen
     return float(loss.mean()), flatten(d_params).astype(np.float64)
 
 
-def best_so_far(proposer, distribution, functions, steps, seed, backend="auto"):
-    """The best value of each function after 1..T queries, (B, T); one worker."""
+def best_so_far(proposer, distribution, functions, steps, seed, backend="auto", threads=None):
+    """The best value of each function after 1..T queries with one worker, (B, T)."""
     z, epsilon, given = distribution.sample(functions, steps, seed)
-    return np.minimum.accumulate(_run(proposer, distribution, z, epsilon, given, backend).f, axis=1)
+    return np.minimum.accumulate(_search(proposer, distribution, z, epsilon, given, backend, threads).f, axis=1)
 
 
-def _run(proposer, distribution, z, epsilon, given, backend):
+def _search(proposer, distribution, z, epsilon, given, backend, threads):
     """The Trajectory with one worker."""
     out, _ = trajectory.trajectory(
-        proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(z.shape[1]), **distribution.gp_arguments, given=given,
-        output=proposer.output, cell=proposer.network, backend=backend
+        proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(z.shape[1]), **distribution.gp_arguments,
+        given=given, output=proposer.output, cell=proposer.network, backend=backend, threads=threads
     )
     return out
 
 
-def held_out(proposer, distribution, functions, steps, seed, backend="auto"):
-    """On functions that nothing was decided on: the mean best value after 1..T queries, (T,), and the moments.
+def evaluate_held_out(proposer, distribution, functions, steps, seed, backend="auto", threads=None):
+    """The mean best value after 1..T queries, (T,), and moments of the values, on functions never used for a decision.
 
-    The moments are those of the values that a network sees, which y is scaled to where its range is not known: for
-    n = 1, 2, 4, .. values the mean over functions of their mean and of their standard deviation, a list of pairs.
+    The moments are those of the values that a network sees; a search scales y to them where it does not know the range.
+    They are a list of pairs: for the first n = 1, 2, 4, .. values, the mean over functions of their mean and of their
+    standard deviation.
     """
     best, moments = [], []
     for first in range(0, functions, PIECE):
         z, epsilon, given = distribution.sample(min(PIECE, functions - first), steps, child(seed, first // PIECE))
-        out = _run(proposer, distribution, z, epsilon, given, backend)
+        out = _search(proposer, distribution, z, epsilon, given, backend, threads)
         best.append(np.minimum.accumulate(out.f, axis=1))
         counts = [2**k for k in range(steps.bit_length())]
         moments.append([(out.y[:, :n].mean(axis=1).sum(), out.y[:, :n].std(axis=1).sum()) for n in counts])
@@ -124,19 +126,23 @@ def held_out(proposer, distribution, functions, steps, seed, backend="auto"):
     return np.concatenate(best).mean(axis=0, dtype=np.float64), moments.round(4).tolist()
 
 
-def meta_train_black_box(proposer, distribution, seed=0, *, backend="auto", checkpoint=None, resume=False, report=None,
-                         **recipe):
-    """Meta-train a black-box optimizer.
+def meta_train_black_box(proposer, distribution, seed=0, *, backend=None, threads=None, checkpoint=None, resume=False,
+                         report=None, **recipe):
+    """Meta-train a black-box optimizer on functions drawn from a distribution.
 
     Parameters
     ----------
     proposer : Proposer
-        Gives the architecture and the initial weights; is not changed.
-    distribution : GPDistribution, SupportDistribution, or any object with ``dim``, ``gp_arguments`` and ``sample``
-        The functions.
+        Gives the architecture, the initial weights and the backend. It is not changed.
+    distribution : FunctionDistribution
+        `GPDistribution`, `SupportDistribution`, or any object with ``dim``, ``gp_arguments`` and ``sample``. Its
+        ``config`` is used if it has one.
     seed : int
-        Same seed, same weights, whatever the number of threads.
-    backend : {"auto", "numpy", "numba"}
+        The same seed gives the same weights, whatever the number of threads.
+    backend : {"auto", "numpy", "numba"}, optional
+        By default that of the proposer.
+    threads : int, optional
+        For the compiled twins. By default all cores of the process.
     checkpoint, resume, report
         As in `meta_train`.
     **recipe
@@ -144,19 +150,27 @@ def meta_train_black_box(proposer, distribution, seed=0, *, backend="auto", chec
 
     Returns
     -------
-    proposer, log
-        A new Proposer with the best weights seen, and a list with a dict for each epoch.
+    proposer : Proposer
+        A new one, with the best weights seen.
+    log : list of dict
+        One entry per epoch.
 
     Raises
     ------
     ValueError
-        For a bad recipe, a distribution of another dimension, or a checkpoint that is broken or belongs to another run.
+        For a bad recipe, a distribution of another dimension, or a checkpoint that is broken or belongs to another run:
+        another model, distribution, recipe, seed or backend.
+    ImportError
+        For the backend "numba" where it does not work.
     """
     recipe, seed = Recipe(**recipe), whole_number("seed", seed, least=0)
+    backend = proposer.backend if backend is None else backend
+    threads = whole_number("threads", threads, optional=True)
     if distribution.dim != proposer.dim:
         raise ValueError(f"distribution: expected functions of {proposer.dim} dimensions, got {distribution.dim}")
-    identity = {"model": proposer.config, "problem": getattr(distribution, "config", type(distribution).__name__),
-                "recipe": asdict(recipe), "seed": seed, "initial": files.digest({"phi": flatten(proposer.params)})}
+    identity = {"model": proposer.config, "problem": _problem_identity(distribution, recipe.steps, seed),
+                "recipe": asdict(recipe), "seed": seed, "backend": backends.identity(backend),
+                "initial": files.digest({"phi": flatten(proposer.params)})}
 
     def train_epoch(progress):
         longest, rng = recipe.horizon(progress.epoch), np.random.default_rng(child(seed, WORKERS, progress.epoch))
@@ -167,26 +181,35 @@ def meta_train_black_box(proposer, distribution, seed=0, *, backend="auto", chec
                 workers = int(rng.integers(2, recipe.workers, endpoint=True))
             fed = trajectory.arrivals(steps, workers, rng)            # U3
             return trajectory_gradient(
-                with_phi(proposer, progress.phi), distribution, recipe, steps, fed,
-                child(seed, TRAINING, progress.epoch, k), backend
+                _with_phi(proposer, progress.phi), distribution, recipe, steps, fed,
+                child(seed, TRAINING, progress.epoch, k), backend, threads=threads
             )
 
-        return {"steps": longest} | loop.train_updates(recipe, progress, recipe.updates, gradient)  # U1
+        return {"steps": longest} | loop.train_updates(recipe, progress, map(gradient, range(recipe.updates)))  # U1
 
     def validate(phi):
-        best = best_so_far(with_phi(proposer, phi), distribution, recipe.validation_functions, recipe.steps,
-                           child(seed, VALIDATION), backend).mean(axis=0, dtype=np.float64)
+        best = best_so_far(_with_phi(proposer, phi), distribution, recipe.validation_functions, recipe.steps,
+                           child(seed, VALIDATION), backend, threads).mean(axis=0, dtype=np.float64)
         final, total = loop.finite(best[-1]), loop.finite(best.sum())
         return {"validation_final": final, "validation_sum": total,
                 "judged": final if recipe.judge == "final" else total}
 
     progress = loop.run(recipe, identity, flatten(proposer.params).astype(np.float64), train_epoch, validate,
                         checkpoint=checkpoint, resume=resume, report=report)
-    return with_phi(proposer, progress.best_phi), progress.log
+    return _with_phi(proposer, progress.best_phi), progress.log
 
 
-def with_phi(proposer, phi):
-    """The same proposer with other weights, in float32 as they will be saved."""
+def _problem_identity(distribution, steps, seed):
+    """`loop.problem_identity`, of the arguments of the Gaussian process and one function."""
+    if getattr(distribution, "config", None) is not None:
+        return loop.problem_identity(distribution)
+    arguments = repr(sorted(distribution.gp_arguments.items()))
+    sample = distribution.sample(1, steps, child(seed, VALIDATION))
+    return loop.problem_identity(distribution, arguments, *arrays_of(sample))
+
+
+def _with_phi(proposer, phi):
+    """The same proposer with other weights, in float32, as they will be saved."""
     params = unflatten(phi.astype(np.float32), proposer.params)
     return Proposer(proposer.dim, proposer.hidden, proposer.output, cell=proposer.cell, memory=proposer.memory,
-                    params=params)
+                    params=params, backend=proposer.backend)

@@ -1,18 +1,18 @@
-"""Meta-training by truncated backpropagation through time: section 2 of Andrychowicz et al. 2016.
+"""Meta-training by truncated backpropagation through time: Andrychowicz et al. 2016, section 2.
 
     T1  L(phi) = mean over functions of the sum over t of w_t f(theta_t), w_t = 1
-    T2  a run of ``steps`` steps is cut into windows of ``unroll``; theta and the optimizer's state are
+    T2  a trajectory of ``steps`` steps is cut into windows of ``unroll``; theta and the optimizer's state are
         carried from one window to the next, gradients are not
 
-After each window phi moves: T3 of metatrain/loop.py.
+Adam updates phi after each window: T3 of metatrain/loop.py. (T1 is their equation 3.)
 
-An *epoch* is a fixed number of tasks, freshly drawn, followed by a validation on tasks that stay the same.
-The optimizer with the best validation is what comes out (early stopping). It is judged by the mean loss over the
-last tenth of the steps, since where minibatches are drawn that of the last step alone is mostly noise, or by the
-sum over all steps.
+An *epoch* is a fixed number of freshly drawn tasks, followed by a validation on tasks that stay the same. The result is
+the optimizer with the best validation (early stopping). An optimizer is judged by its mean loss over the last tenth of
+the steps, because with minibatches the loss at the last step alone is mostly noise, or by the sum over all steps.
 
-Seeds: weights, training tasks and validation tasks have streams of their own, and the tasks of an epoch depend
-on the seed and the epoch's number alone. So a run that is resumed sees what it would have seen.
+Initial weights, training tasks and validation tasks have separate streams of random numbers, and the tasks of an epoch
+depend on the seed and the number of the epoch alone. Training that is resumed therefore sees the same tasks as training
+that was never interrupted.
 """
 
 from dataclasses import asdict, dataclass
@@ -29,30 +29,30 @@ from ..seeds import child
 from ..trees import flatten, unflatten
 from . import loop
 
-# The streams of random numbers of one run.
+# The streams of random numbers of one seed.
 TRAINING, VALIDATION, COORDINATES = 1, 2, 4
 
-STUCK_AFTER = 3  # epochs before a run may be called stuck
-STUCK_ABOVE = 0.97  # of the level of having learned nothing
+STUCK_AFTER = 3  # epochs before training may be reported as stuck
+STUCK_ABOVE = 0.97  # times the loss of an optimizer that has learned nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(loop.Schedule):
-    """How to meta-train: a `Schedule`, and what an epoch is made of.
+    """How to meta-train a gradient-based optimizer: a `Schedule`, and what an epoch consists of.
 
-    An epoch has ``tasks`` tasks, each a batch of ``functions`` functions, run for ``steps`` steps in windows
-    of ``unroll``. Validation is on ``validation_functions`` functions and judged by the "final" losses or by their
+    An epoch has ``tasks`` tasks. Each is a batch of ``functions`` functions, optimized for ``steps`` steps in windows
+    of ``unroll``. Validation uses ``validation_functions`` functions and is judged by the "final" losses or by their
     "sum".
 
-    With ``coordinates``, the meta-gradient of a window is estimated from so many coordinates, drawn at random,
-    where there are more: on large networks that costs a fraction, and what it adds in noise is little beside
-    what the draw of the function adds.
+    ``coordinates``, if given, is the number of coordinates, drawn at random, from which the meta-gradient of a window
+    is estimated when there are more. For large networks this costs a fraction, and the noise that it adds is small
+    beside the noise of drawing a function.
 
-    ``boundary_term`` counts f at the first point of each window too, as the released code does. The point is a
-    constant of the window, so this changes the loss that is reported and no gradient.
+    ``boundary_term`` also counts f at the first point of each window, as the code released by Andrychowicz et al. does.
+    That point is a constant of the window, so this changes the reported loss but no gradient.
 
-    With ``second_derivatives`` the gradients that the optimizer sees depend on phi, as they do (C6 in place of C5);
-    the tasks must have ``second_order``, and the coordinates depend on each other, so that all are needed.
+    ``second_derivatives`` lets the gradients that the optimizer sees depend on phi, as they really do (C6 instead of
+    C5). The tasks must then have ``second_order``. The coordinates depend on each other, so all of them are needed.
     """
 
     tasks: int = 20
@@ -78,26 +78,36 @@ class Recipe(loop.Schedule):
 def run_window(model, task, theta, state, evaluation, unroll):
     """T2: ``unroll`` steps from theta.
 
-    ``evaluation`` is what ``task.loss_and_gradient`` or ``task.second_order`` gave at theta, which the window before
-    has already computed; the window goes on with the same of the two.
+    Parameters
+    ----------
+    model : CoordinatewiseLSTM
+    task : Task
+    theta : ndarray, shape (B, n)
+    state : OptimizerState
+        It is not changed.
+    evaluation : tuple
+        The result of ``task.loss_and_gradient`` or ``task.second_order`` at theta, which the previous window has
+        already computed. The window calls the same of the two.
+    unroll : int
 
     Returns
     -------
     theta, state, evaluation
-        As they are after the window.
-    losses : (unroll, B) array
+        At the end of the window.
+    losses : ndarray, shape (unroll, B)
         f at theta_1 .. theta_unroll.
-    gradients, loss_gradients : (unroll, B n) arrays
-        What the optimizer saw, at theta_0 .. theta_unroll-1, and what the loss sums over, one step later.
-    hessian_products : list
-        At theta_0 .. theta_unroll-1, of ``task.second_order``; else empty.
+    gradients, loss_gradients : ndarray, shape (unroll, B n)
+        The gradients that the optimizer saw, at theta_0 .. theta_unroll-1, and those of the terms of the loss, one step
+        later.
+    hessian_products : list of callable
+        At theta_0 .. theta_unroll-1, from ``task.second_order``; otherwise empty.
     """
     evaluate = task.loss_and_gradient if len(evaluation) == 2 else task.second_order
     losses, gradients, loss_gradients, hessian_products = [], [], [], []
     for t in range(unroll):
         hessian_products += evaluation[2:]
         gradients.append(evaluation[1].ravel())
-        update, state = model.update(evaluation[1], state, in_place=t > 0)  # the first state is the caller's
+        update, state = model.update(evaluation[1], state, in_place=t > 0)  # the caller keeps the first state
         theta = theta + update
         evaluation = evaluate(theta)
         losses.append(evaluation[0])
@@ -106,15 +116,15 @@ def run_window(model, task, theta, state, evaluation, unroll):
 
 
 def window_loss(losses, first, boundary_term=False):
-    """T1: the loss of a window, from f at its later points (unroll, B) and at its first one (B,)."""
+    """T1: the loss of a window, from f at its later points (unroll, B) and at its first point (B,)."""
     return float(losses.sum(axis=0).mean() + (first.mean() if boundary_term else 0.0))
 
 
 def window_gradient(model, gradients, loss_gradients, state, functions, chosen=None):
-    """dL/dphi of a window (T1, C5), a flat float64 vector. ``state`` is the one before the window.
+    """dL/dphi of a window (T1, C5), a flat float64 vector. ``state`` is the state before the window.
 
-    With ``chosen``, an array of m of the n coordinates drawn at random, an estimate from these alone: the
-    gradient is a sum over coordinates, so n / m times a part of it is right in the mean.
+    With ``chosen``, an array of m of the n coordinates drawn at random, the gradient is estimated from these alone. It
+    is a sum over coordinates, so n / m times the sum over m random ones has the right mean.
     """
     d_updates = coordinatewise.suffix_sums(loss_gradients) / loss_gradients.dtype.type(functions)
     layers = state.layers
@@ -150,19 +160,19 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
     Parameters
     ----------
     model : CoordinatewiseLSTM
-        Gives the architecture and the initial weights; is not changed.
-    problem : a problem of ``optimizees``, or any object with ``sample(functions, seed)``
-        Where it has ``on(split)``, training draws from "train" and validation from "validation". ``config``
-        and ``chance`` (see ``optimizees``) are used where they are there.
+        Gives the architecture, the initial weights, the backend and the threads. It is not changed.
+    problem : Problem
+        One of `l2l_ref.optimizees`, or any object with ``sample(functions, seed)``. If it has ``on(split)``, training
+        draws from "train" and validation from "validation". Its ``config`` and ``chance`` are used if it has them.
     steps, unroll : int
-        The horizon, and the length of a window of backpropagation.
+        The number of steps of a trajectory, and of a window of backpropagation.
     seed : int
-        Same seed, same weights, whatever the number of threads.
+        The same seed gives the same weights, whatever the number of threads.
     checkpoint : path, optional
-        Written after each epoch, whole or not at all.
+        Written after each epoch, completely or not at all.
     resume : bool
-        Go on from the checkpoint; start afresh where there is none yet. The final weights are those of a
-        run that was never interrupted, bit for bit.
+        Continue from the checkpoint, or start afresh if there is none yet. The final weights are those of training that
+        was never interrupted, bit for bit.
     report : callable, optional
         Called as report(progress, recipe) after each epoch.
     **recipe
@@ -170,28 +180,32 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
 
     Returns
     -------
-    model, log
-        A new CoordinatewiseLSTM with the best weights seen, and a list with a dict for each epoch.
+    model : CoordinatewiseLSTM
+        A new one, with the best weights seen.
+    log : list of dict
+        One entry per epoch.
 
     Raises
     ------
     ValueError
-        For a bad recipe, or a checkpoint that is broken or belongs to another run.
+        For a bad recipe, or a checkpoint that is broken or belongs to another run: another model, problem, recipe, seed
+        or backend.
     """
     recipe, seed = Recipe(steps=steps, unroll=unroll, **recipe), whole_number("seed", seed, least=0)
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
-    run = {"model": model.config, "problem": getattr(problem, "config", type(problem).__name__),
-           "recipe": asdict(recipe), "seed": seed,
-           "backend": backends.name_of(backends.choose("coordinatewise", model.backend, np.inf)),
-           "initial": files.digest({"phi": flatten(model.params)})}
-    level = getattr(problem, "chance", None)
-    if level is None:
+    level, first = getattr(problem, "chance", None), ()
+    if level is None or getattr(problem, "config", None) is None:
         validation = validate_on.sample(recipe.validation_functions, child(seed, VALIDATION))
-        level = float(np.mean(validation.loss_and_gradient(validation.theta0)[0]))
+        first = validation.loss_and_gradient(validation.theta0)
+        level = float(np.mean(first[0])) if level is None else level
+    identity = {"model": model.config, "problem": loop.problem_identity(problem, *first), "recipe": asdict(recipe),
+                "seed": seed, "backend": backends.identity(model.backend),
+                "initial": files.digest({"phi": flatten(model.params)})}
 
     def train_epoch(progress):
-        return _train_epoch(model, train_on, recipe, seed, progress)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return loop.train_updates(recipe, progress, _gradients(model, train_on, recipe, seed, progress))
 
     def validate(phi):
         validation = validate_on.sample(recipe.validation_functions, child(seed, VALIDATION))
@@ -206,8 +220,9 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
         if progress.epoch >= STUCK_AFTER and progress.best["validation_final"] > STUCK_ABOVE * level:
             return (f"stuck at the level of having learned nothing ({level:.4g}) after {progress.epoch} epochs: try "
                     "another seed or a smaller learning rate")
+        return None
 
-    progress = loop.run(recipe, run, flatten(model.params).astype(np.float64), train_epoch, validate, warn=warn,
+    progress = loop.run(recipe, identity, flatten(model.params).astype(np.float64), train_epoch, validate, warn=warn,
                         checkpoint=checkpoint, resume=resume, report=report)
     return _with_phi(model, progress.best_phi), progress.log
 
@@ -220,40 +235,33 @@ def _choose(wanted, n, rng):
 
 
 def _with_phi(model, phi):
-    """The same optimizer with other weights, in float32 as they will be saved."""
+    """The same optimizer with other weights, in float32, as they will be saved."""
     with np.errstate(over="ignore"):
         params = unflatten(phi.astype(np.float32), model.params)
     return CoordinatewiseLSTM(model.hidden, model.preprocess, model.output_scale, params=params,
                               backend=model.backend, threads=model.threads)
 
 
-def _train_epoch(model, problem, recipe, seed, progress):
-    """One epoch: moves ``progress``, returns an entry for the log."""
+def _gradients(model, problem, recipe, seed, progress):
+    """The loss and the meta-gradient of each window of an epoch, each at the ``progress.phi`` of its time."""
     rng = np.random.default_rng(child(seed, COORDINATES, progress.epoch))
-    losses, norms, skipped = [], [], 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for k in range(recipe.tasks):
-            task = problem.sample(recipe.functions, child(seed, TRAINING, progress.epoch, k))
-            evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
-            theta, evaluation = task.theta0, evaluate(task.theta0)
-            state = model.init(theta)
-            for _ in range(recipe.steps // recipe.unroll):
-                current = _with_phi(model, progress.phi)
-                before, first = state, evaluation[0]
-                theta, state, evaluation, window, gradients, loss_gradients, products = run_window(
-                    current, task, theta, state, evaluation, recipe.unroll
-                )
-                if recipe.second_derivatives:
-                    d_phi = second_order_window_gradient(current, gradients, loss_gradients, products, before,
-                                                         recipe.functions)
-                else:
-                    chosen = _choose(recipe.coordinates, gradients.shape[1], rng)
-                    d_phi = window_gradient(current, gradients, loss_gradients, before, recipe.functions, chosen)
-                norm = loop.descend(recipe, progress, d_phi)
-                if norm is None:  # this trajectory has left float32's range: learn nothing from it
-                    skipped += 1
-                    break
-                losses.append(window_loss(window, first, recipe.boundary_term))
-                norms.append(norm)
-    return {"learning_rate": loop.rate(recipe, progress), "loss": float(np.mean(losses)) if losses else None,
-            "gradient_norm": float(np.median(norms)) if norms else None, "skipped": skipped}
+    for k in range(recipe.tasks):
+        task = problem.sample(recipe.functions, child(seed, TRAINING, progress.epoch, k))
+        evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
+        theta, evaluation = task.theta0, evaluate(task.theta0)
+        state = model.init(theta)
+        for _ in range(recipe.steps // recipe.unroll):
+            current = _with_phi(model, progress.phi)
+            before, first = state, evaluation[0]
+            theta, state, evaluation, losses, gradients, loss_gradients, products = run_window(
+                current, task, theta, state, evaluation, recipe.unroll
+            )
+            if recipe.second_derivatives:
+                d_phi = second_order_window_gradient(current, gradients, loss_gradients, products, before,
+                                                     recipe.functions)
+            else:
+                chosen = _choose(recipe.coordinates, gradients.shape[1], rng)
+                d_phi = window_gradient(current, gradients, loss_gradients, before, recipe.functions, chosen)
+            yield window_loss(losses, first, recipe.boundary_term), d_phi
+            if not np.isfinite(d_phi @ d_phi):  # this trajectory has left float32's range: learn nothing from it
+                break

@@ -1,8 +1,9 @@
-"""What every meta-training does: epochs of Adam, validation, the best kept, a checkpoint after each epoch.
+"""What every meta-training shares: epochs of Adam, validation, keeping the best weights, a checkpoint after each epoch.
 
-What an epoch is made of, and what a validation measures, is the caller's. phi is one float64 vector here.
+The caller decides what an epoch consists of and what a validation measures. Here phi, the weights, is one float64
+vector.
 
-    T3  phi moves by Adam on the clipped meta-gradient; what is validated is phi, or its average over the updates
+    T3  Adam updates phi with the clipped meta-gradient; what is validated is phi, or its average over the updates
 """
 
 import json
@@ -17,22 +18,22 @@ from .. import files
 from ..baselines.gradient import Adam, AdamState
 from ..checks import whole_number
 
-DIVERGED = float(np.finfo(float).max)  # stands in the log, which is JSON, for a validation that is not finite
+DIVERGED = float(np.finfo(float).max)  # replaces a validation loss that is not finite in the log, which is JSON
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """The part of a recipe that the loop reads.
 
-    Adam's learning rate is ``learning_rate`` for the fraction ``decay_from`` of the ``epochs`` and then falls, by the
-    same factor each epoch, towards ``final_learning_rate``. The meta-gradient is clipped to the norm ``clip``, or
-    not at all. What is validated and kept is phi averaged over the updates, with weights that fall off by the
-    factor ``averaging`` an update; 0 is phi itself. With ``patience`` the run ends after so many epochs without a
-    better validation.
+    Adam's learning rate is ``learning_rate`` for the fraction ``decay_from`` of the ``epochs``. It then falls towards
+    ``final_learning_rate``, by the same factor in each epoch. The meta-gradient is clipped to the norm ``clip``; None
+    switches clipping off. The weights that are validated and kept are an average of phi over the updates, in which the
+    past loses the factor ``averaging`` per update; with 0 they are phi itself. With ``patience`` training ends after
+    that many epochs without a better validation.
 
-    With ``rollback``, so many epochs without a better validation send the run back to where it was at the best
-    one, and halve the learning rate from there on. Good optimizers lie close to unstable ones, and a run that has
-    stepped over the edge takes long to find back.
+    With ``rollback``, that many epochs without a better validation send training back to its state at the best one,
+    and halve the learning rate from there on. Good optimizers lie close to unstable ones, and training that has crossed
+    over needs a long time to come back by itself.
     """
 
     epochs: int = 60
@@ -57,7 +58,7 @@ class Schedule:
                 raise ValueError(f"{name}: expected a number in [0, 1), got {getattr(self, name)!r}")
 
     def whole_numbers(self):
-        """The fields that are whole numbers >= 1: name -> whether None will do as well."""
+        """The fields that are whole numbers >= 1: name -> whether None is allowed too."""
         kinds = {"int": False, "int | None": True, int: False, int | None: True}
         return {f.name: kinds[f.type] for f in fields(self) if f.type in kinds}
 
@@ -69,18 +70,17 @@ class Schedule:
 
 @dataclass
 class Progress:
-    """Where a run stands after an epoch; phi in float64, all of it in the checkpoint."""
+    """The state of training after an epoch; phi in float64. The checkpoint holds all of it."""
 
     phi: np.ndarray
     average: np.ndarray
     adam: AdamState
-    best_phi: np.ndarray     # of the best validation,
-    best_adam: AdamState     # with Adam as it then was
+    best_phi: np.ndarray     # the weights with the best validation
+    best_adam: AdamState     # the state of Adam at that time
     rollbacks: int = 0
     since: int = 0           # epochs since the best validation or the last rollback
     epoch: int = 0
     log: list[dict] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
     @property
     def best(self):
@@ -95,22 +95,31 @@ def run(schedule, identity, phi, train_epoch, validate, *, warn=None, checkpoint
     ----------
     schedule : Schedule
     identity : dict
-        All that the weights depend on, JSON-able: a checkpoint of another run is refused.
-    phi : float64 vector
-        The first weights.
+        Everything that the weights depend on, in JSON's types. A checkpoint with another identity is refused.
+    phi : ndarray of float64, shape (n,)
+        The initial weights.
     train_epoch : callable
-        ``train_epoch(progress)`` moves ``progress`` by `descend` and returns an entry for the log.
+        ``train_epoch(progress)`` changes ``progress`` by `train_updates` and returns an entry for the log.
     validate : callable
-        phi -> dict with ``validation_final``, ``validation_sum`` and ``judged``, of which smaller is better.
+        phi -> dict with ``validation_final``, ``validation_sum`` and ``judged``. A smaller ``judged`` is better.
     warn : callable, optional
-        ``warn(progress)`` -> a sentence for a run that gets nowhere, or None.
+        ``warn(progress)`` -> a sentence for the user when training gets nowhere, or None.
     checkpoint, resume, report
         As in `meta_train`.
 
     Returns
     -------
     Progress
+
+    Raises
+    ------
+    ValueError
+        When the identity is not of JSON's types, and when the checkpoint is broken or belongs to another run.
     """
+    try:
+        json.dumps(identity)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"config: expected values of JSON's types, but {error}") from None
     if resume and checkpoint and Path(checkpoint).exists():
         progress = _resume(checkpoint, identity, len(phi))
     else:
@@ -141,7 +150,10 @@ def run(schedule, identity, phi, train_epoch, validate, *, warn=None, checkpoint
 
 
 def descend(schedule, progress, d_phi):
-    """T3: one update of ``progress`` with a meta-gradient. Its norm before clipping, or None if it is not finite."""
+    """T3: update ``progress`` once with a meta-gradient.
+
+    Returns the norm of the gradient before clipping; None, and no update, if that is not finite.
+    """
     norm = float(np.sqrt(d_phi @ d_phi))
     if not np.isfinite(norm):
         return None
@@ -154,11 +166,14 @@ def descend(schedule, progress, d_phi):
     return norm
 
 
-def train_updates(schedule, progress, updates, gradient):
-    """So many updates of ``progress`` by ``gradient(k)`` -> (loss, d_phi): what the log says of them, a dict."""
+def train_updates(schedule, progress, gradients):
+    """Update ``progress`` once with each of ``gradients``, an iterator of (loss, d_phi).
+
+    The iterator computes each pair when it is asked for, at the ``progress.phi`` of that moment. Returns the entry for
+    the log, a dict. It counts the gradients that were not finite, with which nothing was updated, as "skipped".
+    """
     losses, norms, skipped = [], [], 0
-    for k in range(updates):
-        loss, d_phi = gradient(k)
+    for loss, d_phi in gradients:
         norm = descend(schedule, progress, d_phi)
         if norm is None:
             skipped += 1
@@ -171,13 +186,26 @@ def train_updates(schedule, progress, updates, gradient):
 
 
 def rate(schedule, progress):
-    """Adam's learning rate now."""
+    """Adam's present learning rate: that of the epoch, halved by each rollback."""
     return schedule.rate(progress.epoch) / 2**progress.rollbacks
 
 
 def finite(value):
-    """A loss for the log: ``value`` as a float, or `DIVERGED`."""
+    """``value`` as a float for the log, or `DIVERGED` if it is not finite."""
     return float(value) if np.isfinite(value) else DIVERGED
+
+
+def problem_identity(problem, *sample):
+    """What a checkpoint says of a problem, so that it is recognised when training is resumed.
+
+    This is the problem's ``config`` where it has one. Otherwise it is the name of its class and a digest of ``sample``,
+    which depends on the problem's data and constants.
+    """
+    config = getattr(problem, "config", None)
+    if config is not None:
+        return config
+    arrays = {str(k): np.asarray(array) for k, array in enumerate(sample) if array is not None}
+    return {"class": type(problem).__name__, "sample": files.digest(arrays)}
 
 
 def _patience_is_over(progress, recipe):
@@ -198,15 +226,15 @@ def _save(path, progress, run):
 
 
 def _resume(path, run, n):
-    """The Progress, of n weights, that a checkpoint holds; ValueError when it is another run's."""
-    run = json.loads(json.dumps(run))  # as it comes back from a file: tuples are lists there
+    """The Progress, with n weights, that a checkpoint holds. ValueError when it belongs to another run."""
+    run = json.loads(json.dumps(run))  # as a file gives it back: with lists instead of tuples
 
     def expect(card):
-        theirs = card.get("checkpoint")
-        if not isinstance(theirs, dict):
+        saved = card.get("checkpoint")
+        if not isinstance(saved, dict):
             raise ValueError("it is not a checkpoint of meta-training")
-        for part, ours in run.items():
-            _require_same(part, theirs.get(part), ours)
+        for part, current in run.items():
+            _require_same(part, saved.get(part), current)
         epoch, log = card.get("epoch"), card.get("log")
         for name in COUNTS:
             if type(card.get(name)) is not int or card[name] < 0:
@@ -218,7 +246,7 @@ def _resume(path, run, n):
     arrays, card = files.read(path, expect)
     for name in ("v", "best_v"):
         if (arrays[name] < 0).any():
-            raise ValueError(f"{path}: {name}, a mean of squares, holds negative values")
+            raise ValueError(f"{path}: {name}: expected means of squares, which are >= 0, got negative values")
     return Progress(
         arrays["phi"], arrays["average"], AdamState(card["adam_t"], arrays["m"], arrays["v"]),
         arrays["best_phi"], AdamState(card["best_adam_t"], arrays["best_m"], arrays["best_v"]),
@@ -226,13 +254,13 @@ def _resume(path, run, n):
     )
 
 
-def _require_same(part, theirs, ours):
-    if theirs == ours:
+def _require_same(part, saved, current):
+    if saved == current:
         return
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for name in sorted(theirs.keys() | ours.keys()):
-            _require_same(f"{part}, {name}", theirs.get(name), ours.get(name))
-    raise ValueError(f"it belongs to another run: its {part} is {reprlib.repr(theirs)}, not {reprlib.repr(ours)}")
+    if isinstance(saved, dict) and isinstance(current, dict):
+        for name in sorted(saved.keys() | current.keys()):
+            _require_same(f"{part}, {name}", saved.get(name), current.get(name))
+    raise ValueError(f"it belongs to another run: its {part} is {reprlib.repr(saved)}, not {reprlib.repr(current)}")
 
 
 def _is_entry(index, entry):

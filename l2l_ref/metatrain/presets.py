@@ -1,10 +1,11 @@
-"""Named settings of whole trainings: where paper and released code differ, both can be had.
+"""Named settings for complete trainings. Where paper and released code differ, both are available.
 
-``default`` is this project's, ``paper`` follows the text of Andrychowicz et al. 2016, ``release`` the code that
-its authors released. docs/reference/presets.md lists the differences and what each costs. Where a source is silent the
-value is that of ``default``.
+``default`` is this project's setting, ``paper`` follows the text of Andrychowicz et al. 2016, ``release`` the code that
+they released. docs/reference/presets.md lists the differences and what each one costs. Where a source gives no value,
+the preset uses that of ``default``.
 """
 
+from ..checks import choice
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..optimizees import MLP, Quadratic
 
@@ -30,7 +31,7 @@ _RELEASE_IMAGES = {
     "recipe": {"functions": 1, "epochs": 500, **_RELEASE},
 }
 _DIGITS = {"functions": 4, "epochs": 14, "validation_functions": 48, "learning_rate": 3e-3, "rollback": 3,
-           "judge": "sum"}  # so few images are learned by heart: all final losses are near 0
+           "judge": "sum"}  # with so few images all final losses are near 0: networks memorise them
 
 PRESETS = {
     "quadratic": {
@@ -52,8 +53,9 @@ PRESETS = {
 }
 
 
-def build(problem, preset="default", *, seed=0, model=None, distribution=None, recipe=None, backend="auto", threads=None):
-    """An untrained model, a problem and a recipe.
+def build(problem, preset="default", *, seed=0, model=None, distribution=None, recipe=None, backend="auto",
+          threads=None):
+    """Make an untrained model, a problem and a recipe.
 
     Parameters
     ----------
@@ -62,22 +64,29 @@ def build(problem, preset="default", *, seed=0, model=None, distribution=None, r
     seed : int
         Draws the initial weights.
     model, distribution, recipe : dict, optional
-        What to change in the arguments of CoordinatewiseLSTM, of the problem, and of ``meta_train``.
+        Arguments of CoordinatewiseLSTM, of the problem and of ``meta_train`` that replace those of the preset.
+    backend, threads
+        As in CoordinatewiseLSTM.
 
     Returns
     -------
-    model, problem, recipe
-        Pass them on as ``meta_train(model, problem, seed=seed, **recipe)``.
+    model : CoordinatewiseLSTM
+    problem : Quadratic or MLP
+    recipe : dict
+        Pass the three on as ``meta_train(model, problem, seed=seed, **recipe)``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown problem or preset, and for bad arguments.
     """
-    if problem not in PRESETS:
-        raise ValueError(f"problem: expected one of {', '.join(PRESETS)}, got {problem!r}")
-    if preset not in NAMES:
-        raise ValueError(f"preset: expected one of {', '.join(NAMES)}, got {preset!r}")
+    choice("problem", problem, PRESETS)
+    choice("preset", preset, NAMES)
     chosen = PRESETS[problem][preset]
     optimizer = CoordinatewiseLSTM(**{**chosen["model"], **(model or {})}, rng=seed, backend=backend, threads=threads)
     settings = {**chosen["problem"], **(distribution or {})}
     drawn_from = Quadratic(**settings) if problem == "quadratic" else MLP(problem, **settings)
     settings = {**chosen["recipe"], **(recipe or {})}
     if settings.get("second_derivatives") and "coordinates" not in (recipe or {}):
-        settings["coordinates"] = None  # all of them are needed
+        settings["coordinates"] = None  # second derivatives need all of them
     return optimizer, drawn_from, settings

@@ -1,15 +1,16 @@
-"""Tasks that ask for a memory, after Graves et al. 2016 and 2014, and training a recurrent cell on them.
+"""Tasks that need a memory, after Graves et al. 2014 and 2016, and the training of a recurrent cell on them.
 
-Copy: some random words of bits, a mark, and then the same words are asked for. Associative recall: some items, each of
-a few words behind a mark; then one item again behind another mark, and the item that came after it is asked for.
+Copy: a few random words of bits are shown and then a mark; the same words have to come out. Associative recall: a few
+items are shown, each of several words behind a mark. Then one of the items is shown again behind another mark, and the
+item that followed it has to come out.
 """
 
-import operator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .. import files
+from .. import backends, files
+from ..checks import whole_number
 from ..learned.cells import with_backend
 from ..learned.sequence import sequence, sequence_backward
 from ..seeds import child
@@ -21,18 +22,32 @@ TRAINING, VALIDATION, LENGTHS = 1, 2, 4
 
 @dataclass(frozen=True)
 class Copy:
-    """1 to ``longest`` words of ``bits`` bits."""
+    """The copy task: ``shortest`` to ``longest`` words of ``bits`` bits."""
 
     bits: int = 8
     longest: int = 10
     shortest: int = 1
 
+    def __post_init__(self):
+        whole_number("bits", self.bits)
+        whole_number("longest", self.longest, least=whole_number("shortest", self.shortest))
+
+    @property
+    def config(self):
+        """What the task is, in JSON's types."""
+        return {"task": "Copy", **asdict(self)}
+
     @property
     def inputs(self):
+        """The length of an input: the bits and the mark."""
         return self.bits + 1
 
     def sample(self, length, batch, rng):
-        """x (B, T, inputs), y (B, T, bits), asked (T,) for so many words."""
+        """Draw a batch of sequences of ``length`` words.
+
+        Returns the inputs x (B, T, inputs), the targets y (B, T, bits) and asked (T,), the steps at which the output
+        counts.
+        """
         words = rng.integers(0, 2, (batch, length, self.bits))
         T = 2 * length + 1
         x, y = np.zeros((batch, T, self.inputs), np.float32), np.zeros((batch, T, self.bits), np.int64)
@@ -43,19 +58,30 @@ class Copy:
 
 @dataclass(frozen=True)
 class Recall:
-    """2 to ``longest`` items of ``words`` words of ``bits`` bits."""
+    """Associative recall: ``shortest`` to ``longest`` items of ``words`` words of ``bits`` bits."""
 
     bits: int = 6
     words: int = 2
     longest: int = 5
     shortest: int = 2
 
+    def __post_init__(self):
+        for name in ("bits", "words"):
+            whole_number(name, getattr(self, name))
+        whole_number("longest", self.longest, least=whole_number("shortest", self.shortest, least=2))
+
+    @property
+    def config(self):
+        """What the task is, in JSON's types."""
+        return {"task": "Recall", **asdict(self)}
+
     @property
     def inputs(self):
+        """The length of an input: the bits and the two marks."""
         return self.bits + 2
 
     def sample(self, length, batch, rng):
-        """x (B, T, inputs), y (B, T, bits), asked (T,) for so many items."""
+        """Draw a batch of sequences of ``length`` items: x, y and asked as in `Copy.sample`."""
         items = rng.integers(0, 2, (batch, length, self.words, self.bits))
         which = rng.integers(0, length - 1, batch)
         block = self.words + 1
@@ -73,10 +99,10 @@ class Recall:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(loop.Schedule):
-    """How to train on sequences: a `Schedule`, and what an epoch is made of.
+    """How to train on sequences: a `Schedule`, and what an epoch consists of.
 
-    An epoch has ``updates`` updates on ``batch`` sequences of one length, drawn up to a longest one; this grows over
-    the fraction ``curriculum`` of the epochs. Validation is on ``validation`` sequences of each length.
+    An epoch has ``updates`` updates, each on ``batch`` sequences of one random length. The longest length that can be
+    drawn grows over the fraction ``curriculum`` of the epochs. Validation uses ``validation`` sequences of each length.
     """
 
     epochs: int = 60
@@ -96,43 +122,50 @@ class Recipe(loop.Schedule):
 
 
 def sequence_gradient(params, cell, x, y, asked):
-    """The mean loss of a batch and its gradient in the weights, a flat float64 vector."""
+    """The mean loss of a batch and its gradient with respect to the weights, a flat float64 vector."""
     (losses, _, _), cache = sequence(x, y, asked, params, cell)
     *_, d_params = sequence_backward(np.full_like(losses, 1 / len(losses)), cache)
     return float(losses.mean()), flatten(d_params).astype(np.float64)
 
 
 def wrong_bits(params, cell, x, y, asked):
-    """Bits that are wrong, a sequence."""
+    """The number of wrong output bits per sequence."""
     (_, v, _), _ = sequence(x, y, asked, params, cell)
     return float(((v[:, asked] > 0) != y[:, asked]).sum() / len(x))
 
 
 def train_on_sequences(params, cell, task, seed=0, *, backend="auto", checkpoint=None, resume=False, report=None,
                        **recipe):
-    """Train SequenceParams on a task.
+    """Train a recurrent cell on a task.
 
     Parameters
     ----------
     params : SequenceParams
-        Where to begin; is not changed.
+        The initial weights. They are not changed.
     cell : Cell
-    task : Copy, Recall, or any object with ``shortest``, ``longest`` and ``sample``
-    seed, backend, checkpoint, resume, report
-        As in `meta_train_black_box`.
+    task : SequenceTask
+        `Copy`, `Recall`, or any object with ``shortest``, ``longest`` and ``sample``. Its ``config`` is used if it has
+        one.
+    seed, checkpoint, resume, report
+        As in `meta_train`.
+    backend : {"auto", "numpy", "numba"}
     **recipe
         The fields of ``Recipe``.
 
     Returns
     -------
-    params, log
-        float32 weights with the fewest wrong bits in validation, and a list with a dict for each epoch.
-        ``validation_final`` is of the longest sequences, ``validation_sum`` of all lengths, wrong bits a sequence.
+    params : SequenceParams
+        In float32, those with the fewest wrong bits in validation.
+    log : list of dict
+        One entry per epoch. ``validation_final`` is the number of wrong bits per sequence for the longest sequences,
+        ``validation_sum`` the mean of this number over all lengths.
     """
-    recipe, seed = Recipe(**recipe), operator.index(seed)
+    recipe, seed = Recipe(**recipe), whole_number("seed", seed, least=0)
     cell = with_backend(cell, backend, recipe.batch)
-    identity = {"problem": {"task": type(task).__name__} | asdict(task), "recipe": asdict(recipe), "seed": seed,
-                "cell": cell.name, "initial": files.digest({"phi": flatten(params)})}
+    sample = task.sample(task.longest, 1, np.random.default_rng(child(seed, VALIDATION)))
+    identity = {"problem": loop.problem_identity(task, *sample), "recipe": asdict(recipe), "seed": seed,
+                "cell": cell.name, "backend": backends.identity(backend),
+                "initial": files.digest({"phi": flatten(params)})}
     lengths = range(task.shortest, task.longest + 1)
 
     def weights(phi):
@@ -147,7 +180,7 @@ def train_on_sequences(params, cell, task, seed=0, *, backend="auto", checkpoint
             batch = task.sample(length, recipe.batch, np.random.default_rng(child(seed, TRAINING, progress.epoch, k)))
             return sequence_gradient(weights(progress.phi), cell, *batch)
 
-        return {"steps": longest} | loop.train_updates(recipe, progress, recipe.updates, gradient)
+        return {"steps": longest} | loop.train_updates(recipe, progress, map(gradient, range(recipe.updates)))
 
     def validate(phi):
         wrong = [
