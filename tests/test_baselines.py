@@ -64,15 +64,15 @@ def rprop(gradients, rate):
 
 
 def adam(gradients, rate):
-    """The corrected means written out as the weighted means that they are."""
+    """The corrected means, written out as weighted means of the past."""
+
+    def mean(values, beta):
+        weights = [beta ** (len(values) - 1 - k) for k in range(len(values))]
+        return sum(w * x for w, x in zip(weights, values)) / sum(weights)
+
     updates = []
     for t in range(1, len(gradients) + 1):
         past = gradients[:t]
-
-        def mean(values, beta):
-            weights = [beta ** (t - 1 - k) for k in range(t)]
-            return sum(w * x for w, x in zip(weights, values)) / sum(weights)
-
         updates.append(-rate * mean(past, 0.9) / (sqrt(mean([g * g for g in past], 0.999)) + 1e-8))
     return updates
 
@@ -235,8 +235,8 @@ def test_a_bad_learning_rate_is_refused(name, rate):
         (Momentum, {"momentum": 1}, r"momentum: expected a number in \[0, 1\), got 1"),
         (Adam, {"beta2": -0.1}, r"beta2: expected a number in \[0, 1\), got -0.1"),
         (Adam, {"epsilon": 0}, "epsilon: expected a finite number above 0, got 0"),
-        (Rprop, {"eta_plus": 0.9}, "expected eta_minus < 1 < eta_plus, got 0.5 and 0.9"),
-        (Rprop, {"step_min": 60}, "expected step_min <= step_max, got 60.0 and 50.0"),
+        (Rprop, {"eta_plus": 0.9}, "eta_minus: expected eta_minus < 1 < eta_plus, got 0.5 and 0.9"),
+        (Rprop, {"step_min": 60}, "step_min: expected step_min <= step_max, got 60.0 and 50.0"),
     ],
 )
 def test_bad_constants_are_refused(kind, constants, message):

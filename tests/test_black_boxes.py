@@ -160,7 +160,7 @@ def test_a_table_is_looked_up_by_place(tmp_path):
     (lambda lines: [*lines[:5], "1,2,3,x,5", *lines[6:]], "expected 5 numbers in line 6, got '1,2,3,x,5'"),
     (lambda lines: [*lines[:5], "1,2,3", *lines[6:]], "expected 5 numbers in line 6"),
     (lambda lines: [*lines[:5], "1,0,1,nan,5", *lines[6:]], "expected finite numbers in line 6"),
-    (lambda lines: [*lines[:-1], lines[-2]], "expected each combination of hyper-parameters once"),
+    (lambda lines: [*lines[:-1], lines[-2]], "expected each combination of hyperparameters once"),
     (lambda lines: [*lines[:-1], "1,99,1,1,1"], "expected 14 different values in column 2, got 15"),
 ])
 def test_a_broken_table_is_refused_in_one_line(tmp_path, change, message):

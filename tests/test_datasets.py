@@ -94,8 +94,8 @@ def test_a_corrupt_file_is_refused_or_was_not_harmed(folder, zipped, data):
         (as_idx(np.zeros((2, 3, 1))), "expected 2 dimensions, got 3"),
         (as_idx(np.zeros((3, 2))), r"expected the shape \(2, 3\), got \(3, 2\)"),
         (struct.pack(">4B2I", 0, 0, 8, 2, 2**32 - 1, 2**32 - 1), r"got \(4294967295, 4294967295\)"),
-        (as_idx(np.zeros((2, 3)))[:-1], "expected 6 bytes after the header, as it promises, got only 5"),
-        (as_idx(np.zeros((2, 3))) + b"\0", "expected 6 bytes after the header, as it promises, got more"),
+        (as_idx(np.zeros((2, 3)))[:-1], "expected 6 bytes after the header, as it says, got only 5"),
+        (as_idx(np.zeros((2, 3))) + b"\0", "expected 6 bytes after the header, as it says, got more"),
         (b"", "truncated: expected a header of 12 bytes, got 0 bytes"),
     ],
 )
@@ -182,7 +182,7 @@ def test_the_folder_is_the_argument_else_the_variable(mnist, tmp_path, monkeypat
     assert len(load("mnist", "test").labels) == 10_000
     with pytest.raises(FileNotFoundError, match="no file t10k-images-idx3-ubyte or t10k-images.idx3-ubyte"):
         load("mnist", "test", tmp_path)
-    with pytest.raises(FileNotFoundError, match="data_dir: expected a folder, but .*nowhere is none"):
+    with pytest.raises(FileNotFoundError, match="data_dir: expected a folder, got .*nowhere, which is none"):
         load("mnist", "test", tmp_path / "nowhere")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="L2L_REF_DATA: expected a folder"):

@@ -1,4 +1,4 @@
-"""Gaussian processes: the sampler against its draw_settings, against a dense factorisation and against its compiled twin."""
+"""Gaussian processes: the sampler against its distribution, a dense factorisation and its compiled twin."""
 
 import numpy as np
 import pytest
@@ -368,7 +368,7 @@ def test_a_function_belongs_to_its_number(backend):
         for x in points:
             np.testing.assert_allclose(many(x)[3:5], few(x[3:5]), rtol=1e-12)
         np.testing.assert_allclose(many.values[3:5], few.values, rtol=1e-12)
-        with pytest.raises(ValueError, match="^evaluations: all 4 are used up"):
+        with pytest.raises(ValueError, match="^evaluations: expected at most 4 per function, got one more"):
             few(points[0][:2])
 
 
@@ -410,8 +410,9 @@ def test_a_sample_path_is_the_sum_that_the_equation_says(d, B, seed):
     for b, value in enumerate(paths(x)):
         terms = [z * np.prod([phi[b, i, a] for i, a in enumerate(places)]) for places, z in np.ndenumerate(paths._z[b])]
         np.testing.assert_allclose(value, np.sum(terms), rtol=1e-9, atol=1e-9)
-        report = gradcheck(lambda point: paths._with_gradient(point, paths._z[b])[0],
-                           lambda d_f, _: d_f * paths._with_gradient(x[b], paths._z[b])[1], (x[b],))
+        z, d_x = paths._z[b], paths._with_gradient(x[b], paths._z[b])[1]
+        report = gradcheck(lambda point, z=z: paths._with_gradient(point, z)[0],
+                           lambda d_f, _, d_x=d_x: d_f * d_x, (x[b],))
         assert report.ok, report
 
 
@@ -448,7 +449,7 @@ def test_sample_paths_refuse_what_does_not_fit():
         GPPaths(2, 3, 0)(np.zeros((3, 2)))
     with pytest.raises(ValueError, match="^dim: expected fewer dimensions or a larger length scale, got 8 and "):
         GPPaths(1, 8, 0)
-    with pytest.raises(ValueError, match=r"^dim: .* got 4 and 0.05, which take \d+\^4 numbers a function$"):
+    with pytest.raises(ValueError, match=r"^dim: .* got 4 and 0.05, which take \d+\^4 numbers per function$"):
         GPPaths(1, 4, 0, length_scale=0.05)
     for length_scale in (0.04, -1.0, np.nan):
         with pytest.raises(ValueError, match=f"^length_scale: expected a number >= 0.05, got {length_scale}"):

@@ -67,7 +67,7 @@ def test_sobol_points_come_in_the_order_of_the_sequence():
     np.testing.assert_array_equal(run(Sobol(1, 3, seed=5), 16)[0], qmc.Sobol(3, seed=fresh).random_base2(4))
 
 
-def test_uniform_points_have_the_moments_of_the_uniform_law():
+def test_uniform_points_have_the_moments_of_the_uniform_distribution():
     x = RandomSearch(2000, 3, seed=1).ask()
     assert (np.abs(x.mean(axis=0) - 0.5) < 4.5 / np.sqrt(12 * 2000)).all()
     assert (np.abs((x - 0.5).T @ (x - 0.5) / 2000 - np.eye(3) / 12) < 0.012).all()

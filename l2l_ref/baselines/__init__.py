@@ -1,8 +1,8 @@
-"""Hand-designed baselines of the learned optimizers, and adapters for third-party ones."""
+"""Hand-designed baselines for the learned optimizers, and adapters for third-party optimizers."""
 
-from l2l_ref.baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
-from l2l_ref.baselines.gradient import NAG, OPTIMIZERS, SGD, Adagrad, Adam, Momentum, RMSprop, Rprop
-from l2l_ref.baselines.random_search import RandomSearch, Sobol
+from .bayesian import ExpectedImprovement, IntegratedExpectedImprovement
+from .gradient import NAG, OPTIMIZERS, SGD, Adagrad, Adam, Momentum, RMSprop, Rprop
+from .random_search import RandomSearch, Sobol
 
-__all__ = ["OPTIMIZERS", "SGD", "NAG", "Adagrad", "Adam", "ExpectedImprovement", "IntegratedExpectedImprovement",
-           "Momentum", "RMSprop", "Rprop", "Sobol", "RandomSearch"]
+__all__ = ["Adagrad", "Adam", "ExpectedImprovement", "IntegratedExpectedImprovement", "Momentum", "NAG", "OPTIMIZERS",
+           "RMSprop", "RandomSearch", "Rprop", "SGD", "Sobol"]

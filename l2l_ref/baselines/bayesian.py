@@ -1,20 +1,21 @@
-"""Bayesian optimization: a Gaussian process says what is to be expected of a query, and the most promising one is made.
+"""Bayesian optimization: a Gaussian process predicts the value of a query, and the most promising query is made.
 
 Dims: one function, n observations (x, y) of it, m queries q, d dimensions.
 
-With the covariances V1 of ops/gp.py, prior mean p and L the Cholesky factor of K:
+With the covariances V1 of ops/gp.py, the prior mean p and the Cholesky factor L of K:
 
     A = L^-1,   a = A (y - p),   w = A k                    (n, n), (n,) and (n, m)
-    mean = p + a . w                                        the V2 of ops/gp.py
-    std^2 = max(v (1 + jitter) - w . w, v jitter)     V3; no query is known better than to its jitter
+    mean = p + a . w                                        V2 of ops/gp.py
+    std^2 = max(v (1 + jitter) - w . w, v jitter)           V3; the jitter bounds what can be known of a query
     best = min (y - noise^2 A^T a)                          the smallest mean at an observed point
 
-and expected improvement (ops/improvement.py) of mean, std and best is maximised over the cube. With A at hand a
-query and its gradient cost O(n^2), and rounding errors are of the condition of L, the square root of that of K.
+Expected improvement (ops/improvement.py), a function of mean, std and best, is maximised over the cube. With A, a query
+and its gradient cost O(n^2) operations. Rounding errors grow with the condition number of L, which is the square root
+of that of K.
 
-Where the hyper-parameters are not known, expected improvement is averaged over samples of them, given the data.
+If the hyperparameters are not known, expected improvement is averaged over samples of them, given the data.
 
-Source: Snoek, Larochelle & Adams 2012, "Practical Bayesian optimization of machine learning algorithms", whose program
+Source: Snoek, Larochelle & Adams 2012, "Practical Bayesian optimization of machine learning algorithms"; their program
 is called Spearmint. The search for the maximum, the priors and the first query are ours.
 """
 
@@ -27,20 +28,20 @@ from ..ops.gp import checked_jitter, checked_noise
 from ..ops.improvement import expected_improvement, expected_improvement_backward
 from .random_search import Search
 
-SPREAD, NEAR, STARTS = 2500, 1000, 5  # candidates all over the cube and near the best points; those to climb from
-BLOCK = 875  # candidates at once, so that their covariances fit into the cache
+SPREAD, NEAR, STARTS = 2500, 1000, 5  # candidates all over the cube and near the best points; ascents per query
+BLOCK = 875  # candidates evaluated at once, so that their covariances fit into the cache
 TINY = 1e-300
-EFFORT = {"maxfun": 40, "ftol": 1e-6}  # of an ascent; most gain comes early, then rounding errors of EI get in the way
+EFFORT = {"maxfun": 40, "ftol": 1e-6}  # of an ascent: the gain comes early, later the rounding errors of EI dominate
 
-# Centre and width of normal priors, cut off at CUT widths, for standardised values: of the mean, and of the logarithms of
-# the others.
+# Centre and width of the normal priors for standardised values: of the mean, and of the logarithms of the other
+# hyperparameters. A prior is cut off at CUT widths.
 CUT = 5
 PRIORS = {"length_scale": (np.log(0.5), 1.0), "variance": (0.0, 1.0), "noise": (np.log(1e-3), 1.5), "mean": (0.0, 1.0)}
-BURN_IN = 10  # samples of a function that are not used, before the first
+BURN_IN = 10  # samples that are discarded at the start of a function's chain
 
 
 class GPPosterior:
-    """What observations say of one function, under given hyper-parameters.
+    """The posterior of one function, given observations and hyperparameters.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class GPPosterior:
     y : ndarray (n,)
     length_scale : number, or ndarray (d,)
     variance, noise, mean : float
-        Of the values; standard deviation of y about them; what is expected where nothing is known.
+        The variance of the values, the standard deviation of the noise in y, and the prior mean.
     covariance : {"squared_exponential", "matern32", "matern52"}
     jitter : float
         Relative to the variance, as in ops/gp.py.
@@ -58,14 +59,14 @@ class GPPosterior:
     ----------
     length_scale
     log_likelihood : float
-        log p(y | x), all constants included.
+        log p(y | x), with all constants.
     best : float
-        What a query is to improve on.
+        The value that a query is to improve on.
 
     Raises
     ------
     ValueError
-        Where K is not positive definite in this precision.
+        When K is not positive definite in this precision.
     """
 
     def __init__(self, x, y, length_scale, variance, noise, mean, covariance, jitter):
@@ -79,7 +80,8 @@ class GPPosterior:
         K[np.diag_indices(len(x))] += variance * jitter + noise**2
         L, failed = dpotrf(K, lower=1, clean=1)
         if failed:
-            raise ValueError("jitter: the covariance of the data is singular without more of it, or more noise")
+            raise ValueError(f"jitter: expected a larger one, or more noise, got {jitter:g}: the covariance of the data "
+                             "is singular")
         self._A = dtrtri(L, lower=1)[0]
         self._a = self._A @ (y - mean)
         self._alpha = self._a @ self._A
@@ -87,13 +89,13 @@ class GPPosterior:
         self.log_likelihood = -0.5 * (self._a @ self._a) - np.log(np.diag(L)).sum() - 0.5 * len(y) * np.log(2 * np.pi)
 
     def at(self, q):
-        """Mean and standard deviation at q (m, d): two (m,)."""
+        """Mean and standard deviation at q (m, d), each of shape (m,)."""
         k, _ = self._forward(self._distances(q / self.length_scale), self._variance)
         w = self._A @ k
         return self._mean + self._a @ w, np.sqrt(np.maximum(self._residual(w), self._least))
 
     def at_with_gradients(self, q):
-        """For few queries: mean and std at q (m, d), two (m,), and the gradient of each in q, two (m, d)."""
+        """Mean and std at q (m, d), each (m,), and their gradients with respect to q, each (m, d). For small m."""
         u = self._x[:, None] - q / self.length_scale                 # (n, m, d)
         k, cache = self._forward((u * u).sum(axis=2), self._variance)
         slope, _ = self._backward(np.ones_like(k), cache)            # dk / dr2
@@ -113,7 +115,7 @@ class GPPosterior:
 
     def _distances(self, q):
         """Squared distances (n, m) between the data and q (m, d), both in length scales: |x|^2 - 2 x . q + |q|^2."""
-        middle = 0.5 / self.length_scale  # less is lost to rounding
+        middle = 0.5 / self.length_scale  # centred numbers lose less to rounding
         x, q = self._x - middle, q - middle
         x2, q2 = (x * x).sum(axis=1), (q * q).sum(axis=1)
         r2 = np.stack([*-2 * x.T, x2, np.ones_like(x2)], axis=1) @ np.stack([*q.T, np.ones_like(q2), q2])
@@ -122,15 +124,18 @@ class GPPosterior:
 
 def improvement(posteriors, q):
     """Expected improvement at q (m, d), averaged over posteriors -> (m,)."""
-    blocks = np.array_split(q, -(-len(q) // BLOCK))
-    return np.concatenate([_improvement(posteriors, *zip(*(posterior.at(block) for posterior in posteriors)))[0].mean(axis=0)
-                           for block in blocks])
+
+    def at(block):
+        EI, _ = _improvement(posteriors, *zip(*(posterior.at(block) for posterior in posteriors)))
+        return EI.mean(axis=0)
+
+    return np.concatenate([at(block) for block in np.array_split(q, -(-len(q) // BLOCK))])
 
 
 def log_improvement_and_gradient(posteriors, q):
-    """log (EI + TINY) at q (m, d), EI averaged over posteriors, and its gradient in q -> (m,), (m, d).
+    """log (EI + TINY) at q (m, d), with EI averaged over posteriors, and its gradient in q -> (m,), (m, d).
 
-    The logarithm has slopes of order 1 where EI itself is flat, and TINY keeps it finite where EI underflows.
+    The logarithm has slopes of order 1 where EI itself is flat. TINY keeps it finite where EI underflows.
     """
     mean, std, mean_slopes, std_slopes = zip(*(posterior.at_with_gradients(q) for posterior in posteriors))
     EI, cache = _improvement(posteriors, mean, std)
@@ -141,14 +146,14 @@ def log_improvement_and_gradient(posteriors, q):
 
 
 def _improvement(posteriors, mean, std):
-    """One row for each posterior, and the cache."""
+    """Expected improvement, one row for each posterior, and the cache."""
     mean = np.array(mean)
     best = np.array([posterior.best for posterior in posteriors])
     return expected_improvement(mean, np.array(std), np.broadcast_to(best[:, None], mean.shape))
 
 
 def climb(posteriors, starts):
-    """The points (m, d) that ascent in the cube reaches from each of ``starts`` (m, d), by L-BFGS-B."""
+    """The points (m, d) in the cube that L-BFGS-B reaches from ``starts`` (m, d) by maximising expected improvement."""
     from scipy.optimize import minimize
 
     def loss(flat):
@@ -160,11 +165,12 @@ def climb(posteriors, starts):
 
 
 def candidates(x, y, rng, scale):
-    """Points (m, d) among which to begin: all over the cube, near the best five of x (n, d), and the very best.
+    """Points (m, d) from which the ascents start: all over the cube, near the best five of x (n, d), and the very best.
 
-    Those all over are uniform on a cube of twice the width and clipped, so that half of the coordinates lie on the
-    boundary: in six dimensions most of what is left unknown is there. Those near are moved by normal numbers times
-    ``scale``, but at most 1, and by less, down to a thousandth, all orders of magnitude being equally frequent.
+    The points all over the cube are uniform on a cube of twice the width and then clipped, so that half of the
+    coordinates lie on the boundary; in six dimensions most of the unexplored space is there. The points near the best
+    five are shifted by normal numbers times ``scale``, which is at most 1, times a factor between 0.001 and 1 whose
+    logarithm is uniform.
     """
     n, d = x.shape
     best = x[np.argsort(y, kind="stable")[:5]]
@@ -174,16 +180,16 @@ def candidates(x, y, rng, scale):
 
 
 def maximise(posteriors, q):
-    """The point (d,) with the largest expected improvement that is found from the candidates q (m, d)."""
+    """The point (d,) with the largest expected improvement that ascents from the best of q (m, d) find."""
     starts = q[np.argsort(-improvement(posteriors, q), kind="stable")[:STARTS]]
     reached = np.concatenate([starts, climb(posteriors, starts)])
     return reached[np.argmax(log_improvement_and_gradient(posteriors, reached)[0])]
 
 
 class ExpectedImprovement(Search):
-    """Spearmint's method with the true hyper-parameters, which are given.
+    """Spearmint's method with given hyperparameters, which should be the true ones. Needs SciPy.
 
-    The first query is the middle of the cube.
+    The first query is the centre of the cube.
 
     Parameters
     ----------
@@ -191,10 +197,10 @@ class ExpectedImprovement(Search):
         As in `Search`.
     length_scale : number, or ndarray (d,)
     variance, noise, mean : float
-        Variance and mean of the values, standard deviation of the observations about them.
+        The variance of the values, the standard deviation of the noise, and the mean of the values.
     covariance : {"squared_exponential", "matern32", "matern52"}
     jitter : float >= 0, optional
-        Relative to the variance; default `l2l_ref.ops.gp.JITTER`.
+        Relative to the variance. By default `l2l_ref.ops.gp.JITTER`.
     """
 
     name = "ei"
@@ -211,7 +217,7 @@ class ExpectedImprovement(Search):
         covariance_pair(covariance)
         if not np.isfinite(mean):
             raise ValueError(f"mean: expected a finite number, got {mean!r}")
-        self._law = {
+        self._hyperparameters = {
             "length_scale": length_scale, "variance": positive("variance", variance, like, single=True),
             "noise": checked_noise(noise, like), "mean": mean, "covariance": covariance,
             "jitter": checked_jitter(jitter, like),
@@ -221,14 +227,15 @@ class ExpectedImprovement(Search):
         x, y = self.x[b], self.y[b]
         if len(y) == 0:
             return np.full(self.dim, 0.5)
-        posterior = GPPosterior(x, y, **self._law)
-        return maximise([posterior], candidates(x, y, self._rngs[b], self._law["length_scale"]))
+        posterior = GPPosterior(x, y, **self._hyperparameters)
+        return maximise([posterior], candidates(x, y, self._rngs[b], self._hyperparameters["length_scale"]))
 
 
-def slice_move(log_density, u, direction, rng):
-    """Neal 2003, "Slice sampling", figures 3 and 5: a move of u (k,) along ``direction`` (k,) that keeps the density.
+def slice_sample(log_density, u, direction, rng):
+    """One step of slice sampling from u (k,) along ``direction`` (k,): Neal 2003, figures 3 and 5. -> (k,)
 
-    log_density : callable, (k,) -> float. The direction's length is the width of the first interval.
+    ``log_density``, (k,) -> float, is the logarithm of the density that is sampled, up to a constant. The length of
+    ``direction`` is the width of the first interval.
     """
     level = log_density(u) - rng.exponential()
     low = -rng.random()
@@ -239,28 +246,28 @@ def slice_move(log_density, u, direction, rng):
         high += 1
     while True:
         step = rng.uniform(low, high)
-        moved = u + step * direction
-        if log_density(moved) >= level:
-            return moved
+        proposed = u + step * direction
+        if log_density(proposed) >= level:
+            return proposed
         low, high = (step, high) if step < 0 else (low, step)
 
 
 class IntegratedExpectedImprovement(Search):
-    """Spearmint's method: expected improvement, averaged over samples of the hyper-parameters.
+    """Spearmint's method: expected improvement, averaged over samples of the hyperparameters. Needs SciPy.
 
     Values are standardised before each query, so they may be on any scale. A length scale for each dimension, the
-    variance, the noise and the mean have the priors `PRIORS`; their posterior is sampled by slice sampling, one of them
-    after the other, in a Markov chain for each function that goes on from one query to the next.
+    variance, the noise and the mean have the priors `PRIORS`. Slice sampling draws from their posterior, one
+    hyperparameter after the other. Each function has a Markov chain that continues from one query to the next.
 
     Parameters
     ----------
     functions, dim, seed, first
         As in `Search`.
     samples : int
-        How many are averaged over.
+        The number of samples in the average.
     covariance : {"squared_exponential", "matern32", "matern52"}
     jitter : float >= 0, optional
-        Relative to the variance; default `l2l_ref.ops.gp.JITTER`.
+        Relative to the variance. By default `l2l_ref.ops.gp.JITTER`.
     """
 
     name = "integrated-ei"
@@ -273,20 +280,20 @@ class IntegratedExpectedImprovement(Search):
         self.samples, self._covariance, self._jitter = samples, covariance, checked_jitter(jitter, self.x)
         priors = [PRIORS["length_scale"]] * dim + [PRIORS[name] for name in ("variance", "noise", "mean")]
         self._centre, self._width = np.array(priors).T
-        self._u = [None] * functions  # where each chain is
+        self._u = [None] * functions  # the present state of each chain
 
     def _suggest(self, b):
         x, y, rng = self.x[b], self.y[b], self._rngs[b]
         if len(y) == 0:
             return np.full(self.dim, 0.5)
-        posteriors = self._beliefs(b)
+        posteriors = self._posteriors(b)
         scale = np.mean([posterior.length_scale for posterior in posteriors], axis=0)
         return maximise(posteriors, candidates(x, y, rng, scale))
 
-    def _beliefs(self, b):
-        """Samples of what is believed of function b."""
+    def _posteriors(self, b):
+        """The posteriors of function b under samples of the hyperparameters."""
         x, y, rng = self.x[b], self.y[b], self._rngs[b]
-        y = y / (np.abs(y).max() or 1)  # so that nothing overflows
+        y = y / (np.abs(y).max() or 1)  # so that the next line cannot overflow
         y = (y - y.mean()) / (y.std() or 1)
 
         def posterior(u):
@@ -302,7 +309,7 @@ class IntegratedExpectedImprovement(Search):
         for _ in range(self.samples + BURN_IN * (self._u[b] is None)):
             u = chain[-1]
             for direction in rng.permutation(np.diag(self._width)):
-                u = slice_move(log_density, u, direction, rng)
+                u = slice_sample(log_density, u, direction, rng)
             chain.append(u)
         self._u[b] = chain[-1]
         return [posterior(u) for u in chain[-self.samples :]]

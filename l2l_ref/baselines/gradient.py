@@ -1,8 +1,8 @@
-"""Hand-designed gradient-based optimizers, each of which acts on every coordinate alone.
+"""Hand-designed gradient-based optimizers. Each of them acts on every coordinate separately.
 
-An optimizer turns the gradient g at theta into the update u, theta' = theta + u. It keeps, for each
-coordinate, the slots named in the table; a prime marks their new value, t counts updates from 1, and
-r is the learning rate. All slots begin at 0, but for Rprop's step d, which begins at r.
+An optimizer turns the gradient g at theta into the update u, and theta' = theta + u. For each coordinate it keeps the
+slots named in the table, whose new values are marked by a prime. t counts updates from 1, and r is the learning rate.
+All slots begin at 0, except Rprop's step d, which begins at r.
 
     SGD       u = -r g
     Momentum  v' = mu v + g                             u = -r v'
@@ -14,8 +14,8 @@ r is the learning rate. All slots begin at 0, but for Rprop's step d, which begi
     Adam      m' = beta1 m + (1 - beta1) g              u = -r (m' / (1 - beta1^t))
               v' = beta2 v + (1 - beta2) g^2                / (sqrt(v' / (1 - beta2^t)) + eps)
 
-The constants default to those of Torch7's ``optim``, which the comparisons of Andrychowicz et al. 2016
-use. The learning rate has no default: it is what a fair comparison tunes.
+The defaults of the constants are those of Torch7's ``optim``, which Andrychowicz et al. 2016 use in their comparisons.
+The learning rate has no default, because a fair comparison tunes it.
 """
 
 import math
@@ -26,7 +26,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from l2l_ref.trees import tree_map
+from ..trees import tree_map
 
 SGDState = namedtuple("SGDState", "t")
 MomentumState = namedtuple("MomentumState", "t v")
@@ -39,15 +39,15 @@ AdamState = namedtuple("AdamState", "t m v")
 
 @dataclass(frozen=True)
 class _Coordinatewise:
-    """What the optimizers share: checks, and the walk over trees.
+    """What the optimizers share: the checks, and the loop over the arrays of a tree.
 
-    A subclass gives its ``State``, ``t`` and then its slots, and a ``_rule`` from t, g and the
-    slots of one array to the update and the new slots, written as in the table above.
+    A subclass defines ``State``, which has ``t`` and then its slots, and ``_rule``. The rule maps t, g and the slots of
+    one array to the update and the new slots, and is written as in the table above.
     """
 
     learning_rate: float
 
-    # Constants that weigh the past: 1 would keep all of it and never take in a gradient.
+    # The constants that weigh the past. With the value 1 a gradient would never have an effect.
     _decays = ("momentum", "alpha", "beta1", "beta2")
 
     def __post_init__(self):
@@ -57,7 +57,7 @@ class _Coordinatewise:
             if not isinstance(value, Real) or not (0 <= value < 1 if decay else 0 < value < math.inf):
                 wanted = "a number in [0, 1)" if decay else "a finite number above 0"
                 raise ValueError(f"{field.name}: expected {wanted}, got {value!r}")
-            # A Python float takes on the precision of the arrays; a NumPy float64 would impose its own.
+            # A Python float adapts to the dtype of the arrays; a NumPy float64 would change it to float64.
             object.__setattr__(self, field.name, float(value))
 
     def init(self, theta):
@@ -65,44 +65,46 @@ class _Coordinatewise:
 
         Parameters
         ----------
-        theta : ndarray, or dict of ndarray
-            Parameters, real floating-point numbers of any shape.
+        theta : ndarray, or a tree of ndarrays
+            The parameters, real floating-point numbers of any shape. For trees see `l2l_ref.trees`.
 
         Returns
         -------
         NamedTuple
-            ``t``, the number of updates so far, and the slots, each of the structure of theta.
+            ``t``, the number of updates so far, and the slots, each with the structure of theta.
 
         Raises
         ------
         ValueError
-            When an array is not of floating-point numbers.
+            When an array does not hold floating-point numbers.
         """
         theta = tree_map(lambda x: _floats("theta", x), theta)
-        slots = (tree_map(lambda x: np.full_like(x, first), theta) for first in self._first_slots())
+        slots = (tree_map(lambda x, first=first: np.full_like(x, first), theta) for first in self._first_slots())
         return self.State(0, *slots)
 
-    def update(self, gradient, state):
-        """The update for this gradient, and the state after it. Neither argument is changed.
+    def update(self, gradient, state, params=None):
+        """The update for this gradient, and the next state. No argument is changed.
 
         Parameters
         ----------
-        gradient : ndarray, or dict of ndarray
-            Of the structure, shapes and dtypes of the theta that ``init`` was given.
+        gradient : ndarray, or a tree of ndarrays
+            With the structure, shapes and dtypes of the theta that ``init`` was given.
         state : NamedTuple
             From ``init`` or from the last ``update``.
+        params : optional
+            The parameters, as optax passes them. These optimizers do not use them.
 
         Returns
         -------
-        update : ndarray, or dict of ndarray
-            What to add to theta; in the gradient's dtype.
+        update : ndarray, or a tree of ndarrays
+            What to add to theta, in the dtype of the gradient.
         state : NamedTuple
 
         Raises
         ------
         ValueError
-            When the gradient is not of floating-point numbers, or unlike the state in structure,
-            shape or dtype, or when the state is another optimizer's.
+            When the gradient does not hold floating-point numbers, when its structure, shapes or dtypes are not those
+            of the state, and when the state belongs to another optimizer.
         """
         if not isinstance(state, self.State):
             raise ValueError(f"state: expected a {self.State.__name__}, got a {type(state).__name__}")
@@ -118,7 +120,7 @@ class _Coordinatewise:
                         f"gradient: expected {slot.dtype} of shape {slot.shape}, as theta was in init, "
                         f"got {g.dtype} of shape {g.shape}"
                     )
-            # NumPy makes scalars of arrays without axes, NumPy 1 even float64 ones of float32.
+            # NumPy turns arrays without axes into scalars; NumPy 1 even turns float32 into float64.
             return tuple(np.asarray(out, g.dtype) for out in self._rule(t, g, *slots))
 
         stepped = tree_map(step, *slots, gradient)
@@ -150,7 +152,7 @@ class SGD(_Coordinatewise):
 class Momentum(_Coordinatewise):
     """Heavy ball (Polyak 1964): v' = mu v + g, u = -r v'.
 
-    No dampening: g enters v whole, where Torch7's ``sgd`` takes (1 - mu) g unless told not to.
+    There is no dampening: all of g is added to v. By default Torch7's ``sgd`` adds (1 - mu) g.
     """
 
     momentum: float = 0.9
@@ -165,8 +167,8 @@ class Momentum(_Coordinatewise):
 class NAG(_Coordinatewise):
     """Nesterov's accelerated gradient (Nesterov 1983): v' = mu v + g, u = -r (g + mu v').
 
-    In the variables of Bengio et al. 2013 (arXiv 1212.0901): theta is the point looked ahead to, so
-    that the gradient is needed at theta and nowhere else.
+    This is the form of Bengio et al. 2013 (arXiv 1212.0901), in which theta is the look-ahead point. The gradient is
+    therefore needed only at theta.
     """
 
     momentum: float = 0.9
@@ -179,7 +181,7 @@ class NAG(_Coordinatewise):
 
 @dataclass(frozen=True)
 class Adagrad(_Coordinatewise):
-    """Duchi et al. 2011, diagonal version: s' = s + g^2, u = -r g / (sqrt(s') + eps)."""
+    """Duchi et al. 2011, the diagonal version: s' = s + g^2, u = -r g / (sqrt(s') + eps)."""
 
     epsilon: float = 1e-10
     State = AdagradState
@@ -204,14 +206,14 @@ class RMSprop(_Coordinatewise):
 
 @dataclass(frozen=True)
 class Rprop(_Coordinatewise):
-    """Resilient propagation: the sign of g decides, with a step d for each coordinate.
+    """Resilient propagation: each coordinate has a step d, and only the sign of g is used.
 
-    d' = clip(d * eta, step_min, step_max), u = -d' sign(p'), where (eta, p') is (eta_plus, g) when g
-    and the last p agree in sign, (eta_minus, 0) when they differ, (1, g) when either is 0. So where
-    the sign has changed the step shrinks, theta stays, and the next step keeps its length.
+    d' = clip(d * eta, step_min, step_max), u = -d' sign(p'), where (eta, p') is (eta_plus, g) when g and the last p
+    have the same sign, (eta_minus, 0) when their signs differ, and (1, g) when either is 0. Where the sign has changed,
+    the step shrinks and theta stays; the next step keeps its length.
 
-    Riedmiller and Braun 1993, in the variant that Igel and Huesken 2003 call iRprop-, Torch7's too.
-    The learning rate is the first step.
+    Riedmiller and Braun 1993, in the variant that Igel and Huesken 2003 call iRprop-, as in Torch7. The learning rate
+    is the first step.
     """
 
     eta_plus: float = 1.2
@@ -223,15 +225,15 @@ class Rprop(_Coordinatewise):
     def __post_init__(self):
         super().__post_init__()
         if not self.eta_minus < 1 < self.eta_plus:
-            raise ValueError(f"expected eta_minus < 1 < eta_plus, got {self.eta_minus} and {self.eta_plus}")
+            raise ValueError(f"eta_minus: expected eta_minus < 1 < eta_plus, got {self.eta_minus} and {self.eta_plus}")
         if not self.step_min <= self.step_max:
-            raise ValueError(f"expected step_min <= step_max, got {self.step_min} and {self.step_max}")
+            raise ValueError(f"step_min: expected step_min <= step_max, got {self.step_min} and {self.step_max}")
 
     def _first_slots(self):
         return self.learning_rate, 0.0
 
     def _rule(self, t, g, d, p):
-        agree = np.sign(g) * np.sign(p)  # of signs: g p itself may underflow to 0
+        agree = np.sign(g) * np.sign(p)  # the product of the signs, because g p may underflow to 0
         eta = np.where(agree > 0, self.eta_plus, np.where(agree < 0, self.eta_minus, 1.0))
         d = np.clip(d * eta, self.step_min, self.step_max)
         p = np.where(agree < 0, 0.0, g)
@@ -245,8 +247,8 @@ class Adam(_Coordinatewise):
     m' = beta1 m + (1 - beta1) g, v' = beta2 v + (1 - beta2) g^2,
     u = -r (m' / (1 - beta1^t)) / (sqrt(v' / (1 - beta2^t)) + eps).
 
-    Torch7 adds eps to sqrt(v') before that is corrected by sqrt(1 - beta2^t), the cheaper order of
-    their section 2. The two differ only where sqrt(v') is not far above eps.
+    Torch7 adds eps to sqrt(v') and then corrects it by sqrt(1 - beta2^t), the cheaper order of section 2 of the paper
+    by Kingma and Ba. The two orders differ only where sqrt(v') is not much larger than eps.
     """
 
     beta1: float = 0.9

@@ -1,8 +1,8 @@
-"""Other people's black-box optimizers, those that are installed, through the same ask and tell.
+"""Third-party black-box optimizers, those that are installed, with the same ask and tell.
 
-Each adapter is a generator for one function on the unit cube of d dimensions: it yields a point, is sent the value
-there, yields the next point. `Peer` makes a batch of them. Settings are the packages' own defaults, but for the
-acquisition function of scikit-optimize, which is expected improvement.
+Each adapter is a generator for one function on the unit cube of d dimensions. It yields a point, is sent the value
+there, and yields the next point. `Peer` makes a batch of them. All settings are the defaults of the packages, except
+that scikit-optimize uses expected improvement as its acquisition function.
 """
 
 import importlib.util
@@ -54,7 +54,7 @@ def smac(dim, evaluations, seed):
     from smac.runhistory.dataclasses import TrialValue
 
     space = ConfigurationSpace(seed=seed, space=[Float(f"x{i}", (0.0, 1.0)) for i in range(dim)])
-    with tempfile.TemporaryDirectory() as folder:  # for what it writes
+    with tempfile.TemporaryDirectory() as folder:  # for the files that it writes
         scenario = Scenario(space, deterministic=True, n_trials=evaluations, seed=seed, output_directory=folder)
         search = HyperparameterOptimizationFacade(scenario, lambda config, seed=0: 0.0, logging_level=logging.ERROR)
         while True:
@@ -70,7 +70,7 @@ PEERS = {  # the package to look for, and the adapter
 
 
 def installed():
-    """The names of those whose packages are here; ImportError where there is none."""
+    """The names of the peers whose packages are installed. ImportError if there is none."""
     names = [name for name, (package, _) in PEERS.items() if importlib.util.find_spec(package)]
     if not names:
         raise ImportError(f"peers: none of {', '.join(PEERS)} is installed: pip install 'l2l-ref[peers]'")
@@ -78,7 +78,20 @@ def installed():
 
 
 class Peer:
-    """The adapter ``name`` on B functions of d dimensions, number ``first`` and up."""
+    """A third-party optimizer on B functions of d dimensions, those with the numbers ``first`` to ``first + B - 1``.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PEERS`.
+    functions, dim : int
+        B and d.
+    evaluations : int
+        The number of evaluations of each function.
+    seed : int or SeedSequence
+    first : int
+        The number of the first function.
+    """
 
     def __init__(self, name, functions, dim, evaluations, seed, first=0):
         seeds = (child(seed, k, 2) for k in range(first, first + functions))
@@ -86,9 +99,9 @@ class Peer:
         self._y = [None] * functions
 
     def ask(self):
-        """(B, d)."""
+        """The next point of each function, (B, d)."""
         return np.array([search.send(y) for search, y in zip(self._searches, self._y)], np.float64)
 
     def tell(self, x, y):
-        """Values y (B,) at the points x (B, d) that were asked for last."""
+        """Give the values y (B,) at the points x (B, d) of the last `ask`."""
         self._y = y.tolist()

@@ -1,13 +1,13 @@
-"""Black-box optimizers that look nowhere in particular: uniform random search and Sobol points.
+"""Black-box optimizers that do not use the values: uniform random search and Sobol points.
 
 A `Search` minimises B functions on the unit cube of d dimensions at once, one query of each after the other:
 
-    x = search.ask()      # (B, d), where to look
-    search.tell(x, y)     # y (B,), what was found there
+    x = search.ask()      # (B, d), the points to evaluate
+    search.tell(x, y)     # y (B,), the values there
 
-Each function has a history and a random generator of its own, and its results do not depend on the batch.
+Each function has its own history and its own random generator, and its results do not depend on the batch.
 
-Source of the points: Sobol 1967, with the scrambling of Owen 1995, both from SciPy.
+The points are those of Sobol 1967 with the scrambling of Owen 1995, both from SciPy.
 """
 
 import numpy as np
@@ -16,11 +16,11 @@ from ..checks import require_shape, whole_number
 from ..extras import require
 from ..seeds import generators
 
-STREAM = 2  # of the random numbers of a function; black boxes take 0 and 1 of the same seed
+STREAM = 2  # of the random numbers of a function; black boxes use the streams 0 and 1 of the same seed
 
 
 class Search:
-    """What all searches share: checks and the history. A subclass gives ``name`` and ``_suggest``.
+    """What all searches share: the checks and the history. A subclass defines ``name`` and ``_suggest``.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Search:
         d.
     seed : int or SeedSequence
     first : int
-        The number of the first function. Function number k of a seed gets the same random numbers in whatever batch.
+        The number of the first function. Function number k of a seed gets the same random numbers in every batch.
 
     Attributes
     ----------
@@ -53,20 +53,22 @@ class Search:
 
     @property
     def functions(self):
+        """B."""
         return self.x.shape[0]
 
     @property
     def dim(self):
+        """d."""
         return self.x.shape[2]
 
     def ask(self):
-        """Where to evaluate each function next: (B, d), float64, in [0, 1]."""
+        """The point at which to evaluate each function next: (B, d), float64, in [0, 1]."""
         return np.array([self._suggest(b) for b in range(self.functions)]).reshape(self.functions, self.dim)
 
     def tell(self, x, y):
-        """Add the values y (B,) at the points x (B, d), which need not be those that were asked for.
+        """Add the values y (B,) at the points x (B, d), which may be other points than those of the last `ask`.
 
-        Raises ValueError for other shapes, points outside of the cube, values that are not finite.
+        Raises ValueError for other shapes, for points outside the cube, and for values that are not finite.
         """
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         require_shape("x", x, B=self.functions, d=self.dim)
@@ -84,7 +86,7 @@ class Search:
 
 
 class RandomSearch(Search):
-    """Points drawn uniformly from the cube."""
+    """Points that are drawn uniformly from the cube."""
 
     name = "uniform"
 
@@ -93,7 +95,7 @@ class RandomSearch(Search):
 
 
 class Sobol(Search):
-    """The points of a scrambled Sobol sequence, another one for each function."""
+    """The points of a scrambled Sobol sequence, which is another one for each function. Needs SciPy."""
 
     name = "sobol"
 

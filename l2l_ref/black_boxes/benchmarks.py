@@ -1,8 +1,8 @@
-"""Four standard functions of global optimization, those of Chen et al. 2017, in their usual units and signs.
+"""The four standard functions of global optimization in Chen et al. 2017, in their usual units and signs.
 
 Branin and Goldstein-Price: Dixon & Szego 1978, "The global optimization problem: an introduction". Hartmann-3 and
-Hartmann-6: Hartman 1973, in the form of the same book. Two versions of Hartmann-3 circulate: the entry P[3, 0] is
-0.0381 here, as in most collections of test functions, and 0.03815 elsewhere.
+Hartmann-6: Hartman 1973, in the form of the same book. Two versions of Hartmann-3 are in use. The entry P[3, 0] is
+0.0381 here, as in most collections of test functions; in others it is 0.03815.
 """
 
 from collections.abc import Callable
@@ -13,20 +13,21 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class BlackBox:
-    """A function to be minimised within a box.
+    """A function to minimise within a box.
 
     Attributes
     ----------
     name : str
     bounds : ndarray (d, 2)
-        Lowest and highest value of each input.
+        The lowest and the highest value of each input.
     formula : callable
         Points (..., d) -> values (...).
     source : str
+        The literature that the function is from.
     minimum : float or None
-        The smallest value, where it is known.
-    minimizers : ndarray (k, d)
-        The known points with that value; k may be 0.
+        The smallest value within the box, or None if it is not known.
+    minimizers : ndarray (k, d) or None
+        The known points with that value. k may be 0.
     """
 
     name: str
@@ -38,10 +39,11 @@ class BlackBox:
 
     @property
     def dim(self):
+        """d, the number of inputs."""
         return len(self.bounds)
 
     def __call__(self, x):
-        """x (..., d) in the units of ``bounds``, inside or outside -> values (...), float64.
+        """x (..., d) in the units of ``bounds``, inside or outside them -> values (...), float64.
 
         Raises ValueError unless the last axis of x has length d.
         """
@@ -51,12 +53,12 @@ class BlackBox:
         return self.formula(x)
 
     def to_unit(self, x):
-        """From the units of ``bounds`` to the unit cube."""
+        """Map points from the units of ``bounds`` to the unit cube."""
         low, high = self.bounds.T
         return (x - low) / (high - low)
 
     def from_unit(self, u):
-        """From the unit cube to the units of ``bounds``."""
+        """Map points from the unit cube to the units of ``bounds``."""
         low, high = self.bounds.T
         return low + u * (high - low)
 

@@ -1,7 +1,14 @@
-"""Families of random functions to meta-train a black-box optimizer on: their arguments, and the numbers that decide them.
+"""Distributions of random functions to meta-train a black-box optimizer on.
 
-A function is drawn while it is asked for (`l2l_ref.learned.black_box.trajectory`), so that what is drawn here are
-standard normal numbers, and for some distributions what is given beforehand.
+The values of a function are drawn while it is queried (learned/trajectory.py). A distribution therefore does not draw
+functions. It draws the standard normal numbers that decide their values and, for some distributions, values that are
+given beforehand. A distribution of your own needs
+
+    dim                                   d, the dimension of the functions
+    gp_arguments                          a dict of arguments of `trajectory`: length_scale, variance, noise, covariance
+    sample(functions, steps, seed, dtype) -> z (B, T), epsilon (B, T), given (a Given of ops/gp.py, or None)
+
+and should have a ``config`` that describes it in JSON's types.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,7 +23,23 @@ from .gp_functions import usual_length_scale
 
 @dataclass(frozen=True, kw_only=True)
 class GPDistribution:
-    """Draws of a Gaussian process of mean 0 on the unit cube; its length scale is `usual_length_scale` unless given."""
+    """Draws of a Gaussian process with mean 0 on the unit cube.
+
+    Parameters
+    ----------
+    dim : int
+        d, the dimension of the functions.
+    length_scale : float, optional
+        By default 0.2 sqrt(d), our choice.
+    variance, noise : float
+        The variance of the values, and the standard deviation of the noise of an observation.
+    covariance : {"squared_exponential", "matern32", "matern52"}
+
+    Raises
+    ------
+    ValueError
+        For arguments out of range.
+    """
 
     dim: int
     length_scale: float | None = None
@@ -36,33 +59,43 @@ class GPDistribution:
 
     @property
     def config(self):
+        """The settings, in JSON's types."""
         return {"problem": "gp", **asdict(self)}
 
     @property
     def gp_arguments(self):
-        """Arguments of `trajectory`."""
+        """The arguments of `l2l_ref.learned.trajectory.trajectory` that describe the Gaussian process."""
         scale = usual_length_scale(self.dim) if self.length_scale is None else self.length_scale
         return {"length_scale": np.float32(scale), "variance": self.variance, "noise": self.noise,
                 "covariance": self.covariance}
 
     def sample(self, functions, steps, seed, dtype=np.float32):
-        """(z, epsilon, given) of a trajectory: standard normal numbers (B, T) twice, and None."""
+        """Draw z and epsilon of a trajectory, standard normal numbers (B, T). The third result is None.
+
+        ``seed`` is an int or a SeedSequence.
+        """
         rng = np.random.default_rng(seed)
         z, epsilon = rng.standard_normal((2, functions, steps), dtype)
         return z, epsilon, None
 
 
-POINTS = 6  # that a function of SupportDistribution goes through
-PROBES = 1000  # a dimension, at which its range is measured
+POINTS = 6  # through which a function of SupportDistribution passes
+PROBES = 1000  # points per dimension at which its range is measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class SupportDistribution:
-    """Means of a Gaussian process through a few random values, scaled to the range [-1, 1].
+    """Posterior means of a Gaussian process through a few random values, scaled to the range [-1, 1].
 
-    Six points uniform in the cube, their values uniform in [-1, 1]; squared exponential covariance, length scale
-    sqrt(d) / (6 sqrt(2)), which is exp(-r^2 / l^2) with l = sqrt(d) / 3 on [-1, 1]^d. The range is measured at 1,000 d
-    random points, the same for all functions of a batch. This is a setting of an earlier public reproduction.
+    Each function passes through six points that are uniform in the cube, with values uniform in [-1, 1]. The covariance
+    is squared exponential with length scale sqrt(d) / (6 sqrt(2)); on [-1, 1]^d this is exp(-r^2 / l^2) with l =
+    sqrt(d) / 3. The range of a function is measured at 1,000 d random points, which are the same for all functions of a
+    batch. This is the setting of an earlier public reproduction of Chen et al. 2017.
+
+    Parameters
+    ----------
+    dim : int
+        d, the dimension of the functions.
     """
 
     dim: int
@@ -72,27 +105,33 @@ class SupportDistribution:
 
     @property
     def config(self):
+        """The settings, in JSON's types."""
         return {"problem": "support", **asdict(self)}
 
     @property
     def gp_arguments(self):
+        """As `GPDistribution.gp_arguments`."""
         return {"length_scale": np.float32(self.dim**0.5 / (6 * 2**0.5)), "variance": 1.0, "noise": 0.0,
                 "covariance": "squared_exponential"}
 
     def sample(self, functions, steps, seed, dtype=np.float32):
-        """(z, epsilon, given) of a trajectory: zeros (B, T) twice, and all that decides the functions, not yet cast."""
+        """Draw the functions: (z, epsilon, given) of a trajectory.
+
+        z and epsilon are zeros (B, T), because ``given`` alone decides the functions. Its arrays are float64.
+        """
         rng = np.random.default_rng(seed)
         B, d, arguments = functions, self.dim, {k: v for k, v in self.gp_arguments.items() if k != "noise"}
         x = rng.random((B, POINTS, d))
         values = rng.uniform(-1, 1, (B, POINTS))
         state = gp_initial_state(B, POINTS + steps, d)
         for t in range(POINTS):
-            (draw, state), _ = gp_append(state, x[:, t], np.zeros(B), jitter=JITTER["float32"], **arguments, in_place=True)
-            state.z[:, t] = (values[:, t] - draw.mean) / draw.std  # the z whose draw is this value
+            (draw, state), _ = gp_append(state, x[:, t], np.zeros(B), jitter=JITTER["float32"], **arguments,
+                                         in_place=True)
+            state.z[:, t] = (values[:, t] - draw.mean) / draw.std  # the z for which this value is drawn
         a = np.linalg.solve(np.swapaxes(state.L[:, :POINTS, :POINTS], 1, 2), state.z[:, :POINTS, None])  # K^-1 values
         probes = rng.random((PROBES * d, d), np.float32) / arguments["length_scale"]
         points = x.reshape(B * POINTS, d).astype(np.float32) / arguments["length_scale"]
-        # Half the squared distance by a matrix product: faster than by differences, and near enough for a range.
+        # A matrix product gives the squared distances. It is faster than differences, and exact enough for a range.
         k = np.exp(points @ probes.T - (points**2).sum(axis=1)[:, None] / 2 - (probes**2).sum(axis=1) / 2)
         g = np.einsum("bs,bsp->bp", a[:, :, 0].astype(np.float32), k.reshape(B, POINTS, PROBES * d))
         low, high = g.min(axis=1), g.max(axis=1)

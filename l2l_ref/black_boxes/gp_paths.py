@@ -1,31 +1,32 @@
-"""Functions drawn from a Gaussian process as a whole: the same for whoever asks, wherever and in whatever order.
+"""Sample paths of a Gaussian process: random functions that are decided everywhere before the first query.
 
-The squared exponential covariance is a product over dimensions, and in each of them nearly a sum of few products: with
-nodes g_1 .. g_n in [0, 1], and the largest eigenvalues w_a and eigenvectors V_a of their covariance matrix,
+The squared exponential covariance is a product over dimensions. In each dimension it is nearly a sum of a few products.
+With nodes g_1 .. g_n in [0, 1], and the largest eigenvalues w_a and eigenvectors V_a of their covariance matrix,
 
     F6  phi_a(s) = sum_b k(s, g_b) V_ba / sqrt(w_a)                  so that sum_a phi_a(s) phi_a(s') ~ k(s, s')
     F7  f(x) = sum_a1 .. sum_ad z_a1..ad phi_a1(x_1) .. phi_ad(x_d)
 
-z are independent standard normal numbers. As many a are taken as miss at most a millionth of the variance in a
-dimension: with the usual length scale 11 in one dimension, and 7 for each of six. (F6 is Nystroem's method.)
+where z are independent standard normal numbers (F6 is Nystroem's method). As many a are used as are needed to miss at
+most a millionth of the variance in a dimension. For the usual length scale these are 11 in one dimension, and 7 for
+each of six.
 """
 
 import numpy as np
 
-from ..checks import whole_number
+from ..checks import require_shape, whole_number
 from ..extras import require
 from .gp_functions import normal_numbers, usual_length_scale
 
 MISSED, NODES = 1e-6, 65
-SMALLEST = 0.05       # length scale for which so many nodes miss no more
-MOST_NUMBERS = 2**19  # of a function, enough for seven dimensions
-GRID = 5e4            # points of a function among which its minimum is looked for
+SMALLEST = 0.05       # the smallest length scale for which NODES nodes miss no more than that
+MOST_NUMBERS = 2**19  # per function, enough for seven dimensions
+GRID = 5e4            # points per function from which the search for its minimum starts
 
 
 class GPPaths:
-    """B sample paths on the unit cube, of a Gaussian process of mean 0, variance 1 and squared exponential covariance.
+    """B sample paths on the unit cube of a Gaussian process with mean 0, variance 1 and squared exponential covariance.
 
-    Function number k of a seed is the same in whatever batch.
+    Function number k of a seed is the same in every batch.
 
     Parameters
     ----------
@@ -35,15 +36,15 @@ class GPPaths:
         d.
     seed : int or SeedSequence
     length_scale : float, optional
-        Default `usual_length_scale`.
+        By default `usual_length_scale`.
     first : int
-        The number of the first function, so that large batches can be worked on in pieces.
+        The number of the first function. With it a large batch can be evaluated in pieces.
 
     Raises
     ------
     ValueError
-        For numbers out of range, and where a function takes more than `MOST_NUMBERS`: more than seven dimensions with
-        the usual length scale.
+        For numbers out of range, and when a function needs more than `MOST_NUMBERS` numbers. With the usual length
+        scale this is the case in more than seven dimensions.
     """
 
     name = "gp"
@@ -60,28 +61,27 @@ class GPPaths:
         r = self._root.shape[1]
         if r**dim > MOST_NUMBERS:
             raise ValueError(f"dim: expected fewer dimensions or a larger length scale, got {dim} and "
-                             f"{self._length_scale:g}, which take {r}^{dim} numbers a function")
+                             f"{self._length_scale:g}, which take {r}^{dim} numbers per function")
         numbers = normal_numbers(seed, range(first, first + functions), r**dim, 0)
         self._z = numbers.reshape(functions, *(r,) * dim)
 
     def __call__(self, x):
-        """Evaluate each function at a point of its own: x (B, d) -> (B,).
+        """Evaluate each function at its own point: x (B, d) -> (B,).
 
         Raises ValueError for another shape.
         """
         x = np.asarray(x, np.float64)
-        if x.shape != (len(self._z), self.dim):
-            raise ValueError(f"x: expected shape ({len(self._z)}, {self.dim}), got {x.shape}")
+        require_shape("x", x, B=len(self._z), d=self.dim)
         f = self._z
         for phi in self._features(x.T):
             f = np.einsum("ba...,ba->b...", f, phi)                  # F7
         return f
 
     def minima(self):
-        """The smallest value of each function, (B,): from the lowest three dips of a grid on, by L-BFGS-B.
+        """The smallest value of each function, (B,), by L-BFGS-B from the three lowest local minima on a grid.
 
-        The steps of the grid are smaller than the usual length scale; with a far smaller one the lowest dip may be
-        missed.
+        The grid is finer than the usual length scale. With a much smaller length scale the lowest local minimum may be
+        missed. Needs SciPy.
         """
         require("scipy", "the search for the minima of sample paths")
         from scipy.ndimage import minimum_filter
@@ -92,11 +92,11 @@ class GPPaths:
         for z in self._z:
             f = z
             for _ in range(self.dim):
-                f = np.tensordot(f, phi, (0, 1))                     # F7, a dimension goes and comes back as the last
-            dips = np.argwhere(f == minimum_filter(f, size=3, mode="nearest"))
-            dips = dips[np.argsort(f[tuple(dips.T)])[:3]]
-            least.append(min(minimize(self._with_gradient, line[dip], (z,), "L-BFGS-B", True, bounds=self.bounds).fun
-                             for dip in dips))
+                f = np.tensordot(f, phi, (0, 1))                     # F7, the first dimension becomes the last
+            lowest = np.argwhere(f == minimum_filter(f, size=3, mode="nearest"))
+            lowest = lowest[np.argsort(f[tuple(lowest.T)])[:3]]
+            least.append(min(minimize(self._with_gradient, line[k], (z,), "L-BFGS-B", True, bounds=self.bounds).fun
+                             for k in lowest))
         return np.array(least)
 
     def _with_gradient(self, x, z):
@@ -118,7 +118,7 @@ class GPPaths:
         return np.exp(-0.5 * ((s[..., None] - self._nodes) / self._length_scale) ** 2)
 
     def _root_of_covariance(self):
-        """V / sqrt(w), (n, r), of as few of the largest eigenvalues as miss little of the variance anywhere."""
+        """V / sqrt(w), (n, r), for as few of the largest eigenvalues as miss at most `MISSED` anywhere."""
         w, V = np.linalg.eigh(self._covariance(self._nodes))
         root = (V / np.sqrt(np.maximum(w, 1e-12)))[:, ::-1]
         phi = self._covariance(np.linspace(0, 1, 1001)) @ root

@@ -5,10 +5,11 @@
     F4  r(p) = sum_k REWARD_k exp(-|p - CENTRE_k|^2 / (2 WIDTH_k^2))
     F5  loss = -sum over t = 1..STEPS of DISCOUNT^(t-1) r(p_t)
 
-An input is x, y and strength w of each of two repellers, six numbers in [0, 1].
+An input has six numbers in [0, 1]: x, y and strength w of each of two repellers.
 
-The problem is that of Chen et al. 2017, section 5.2.3 of the review, which gives the state (position and velocity), the
-force, the discounted reward and the six parameters, but **no numbers. All constants here are ours.**
+This is the control problem of Chen et al. 2017 (section 5.2.3 of the review). The source gives the state, which is
+position and velocity, the force, the discounted reward and the six parameters, but **no numbers. All constants here are
+ours.**
 """
 
 import numpy as np
@@ -23,7 +24,7 @@ REWARDS = np.array([1.0, 1.0, 0.5])
 
 
 def paths(x):
-    """x (..., 6) -> positions (..., STEPS, 2), without the start."""
+    """x (..., 6) -> the positions p_1 .. p_STEPS of the particle, (..., STEPS, 2)."""
     x = np.asarray(x, np.float64)
     repellers = x.reshape(*x.shape[:-1], COUNT, 3)
     centres, strengths = repellers[..., :2], repellers[..., 2:]

@@ -1,31 +1,32 @@
-"""HPOLib's pre-computed grids: the loss of a learning method at every combination of some hyper-parameters.
+"""HPOLib's pre-computed grids: the loss of a learning method at every combination of a few hyperparameters.
 
-The tables are not part of the package. They are read from the folder that the user names, or its subfolder
-``hpolib``: comma-separated text with a line of column names.
+The tables are not part of the package. They are read from the folder that you name, or from its subfolder ``hpolib``.
+They are comma-separated text whose first line has the names of the columns.
 
 - ``svm``: latent structured SVM, Miller et al. 2012; columns C, alpha, epsilon, error, time_s.
 - ``lda``: online LDA, Hoffman et al. 2010; columns kappa, tau, S, perplexity, time_s.
 - ``logreg``: logistic regression on MNIST, Eggensperger and Feurer; columns lrate, l2_reg, batchsize, n_epochs,
   valid_error, test_error, time_s.
 
-As in HPOLib a hyper-parameter is searched by its place on its axis, not by its value. A number u in [0, 1] stands for
-place floor(n u) of n, our choice: all places are equally wide.
+As in HPOLib, the input for a hyperparameter is its position on its axis of the grid, not its value. A number u in [0,
+1] stands for position floor(n u) of n, so that all positions are equally wide. This is our choice.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import choice
 from ..datasets.files import data_folder, find_file, read_at_most
 from .benchmarks import BlackBox
 
 
 class TableFile(NamedTuple):
-    """A file, and what has to be in it."""
+    """A file of a table, and what it must hold."""
 
     file: str
     columns: tuple
-    shape: tuple  # places on the axes; the loss is in the first column after them
+    shape: tuple  # the length of each axis; the loss is in the first column after the axes
     source: str
 
 
@@ -46,13 +47,17 @@ LARGEST_LINE = 200  # bytes
 
 
 def read_table(name, data_dir=None):
-    """The BlackBox of a table, on the unit cube.
+    """Read a table as a BlackBox on the unit cube.
 
     Parameters
     ----------
     name : {"svm", "lda", "logreg"}
     data_dir : str or path-like, optional
-        Folder with the files; without it the environment variable ``L2L_REF_DATA`` names one.
+        The folder with the files. By default the environment variable ``L2L_REF_DATA`` names it.
+
+    Returns
+    -------
+    BlackBox
 
     Raises
     ------
@@ -61,8 +66,7 @@ def read_table(name, data_dir=None):
     ValueError
         For an unknown name, and for a file that is not the complete grid.
     """
-    if name not in TABLES:
-        raise ValueError(f"name: expected one of {', '.join(TABLES)}, got {name!r}")
+    choice("name", name, TABLES)
     table = TABLES[name]
     folder = data_folder(data_dir)
     path = find_file((folder, folder / "hpolib"), (table.file,))
@@ -72,8 +76,8 @@ def read_table(name, data_dir=None):
     def formula(u):
         if not np.isfinite(u).all():
             raise ValueError("x: expected finite numbers")
-        places = np.clip(np.floor(u * shape), 0, shape - 1).astype(np.intp)
-        return losses[tuple(np.moveaxis(places, -1, 0))]
+        positions = np.clip(np.floor(u * shape), 0, shape - 1).astype(np.intp)
+        return losses[tuple(np.moveaxis(positions, -1, 0))]
 
     best = np.argwhere(losses == losses.min())
     return BlackBox(name, np.array([[0.0, 1.0]] * len(shape)), formula, table.source, float(losses.min()),
@@ -81,12 +85,12 @@ def read_table(name, data_dir=None):
 
 
 def _numbers(path, table):
-    """The rows of the file as an array, with as many columns as the table has."""
+    """The rows of the file as an array with the columns of the table."""
     rows = int(np.prod(table.shape))
     content = read_at_most(path, LARGEST_LINE * (rows + 2))
     try:
         header, *lines = content.decode("ascii").splitlines()
-    except ValueError:  # no line at all, or no text
+    except ValueError:  # there is no line, or the bytes are not ASCII
         raise ValueError(f"{path}: expected comma-separated text with a line of column names") from None
     if tuple(header.split(",")) != table.columns:
         raise ValueError(f"{path}: expected the columns {','.join(table.columns)}, got {header[:80]!r}")
@@ -105,16 +109,16 @@ def _numbers(path, table):
 
 
 def _grid(path, numbers, shape):
-    """The losses by place on each axis."""
-    places = []
+    """The losses as an array with one axis per hyperparameter."""
+    positions = []
     for axis, length in enumerate(shape):
-        levels, place = np.unique(numbers[:, axis], return_inverse=True)
+        levels, position = np.unique(numbers[:, axis], return_inverse=True)
         if len(levels) != length:
             raise ValueError(f"{path}: expected {length} different values in column {axis + 1}, got {len(levels)}")
-        places.append(place)
-    flat = np.ravel_multi_index(places, shape)
+        positions.append(position)
+    flat = np.ravel_multi_index(positions, shape)
     if len(np.unique(flat)) != len(flat):
-        raise ValueError(f"{path}: expected each combination of hyper-parameters once, some occur twice")
+        raise ValueError(f"{path}: expected each combination of hyperparameters once, got some of them twice")
     losses = np.empty(shape)
     losses.flat[flat] = numbers[:, len(shape)]
     losses.flags.writeable = False

@@ -1,10 +1,10 @@
-"""Many instances of one function: translated, scaled, flipped and permuted, as in Chen et al. 2017.
+"""Random instances of one function: translated, scaled, flipped and permuted, as in Chen et al. 2017.
 
     F1  u' = 1/2 + s F P (u - 1/2) + t        u in the unit cube; P permutes the dimensions, F flips
 
-The review (section 5.2.2) gives the ranges: t in [-0.1, 0.1], s in [0.9, 1.1]. Our choices, where it is silent: the
-box is scaled to the unit cube, one s for all dimensions, the order of F1, and the function is evaluated at u' even
-where that lies outside the box.
+The source (section 5.2.2 of the review) gives the ranges t in [-0.1, 0.1] and s in [0.9, 1.1]. The rest is our choice:
+the box is scaled to the unit cube, all dimensions have one s, the operations have the order of F1, and the function is
+evaluated at u' even if u' lies outside the box.
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +16,8 @@ TRANSLATION, SCALE = (-0.1, 0.1), (0.9, 1.1)
 
 @dataclass(frozen=True, eq=False)
 class Transform:
+    """F1: a transformation of the unit cube."""
+
     permutation: np.ndarray  # (d,) integer: dimension i of u' is dimension permutation[i] of u
     flip: np.ndarray         # (d,), 1 or -1, of the dimensions of u'
     scale: float
@@ -34,15 +36,16 @@ class Transform:
 
 
 def draw_transform(d, seed):
-    """Draw a Transform of d dimensions; ``seed`` is an int, a SeedSequence or a Generator."""
+    """Draw a Transform in d dimensions. ``seed`` is an int, a SeedSequence or a Generator."""
     rng = np.random.default_rng(seed)
     return Transform(rng.permutation(d), rng.choice([-1.0, 1.0], d), rng.uniform(*SCALE), rng.uniform(*TRANSLATION, d))
 
 
 def transformed(box, transform):
-    """The BlackBox ``box`` behind a Transform of its inputs; bounds stay.
+    """The BlackBox whose inputs go through a Transform before they reach ``box``. It has the same bounds.
 
-    Its minimum is that of ``box`` if a minimizer still lies within the bounds, else None.
+    Its minimum is that of ``box`` if one of the minimizers still lies within the bounds, and None otherwise. Raises
+    ValueError for a Transform of another dimension.
     """
     if len(transform.flip) != box.dim:
         raise ValueError(f"transform: expected {box.dim} dimensions, as {box.name} has, got {len(transform.flip)}")

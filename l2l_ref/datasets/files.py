@@ -1,10 +1,9 @@
-"""Where data files lie, and how to read one that may be anything.
+"""Where data files are, and how to read a file that may hold anything.
 
-A data file is found in a folder that the user names, and read no further than its
-format allows: the reader says how many bytes it can use, so a file that goes on, or
-inflates, beyond that costs no memory.
+A data file is found in a folder that the user names. The reader of a format says how many bytes it needs, and no more
+than these are read. A file that is longer than its format allows, or that inflates to more, therefore costs no memory.
 
-What is not there raises FileNotFoundError, what is there but wrong ValueError.
+A file that is missing raises FileNotFoundError; one with other content than expected raises ValueError.
 """
 
 import gzip
@@ -16,7 +15,7 @@ VARIABLE = "L2L_REF_DATA"
 
 
 def data_folder(data_dir=None):
-    """The folder of the data sets: ``data_dir``, else what ``L2L_REF_DATA`` names.
+    """The folder of the data sets: ``data_dir``, or by default the one that ``L2L_REF_DATA`` names.
 
     Parameters
     ----------
@@ -25,12 +24,12 @@ def data_folder(data_dir=None):
     Returns
     -------
     Path
-        Absolute.
+        An absolute path.
 
     Raises
     ------
     FileNotFoundError
-        When neither names a folder, or the one named does not exist.
+        When neither names a folder, and when that folder does not exist.
     """
     source = VARIABLE if data_dir is None else "data_dir"
     named = os.environ.get(VARIABLE) if data_dir is None else data_dir
@@ -38,19 +37,19 @@ def data_folder(data_dir=None):
         raise FileNotFoundError(f"no data folder is named: give data_dir (--data-dir), or set {VARIABLE}")
     folder = Path(named).resolve()
     if not folder.is_dir():
-        raise FileNotFoundError(f"{source}: expected a folder, but {folder} is none")
+        raise FileNotFoundError(f"{source}: expected a folder, got {folder}, which is none")
     return folder
 
 
 def find_file(folders, names):
-    """The first of the files ``names``, plain or with ``.gz``, in the first of ``folders`` that has one.
+    """The first of the files ``names``, with or without ``.gz``, in the first of ``folders`` that has one.
 
-    Raises FileNotFoundError that lists what was looked for.
+    If there is none, it raises a FileNotFoundError that lists the names and the folders.
     """
     for folder in folders:
         for name in names:
             for path in (folder / name, folder / f"{name}.gz"):
-                if os.path.isfile(path):  # False, not an error, where a folder may not be entered
+                if os.path.isfile(path):  # it is False, not an error, when the folder may not be entered
                     return path
     raise FileNotFoundError(
         f"no file {' or '.join(names)}, plain or .gz, in {' or '.join(str(folder) for folder in folders)}"
@@ -58,9 +57,9 @@ def find_file(folders, names):
 
 
 def read_at_most(path, size):
-    """The first ``size`` bytes of a file, all of it if it is shorter; decompressed if named ``.gz``.
+    """The first ``size`` bytes of a file, or all of them if it is shorter. A file named ``.gz`` is decompressed.
 
-    Raises ValueError when the file cannot be read or is not the gzip it is named.
+    Raises ValueError when the file cannot be read, and when a file named ``.gz`` is not in that format.
     """
     opened = gzip.open if path.suffix == ".gz" else open
     try:

@@ -9,8 +9,8 @@
 
 Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
 
-The caller says which shape the file must have. So the file decides nothing: its header is
-compared, never obeyed, and what is read is bounded before it is read.
+The caller says which shape the file must have. The header of the file is only compared with that shape, so the number
+of bytes to read is known in advance, whatever the file says.
 """
 
 import math
@@ -18,7 +18,7 @@ import struct
 
 import numpy as np
 
-from l2l_ref.datasets.files import read_at_most
+from .files import read_at_most
 
 _UNSIGNED_BYTE = 8
 
@@ -35,7 +35,7 @@ def read_idx(path, shape):
     ----------
     path : Path
     shape : tuple of int
-        What the file must hold.
+        The shape that the file must have.
 
     Returns
     -------
@@ -44,22 +44,22 @@ def read_idx(path, shape):
     Raises
     ------
     ValueError
-        When the file cannot be read, is no IDX file of unsigned bytes, has another shape, or
-        holds fewer or more elements than its header promises. One line, which names the file.
+        When the file cannot be read, is no IDX file of unsigned bytes, has another shape, or holds fewer or more
+        elements than its header says. The message is one line that names the file.
     """
     expected, size = idx_header(shape), math.prod(shape)
-    content = read_at_most(path, len(expected) + size + 1)  # the one byte more tells a file that is too long
+    content = read_at_most(path, len(expected) + size + 1)  # one byte more shows whether the file is too long
     header, elements = content[: len(expected)], memoryview(content)[len(expected) :]
     if header != expected:
         raise ValueError(f"{path}: {_difference(header, shape)}")
     if len(elements) != size:
-        found = "more" if len(elements) > size else f"only {len(elements)}"
-        raise ValueError(f"{path}: expected {size} bytes after the header, as it promises, got {found}")
+        count = "more" if len(elements) > size else f"only {len(elements)}"
+        raise ValueError(f"{path}: expected {size} bytes after the header, as it says, got {count}")
     return np.frombuffer(elements, np.uint8).reshape(shape)
 
 
 def _difference(header, shape):
-    """In words, what is wrong with a header that is not the one of ``shape``."""
+    """What is wrong with a header that is not the one of ``shape``, in words."""
     if len(header) >= 2 and header[:2] != b"\0\0":
         return f"no IDX file: expected two zero bytes at the start, got 0x{header[:2].hex()}"
     if len(header) >= 3 and header[2] != _UNSIGNED_BYTE:

@@ -1,18 +1,18 @@
 """MNIST: LeCun, Cortes, Burges; 60,000 + 10,000 images of handwritten digits, 28 x 28 pixels.
 
-The four files are not part of the package. They are found by the names under which they are
-published, in the folder that the user names or in its subfolder ``mnist``.
+The four files are not part of the package. They are found under their published names, in the folder that the user
+names or in its subfolder ``mnist``.
 """
 
 from functools import lru_cache
 from typing import NamedTuple
 
-from l2l_ref.datasets.files import data_folder, find_file
-from l2l_ref.datasets.idx import read_idx
+from .files import data_folder, find_file
+from .idx import read_idx
 
 
 class MnistFile(NamedTuple):
-    """One of the four files: its names, the shape it must have, the SHA-256 of its decompressed bytes."""
+    """One of the four files: its names, the shape that it must have, and the SHA-256 of its decompressed bytes."""
 
     names: tuple
     shape: tuple
@@ -44,7 +44,7 @@ FILES = {
 
 
 def find_mnist(kind, data_dir=None):
-    """The path of the file of this kind, a key of `FILES`.
+    """The path of a file; ``kind`` is a key of `FILES`.
 
     Raises FileNotFoundError when there is no such folder or file.
     """
@@ -53,16 +53,16 @@ def find_mnist(kind, data_dir=None):
 
 
 def read_mnist(kind, data_dir=None):
-    """The content of the file of this kind, a key of `FILES`; uint8, read-only.
+    """The content of a file, uint8 and read-only; ``kind`` is a key of `FILES`.
 
-    A file is read once and then kept, so one that changes on the disk meanwhile is not noticed.
+    Each file is read once and then kept in memory, so later changes on the disk are not noticed.
 
     Raises
     ------
     FileNotFoundError
         When there is no such folder or file.
     ValueError
-        When the file is not what it should be, in format, shape or labels.
+        When the file has another format or shape, or labels above 9.
     """
     return _read(find_mnist(kind, data_dir), kind)
 

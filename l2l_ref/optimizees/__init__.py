@@ -1,16 +1,17 @@
-"""Differentiable problems on which optimizers of [1] are trained and compared.
+"""Differentiable problems on which gradient-based optimizers are trained and compared.
 
-A problem is a distribution from which functions are drawn: ``problem.sample(functions, seed)`` gives a *task*, a
-batch of B functions of n parameters each. A task has
+A *problem* is a distribution of functions. ``problem.sample(functions, seed)`` draws a *task*: a batch of B functions
+of n parameters each. A task has
 
-    theta0                          (B, n), where everybody starts
+    theta0                          (B, n), the starting points, the same for all optimizers
     loss_and_gradient(theta)        theta (B, n) -> losses (B,), gradients (B, n)
     second_order(theta)             the same, and a function v (B, n) -> second derivatives times v (B, n)
 
-The last is needed for meta-training with second derivatives alone. Where minibatches are drawn, each call of either
-draws the next ones, so a task sampled again from the same seed shows another optimizer the same minibatches. Each
-function has a random generator of its own, spawned from the seed. ``problem.config`` says what the distribution is, in JSON's
-types, and ``problem.chance`` is the loss of a guess that has learned nothing (None where there is no such thing).
+Only meta-training with second derivatives needs ``second_order``. A problem with minibatches draws the next minibatches
+at each call of either method, so a task that is drawn again from the same seed gives another optimizer the same
+minibatches. Each function has its own random generator, made from the seed. ``problem.config`` describes the
+distribution in JSON's types. ``problem.chance`` is the loss of a guess that has learned nothing, or None where there is
+no such number.
 """
 
 from .mlp import MLP

@@ -1,4 +1,4 @@
-"""A multilayer perceptron on images, as a function of its weights: section 3.2 of Andrychowicz et al. 2016.
+"""A multilayer perceptron on images, as a function of its weights: Andrychowicz et al. 2016, section 3.2.
 
 Dims: N images of a minibatch, D pixels, layers of S_0 = D, S_1, ..., S_K = C units, n parameters in all.
 
@@ -6,9 +6,9 @@ Dims: N images of a minibatch, D pixels, layers of S_0 = D, S_1, ..., S_K = C un
     M2  z_k = phi(z_k-1 W_k + b_k)      for k = 1..K-1          (N, S_k), phi the sigmoid or ReLU
     M3  f = mean over the images of softmax_cross_entropy(z_K-1 W_K + b_K, labels)
 
-theta (n,) holds W_1, b_1, W_2, b_2, ... one after the other, each row by row. Its gradient is an operation of its own,
-whose backward is the product of the second derivatives with a vector. With a' the derivative of a in the direction
-(V_1, c_1, V_2, c_2, ...) of theta, and d_a the gradient of f in a (Pearlmutter 1994):
+theta (n,) holds W_1, b_1, W_2, b_2, ... one after the other, each of them row by row. The gradient of f is an operation
+of its own; its backward is the product of the Hessian and a vector (Pearlmutter 1994). Let a' be the derivative of a in
+the direction (V_1, c_1, V_2, c_2, ...) of theta, and d_a the gradient of f with respect to a. Then
 
     M4  a_k' = z_k-1' W_k + z_k-1 V_k + c_k,   z_k' = phi'(a_k) a_k'
     M5  d_a_K = (p - onehot) / N               d_a_K' = (p a_K' - p sum_j p_j a_Kj') / N
@@ -28,9 +28,9 @@ from ..ops.activations import SoftmaxCache, relu, relu_backward, sigmoid, sigmoi
 from ..ops.linear import linear, linear_backward
 from ..ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from ..seeds import generators
-from .quadratic import scale_of
+from .quadratic import checked_scale
 
-# The pair of phi, and phi'' from its cache.
+# For each activation: phi, its backward, and phi'' as a function of the cache.
 ACTIVATIONS = {
     "sigmoid": (sigmoid, sigmoid_backward, lambda cache: cache.s * (1 - cache.s) * (1 - 2 * cache.s)),
     "relu": (relu, relu_backward, lambda cache: 0),
@@ -38,12 +38,12 @@ ACTIVATIONS = {
 
 
 def parameter_count(sizes):
-    """n, the number of weights and biases of layers of ``sizes`` units."""
+    """n, the number of weights and biases of a network whose layers have ``sizes`` units."""
     return sum(D * M + M for D, M in zip(sizes, sizes[1:]))
 
 
 def split_theta(theta, sizes):
-    """theta (n,) -> [(W_1, b_1), (W_2, b_2), ...], views."""
+    """theta (n,) -> [(W_1, b_1), (W_2, b_2), ...], which are views of theta."""
     layers, at = [], 0
     for D, M in zip(sizes, sizes[1:]):
         W = theta[at : at + D * M].reshape(D, M)
@@ -53,8 +53,10 @@ def split_theta(theta, sizes):
 
 
 class MLPLossCache(NamedTuple):
-    linears: tuple      # the caches of linear, K of them
-    activations: tuple  # the caches of phi, K - 1 of them
+    """The cache of `mlp_loss`."""
+
+    linears: tuple      # K caches of linear
+    activations: tuple  # K - 1 caches of phi
     losses: tuple       # the cache of softmax_cross_entropy
     activation: str     # the name of phi
 
@@ -62,11 +64,10 @@ class MLPLossCache(NamedTuple):
 def mlp_loss(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
     """M1 to M3. theta (n,), images (N, D) integers, labels (N,) -> f scalar in nats, cache.
 
-    ``sizes`` = (D, S_1, ..., C); ``unit`` is the pixel value that counts as 1. Needs N >= 1. Raises
-    ValueError on other shapes and on an unknown activation.
+    ``sizes`` is (D, S_1, ..., C), and ``unit`` is the pixel value that counts as 1. N is at least 1. Raises ValueError
+    for other shapes and for an unknown activation.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    choice("activation", activation, ACTIVATIONS)
     require_shape("theta", theta, n=parameter_count(sizes))
     require_shape("images", images, N=None, D=sizes[0])
     phi, _, _ = ACTIVATIONS[activation]
@@ -85,13 +86,13 @@ def mlp_loss(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
 
 
 def mlp_loss_backward(d_f, cache):
-    """d_f scalar -> d_theta (n,), None, None, None (the images, the labels, the sizes are constants)."""
-    d_theta, _, _ = _walk_back(d_f, cache)
+    """d_f scalar -> d_theta (n,), None, None, None: images, labels and sizes are constants."""
+    d_theta, _, _ = _backward_with_intermediates(d_f, cache)
     return d_theta, None, None, None
 
 
-def _walk_back(d_f, cache):
-    """d_theta (n,), and on the way to it d_a_1 .. d_a_K and d_z_0 .. d_z_K-1, two lists."""
+def _backward_with_intermediates(d_f, cache):
+    """d_theta (n,), and the lists d_a_1 .. d_a_K and d_z_0 .. d_z_K-1 of which it is computed."""
     linears, activations, loss_cache, activation = cache
     _, phi_backward, _ = ACTIVATIONS[activation]
     N = len(loss_cache.labels)
@@ -109,22 +110,30 @@ def _walk_back(d_f, cache):
 
 
 class MLPGradientCache(NamedTuple):
+    """The cache of `mlp_gradient`."""
+
     loss: MLPLossCache
-    d_a: list  # of f in a_1 .. a_K
-    d_z: list  # of f in z_0 .. z_K-1
+    d_a: list  # the gradients of f with respect to a_1 .. a_K
+    d_z: list  # the gradients of f with respect to z_0 .. z_K-1
 
 
 def mlp_gradient(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
-    """grad f (n,), cache; the inputs and what is raised are those of `mlp_loss`."""
-    _, cache = mlp_loss(theta, images, labels, sizes, unit, activation)
-    gradient, d_a, d_z = _walk_back(theta.dtype.type(1), cache)
-    return gradient, MLPGradientCache(cache, d_a, d_z)
+    """grad f (n,), cache. Inputs and errors are those of `mlp_loss`."""
+    _, gradient, cache = _loss_and_gradient(theta, images, labels, sizes, unit, activation)
+    return gradient, cache
+
+
+def _loss_and_gradient(theta, *arguments):
+    """f scalar and grad f (n,) of `mlp_loss`, and the cache of the gradient."""
+    f, cache = mlp_loss(theta, *arguments)
+    gradient, d_a, d_z = _backward_with_intermediates(theta.dtype.type(1), cache)
+    return f, gradient, MLPGradientCache(cache, d_a, d_z)
 
 
 def mlp_gradient_backward(d_gradient, cache):
     """d_gradient (n,) -> d_theta (n,), None, None, None: M4 to M8 in the direction d_gradient.
 
-    The second derivatives are symmetric, so backward and in a direction is the same.
+    The Hessian is symmetric, so its product with d_gradient is also the derivative of the gradient in this direction.
     """
     (linears, activations, loss_cache, activation), d_a, d_z = cache
     _, phi_backward, curvature = ACTIVATIONS[activation]
@@ -148,54 +157,62 @@ def mlp_gradient_backward(d_gradient, cache):
         pieces += [d_a_dot.sum(axis=0), d_W_dot.ravel()]             # M8
         if k > 0:
             d_z_dot = d_a_dot @ W.T + d_a[k] @ V.T                   # M6
-            bent = curvature(activations[k - 1]) * a_dots[k - 1] * d_z[k]  # M7
-            d_a_dot = phi_backward(d_z_dot, activations[k - 1]) + bent  # M7
+            bend = curvature(activations[k - 1]) * a_dots[k - 1] * d_z[k]  # M7
+            d_a_dot = phi_backward(d_z_dot, activations[k - 1]) + bend  # M7
     return np.concatenate(pieces[::-1]), None, None, None
 
 
 class MLP:
-    """The distribution of the networks: their starting points and their minibatches vary, nothing else.
+    """The distribution of networks that classify images: the starting points and the minibatches are random.
 
     Parameters
     ----------
     dataset : {"digits", "mnist"}
     hidden : tuple of int
-        Units of the hidden layers; (20,) in the paper.
+        Units of the hidden layers; (20,) in Andrychowicz et al. 2016.
     activation : {"sigmoid", "relu"}
     split : {"train", "validation", "test"}
-        Which images the minibatches come from. Meta-training uses "train", its validation
-        "validation", comparisons "test".
+        The images from which minibatches are drawn. Meta-training uses "train", its validation "validation",
+        comparisons "test".
     batch : int
-        Images a minibatch, drawn with replacement; 128 in the paper.
+        Images per minibatch, drawn with replacement; 128 in Andrychowicz et al. 2016.
     theta0_scale : float
-        theta0, weights and biases, is normal with this standard deviation. The paper gives none; 0.01 is that
-        of the code released with it.
+        theta0, weights and biases, is normal with this standard deviation. Andrychowicz et al. do not give it; 0.01 is
+        that of their released code.
     data_dir : path or None
-        Where MNIST lies; None asks the environment variable L2L_REF_DATA.
+        The folder with the files of MNIST. By default the environment variable ``L2L_REF_DATA`` names it.
+
+    Raises
+    ------
+    ValueError
+        For arguments out of range.
+    FileNotFoundError
+        When MNIST's files are missing.
     """
 
     def __init__(self, dataset="digits", hidden=(20,), activation="sigmoid", split="train", batch=128,
                  theta0_scale=0.01, data_dir=None):
         choice("activation", activation, ACTIVATIONS)
-        whole_number("batch", batch)
         self.dataset, self.activation, self.split = dataset, activation, split
         self.hidden = whole_numbers("hidden", hidden)
-        self.batch, self.theta0_scale, self.data_dir = int(batch), scale_of(theta0_scale), data_dir
+        self.batch, self.data_dir = whole_number("batch", batch), data_dir
+        self.theta0_scale = checked_scale(theta0_scale)
         self.data = load(dataset, split, data_dir)
         self.sizes = (self.data.images.shape[1], *self.hidden, self.data.classes)
         self.chance = float(np.log(self.data.classes))
 
     @property
     def config(self):
+        """The settings, in JSON's types."""
         return {"problem": self.dataset, "hidden": list(self.hidden), "activation": self.activation,
                 "batch": self.batch, "theta0_scale": self.theta0_scale}
 
     def on(self, split):
-        """The same distribution on other images."""
+        """The same distribution on the images of another split."""
         return MLP(self.dataset, self.hidden, self.activation, split, self.batch, self.theta0_scale, self.data_dir)
 
     def sample(self, functions, seed, dtype=np.float32):
-        """Draw a task of ``functions`` networks from a SeedSequence (or an int)."""
+        """Draw a task of ``functions`` networks. ``seed`` is an int or a SeedSequence."""
         return MLPTask(self, functions, seed, dtype)
 
 
@@ -210,27 +227,26 @@ class MLPTask:
 
     def loss_and_gradient(self, theta):
         """theta (B, n) -> losses (B,), gradients (B, n), on the next minibatch of each network."""
-        losses, gradients = np.empty(len(theta), theta.dtype), np.empty_like(theta)
-        for b, minibatch in enumerate(self._minibatches()):
-            losses[b], cache = mlp_loss(theta[b], *minibatch)
-            gradients[b], _, _, _ = mlp_loss_backward(theta.dtype.type(1), cache)
+        losses, gradients, _ = self._evaluate(theta)
         return losses, gradients
 
     def second_order(self, theta):
-        """`loss_and_gradient`, and a function v (B, n) -> (B, n): the second derivatives at theta times v."""
-        losses, gradients, caches = np.empty(len(theta), theta.dtype), np.empty_like(theta), []
-        for b, minibatch in enumerate(self._minibatches()):
-            losses[b], cache = mlp_loss(theta[b], *minibatch)
-            gradients[b], *back = _walk_back(theta.dtype.type(1), cache)
-            caches.append(MLPGradientCache(cache, *back))
+        """`loss_and_gradient`, and a function v (B, n) -> (B, n): the Hessians at theta times v."""
+        losses, gradients, caches = self._evaluate(theta)
 
         def hessian_product(v):
             return np.stack([mlp_gradient_backward(v_b, cache)[0] for v_b, cache in zip(v, caches)])
 
         return losses, gradients, hessian_product
 
+    def _evaluate(self, theta):
+        """The losses and gradients on the next minibatches, and the caches of the gradients."""
+        losses, gradients, caches = zip(*(_loss_and_gradient(theta_b, *minibatch)
+                                          for theta_b, minibatch in zip(theta, self._minibatches())))
+        return np.array(losses, theta.dtype), np.array(gradients, theta.dtype), caches
+
     def _minibatches(self):
-        """The arguments of `mlp_loss` after theta, one network after the other."""
+        """The arguments of `mlp_loss` after theta, for one network after the other."""
         problem, data = self.problem, self.problem.data
         for rng in self.rngs:
             rows = rng.integers(0, len(data.images), problem.batch)

@@ -1,6 +1,6 @@
-"""Random quadratics: section 3.1 of Andrychowicz et al. 2016.
+"""Random quadratics: Andrychowicz et al. 2016, section 3.1.
 
-Dims: B functions at once, d parameters each.
+Dims: B functions at once, of d parameters each.
 
     Q1  f(theta) = ||W theta - y||^2      theta (B, d), W (B, d, d), y (B, d)  ->  f (B,)
     Q2  grad f(theta) = 2 W^T (W theta - y)                          (B, d)
@@ -16,7 +16,9 @@ from ..seeds import generators
 DISTRIBUTIONS = ("uniform", "normal")
 
 
-class QuadraticCache(NamedTuple):  # of Q1, and of Q2
+class QuadraticCache(NamedTuple):
+    """The cache of Q1, and of Q2."""
+
     theta: np.ndarray     # (B, d)
     W: np.ndarray         # (B, d, d)
     residual: np.ndarray  # (B, d), W theta - y
@@ -43,7 +45,7 @@ def quadratic_gradient(theta, W, y):
 
 
 def quadratic_gradient_backward(d_gradient, cache):
-    """d_gradient (B, d) -> d_theta (B, d), d_W (B, d, d), d_y (B, d). d_theta is the Hessian times d_gradient."""
+    """d_gradient (B, d) -> d_theta (B, d), d_W (B, d, d), d_y (B, d). Here d_theta is the Hessian times d_gradient."""
     theta, W, residual = cache
     d_residual = 2 * _times(W, d_gradient)                           # Q2
     d_W = 2 * residual[:, :, None] * d_gradient[:, None, :] + d_residual[:, :, None] * theta[:, None, :]  # Q2
@@ -64,37 +66,44 @@ def _times(W, v):
 
 
 class Quadratic:
-    """The distribution of the quadratics.
+    """The distribution of random quadratics.
 
     Parameters
     ----------
     dim : int
-        d, the number of parameters; 10 in the paper.
+        d, the number of parameters; 10 in Andrychowicz et al. 2016.
     distribution : {"uniform", "normal"}
-        The distribution of the entries of W and y: uniform on [0, 1), as in the code released with the paper
-        and, by its curves, in its Figure 4, or standard normal, as in its text. **The default is
-        uniform.** The two differ in every number: E f(0) is d/3 for the one and d for the other.
+        The distribution of the entries of W and y. **The default is uniform** on [0, 1). Andrychowicz et al. say that
+        they are normal, but their released code, and by its curves their Figure 4, use uniform ones. The two differ in
+        every number: E f(0) is d/3 for uniform entries and d for normal ones.
     theta0_scale : float
         theta0 is normal with this standard deviation; 0.01 as in the released code.
+
+    Raises
+    ------
+    ValueError
+        For arguments out of range.
     """
 
     chance = None
 
     def __init__(self, dim=10, distribution="uniform", theta0_scale=0.01):
         choice("distribution", distribution, DISTRIBUTIONS)
-        self.dim, self.distribution, self.theta0_scale = whole_number("dim", dim), distribution, scale_of(theta0_scale)
+        self.dim, self.distribution = whole_number("dim", dim), distribution
+        self.theta0_scale = checked_scale(theta0_scale)
 
     @property
     def config(self):
+        """The settings, in JSON's types."""
         return {"problem": "quadratic", "dim": self.dim, "dist": self.distribution, "theta0_scale": self.theta0_scale}
 
     def sample(self, functions, seed, dtype=np.float32):
-        """Draw a task of ``functions`` functions from a SeedSequence (or an int)."""
+        """Draw a task of ``functions`` functions. ``seed`` is an int or a SeedSequence."""
         return QuadraticTask(self, functions, seed, dtype)
 
 
 class QuadraticTask:
-    """B quadratics and where to start on them."""
+    """B quadratics and their starting points."""
 
     def __init__(self, problem, functions, seed, dtype):
         d = problem.dim
@@ -110,16 +119,14 @@ class QuadraticTask:
         return self.second_order(theta)[:2]
 
     def second_order(self, theta):
-        """`loss_and_gradient`, and a function v (B, d) -> (B, d): the second derivatives at theta times v."""
+        """`loss_and_gradient`, and a function v (B, d) -> (B, d): the Hessians at theta times v."""
         losses, cache = quadratic(theta, self.W, self.y)
         gradient, _, _ = quadratic_backward(np.ones_like(losses), cache)
         return losses, gradient, lambda v: quadratic_gradient_backward(v, cache)[0]
 
 
-def scale_of(theta0_scale):
-    """A standard deviation, checked."""
+def checked_scale(theta0_scale):
+    """The standard deviation of theta0 as a float. Raises ValueError unless it is finite and >= 0."""
     if not 0 <= theta0_scale < np.inf:
         raise ValueError(f"theta0_scale: expected a finite number >= 0, got {theta0_scale!r}")
     return float(theta0_scale)
-
-

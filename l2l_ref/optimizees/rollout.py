@@ -1,22 +1,24 @@
-"""Run any optimizer, learned or hand-designed, on a task."""
+"""Run an optimizer, learned or hand-designed, on a task."""
 
 import numpy as np
 
 
 def rollout(optimizer, task, steps):
-    """f(theta_t) for t = 0..steps, everybody measured at the same points.
+    """The losses f(theta_t) for t = 0..steps, at the same points for every optimizer.
 
     Parameters
     ----------
-    optimizer : object with ``init`` and ``update``
-    task : a task of ``optimizees``
+    optimizer : GradientOptimizer
+        An object with ``init`` and ``update``.
+    task : Task
+        From a problem of `l2l_ref.optimizees`.
     steps : int
 
     Returns
     -------
-    (steps + 1, B) array
-        The losses of the B functions, before the first step and after each. A function that has left the
-        range of its dtype stays at nan or infinity; nobody is warned.
+    ndarray, shape (steps + 1, B)
+        The losses of the B functions, before the first step and after each step. Once a function has left the range of
+        its dtype, its losses are nan or infinite; there is no warning.
     """
     theta = task.theta0
     state = optimizer.init(theta)
