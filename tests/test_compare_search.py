@@ -15,13 +15,13 @@ from l2l_ref.compare.black_box import (
     GPProblem,
     Instances,
     SearchResult,
-    baselines,
-    best_values,
     compare_black_box,
     comparison_seed,
-    difference,
+    draw_symmetry,
     measure,
-    symmetry,
+    paired_difference,
+    paired_with,
+    run_search,
     table,
     to_json,
 )
@@ -81,7 +81,7 @@ class Walk:
 def test_best_so_far_of_a_walk():
     """f = |x - 0.3| and |x - 0.1|, at 0.1, 0.2, 0.3, 0.4."""
     walk = Walk(2)
-    best = best_values(walk, lambda x: np.abs(x[:, 0] - [0.3, 0.1]), 4)
+    best = run_search(walk, lambda x: np.abs(x[:, 0] - [0.3, 0.1]), 4)[0]
     np.testing.assert_allclose(best, [[0.2, 0.1, 0, 0], [0, 0, 0, 0]], atol=1e-15)
     np.testing.assert_allclose([y for _, y in walk.told], [[0.2, 0], [0.1, 0.1], [0, 0.2], [0.1, 0.3]], atol=1e-15)
 
@@ -94,10 +94,10 @@ def test_values_without_noise_are_judged():
             return np.array([-9.0])
 
     walk = Walk(1)
-    np.testing.assert_array_equal(best_values(walk, Noisy(), 3), [[3, 1, 1]])
+    np.testing.assert_array_equal(run_search(walk, Noisy(), 3)[0], [[3, 1, 1]])
     assert walk.told[0][1] == -9
     with pytest.raises(ValueError, match="evaluations: expected a whole number >= 1, got 0"):
-        best_values(walk, Noisy(), 0)
+        run_search(walk, Noisy(), 0)[0]
 
 
 def test_random_search_on_gaussian_processes():
@@ -151,7 +151,7 @@ def test_instances_are_those_of_the_transforms():
 
 
 def test_a_symmetry_keeps_a_grid():
-    drawn = [symmetry(3, seed) for seed in range(50)]
+    drawn = [draw_symmetry(3, seed) for seed in range(50)]
     corners = np.array(np.meshgrid(*[[0.25, 0.75]] * 3)).reshape(3, -1).T
     for transform in drawn:
         np.testing.assert_allclose(np.unique(transform(corners), axis=0), np.unique(corners, axis=0))
@@ -160,15 +160,15 @@ def test_a_symmetry_keeps_a_grid():
 
 
 class Spy(Proposer):
-    """Keeps the values that it is fed, of each life."""
+    """Keeps the values that it is fed after each initial state."""
 
-    def start(self, *arguments):
-        self.lives = [*getattr(self, "lives", []), []]
-        return super().start(*arguments)
+    def initial_state(self, *arguments):
+        self.restarts = [*getattr(self, "restarts", []), []]
+        return super().initial_state(*arguments)
 
-    def propose(self, u, state):
-        self.lives[-1].append(u[:, 1].copy() if u[:, 2].all() else None)
-        return super().propose(u, state)
+    def step(self, u, state):
+        self.restarts[-1].append(u[:, 1].copy() if u[:, 2].all() else None)
+        return super().step(u, state)
 
 
 def test_the_running_scale():
@@ -178,11 +178,11 @@ def test_the_running_scale():
     for y in told:
         search.tell(search.ask(), y)
     search.ask()
-    assert [len(life) for life in proposer.lives] == [1, 2, 4, 6]  # taken anew at 1, 2 and 4
-    assert all((fed is None) == (k == 0) for life in proposer.lives for k, fed in enumerate(life))
-    np.testing.assert_array_equal(proposer.lives[2][1:], [[-1, 0], [1, 0], [LARGEST, 0]])  # m = 3, s = 1; and all alike
+    assert [len(fed) for fed in proposer.restarts] == [1, 2, 4, 6]  # taken anew at 1, 2 and 4
+    assert all((value is None) == (k == 0) for fed in proposer.restarts for k, value in enumerate(fed))
+    np.testing.assert_array_equal(proposer.restarts[2][1:], [[-1, 0], [1, 0], [LARGEST, 0]])  # m = 3, s = 1; and all alike
     m, s = told[:4].mean(axis=0), told[:4].std(axis=0)
-    np.testing.assert_allclose(proposer.lives[3][1:], np.clip((told - m) / s, -LARGEST, LARGEST), rtol=1e-6)
+    np.testing.assert_allclose(proposer.restarts[3][1:], np.clip((told - m) / s, -LARGEST, LARGEST), rtol=1e-6)
 
 
 def test_the_running_scale_is_a_network_that_saw_scaled_values_from_the_start():
@@ -204,7 +204,7 @@ def found(*finals):
 
 def test_the_paired_difference_is_on_the_functions_that_both_have():
     results = {"learned": found(1.0, 3.0, 99.0), "random": found(0.0, 0.0, 0.0), "ei": found(0.5, 1.5)}
-    mean, half, count = difference(results, "ei")
+    mean, half, count = paired_difference(results, "ei")
     assert count == 2
     np.testing.assert_allclose(mean, [0, 1])
     np.testing.assert_allclose(half[1], Z95 * np.std([0.5, 1.5], ddof=1) / np.sqrt(2))
@@ -213,7 +213,7 @@ def test_the_paired_difference_is_on_the_functions_that_both_have():
     said = to_json(results, GPProblem(1))["learned_minus_ei"]
     assert (said["mean"], said["functions"]) == (1, 2) and said["ci95"] == [1 - half[1], 1 + half[1]]
     del results["ei"]
-    assert baselines(results) == [] and to_json(results, GPProblem(1))["learned_minus_ei"] is None
+    assert paired_with(results) == [] and to_json(results, GPProblem(1))["learned_minus_ei"] is None
     results["another"] = found(1.0, 3.5, 99.0)
     assert table(results)[-1].startswith("learned - another on 3 of the functions")
     said = to_json(results, GPProblem(1))
@@ -396,7 +396,7 @@ def counting(dim, evaluations, seed):
 
 def test_peers_ask_and_are_told(monkeypatch, run, models, no_figure):
     monkeypatch.setattr(peers, "PEERS", {"counting": ("json", counting), "absent": ("no_such_package", None)})
-    best = best_values(peers.Peer("counting", 2, 3, 4, SEED), lambda x: 2 * x[:, 0], 4)
+    best = run_search(peers.Peer("counting", 2, 3, 4, SEED), lambda x: 2 * x[:, 0], 4)[0]
     np.testing.assert_allclose(best, [[2, 1, 2 / 3, 1 / 2]] * 2)
     assert peers.installed() == ["counting"]
     monkeypatch.setitem(peers.PEERS, "counting", ("json", peers_of_zero))
@@ -419,5 +419,5 @@ def test_a_peer_improves(name):
     """On (x - 0.3)^2 summed, 12 evaluations: somewhere within 0.3 of the bottom, and other seeds go other ways."""
     pytest.importorskip(peers.PEERS[name][0])
     search = peers.Peer(name, 2, 2, 12, SEED)
-    best = best_values(search, lambda x: ((x - 0.3) ** 2).sum(axis=1), 12)
+    best = run_search(search, lambda x: ((x - 0.3) ** 2).sum(axis=1), 12)[0]
     assert (best[:, -1] < 0.09).all() and best[0, 0] != best[1, 0]

@@ -133,5 +133,5 @@ def test_the_paper_shows_the_uniform_quadratics_alone():
 def test_the_figure_is_drawn(tmp_path):
     results = compare(SGD(0.01), Quadratic(2), 3, 4, tuning_functions=2, optimizers=tuple(OPTIMIZERS)[:2])
     results["adam"] = Curves(np.full((4, 4), np.nan), 0.1, True, 0.0)  # one that has diverged does no harm
-    figures.learning_curves(results, Quadratic(2), 3, tmp_path / "figure.png")
+    figures.plot_learning_curves(results, Quadratic(2), 3, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -80,7 +80,7 @@ class GPPosterior:
         K[np.diag_indices(len(x))] += variance * jitter + noise**2
         L, failed = dpotrf(K, lower=1, clean=1)
         if failed:
-            raise ValueError(f"jitter: expected a larger one, or more noise, got {jitter:g}: the covariance of the data "
+            raise ValueError(f"jitter: expected a larger one, or more noise, got {jitter:g}: the data covariance "
                              "is singular")
         self._A = dtrtri(L, lower=1)[0]
         self._a = self._A @ (y - mean)

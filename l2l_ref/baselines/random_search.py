@@ -88,7 +88,7 @@ class Search:
 class RandomSearch(Search):
     """Points that are drawn uniformly from the cube."""
 
-    name = "uniform"
+    name = "random"
 
     def _suggest(self, b):
         return self._rngs[b].random(self.dim)

@@ -1,1 +1,1 @@
-"""Benchmarks: ``python -m l2l_ref bench``, one file for each kind of workload."""
+"""Benchmarks, one file for each kind of workload: ``python -m l2l_ref bench``."""

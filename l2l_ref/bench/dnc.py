@@ -1,11 +1,8 @@
-"""Speed of the differentiable neural computer: compiled twin, NumPy original, and PyTorch where it is installed.
+"""Speed of the differentiable neural computer: the compiled twin, the NumPy original, and PyTorch if it is installed.
 
-The work, the same for all: T steps on inputs that are given, (T, B, D), from an empty memory; then the gradient of
-the sum of d_output * output over all steps with respect to all weights. float32; results are compared.
+The workload is the same for all: T steps on given inputs (T, B, D) from an empty memory, and then the gradient of the
+sum of d_output * output over all steps with respect to all weights. It is in float32, and the results are compared.
 """
-
-import os
-from unittest import mock
 
 import numpy as np
 
@@ -14,33 +11,31 @@ from ..ops import dnc
 from ..ops.addressing import EPSILON
 from ..ops.heads import interface_shapes
 from ..trees import add, arrays_of, build, flatten, unflatten
-from .timing import compared, machine, timed
+from .timing import machine_limits, prepare, time_rounds
 
 
 def _ours(backend):
     def make(x, d_output, params, sizes, threads):
-        cell = with_backend(dnc_with(*sizes), backend, x.shape[1])
-        environment = {"L2L_REF_THREADS": str(threads)} if threads else {}
+        cell = with_backend(dnc_with(*sizes), backend, x.shape[1], threads)
 
-        def work():
-            with mock.patch.dict(os.environ, environment):
-                state, caches = cell.initial_state(x.shape[1], params), []
-                for x_t in x:
-                    state, cache = cell.forward(x_t, state, params)
-                    caches.append(cache)
-                d_state, d_params = build(state, map(np.zeros_like, arrays_of(state))), None
-                for d, cache in zip(d_output[::-1], reversed(caches)):
-                    _, d_state, d_step = cell.backward(d_state._replace(h=d_state.h + d), cache)
-                    d_params = d_step if d_params is None else add(d_params, d_step)
-                return flatten(d_params)
+        def workload():
+            state, caches = cell.initial_state(x.shape[1], params), []
+            for x_t in x:
+                state, cache = cell.forward(x_t, state, params)
+                caches.append(cache)
+            d_state, d_params = build(state, map(np.zeros_like, arrays_of(state))), None
+            for d, cache in zip(d_output[::-1], reversed(caches)):
+                _, d_state, d_step = cell.backward(d_state._replace(h=d_state.h + d), cache)
+                d_params = d_step if d_params is None else add(d_params, d_step)
+            return flatten(d_params)
 
-        return work
+        return workload
 
     return make
 
 
 def _torch(x, d_output, params, sizes, threads):
-    """PyTorch eager: an LSTMCell with our weights and the equations of ops/addressing.py and ops/heads.py, autograd."""
+    """PyTorch in eager mode, by autograd: an LSTMCell with our weights, equations of ops/addressing.py and heads.py."""
     import torch
 
     slots, W, R = sizes
@@ -48,7 +43,7 @@ def _torch(x, d_output, params, sizes, threads):
     (W_x, W_h, b), W_xi, b_xi = params
     H = len(W_h)
     cell = torch.nn.LSTMCell(len(W_x), H)
-    with torch.no_grad():  # the same gate order; its second bias is held at zero
+    with torch.no_grad():  # the gates have the same order; the second bias of PyTorch stays zero
         for target, source in zip(cell.parameters(), (W_x.T, W_h.T, b, 0 * b)):
             target.copy_(torch.from_numpy(np.ascontiguousarray(source)))
     W_xi, b_xi = (torch.from_numpy(a.copy()).requires_grad_() for a in (W_xi, b_xi))
@@ -63,7 +58,7 @@ def _torch(x, d_output, params, sizes, threads):
         s = key @ M.transpose(1, 2) / (size_key[:, :, None] * size_M[:, None])
         return torch.softmax(beta[:, :, None] * s, 2)
 
-    def work():
+    def workload():
         torch.set_num_threads(threads)
         zeros = x.new_zeros
         h, c, read = zeros(B, H), zeros(B, H), zeros(B, R * W)
@@ -91,23 +86,27 @@ def _torch(x, d_output, params, sizes, threads):
         d_W_x, d_W_h, d_b, d_W_xi, d_b_xi = (g.numpy() for g in torch.autograd.grad(total, wanted))
         return np.concatenate([a.ravel() for a in (d_W_x.T, d_W_h.T, d_b, d_W_xi, d_b_xi)])
 
-    return work
+    return workload
 
 
 IMPLEMENTATIONS = {"numba": _ours("numba"), "numpy": _ours("numpy"), "torch": _torch}
 
 
 def dnc_step(batch=128, steps=100, hidden=64, sizes=(16, 16, 2), threads=(1, 2), rounds=5, seed=0, report=None):
-    """Time forward and backward of a DNC. Returns the dict that ``bench dnc --json`` prints."""
+    """Time forward and backward of a DNC. Returns the dict that ``bench dnc --json`` prints.
+
+    ``batch``, ``steps``, ``hidden`` and ``sizes`` (slots, numbers per slot, read heads) define the workload. See
+    `prepare` for ``threads``. ``report`` is called with a line of text about the progress.
+    """
     rng, D = np.random.default_rng(seed), 4
     drawn = dnc.dnc_init(rng, D, hidden, *sizes[1:])
     params = unflatten(flatten(drawn).astype(np.float32), drawn)
     x = rng.standard_normal((steps, batch, D)).astype(np.float32)
     d_output = rng.standard_normal((steps, batch, dnc_with(*sizes).output_size(hidden))).astype(np.float32)
-    # Where two usages nearly tie, rounding decides which slot is taken, and what follows differs.
-    runs = compared(IMPLEMENTATIONS, threads, 0.05, lambda make, count: make(x, d_output, params, sizes, count))
-    rows = timed(runs, rounds, report)
+    # The tolerance is wide: if two usages nearly tie, rounding decides which slot is taken, and later steps differ.
+    runs = prepare(IMPLEMENTATIONS, threads, 0.05, lambda make, count: make(x, d_output, params, sizes, count))
+    rows = time_rounds(runs, rounds, report)
     for row in rows:
         row |= {"work": f"DNC {list(sizes)}, {hidden} units, {batch} x {steps} steps", "dtype": "float32",
                 "us_per_row_step": 1e6 * row["median_s"] / (batch * steps)}
-    return machine(np.float32, threads) | {"rows": rows}
+    return machine_limits(np.float32, threads) | {"rows": rows}

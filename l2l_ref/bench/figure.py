@@ -1,17 +1,22 @@
-"""The table of a benchmark as a figure of bars."""
+"""The table of a benchmark as a bar chart."""
 
 from ..plotting import matplotlib_figure
 
 
 def bench_name(row):
-    """What a row of a bench is of."""
+    """The name of a row: its implementation or model, and for searches the number of past evaluations."""
     if "past" not in row:
         return row["implementation"]
     return f"{row['model']}{', ' + row['implementation'] if row['implementation'] else ''}, after {row['past']}"
 
 
 def bench_bars(rows, unit, title, path):
-    """A bar for each row of a bench, by work: ``unit`` is the number, on a logarithmic axis, ``title`` what it is."""
+    """Draw a bar for each row of a benchmark into ``path``.
+
+    The length of a bar is the number under the key ``unit``, on a logarithmic axis if the numbers differ by a factor
+    above
+    20. ``title`` describes this number.
+    """
     figure = matplotlib_figure()(figsize=(8, 1.2 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
     names, values, colors = [], [], []

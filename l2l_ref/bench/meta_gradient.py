@@ -1,10 +1,8 @@
-"""Speed of the meta-gradient: our compiled twin, our NumPy original, and PyTorch and JAX where they are installed.
+"""Speed of the meta-gradient: the compiled twin, the NumPy original, and PyTorch and JAX if they are installed.
 
-The work, the same for everybody: one unroll of the coordinatewise LSTM on optimizee gradients that are given
-(T, n). First the trajectory forward, which yields the updates; then the gradient of the sum of d_updates * updates
-with respect to all weights. Rounds are interleaved, so that what else the machine does hits all alike.
-
-The other works are in files of their own, and share what is below `compared`.
+The workload is the same for all: one unroll of the coordinatewise LSTM on given gradients of the optimizee (T, n).
+First the forward pass, which gives the updates; then the gradient of the sum of d_updates * updates with respect to all
+weights. The results are compared.
 """
 
 import os
@@ -14,42 +12,44 @@ import numpy as np
 from .. import backends
 from ..learned import coordinatewise
 from ..trees import flatten, unflatten
-from .timing import compared, machine, timed
+from .timing import machine_limits, prepare, time_rounds
 
-P, SCALE = 10.0, 0.1
+P, SCALE = 10.0, 0.1  # of the preprocessing, and of the output
+
+
 def numba_run(gradients, d_updates, params, threads):
-    """``step_inference`` T times, then ``meta_gradient``, which goes forward once more."""
+    """``step_inference`` T times, then ``meta_gradient``, which repeats the forward pass."""
     twin = backends.choose("coordinatewise", "numba")
 
-    def work():
+    def workload():
         state = start = coordinatewise.init_state(gradients.shape[1], params)
         for t, gradient in enumerate(gradients):
-            _, state = twin.step_inference(gradient, state, params, P, SCALE, threads, in_place=t > 0)  # as in meta-training
+            _, state = twin.step_inference(gradient, state, params, P, SCALE, threads, in_place=t > 0)
         return flatten(twin.meta_gradient(gradients, d_updates, start, params, P, SCALE, threads))
 
-    return work
+    return workload
 
 
 def numpy_run(gradients, d_updates, params, threads):
     """``unroll``, which keeps every cache, then ``unroll_backward``."""
 
-    def work():
+    def workload():
         state = coordinatewise.init_state(gradients.shape[1], params)
         (_, last), cache = coordinatewise.unroll(gradients, state, params, P, SCALE)
         _, _, d_params = coordinatewise.unroll_backward((d_updates, coordinatewise.zeros_like_state(last)), cache)
         return flatten(d_params)
 
-    return work
+    return workload
 
 
 def torch_run(gradients, d_updates, params, threads, compiled=False):
-    """PyTorch: LSTMCell and Linear with our weights, autograd through the T steps, which share one step function."""
+    """PyTorch: LSTMCell and Linear with our weights, and autograd through the T steps."""
     import torch
 
     cells = []
     for layer in params.layers:
         cell = torch.nn.LSTMCell(layer.W_x.shape[0], len(layer.W_h), dtype=torch.from_numpy(layer.b).dtype)
-        with torch.no_grad():  # the same gate order; its second bias is held at zero
+        with torch.no_grad():  # the gates have the same order; the second bias of PyTorch stays zero
             for target, source in zip(cell.parameters(), (layer.W_x.T, layer.W_h.T, layer.b, 0 * layer.b)):
                 target.copy_(torch.from_numpy(np.ascontiguousarray(source)))
         cells.append(cell)
@@ -70,7 +70,7 @@ def torch_run(gradients, d_updates, params, threads, compiled=False):
 
     step = torch.compile(step) if compiled else step
 
-    def work():
+    def workload():
         torch.set_num_threads(threads)
         n = inputs.shape[1]
         state = [(inputs.new_zeros(n, c.hidden_size), inputs.new_zeros(n, c.hidden_size)) for c in cells]
@@ -83,28 +83,28 @@ def torch_run(gradients, d_updates, params, threads, compiled=False):
         flat = [part for l in range(len(cells)) for part in (layers[3 * l].T, layers[3 * l + 1].T, layers[3 * l + 2])]
         return np.concatenate([a.ravel() for a in (*flat, d_W, d_b)])
 
-    return work
+    return workload
 
 
 def torch_compiled_run(*arguments):
-    """The same, its step through torch.compile."""
+    """As `torch_run`, with the step compiled by torch.compile."""
     import torch
 
     try:
-        work = torch_run(*arguments, compiled=True)
-        work()
-    except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:  # it needs a C++ compiler, and more
+        workload = torch_run(*arguments, compiled=True)
+        workload()
+    except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:  # for example without a C++ compiler
         raise ImportError(f"torch.compile does not work here: {error}") from None
-    return work
+    return workload
 
 
 def jax_run(gradients, d_updates, params, threads):
-    """JAX: one jitted value_and_grad through lax.scan over the T steps. Its threads are as many as there are cores."""
+    """JAX: one jitted gradient through lax.scan over the T steps. It uses all cores."""
     import jax
     import jax.numpy as jnp
 
     if threads != (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()):
-        raise ImportError("XLA takes all cores")
+        raise ImportError("XLA uses all cores")
     if gradients.dtype == np.float64:
         jax.config.update("jax_enable_x64", True)
 
@@ -132,11 +132,11 @@ def jax_run(gradients, d_updates, params, threads):
     weights = (tuple(tuple(map(jnp.asarray, layer)) for layer in params.layers), *map(jnp.asarray, params[1:]))
     inputs, upstream = jnp.asarray(gradients), jnp.asarray(d_updates)
 
-    def work():
+    def workload():
         layers, W, b = jax.block_until_ready(run(weights, inputs, upstream))
         return np.concatenate([np.asarray(a).ravel() for a in (*(a for layer in layers for a in layer), W, b)])
 
-    return work
+    return workload
 
 
 IMPLEMENTATIONS = {"numba": numba_run, "numpy": numpy_run, "torch": torch_run, "torch-compiled": torch_compiled_run,
@@ -147,7 +147,8 @@ def meta_gradient(coordinates=15_910, steps=20, hidden=(20, 20), dtype=np.float3
                   report=None):
     """Time the meta-gradient. Returns the dict that ``bench meta-gradient --json`` prints.
 
-    An implementation whose package is missing is left out, and results are `compared`.
+    ``coordinates``, ``steps``, ``hidden`` and ``dtype`` define the workload. See `prepare` for ``threads``. ``report``
+    is called with a line of text about the progress.
     """
     rng = np.random.default_rng(seed)
     gradients = (0.01 * rng.standard_normal((steps, coordinates))).astype(dtype)
@@ -155,21 +156,19 @@ def meta_gradient(coordinates=15_910, steps=20, hidden=(20, 20), dtype=np.float3
     drawn = coordinatewise.init_params(rng, hidden, 2)
     params = unflatten(flatten(drawn).astype(dtype), drawn)
 
-    runs = compared(IMPLEMENTATIONS, threads, 1e-9 if dtype == np.float64 else 1e-3,
-                    lambda make, count: make(gradients, d_updates, params, count))
-    rows, limits = timed(runs, rounds, report), machine(dtype, threads)
+    runs = prepare(IMPLEMENTATIONS, threads, 1e-9 if dtype == np.float64 else 1e-3,
+                   lambda make, count: make(gradients, d_updates, params, count))
+    rows, limits = time_rounds(runs, rounds, report), machine_limits(dtype, threads)
     for row in rows:
         row |= {"work": f"meta-gradient, {coordinates} coordinates x {steps} steps, hidden {list(hidden)}",
                 "dtype": np.dtype(dtype).name,
                 "ns_per_coordinate_step": 1e9 * row["median_s"] / (coordinates * steps)}
         if row["threads"]:
-            rate = 6 * macs(hidden) / row["ns_per_coordinate_step"]  # three passes, two operations a multiply-add
+            rate = 6 * macs(hidden) / row["ns_per_coordinate_step"]  # three passes, two operations per multiply-add
             row["part_of_peak"] = rate / limits["peak_gflops_by_threads"][str(row["threads"])]
     return limits | {"rows": rows}
 
 
 def macs(hidden, inputs=2):
-    """Multiply-adds of the matrices of one step of one coordinate; a gradient takes three times as many."""
+    """The multiply-adds of the matrix products of one step of one coordinate. A gradient needs three times as many."""
     return sum(4 * H * (D + H) for D, H in zip((inputs, *hidden), hidden)) + hidden[-1]
-
-

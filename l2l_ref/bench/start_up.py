@@ -1,7 +1,8 @@
-"""What it takes to start: imports, first results, size. Each in a process of its own, medians over rounds.
+"""The cost of starting: imports, first results and size. Times are medians over rounds, each in a process of its own.
 
-"import l2l_ref" and "load and step" are over "import numpy", which is measured beside them. The first compiled result
-is a `CoordinatewiseLSTM` of 1,000 coordinates on numba: from an empty cache, and from the one that this has left.
+The times of "import l2l_ref" and "load and step" are those in excess of "import numpy", which is measured in the same
+rounds. The first compiled result is that of a `CoordinatewiseLSTM` on 1,000 coordinates with numba. It is measured with
+an empty cache, and with the cache that this measurement has left.
 """
 
 import os
@@ -13,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 from .. import backends
-from .timing import in_process
+from .timing import run_in_process
 
 PACKAGE = Path(__file__).parent.parent
 STEP = """
@@ -29,7 +30,7 @@ COMPILED, COLD = "first compiled result", "first compiled result, cold cache"
 
 def _seconds(code, environment):
     started = time.perf_counter()
-    in_process(code, environment)
+    run_in_process(code, environment)
     return time.perf_counter() - started
 
 

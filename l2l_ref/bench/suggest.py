@@ -1,8 +1,9 @@
-"""Speed of a suggestion: an ask and its tell, against the number of past evaluations.
+"""Speed of a suggestion, an ask and its tell, as a function of the number of past evaluations.
 
-The work, the same for all: one function on the unit cube, its values told as soon as they are asked for. Ours are
-`BlackBoxOptimizer` with a given scale of values; the baselines our own EI and those of peers.py that are installed, at
-their own settings. Searches are run side by side, so that what else the machine does hits all alike.
+The workload is the same for all: a search of one function on the unit cube, whose values are told as soon as they are
+asked for. Our optimizers are `BlackBoxOptimizer` with a given scale of values. The baselines are our expected
+improvement and those third-party optimizers that are installed, with their default settings. The searches take turns,
+so that other processes on the machine affect all of them alike.
 """
 
 import statistics
@@ -17,17 +18,18 @@ from ..black_boxes.gp_functions import usual_length_scale
 from ..extras import installed as package_installed
 from ..search import BlackBoxOptimizer
 
-OURS = ("lstm-oi", "dnc-oi")
-WINDOW = 8  # suggestions that are timed, from each number of past evaluations on
-ROUNDS_OF_BASELINES = 2  # they are slow
+MODELS = ("lstm-oi", "dnc-oi")
+WINDOW = 8  # suggestions that are timed after each number of past evaluations
+ROUNDS_OF_BASELINES = 2  # few, because they are slow
 
 
 def value(x):
+    """The function that is searched: x (d,) -> float."""
     return float(((x - 0.3) ** 2).sum())
 
 
-def _ours(model, backend):
-    """A search, and its point and value from and to numbers."""
+def _learned(model, backend):
+    """A function that starts a search. It also returns how to get the point from an ask, and the value for a tell."""
 
     def start(dim, evaluations, seed):
         search = BlackBoxOptimizer([(0, 1)] * dim, model, seed, scaling=(0.0, 1.0), backend=backend)
@@ -37,7 +39,7 @@ def _ours(model, backend):
 
 
 def _batched(make):
-    """A baseline with ask and tell of a batch, here of one function."""
+    """As `_learned`, for a baseline, which asks and tells for a batch; here it has one function."""
 
     def start(dim, evaluations, seed):
         search = make(dim, evaluations, np.random.SeedSequence(seed))
@@ -59,14 +61,17 @@ def suggest(dim=6, past=(1, 10, 100), rounds=20, seed=0, baselines=True, report=
     ----------
     dim : int
     past : tuple of int
-        After how many evaluations.
+        The numbers of past evaluations after which suggestions are timed.
     rounds : int
-        Searches of ours; the baselines get `ROUNDS_OF_BASELINES`.
+        The number of searches of each learned optimizer. Baselines have at most `ROUNDS_OF_BASELINES`.
+    seed : int
     baselines : bool
-        Whether they run at all.
+        Whether to time the baselines.
+    report : callable, optional
+        Called with a line of text about the progress.
     """
     works = ("numba", "numpy") if backends.available("numba") else ("numpy",)
-    runs = {(model, backend): (_ours(model, backend), rounds) for model in OURS for backend in works}
+    runs = {(model, backend): (_learned(model, backend), rounds) for model in MODELS for backend in works}
     if baselines:
         few = min(rounds, ROUNDS_OF_BASELINES)
         if package_installed("scipy"):
@@ -82,17 +87,17 @@ def suggest(dim=6, past=(1, 10, 100), rounds=20, seed=0, baselines=True, report=
         for key, (start, count) in runs.items():
             if k >= count:
                 continue
-            search, point, told = start(dim, last, seed + k)
+            search, to_point, to_value = start(dim, last, seed + k)
             for done in range(last):
                 started = time.perf_counter()
                 asked = search.ask()
                 taken = time.perf_counter() - started
-                y = told(value(point(asked)))  # the function is not what is timed
+                y = to_value(value(to_point(asked)))  # the time of the function does not count
                 started = time.perf_counter()
                 search.tell(asked, y)
                 taken += time.perf_counter() - started
                 for n in past:
-                    if n <= done < n + WINDOW and (k or count == 1):  # the first search compiles
+                    if n <= done < n + WINDOW and (k or count == 1):  # the first search includes compiling
                         times[key][n].append(taken)
         if report:
             report(f"round {k + 1}/{rounds}")

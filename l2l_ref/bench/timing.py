@@ -1,4 +1,4 @@
-"""How every benchmark is timed: interleaved rounds, compared results, the limits of the machine."""
+"""What all benchmarks share: results that are compared, interleaved rounds, and the limits of the machine."""
 
 import os
 import statistics
@@ -8,39 +8,62 @@ import time
 
 import numpy as np
 
-SETTLE = 0.1  # seconds before a work is timed: the threads of the one before may spin for a while
+SETTLE = 0.1  # seconds of pause before a workload: the threads of the previous one may spin for a while
 
 
-def compared(implementations, threads, tolerance, make):
-    """{(name, threads): work} of those that are installed, each run once: a wrong result is a ValueError, not a row.
+def prepare(implementations, threads, tolerance, make):
+    """Make the workload of each implementation that is installed, and run each once to compare the results.
 
-    ``make(implementation, count)`` gives the work, whose result is one vector.
+    Parameters
+    ----------
+    implementations : dict
+        Implementations by name.
+    threads : sequence of int
+        The numbers of threads to run with. "numpy" runs once, because BLAS has threads of its own.
+    tolerance : float
+        The largest difference of two results, relative to the largest entry.
+    make : callable
+        ``make(implementation, threads)`` gives a callable without arguments whose result is one vector. It raises
+        ImportError when a package is missing.
+
+    Returns
+    -------
+    dict
+        {(name, threads): workload}.
+
+    Raises
+    ------
+    ValueError
+        When a result differs.
     """
     runs, reference = {}, None
     for name, implementation in implementations.items():
-        for count in threads if name != "numpy" else (None,):  # NumPy's threads are its BLAS's own
+        for count in threads if name != "numpy" else (None,):
             try:
-                work = make(implementation, count)
+                workload = make(implementation, count)
             except ImportError:
                 continue
-            result = work()
+            result = workload()
             reference = result if reference is None else reference
             error = np.abs(result - reference).max() / np.abs(reference).max()
             if not error < tolerance:
                 raise ValueError(f"{name}: its gradient differs from numba's by {error:.2g} of the largest entry")
-            runs[name, count] = work
+            runs[name, count] = workload
     return runs
 
 
-def timed(runs, rounds, report=None):
-    """A row for each of the runs, {(name, threads): work}, timed in interleaved rounds."""
+def time_rounds(runs, rounds, report=None):
+    """Time workloads in interleaved rounds, so that other processes on the machine affect all of them alike.
+
+    ``runs`` is a dict {(name, threads): workload}. Returns a list with one dict, a row of the table, for each of them.
+    """
     times = {key: [] for key in runs}
     for k in range(rounds):
-        for key, work in runs.items():
+        for key, workload in runs.items():
             time.sleep(SETTLE)
-            work()  # untimed: a core that has slept takes some milliseconds to be back
+            workload()  # untimed, because an idle core needs a few milliseconds to return to full speed
             started = time.perf_counter()
-            work()
+            workload()
             times[key].append(time.perf_counter() - started)
         if report:
             report(f"round {k + 1}/{rounds}")
@@ -59,23 +82,26 @@ print(2 * {size} ** 3 / best / 1e9)
 """
 
 
-def in_process(code, environment):
-    """What ``code`` prints in a process of its own. ValueError with the last line of what went wrong."""
+def run_in_process(code, environment):
+    """Run ``code`` in a separate Python process and return its output.
+
+    Raises ValueError with the last line of its error output when it fails.
+    """
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     if done.returncode:
         raise ValueError((done.stderr.strip().splitlines() or [f"a process ended with code {done.returncode}"])[-1])
     return done.stdout
 
 
-def machine(dtype=np.float32, threads=(1, 2), size=2048):
-    """The machine's own limits: a large matrix product in GFLOP/s, and copying 256 MB, read and written, in GB/s.
+def machine_limits(dtype=np.float32, threads=(1, 2), size=2048):
+    """The limits of the machine: GFLOP/s of a large matrix product, and GB/s of copying 256 MB (read and written).
 
-    BLAS is told its threads before it starts, in a process of its own for each number of them.
+    BLAS takes its number of threads when it starts, so each number of them is measured in a separate process.
     """
     name, peaks = np.dtype(dtype).name, {}
     for count in threads:
         environment = os.environ | {f"{blas}_NUM_THREADS": str(count) for blas in ("OPENBLAS", "MKL", "OMP", "BLIS")}
-        peaks[str(count)] = float(in_process(PEAK.format(size=size, dtype=name), environment))
+        peaks[str(count)] = float(run_in_process(PEAK.format(size=size, dtype=name), environment))
     source, seconds = np.ones(2**25), np.inf
     target = np.empty_like(source)
     for _ in range(6):

@@ -1,30 +1,34 @@
-"""Speed of meta-training: one update of a black-box optimizer, and one epoch of a gradient-based one. No peers here.
+"""Speed of meta-training: one update of a black-box optimizer, and one epoch of a gradient-based one. Without peers.
 
-Black box: loss and gradient of a batch of functions in two dimensions, all queries unrolled, as `train gp` does it.
-Gradient-based: one task of `train quadratic`: a trajectory, its windows, an update after each, and the validation.
+Black box: the loss and its gradient for a batch of functions in two dimensions, with all queries unrolled, as in `train
+gp`. Gradient-based: one task of `train quadratic`, which is a trajectory in windows with an update after each, and the
+validation.
 """
 
 import numpy as np
 
-from ..black_boxes.distributions import GPDistribution
+from ..black_boxes import GPDistribution
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.proposer import Proposer
 from ..learned.trajectory import arrivals
 from ..metatrain.black_box import Recipe, trajectory_gradient
 from ..metatrain.gradient_based import meta_train
 from ..optimizees.quadratic import Quadratic
-from .timing import machine, timed
+from .timing import machine_limits, time_rounds
 
 DIM, QUADRATICS = 2, 32
 
 
 def train(batch=256, steps=100, rounds=5, seed=0, report=None):
-    """Time updates. Returns the dict that ``bench train --json`` prints."""
-    runs = {}
+    """Time updates. Returns the dict that ``bench train --json`` prints.
+
+    An update of a black-box optimizer has ``batch`` functions and ``steps`` queries of each. ``report`` is called with
+    a line of text about the progress.
+    """
+    recipe, fed = Recipe(functions=batch, steps=steps, first_steps=min(10, steps)), arrivals(steps)
+    distribution, runs = GPDistribution(dim=DIM), {}
     for cell in ("lstm", "dnc"):
         proposer = Proposer(DIM, 64, "linear", cell=cell, memory=(8, 8, 1) if cell == "dnc" else None, rng=seed)
-        recipe = Recipe(functions=batch, steps=steps, first_steps=min(10, steps))
-        distribution, fed = GPDistribution(dim=DIM), arrivals(steps)
         for backend in ("numba", "numpy"):
             runs[f"{backend}, {cell}", None] = lambda proposer=proposer, backend=backend: trajectory_gradient(
                 proposer, distribution, recipe, steps, fed, seed, backend)
@@ -32,16 +36,16 @@ def train(batch=256, steps=100, rounds=5, seed=0, report=None):
         model = CoordinatewiseLSTM(rng=seed, backend=backend)
         runs[f"{backend}, quadratic", None] = lambda model=model: meta_train(
             model, Quadratic(dim=10), 100, 20, seed, epochs=1, tasks=1, functions=QUADRATICS)
-    for name, work in list(runs.items()):
+    for name, workload in list(runs.items()):
         try:
-            work()  # what compiles, compiles here
+            workload()  # compiles what has to be compiled
         except ImportError:
             del runs[name]
-    rows = timed(runs, rounds, report)
+    rows = time_rounds(runs, rounds, report)
     for row in rows:
         row["implementation"], what = row["implementation"].split(", ")
         row |= {"work": {"lstm": f"LSTM, {batch} functions x {steps} queries",
                          "dnc": f"DNC, {batch} functions x {steps} queries",
                          "quadratic": f"{QUADRATICS} quadratics x 100 steps, 5 updates"}[what],
                 "dtype": "float32", "ms": 1e3 * row["median_s"]}
-    return machine(np.float32) | {"rows": rows}
+    return machine_limits(np.float32) | {"rows": rows}

@@ -1,17 +1,17 @@
-"""Speed of one optimizer step on n coordinates: ours, and Adam in NumPy and in PyTorch.
+"""Speed of one optimizer step on n coordinates: the learned optimizer, and Adam in NumPy and in PyTorch.
 
-What a learned optimizer costs. The work: one ``update`` on gradients that are given, float32; the shipped optimizer
-`MODEL`, its state written in place. Rounds are interleaved, and repeated within one where a step is short.
+The workload is one ``update`` on given gradients in float32. The learned optimizer is the shipped `MODEL`, and its
+state is updated in place. Rounds are interleaved; within a round short steps are repeated.
 """
 
 import numpy as np
 
 from .. import pretrained
 from ..baselines.gradient import Adam
-from .timing import machine, timed
+from .timing import machine_limits, time_rounds
 
 MODEL = "mnist-lstm"
-LONG_ENOUGH = 100_000  # coordinates of a round: fewer are stepped several times
+LONG_ENOUGH = 100_000  # coordinates per round: with fewer coordinates the step is repeated
 
 
 def _learned(backend):
@@ -56,11 +56,14 @@ def _torch_adam(gradient, threads):
 IMPLEMENTATIONS = {"numba": _learned("numba"), "numpy": _learned("numpy"), "adam-numpy": _adam,
                    "adam-torch": _torch_adam}
 ONE_THREAD = ("adam-numpy",)
-LARGEST_NUMPY = 10**6  # coordinates: the original keeps the gates of all
+LARGEST_NUMPY = 10**6  # coordinates, because the original keeps the gates of all of them
 
 
 def update(coordinates=(10, 1000, 100_000, 1_000_000), threads=(1, 2), rounds=5, seed=0, report=None):
-    """Time an update. Returns the dict that ``bench update --json`` prints."""
+    """Time an update. Returns the dict that ``bench update --json`` prints.
+
+    ``threads`` are the numbers of threads to run with. ``report`` is called with a line of text about the progress.
+    """
     rows = []
     for n in coordinates:
         gradient = np.random.default_rng(seed).standard_normal(n).astype(np.float32)
@@ -74,11 +77,11 @@ def update(coordinates=(10, 1000, 100_000, 1_000_000), threads=(1, 2), rounds=5,
                     step()
                 except ImportError:
                     continue
-                runs[name, count] = lambda step=step: [step() for _ in range(repeats)]
-        for row in timed(runs, rounds):
+                runs[name, count] = lambda step=step, repeats=repeats: [step() for _ in range(repeats)]
+        for row in time_rounds(runs, rounds):
             row |= {"median_s": row["median_s"] / repeats, "min_s": row["min_s"] / repeats}
             rows.append(row | {"work": f"update, {n} coordinates", "coordinates": n, "dtype": "float32",
                                "ns_per_coordinate": 1e9 * row["median_s"] / n})
         if report:
             report(f"{n} coordinates")
-    return machine(np.float32, threads) | {"rows": rows}
+    return machine_limits(np.float32, threads) | {"rows": rows}

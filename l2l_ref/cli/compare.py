@@ -94,7 +94,7 @@ def _run(args):
         print(f"{figures.describe(problem.config)}: {functions} functions")
         print("\n".join(table(results, problem, steps)))
     if figure:
-        figures.learning_curves(results, problem, steps, figure)
+        figures.plot_learning_curves(results, problem, steps, figure)
         progress(f"figure: {figure}")
     return 0
 

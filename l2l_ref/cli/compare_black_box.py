@@ -6,7 +6,7 @@ from pathlib import Path
 from ..baselines.peers import installed
 from ..black_boxes import BENCHMARKS, REPELLERS, TABLES, read_table
 from ..compare import figures
-from ..compare.black_box import GPProblem, Instances, compare_black_box, comparison_seed, symmetry, table, to_json
+from ..compare.black_box import GPProblem, Instances, compare_black_box, comparison_seed, draw_symmetry, table, to_json
 from ..compare.statistics import LEARNED
 from ..extras import require
 from ..learned.proposer import Proposer
@@ -71,11 +71,11 @@ def draw(args, figure, compared, minima, models):
     for (problem, results), by_name in zip(compared, models):
         if args.problem == "repellers":
             paths = figure.with_name(f"{figure.stem}-paths{figure.suffix}")
-            figures.repeller_paths(problem, results, comparison_seed(args.seed), paths, titles)
+            figures.plot_repeller_paths(problem, results, comparison_seed(args.seed), paths, titles)
             progress(f"figure: {paths}")
         if args.problem == "gp" and problem.dim == 1:
             queries = figure.with_name(f"{figure.stem}-queries{figure.suffix}")
-            figures.queries(problem, by_name, args.seed, queries, titles)
+            figures.plot_queries(problem, by_name, args.seed, queries, titles)
             progress(f"figure: {queries}")
 
 
@@ -90,7 +90,7 @@ def problems_of(args):
     problems = []
     for name in TABLES:
         try:
-            problems.append(Instances(read_table(name, args.data_dir), symmetry))
+            problems.append(Instances(read_table(name, args.data_dir), draw_symmetry))
         except FileNotFoundError:
             if name != "logreg":  # a large file, which may be missing
                 raise

@@ -1,1 +1,1 @@
-"""Comparisons of learned optimizers with hand-designed ones: ``python -m l2l_ref compare``."""
+"""Comparisons of learned optimizers with baselines and third-party optimizers: ``python -m l2l_ref compare``."""

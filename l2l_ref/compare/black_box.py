@@ -1,7 +1,7 @@
-"""Black-box optimizers against each other: the best value found so far, after each evaluation.
+"""Comparisons of black-box optimizers by the best value found so far, after each evaluation.
 
-All of them search the unit cube by ask and tell, for a batch of B functions at once. Function number k of a seed is the
-same for everybody, but for draws of a Gaussian process in many dimensions (`GPProblem`).
+Every optimizer searches the unit cube by ask and tell, for a batch of B functions at once. For a given seed, function k
+is the same for every optimizer, except for draws of a Gaussian process in more than six dimensions (see `GPProblem`).
 """
 
 import time
@@ -19,40 +19,46 @@ from ..extras import require
 from ..search.batch import BatchSearch
 from ..search.scale import given_scale
 from ..seeds import child
-from .statistics import COMPARISON, LEARNED, interval
+from .statistics import COMPARISON, LEARNED, align, half_width, interval, json_numbers, with_interval
 
-PIECE = 250  # functions at once
-MOST_DIMENSIONS = 6  # of sample paths: a piece takes a quarter of a gigabyte there
+PIECE = 250  # functions that are searched at once
+MOST_DIMENSIONS = 6  # for sample paths; there a piece takes a quarter of a gigabyte
 EXPECTED_IMPROVEMENT = ("ei", "integrated-ei")
 
 
 class SearchResult(NamedTuple):
-    """What one optimizer result on F functions."""
+    """The results of one optimizer on F functions."""
 
-    best: np.ndarray             # (F, T), the best value after each evaluation
-    x: np.ndarray                # (F, d), where it was, in the unit cube
-    seconds_per_suggestion: float  # of the optimizer alone, a function
+    best: np.ndarray               # (F, T), the best value after each evaluation
+    x: np.ndarray                  # (F, d), the point with the best value, in the unit cube
+    seconds_per_suggestion: float  # of the optimizer alone, per function
 
     @property
     def mean(self):
+        """The mean best value after each evaluation, (T,)."""
         return self.best.mean(axis=0)
 
     @property
     def half_width(self):
-        """Of the 95 % interval of the mean, by the normal approximation."""
+        """Half the width of the 95 % interval of the mean, (T,)."""
         return interval(self.best.T)[1]
 
 
 def pieces_of(functions):
-    """The pieces that so many functions are worked on in: (how many, the number of the first) of each."""
+    """The pieces in which this many functions are searched: (number of functions, number of the first one) of each."""
     return [(min(PIECE, functions - first), first) for first in range(0, functions, PIECE)]
 
 
 class GPProblem:
-    """Draws of the Gaussian process that shipped weights are trained on, without noise.
+    """Draws of the Gaussian process that the shipped weights were trained on, without noise.
 
-    Up to six dimensions they are sample paths, the same for everybody. In more they are decided where they are asked
-    for, and optimizers share a distribution and random numbers, not values.
+    In up to six dimensions they are sample paths, which are the same functions for every optimizer. In more dimensions
+    a value is decided when it is asked for. The optimizers then share the distribution and the random numbers, but not
+    the functions.
+
+    Parameters
+    ----------
+    dim : int
     """
 
     name, baseline = "gp", "ei"
@@ -65,13 +71,13 @@ class GPProblem:
         self.title = f"Gaussian process, {dim} dimension{'s' * (dim > 1)}"
 
     def sample(self, functions, evaluations, seed, first=0):
-        """Functions number ``first`` and up: a callable, x (B, d) in the unit cube -> y (B,)."""
+        """The functions with the numbers ``first`` and up: a callable, x (B, d) in the unit cube -> y (B,)."""
         if self.dim <= MOST_DIMENSIONS:
             return GPPaths(functions, self.dim, seed, self._length_scale, first)
         return GPFunctions(functions, self.dim, evaluations, seed, self._length_scale, first=first, backend="auto")
 
     def minima(self, functions, seed):
-        """The minimum of each of so many functions of a comparison, (F,); None where they are not sample paths."""
+        """The minimum of each function of a comparison, (F,), or None if they are not sample paths."""
         if self.dim > MOST_DIMENSIONS:
             return None
         return np.concatenate([
@@ -79,16 +85,16 @@ class GPProblem:
         ])
 
     def learned(self, proposer, functions, evaluations, seed, first=0):
-        """The values have mean 0 and variance 1, and are fed as they are."""
+        """The search of a learned optimizer. The values have mean 0 and variance 1, and are fed to it unscaled."""
         return BatchSearch(proposer, functions, evaluations, seed, given_scale((0, 1)), first)
 
     def baseline_search(self, functions, seed, first):
-        """The hand-designed baseline: it knows the true hyper-parameters."""
+        """The search of the baseline, which knows the true hyperparameters."""
         return ExpectedImprovement(functions, self.dim, seed, first, length_scale=self._length_scale)
 
 
-def symmetry(d, seed):
-    """A Transform that only permutes and flips dimensions, for functions that exist nowhere but on the unit cube."""
+def draw_symmetry(d, seed):
+    """Draw a Transform that only permutes and flips dimensions, for functions defined on the unit cube alone."""
     drawn = draw_transform(d, seed)
     return Transform(drawn.permutation, drawn.flip, 1.0, np.zeros(d))
 
@@ -100,7 +106,7 @@ class Instances:
     ----------
     box : BlackBox
     draw : callable
-        (d, seed) -> the Transform of an instance: `draw_transform` or `symmetry`.
+        (d, seed) -> the Transform of an instance: `draw_transform` or `draw_symmetry`.
     """
 
     baseline = "integrated-ei"
@@ -108,15 +114,14 @@ class Instances:
     def __init__(self, box, draw=draw_transform):
         self.box, self._draw = box, draw
         self.name, self.dim = box.name, box.dim
-        exact = draw is symmetry
+        exact = draw is draw_symmetry
         self.config = {"problem": box.name, "dim": box.dim,
                        "instances": "permuted, flipped" if exact else "translated, scaled, permuted, flipped"}
         self.title = f"{box.name}, {box.dim} dimensions"
 
     def transforms(self, functions, seed, first=0):
-        """Those of instances number ``first`` and up."""
-        return [self._draw(self.dim, child(seed, k, 0))
-                for k in range(first, first + functions)]
+        """The Transforms of the instances with the numbers ``first`` and up."""
+        return [self._draw(self.dim, child(seed, k, 0)) for k in range(first, first + functions)]
 
     def sample(self, functions, evaluations, seed, first=0):
         """As `GPProblem.sample`."""
@@ -124,10 +129,10 @@ class Instances:
         return lambda x: self.box(self.placed(x, transforms))
 
     def minima(self, functions, seed):
-        """As `GPProblem.minima`: that of the box, if it is known, to the digits of the literature.
+        """As `GPProblem.minima`: the minimum of the box, with the digits of the literature, or None if it is not known.
 
-        A translation can move it out of an instance, which then has a slightly larger one (3 of 100 of Hartmann-3, by
-        0.0003 at most).
+        A translation can push the minimizer out of the box; the minimum of that instance is then slightly higher. This
+        is the case for 3 of 100 instances of Hartmann-3, by at most 0.0003.
         """
         return None if self.box.minimum is None else np.full(functions, self.box.minimum)
 
@@ -136,37 +141,38 @@ class Instances:
         return self.box.from_unit(np.array([transform(u) for transform, u in zip(transforms, x)]))
 
     def learned(self, proposer, functions, evaluations, seed, first=0):
-        """The values may be on any scale."""
+        """The search of a learned optimizer, which scales the values as it goes: they may be on any scale."""
         return BatchSearch(proposer, functions, evaluations, seed, first=first)
 
     def baseline_search(self, functions, seed, first):
-        """The hand-designed baseline: it integrates its hyper-parameters out."""
+        """The search of the baseline, which integrates over its hyperparameters."""
         return IntegratedExpectedImprovement(functions, self.dim, seed, first)
 
 
-def search_for(search, function, evaluations):
+def run_search(search, function, evaluations):
     """Ask, evaluate and tell, T times.
 
     Parameters
     ----------
-    search : object with ``ask`` and ``tell``
-        Of B functions.
+    search : AskTell
+        A search of B functions at once.
     function : callable
-        x (B, d) -> y (B,), each function at its own point. Where it has ``values`` (B, t), those are the values
-        without noise, and they are what is judged.
+        x (B, d) -> y (B,), each function at its own point. If it has ``values`` (B, t), the values without noise, the
+        search is judged by these.
     evaluations : int
         T.
 
     Returns
     -------
     best : ndarray (B, T)
+        The best value of each function after each evaluation.
     x : ndarray (B, d)
-        Where each function's best value was found.
+        The point with the best value of each function.
     seconds : float
-        Spent in the optimizer.
+        The time spent in the optimizer.
     """
     whole_number("evaluations", evaluations)
-    asked, told, seconds = [], [], 0.0
+    points, values, seconds = [], [], 0.0
     for _ in range(evaluations):
         started = time.perf_counter()
         x = search.ask()
@@ -175,63 +181,62 @@ def search_for(search, function, evaluations):
         started = time.perf_counter()
         search.tell(x, y)
         seconds += time.perf_counter() - started
-        asked.append(np.array(x))
-        told.append(np.array(y, np.float64))
-    values = np.asarray(getattr(function, "values", np.array(told).T), np.float64)
-    where = values.argmin(axis=1)
-    return np.minimum.accumulate(values, axis=1), np.array(asked)[where, np.arange(len(where))], seconds
-
-
-def best_values(search, function, evaluations):
-    """The best values (B, T) of `search_for`."""
-    return search_for(search, function, evaluations)[0]
+        points.append(np.array(x))
+        values.append(np.array(y, np.float64))
+    judged = np.asarray(getattr(function, "values", np.array(values).T), np.float64)
+    where = judged.argmin(axis=1)
+    return np.minimum.accumulate(judged, axis=1), np.array(points)[where, np.arange(len(where))], seconds
 
 
 def measure(make, problem, evaluations, functions, seed):
-    """Search functions number 0 and up in pieces; ``make(functions, first)`` is the optimizer of a piece -> SearchResult."""
+    """The SearchResult on the functions with the numbers 0 to ``functions - 1``.
+
+    ``make(functions, first)`` makes the optimizer for each piece of them.
+    """
     best, x, seconds = zip(*(
-        search_for(make(count, first), problem.sample(count, evaluations, seed, first), evaluations)
+        run_search(make(count, first), problem.sample(count, evaluations, seed, first), evaluations)
         for count, first in pieces_of(functions)
     ))
     return SearchResult(np.concatenate(best), np.concatenate(x), sum(seconds) / evaluations / functions)
 
 
 def comparison_seed(seed):
-    """The SeedSequence of the functions of a comparison; nothing is trained on them."""
+    """The SeedSequence of the functions of a comparison. No model is trained on them."""
     return child(seed, COMPARISON)
 
 
 def compare_black_box(problem, models, evaluations=100, functions=100, baseline_functions=0, seed=0, *, peers=(),
-                   report=None):
-    """Run the comparison.
+                      report=None):
+    """Compare learned black-box optimizers with baselines and third-party optimizers.
 
     Parameters
     ----------
     problem : GPProblem or Instances
     models : dict of str: Proposer
-        The learned optimizers, by the names that they get in the result.
+        The learned optimizers, by their names in the result.
     evaluations, functions : int
     baseline_functions : int
-        The baseline, expected improvement, is slow: it gets the first so many of the functions. 0: it is left out.
+        The baseline, expected improvement, is slow. It searches only the first functions, this many of them; 0 leaves
+        it out.
     seed : int
-    peers : names of `peers.PEERS`
-        They get as many functions as the baseline.
+    peers : sequence of str
+        Keys of ``baselines.peers.PEERS``. They search the same functions as the baseline.
     report : callable, optional
-        Called with a line of text as things get done.
+        Called with a line of text about the progress.
 
     Returns
     -------
     dict of str: SearchResult
-        The learned ones first, then "random", "sobol", the problem's baseline and the peers.
+        The learned optimizers first, then "random", "sobol", the baseline of the problem and the peers.
 
     Raises
     ------
     ValueError
-        For numbers out of range, and models of another dimension.
+        For numbers out of range, and for models of another dimension.
     ImportError
-        SciPy is missing.
+        When SciPy is missing.
     """
-    require("scipy", "a comparison of black-box optimizers")  # which come last: Sobol points, expected improvement
+    require("scipy", "a comparison of black-box optimizers")  # its parts that need it come last
     for name, value, least in (("evaluations", evaluations, 1), ("functions", functions, 1),
                                ("baseline_functions", baseline_functions, 0)):
         whole_number(name, value, least)
@@ -254,87 +259,84 @@ def compare_black_box(problem, models, evaluations=100, functions=100, baseline_
         results[name] = result = measure(make, problem, evaluations, count, seed)
         if report:
             report(f"{problem.name}: {name}, {count} functions, best value {result.mean[-1]:.4g}, "
-                   f"{result.seconds_per_suggestion * 1e6:.3g} us a suggestion")
+                   f"{result.seconds_per_suggestion * 1e6:.3g} us per suggestion")
     return results
 
 
-def difference(results, other):
-    """Learned less another on the functions that both have, the first: means (T,), half widths (T,), how many."""
+def paired_difference(results, other):
+    """The best value of the learned optimizer minus that of another one, on the functions that both have searched.
+
+    Returns the means (T,), the half widths of their 95 % intervals (T,), and the number of functions.
+    """
     theirs = results[other].best
-    ours = results[LEARNED].best[: len(theirs)]
-    return *interval((ours - theirs).T), len(theirs)
+    learned = results[LEARNED].best[: len(theirs)]
+    return *interval((learned - theirs).T), len(theirs)
 
 
-def baselines(results):
-    """Whom the learned optimizer is set against one by one: expected improvement, and other learned ones."""
+def paired_with(results):
+    """The names of those with which the learned optimizer is compared in pairs: expected improvement, other models."""
     others = {LEARNED, "random", "sobol", *PEERS}
     return [name for name in results if name not in others] if LEARNED in results else []
 
 
-def marks(evaluations):
-    """The numbers of evaluations that a table shows."""
+def shown_evaluations(evaluations):
+    """The numbers of evaluations for which a table has a column."""
     return sorted({max(1, evaluations // 10), max(1, evaluations // 5), max(1, evaluations // 2), evaluations})
 
 
 def regret(result, minima):
-    """How far the best values are above the minima (F,) of the functions, of which an optimizer had the first."""
+    """Simple regret (F, T): the best values minus the minima of the functions. The optimizer had the first of them."""
     return result.best - minima[: len(result.best), None]
 
 
 def table(results, minima=None):
-    """The comparison as lines of text. Where the ``minima`` (F,) of the functions are known, with the mean regret."""
-    shown = marks(next(iter(results.values())).best.shape[1])
+    """The comparison as lines of text. If the ``minima`` (F,) of the functions are known, it has the mean regret."""
+    shown = shown_evaluations(next(iter(results.values())).best.shape[1])
     rows = [["optimizer", "functions", *(f"best({t})" for t in shown), "+-95%", "median",
              *([f"regret({shown[-1]})", "+-95%"] if minima is not None else []), "us/suggestion"]]
 
     def judged(result):
-        """Of the last evaluation: mean and half width of the regret, or of the best value."""
+        """Mean and half width of the regret, or of the best value, after the last evaluation."""
         return interval((result.best if minima is None else regret(result, minima))[:, -1])
 
     for name, result in sorted(results.items(), key=lambda item: judged(item[1])[0]):
         rows.append([name, str(len(result.best)), *(f"{result.mean[t - 1]:.4g}" for t in shown),
-                     f"{result.half_width[-1]:.1g}", f"{np.median(result.best[:, -1]):.4g}"])
+                     half_width(result.half_width[-1]), f"{np.median(result.best[:, -1]):.4g}"])
         if minima is not None:
             mean, half = judged(result)
-            rows[-1] += [f"{mean:.3g}", f"{half:.1g}"]
+            rows[-1] += [f"{mean:.3g}", half_width(half)]
         rows[-1].append(f"{1e6 * result.seconds_per_suggestion:.3g}")
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths)))
-             for row in rows]
-    for baseline in baselines(results):
-        mean, half, count = difference(results, baseline)
-        lines += ["", f"learned - {baseline} on {count} of the functions, 95 %: "
-                  + ", ".join(f"{mean[t - 1]:+.3g} +- {half[t - 1]:.1g} at {t}" for t in shown)]
+    lines = align(rows)
+    for other in paired_with(results):
+        mean, half, count = paired_difference(results, other)
+        lines += ["", f"learned - {other} on {count} of the functions, 95 %: "
+                  + ", ".join(f"{with_interval(mean[t - 1], half[t - 1])} at {t}" for t in shown)]
     return lines
 
 
 def to_json(results, problem, minima=None):
-    """The comparison as a JSON-able dict; an interval of one function is None, and what is not known too."""
-
-    def numbers(values):
-        return [float(v) if np.isfinite(v) else None for v in np.atleast_1d(values)]
-
+    """The comparison as a dict of JSON's types. The interval for one function is None, as is what is not known."""
     optimizers = {}
     for name, result in results.items():
         mean, half = result.mean, result.half_width
-        # of its functions, which may be fewer than those of "minimum"
-        above, above_half = (None, None) if minima is None else map(numbers, interval(regret(result, minima).T))
+        # over the functions of this optimizer, which may be fewer than those of "minimum"
+        above, above_half = (None, None) if minima is None else map(json_numbers, interval(regret(result, minima).T))
         optimizers[name] = {
             "final_loss_mean": float(mean[-1]),
-            "final_loss_ci95": numbers([mean[-1] - half[-1], mean[-1] + half[-1]]),
+            "final_loss_ci95": json_numbers([mean[-1] - half[-1], mean[-1] + half[-1]]),
             "final_loss_median": float(np.median(result.best[:, -1])),
-            "curve_mean": numbers(mean),
-            "curve_ci95": numbers(half),
+            "curve_mean": json_numbers(mean),
+            "curve_ci95": json_numbers(half),
             "regret_mean": above,
             "regret_ci95": above_half,
             "seconds_per_suggestion": result.seconds_per_suggestion,
             "functions": len(result.best),
         }
     paired = {}
-    for baseline in baselines(results):
-        mean, half, count = difference(results, baseline)
-        paired[baseline] = {"optimizer": baseline, "functions": count, "mean": float(mean[-1]),
-                         "ci95": numbers([mean[-1] - half[-1], mean[-1] + half[-1]])}
+    for other in paired_with(results):
+        mean, half, count = paired_difference(results, other)
+        paired[other] = {"optimizer": other, "functions": count, "mean": float(mean[-1]),
+                         "ci95": json_numbers([mean[-1] - half[-1], mean[-1] + half[-1]])}
     ei = next((paired[name] for name in EXPECTED_IMPROVEMENT if name in paired), None)
     functions, evaluations = np.max([result.best.shape for result in results.values()], axis=0).tolist()
     minimum = None if minima is None else float(minima.mean())

@@ -1,4 +1,8 @@
-"""Figures. matplotlib is optional and imported when one is drawn."""
+"""The figures of comparisons. matplotlib is optional, and is imported when a figure is drawn.
+
+Every curve of a panel has its own colour and its own dashes. The colours are those of Okabe and Ito 2008 and of Paul
+Tol's muted scheme, which can be told apart with colour vision deficiencies.
+"""
 
 import numpy as np
 
@@ -8,49 +12,85 @@ from . import published
 from .black_box import comparison_seed, regret
 from .statistics import LEARNED, interval
 
-COLORS = {
-    LEARNED: "#000000", "sgd": "#999999", "momentum": "#56b4e9", "nag": "#0072b2", "adagrad": "#cc79a7",
-    "rmsprop": "#e69f00", "rprop": "#009e73", "adam": "#d55e00",
+SOLID, DASHED, DASHDOT, DOTTED, LONG = "-", (0, (5, 2)), (0, (5, 2, 1, 2)), (0, (1, 1.5)), (0, (9, 3))
+STYLES = {  # name: (colour, dashes)
+    LEARNED: ("#000000", SOLID), "sgd": ("#999999", SOLID), "momentum": ("#56b4e9", DASHED),
+    "nag": ("#0072b2", DASHDOT), "adagrad": ("#cc79a7", DOTTED), "rmsprop": ("#e69f00", DASHED),
+    "rprop": ("#009e73", DASHDOT), "adam": ("#d55e00", SOLID),
 }
 TITLES = {LEARNED: "LSTM (learned)", "sgd": "SGD", "momentum": "Momentum", "nag": "NAG", "adagrad": "Adagrad",
           "rmsprop": "RMSprop", "rprop": "Rprop", "adam": "Adam"}
 
 
-def learning_curves(results, problem, steps, path):
-    """Mean with 95 % band on the left, median on the right, f(theta_t) for t = 0..T; writes ``path``."""
+def plot_learning_curves(results, problem, steps, path):
+    """Draw f(theta_t) for t = 0..T into ``path``: the mean with its 95 % band on the left, the median on the right."""
     figure = matplotlib_figure()(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     published_losses = published.final_losses(problem.config, steps)
     t = np.arange(steps + 1)
     start = results[LEARNED].mean[0]
-    for name, r in reversed(results.items()):  # the learned one last, on top
-        style = {"color": COLORS.get(name), "lw": 2.2 if name == LEARNED else 1.2}
+    drawn = [*published_losses.values()]
+    for name, r in reversed(results.items()):  # the learned optimizer is the last, on top of the others
+        color, dashes = STYLES[name]
+        style = {"color": color, "ls": dashes, "lw": 2.2 if name == LEARNED else 1.4}
         rate = "" if r.learning_rate is None else f", {r.learning_rate:g}"
-        mean, half = r.mean, r.half_width
+        mean, median = r.mean, np.median(r.losses, axis=1)
+        drawn += [*mean, *median]
         left.plot(t, mean, label=TITLES.get(name, name) + rate, **style)
-        left.fill_between(t, np.maximum(mean - half, 1e-12), mean + half, color=style["color"], alpha=0.2, lw=0)
-        right.plot(t, np.median(r.losses, axis=1), **style)
+        left.fill_between(t, *logarithmic_band(mean, r.half_width), color=color, alpha=0.2, lw=0)
+        right.plot(t, median, **style)
         if name in published_losses:
-            left.plot([steps], [published_losses[name]], "o", mfc="none", mec=style["color"], ms=6, clip_on=False, zorder=5)
+            left.plot([steps], [published_losses[name]], "o", mfc="none", mec=color, ms=6, clip_on=False, zorder=5)
     if published_losses:
-        left.plot([], [], "o", mfc="none", mec="#444444", ms=6, label="paper, last step")
-    drawn = np.concatenate([[*published_losses.values()], *((r.mean, np.median(r.losses, axis=1)) for r in results.values())],
-                           axis=None)
+        left.plot([], [], "o", mfc="none", mec="#444444", ms=6, label="Andrychowicz et al.\n2016, last step")
+    drawn = np.array(drawn)
     lowest = min(drawn[np.isfinite(drawn) & (drawn > 0)], default=1e-3 * start)
-    left.set_yscale("log")
-    left.set_ylim(lowest / 1.3, 3 * start)  # a curve that leaves through the top has diverged
-    left.set_title(f"mean of {r.losses.shape[1]} functions, 95 % band")
-    right.set_title("median")
+    _logarithmic(left, lowest / 1.3, 3 * start)  # a curve that leaves through the top has diverged
+    left.set_title(f"mean of {_functions(r.losses.shape[1])}, 95 % band", fontsize=11)
+    right.set_title("median", fontsize=11)
     for axes in (left, right):
         axes.set_xlabel("step t")
         axes.set_xlim(0, steps)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3, lw=0.5)
     left.set_ylabel(r"$f(\theta_t)$")
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside right center", frameon=False, fontsize=9,
-                  title="optimizer, rate")
+    if published_losses:
+        handles, labels = [*handles[-2::-1], handles[-1]], [*labels[-2::-1], labels[-1]]
+    else:
+        handles, labels = handles[::-1], labels[::-1]
+    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9, handlelength=3,
+                  title="optimizer, learning rate")
     figure.suptitle(describe(problem.config))
     figure.savefig(path, dpi=150)
+
+
+def logarithmic_band(mean, half):
+    """The 95 % band of a mean on a logarithmic axis: lower and upper edge, both of the shape of ``mean``.
+
+    To first order the logarithm of the mean has the half width half / mean. The edges are therefore mean exp(-half /
+    mean) and mean exp(half / mean), which differ little from mean - half and mean + half where half is small, and are
+    positive where it is not. There is no band (nan) where the mean is not positive.
+    """
+    with np.errstate(all="ignore"):
+        factor = np.exp(np.where(mean > 0, half / mean, np.nan))
+        return mean / factor, mean * factor
+
+
+def _logarithmic(axes, low, high):
+    """Make the vertical axis logarithmic, from ``low`` to ``high``, with labels between the powers of 10 if it is short."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    if high < 300 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 15 * low else (1, 1.5, 2, 3, 5, 7)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _functions(count):
+    return f"{count:,} function{'s' * (count > 1)}"
 
 
 def describe(config):
@@ -61,127 +101,163 @@ def describe(config):
     return f"{config['problem'].replace('mnist', 'MNIST')}, hidden units {hidden}, {config['activation']}"
 
 
-# Black-box optimizers; learned ones after the first take the rest.
-SEARCH_COLORS = {LEARNED: "#000000", "random": "#999999", "sobol": "#56b4e9", "ei": "#d55e00",
-                 "integrated-ei": "#d55e00", "optuna-tpe": "#009e73", "hyperopt-tpe": "#cc79a7", "skopt-gp": "#e69f00",
-                 "smac": "#8c6d31"}
-MORE_COLORS = ("#0072b2", "#7a4fb5", "#00a5a5", "#b5179e")
-SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyper-parameters",
+SEARCH_STYLES = {  # of black-box optimizers; learned ones after the first get MORE_STYLES
+    LEARNED: ("#000000", SOLID), "random": ("#999999", DOTTED), "sobol": ("#56b4e9", DASHDOT), "ei": ("#d55e00", SOLID),
+    "integrated-ei": ("#d55e00", SOLID), "optuna-tpe": ("#009e73", DASHED), "hyperopt-tpe": ("#cc79a7", DASHED),
+    "skopt-gp": ("#e69f00", DASHDOT), "smac": ("#8c6d31", DOTTED),
+}
+MORE_COLORS = ("#0072b2", "#882255", "#117733", "#aa4499", "#332288", "#44aa99", "#999933", "#661100")
+MORE_DASHES = (DASHED, LONG, DASHDOT, SOLID)
+# A colour comes back with other dashes.
+MORE_STYLES = [(MORE_COLORS[k % 8], MORE_DASHES[(k + k // 8) % 4]) for k in range(32)]
+SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyperparameters",
                  "integrated-ei": "EI, integrated", "optuna-tpe": "TPE, Optuna", "hyperopt-tpe": "TPE, Hyperopt",
                  "skopt-gp": "GP, scikit-optimize", "smac": "SMAC"}
-DECADES = 1.5  # of the means, from which on an axis is logarithmic
-FLOOR = 4  # decades of an axis at most
+DECADES = 1.5  # range of the means from which on an axis is logarithmic
+FLOOR = 4  # decades on an axis at most
 
 
 def plot_best_so_far(compared, minima, path, titles=None):
-    """A panel for each (problem, results of `compare_black_box`): mean best value with 95 % band; writes ``path``.
+    """Draw the mean best value so far with its 95 % band, one panel for each problem, into ``path``.
 
-    ``minima`` are those of the functions of each problem, (F,), or None; where they are known the best value is
-    drawn above them, on a logarithmic axis of at most `FLOOR` decades: what is at its lower edge may be below it.
+    Parameters
+    ----------
+    compared : list of (problem, results)
+        The results are those of `compare_black_box`.
+    minima : list
+        For each problem the minima of its functions, (F,), or None. If they are known, the figure shows simple regret,
+        the best value minus the minimum, on a logarithmic axis of at most `FLOOR` decades. A curve that reaches the
+        lower edge may continue below it.
+    path : path
+    titles : dict, optional
+        Names for the legend that replace those of the results.
 
-    ``titles``, a dict, are names for the legend in place of those of the results. A curve that leaves a panel through
-    its top was worse in the first twentieth of the evaluations.
+    A curve that leaves a panel through its top was worse in the first twentieth of the evaluations.
     """
     titles = SEARCH_TITLES | (titles or {})
     columns = len(compared) if len(compared) < 4 else 2
     rows = -(-len(compared) // columns)
-    width = {1: 7.8, 2: 10.5, 3: 13}[columns]
+    width = {1: 9, 2: 10.5, 3: 13}[columns]
     figure = matplotlib_figure()(figsize=(width, 1 + 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     handles = {}
     for axes, (problem, results), least in zip(panels, compared, minima):
-        curves = {name: interval((result.best if least is None else regret(result, least)).T)
-                  for name, result in results.items()}
-        means = np.array([mean for mean, _ in curves.values()])
-        first = means.shape[1] // 20
-        highest = means[:, first:].max()
-        logarithmic = least is not None or (means.min() > 0 and means.max() > 10**DECADES * means.min())
-        floor = max(means.min() / 2, highest / 10**FLOOR) if logarithmic else -np.inf
-        colors = _search_colors(results)
-        for name, (mean, half) in reversed(curves.items()):  # the learned one last, on top
-            t = np.arange(1, len(mean) + 1)
-            handles[name], = axes.plot(t, np.maximum(mean, floor), color=colors[name],
-                                       lw=2.2 if name == LEARNED else 1.4)
-            axes.fill_between(t, np.maximum(mean - half, floor), np.maximum(mean + half, floor), color=colors[name],
-                              alpha=0.2, lw=0)
-        if logarithmic:
-            axes.set_yscale("log")
-            if highest > floor > 0:
-                axes.set_ylim(floor, 1.3 * highest)
-        else:
-            bands = means - np.nan_to_num([half for _, half in curves.values()])
-            lowest = bands[:, first:].min()
-            if highest > lowest:
-                axes.set_ylim(lowest - 0.05 * (highest - lowest), highest + 0.15 * (highest - lowest))
-        axes.set_xlim(1, max(2, len(mean)))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3, lw=0.5)
-        axes.set_title(f"{problem.title}: {max(len(result.best) for result in results.values())} functions", fontsize=10)
-        axes.set_xlabel("evaluations")
-        axes.set_ylabel("mean best value" if least is None else "mean best value above the minimum")
+        handles |= _plot_best_so_far(axes, results, least)
+        count = max(len(result.best) for result in results.values())
+        axes.set_title(f"{problem.title}: {_functions(count)}", fontsize=10)
     for axes in panels[len(compared) :]:
         axes.remove()
     results = compared[0][1]
     counts = {name: len(result.best) for name, result in results.items()}
     for name, count in counts.items():
         if count < max(counts.values()):
-            titles[name] = f"{titles.get(name, name)} ({count})"
+            titles[name] = f"{titles.get(name, name)} ({_functions(count)})"
     figure.legend([handles[name] for name in results], [titles.get(name, name) for name in results],
                   loc="outside right center" if columns == 1 else "outside lower center", frameon=False, fontsize=9,
-                  ncols=1 if columns == 1 else min(6, len(results)))
+                  handlelength=3, ncols=1 if columns == 1 else min(4, len(results)))
     figure.savefig(path, dpi=150)
 
 
-def _search_colors(results):
-    others = [name for name in results if name not in SEARCH_COLORS]
-    return SEARCH_COLORS | {name: MORE_COLORS[k % len(MORE_COLORS)] for k, name in enumerate(others)}
+def _plot_best_so_far(axes, results, minima):
+    """Draw one panel. Returns the line of each result."""
+    curves = {name: interval((result.best if minima is None else regret(result, minima)).T)
+              for name, result in results.items()}
+    means = np.array([mean for mean, _ in curves.values()])
+    first = means.shape[1] // 20
+    highest = means[:, first:].max()
+    logarithmic = minima is not None or (means.min() > 0 and means.max() > 10**DECADES * means.min())
+    floor = max(means.min() / 1.3, highest / 10**FLOOR) if logarithmic else -np.inf
+    styles, handles = _search_styles(results), {}
+    for name, (mean, half) in reversed(curves.items()):  # the learned optimizer is the last, on top of the others
+        color, dashes = styles[name]
+        t = np.arange(1, len(mean) + 1)
+        mean = np.maximum(mean, floor)
+        handles[name], = axes.plot(t, mean, color=color, ls=dashes, lw=2.2 if name == LEARNED else 1.5)
+        low, high = logarithmic_band(mean, half) if logarithmic else (mean - half, mean + half)
+        axes.fill_between(t, low, high, color=color, alpha=0.2, lw=0)
+    if logarithmic and highest > floor > 0:
+        _logarithmic(axes, floor, 1.3 * highest)
+    elif logarithmic:
+        axes.set_yscale("log")
+    else:
+        bands = means - np.nan_to_num([half for _, half in curves.values()])
+        lowest = bands[:, first:].min()
+        if highest > lowest:
+            axes.set_ylim(lowest - 0.05 * (highest - lowest), highest + 0.15 * (highest - lowest))
+    axes.set_xlim(1, max(2, len(mean)))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3, lw=0.5)
+    axes.set_xlabel("evaluations")
+    axes.set_ylabel("mean best value" if minima is None else "mean simple regret")
+    return handles
 
 
-SHOWN = 30  # paths of other runs in a panel
+def _search_styles(results):
+    """The (colour, dashes) of each result."""
+    others = [name for name in results if name not in SEARCH_STYLES]
+    return SEARCH_STYLES | {name: MORE_STYLES[k % len(MORE_STYLES)] for k, name in enumerate(others)}
+
+
+OTHERS = 30  # paths of other searches in a panel
 BEST_PATH = {"color": "#000000", "lw": 1.8, "zorder": 3}
 OTHER_PATH = {"color": "#888888", "lw": 0.6, "alpha": 0.5, "zorder": 2}
 
 
-def repeller_paths(problem, results, seed, path, titles=None):
-    """A panel for each optimizer: the path of its best run, with the repellers, over those of other runs.
+def plot_repeller_paths(problem, results, seed, path, titles=None):
+    """Draw the particle's path in the best search of each optimizer, with the repellers, over those of other searches.
 
-    ``problem`` is the `Instances` of the repellers, ``seed`` the SeedSequence that the instances were drawn with.
+    ``problem`` is the `Instances` of the repellers, ``seed`` the SeedSequence with which the instances were drawn,
+    ``path`` the file.
     """
     titles = SEARCH_TITLES | (titles or {})
-    columns = min(3, len(results))
+    columns = len(results) if len(results) <= 4 else min(4, -(-len(results) // 2))
     rows = -(-len(results) // columns)
-    figure = matplotlib_figure()(figsize=(3.6 * columns, 4.4 * rows), layout="constrained")
+    figure = matplotlib_figure()(figsize=(3.4 * columns, 0.4 + 4.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, (name, result) in zip(panels, results.items()):
         inputs = problem.placed(result.x, problem.transforms(len(result.x), seed))
-        order = result.best[:, -1].argsort()[: SHOWN + 1]
-        for run in order[::-1]:  # the best last, on top
-            way = np.concatenate([[repellers.START], repellers.paths(inputs[run])])
-            axes.plot(*way.T, **(BEST_PATH if run == order[0] else OTHER_PATH))
-        axes.plot(*way[::10].T, "o", color="#000000", ms=3, zorder=4)
+        order = result.best[:, -1].argsort()[: OTHERS + 1]
+        for k in order[::-1]:  # the best search is the last, on top of the others
+            positions = np.concatenate([[repellers.START], repellers.paths(inputs[k])])
+            axes.plot(*positions.T, **(BEST_PATH if k == order[0] else OTHER_PATH))
+        axes.plot(*positions[::10].T, "o", color="#000000", ms=3, zorder=4)
         axes.plot(*repellers.START, "v", color="#000000", ms=8, zorder=5)
         for x, y, strength in inputs[order[0]].reshape(-1, 3):
             axes.scatter(x, y, s=20 + 300 * abs(strength), color="#d55e00", alpha=0.6, lw=0, zorder=4)
-            axes.annotate(f"{strength:.2f}", (x, y), ha="center", va="center", fontsize=7, zorder=6)
+            axes.annotate(f"{strength:.2f}", (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8,
+                          color="#8f3f00", zorder=6)
         _rewards(axes)
+        axes.set_xticks([0, 0.5, 1])
         axes.tick_params(labelbottom=True)
         axes.set_title(f"{titles.get(name, name)}\nbest {result.best[order[0], -1]:.3g}, mean {result.mean[-1]:.3g}",
                        fontsize=10)
     for axes in panels[len(results) :]:
         axes.remove()
-    figure.suptitle("Best run (black, a dot every 10 steps) and others (grey); rewards green, repellers orange with "
-                    "their strength", fontsize=9, wrap=True)
+    figure.suptitle("The particle's path in the best search (black, a dot every 10 steps) and in others (grey).\n"
+                    "Regions of reward are green, repellers orange; the numbers are their strengths.", fontsize=9)
     figure.savefig(path, dpi=150)
 
 
-QUERIES, CURVES = 20, 4  # how many are shown of each function, and how many functions
+def _rewards(axes):
+    """Draw the regions of reward, at one and two of their widths, and set the part of the plane that is shown."""
+    from matplotlib.patches import Circle
+
+    for centre, width, reward in zip(repellers.CENTRES, repellers.WIDTHS, repellers.REWARDS):
+        for radius in (width, 2 * width):
+            axes.add_patch(Circle(centre, radius, color="#009e73", alpha=0.25 * reward, lw=0, zorder=1))
+        axes.annotate(f"{reward:g}", centre, ha="center", va="center", fontsize=8, color="#00533c", zorder=2)
+    axes.set(xlim=(-0.3, 1.3), ylim=(-0.5, 1.5), aspect="equal")
+    axes.grid(alpha=0.3, lw=0.5)
 
 
-def queries(problem, models, seed, path, titles=None):
-    """Figure 9 of the review: where learned optimizers look on some functions of one dimension, and when.
+QUERIES, CURVES = 20, 4  # queries on each function, and functions per row
 
-    A row for each of ``models``, a dict of Proposers; functions and orientations are those of a comparison. The line is
-    the function.
+
+def plot_queries(problem, models, seed, path, titles=None):
+    """Draw where learned optimizers query functions of one dimension, and in which order: Figure 9 of the review.
+
+    There is a row for each of ``models``, a dict of Proposers. The functions and their orientations are those of a
+    comparison with this ``seed``. The line is the function; ``path`` is the file.
     """
     titles = SEARCH_TITLES | (titles or {})
     figure = matplotlib_figure()(figsize=(11, 0.8 + 2.4 * len(models)), layout="constrained")
@@ -207,15 +283,3 @@ def queries(problem, models, seed, path, titles=None):
         axes.set_xlabel("x")
     figure.colorbar(dots, ax=panels, label="query", ticks=[1, 5, 10, 15, 20])
     figure.savefig(path, dpi=150)
-
-
-def _rewards(axes):
-    """Regions of reward, at one and two of their widths, and the part of the plane to show."""
-    from matplotlib.patches import Circle
-
-    for centre, width, reward in zip(repellers.CENTRES, repellers.WIDTHS, repellers.REWARDS):
-        for radius in (width, 2 * width):
-            axes.add_patch(Circle(centre, radius, color="#009e73", alpha=0.25 * reward, lw=0, zorder=1))
-        axes.annotate(f"{reward:g}", centre, ha="center", va="center", fontsize=8, color="#00533c", zorder=2)
-    axes.set(xlim=(-0.3, 1.3), ylim=(-0.5, 1.5), aspect="equal")
-    axes.grid(alpha=0.3, lw=0.5)

@@ -1,16 +1,41 @@
-"""What comparisons of both kinds share: the learned optimizer's name, the stream of seeds, confidence intervals."""
+"""What both kinds of comparisons share: the name of the learned optimizer, streams of random numbers, intervals."""
 
 import numpy as np
 
-# Streams of random numbers: what is tuned on is not what is compared on.
+# Streams of random numbers: learning rates are tuned on other functions than those of the comparison.
 TUNING, COMPARISON = 11, 12
-LEARNED = "learned"
-Z95 = 1.96
+LEARNED = "learned"  # the learned optimizer's name in results
+Z95 = 1.96  # the 97.5 % quantile of the normal distribution
 
 
 def interval(values):
-    """Mean and half width of its 95 % interval, over the last axis."""
+    """Mean over the last axis, and half the width of its 95 % interval by the normal approximation.
+
+    The half width of a single value is nan.
+    """
     count = values.shape[-1]
     with np.errstate(invalid="ignore", over="ignore"):
         spread = values.std(axis=-1, ddof=1) if count > 1 else np.full(values.shape[:-1], np.nan)
         return values.mean(axis=-1), Z95 * spread / np.sqrt(count)
+
+
+def half_width(half):
+    """The half width of an interval for a table; "-" if it is not finite, as for a single function."""
+    return f"{half:.1g}" if np.isfinite(half) else "-"
+
+
+def with_interval(mean, half, digits=3):
+    """A signed mean with its interval, for a sentence; without the interval if that is not finite."""
+    return f"{mean:+.{digits}g}" + (f" +- {half:.1g}" if np.isfinite(half) else "")
+
+
+def align(rows):
+    """The rows of a table, lists of strings, as lines with aligned columns. The first column is aligned on the left."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(cell.rjust(w) if k else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths))).rstrip()
+            for row in rows]
+
+
+def json_numbers(values):
+    """Numbers for JSON, a list: those that are not finite become None."""
+    return [float(v) if np.isfinite(v) else None for v in np.atleast_1d(values)]

@@ -1,8 +1,8 @@
-"""Learning rates for the hand-designed optimizers, tuned on functions of their own.
+"""Learning rates for the gradient-based baselines, tuned on functions of their own.
 
-As in the paper each optimizer is tuned on each problem for the best mean loss at the last step, with one
-learning rate out of a grid of five a decade; other constants stay as they are. A best rate at the edge of the
-grid is reported, since a better one may lie beyond.
+As in Andrychowicz et al. 2016, each optimizer is tuned on each problem for the best mean loss at the last step. Only
+the learning rate is tuned, on a grid of five values per decade; other constants keep their defaults. A best rate at the
+edge of the grid is reported, because a better one may lie beyond.
 """
 
 import hashlib
@@ -23,24 +23,27 @@ GRID = tuple(float(f"{10 ** (k / 5):.3g}") for k in range(-20, 6))  # 1e-4 .. 10
 
 
 class Tuned(NamedTuple):
+    """The result of tuning one optimizer."""
+
     learning_rate: float
-    final_losses: list[float]  # one for each rate of the grid; infinity where it diverged
-    at_edge: bool
+    final_losses: list[float]  # one for each rate of the grid; infinity where the optimizer diverged
+    at_edge: bool              # whether the learning rate lies at the edge of the grid
 
 
 def tune(name, problem, steps, functions, seed, cache=True):
-    """The best learning rate of one optimizer on a problem.
+    """Find the best learning rate of one optimizer on a problem.
 
     Parameters
     ----------
     name : str
         A key of ``baselines.gradient.OPTIMIZERS``.
-    problem : a problem of ``optimizees``
-        The distribution to tune on: the functions are drawn with ``seed``, from training data where there is data.
+    problem : Problem
+        The distribution to tune on. Its functions are drawn with ``seed``.
     steps, functions : int
     seed : int or SeedSequence
     cache : bool
-        Look for the result on disk, and leave it there. The key holds everything that it depends on.
+        Use the result of an earlier call, from a file whose name depends on everything that the result depends on, and
+        write this file if it is missing.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def _cache_file(name, problem, steps, functions, seed):
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     try:
         root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:  # nobody's home
+    except RuntimeError:  # there is no home folder
         return None
     return Path(root) / "l2l_ref" / f"tuning-{digest}.json"
 
@@ -86,15 +89,15 @@ def _sources():
 
 
 def _read(file):
-    """The cached losses, or None: a cache that cannot be read is no cache."""
+    """The cached losses, or None if there are none or the file cannot be read."""
     try:
         losses = None if file is None else json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    good = isinstance(losses, list) and len(losses) == len(GRID) and all(
+    valid = isinstance(losses, list) and len(losses) == len(GRID) and all(
         type(loss) is float and loss > -np.inf for loss in losses
     )
-    return losses if good else None
+    return losses if valid else None
 
 
 def _write(file, losses):
@@ -105,5 +108,5 @@ def _write(file, losses):
         temporary = file.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(losses), encoding="utf-8")
         temporary.replace(file)
-    except OSError:  # a home that cannot be written to costs time, not the result
+    except OSError:  # without a cache tuning takes longer, but it has the same result
         pass
