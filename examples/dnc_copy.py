@@ -1,7 +1,8 @@
-"""A differentiable neural computer learns to copy, and shows how: `python dnc_copy.py [epochs]`, half a minute.
+"""A differentiable neural computer learns the copy task: `python dnc_copy.py [epochs]`, about half a minute.
 
-1 to 10 random words of 8 bits go in; after a mark they are to come out again. The figure shows, for one sequence, where
-the network writes and reads at each step: a slot for each word, and the same slots in the same order again.
+The network reads 1 to 10 random words of 8 bits and then a mark, after which it has to write the same words. The figure
+shows for one sequence where the network writes and reads at each step. Each word gets a slot, and the slots are read in
+the order in which they were written.
 """
 
 import sys
@@ -20,13 +21,13 @@ params = sequence_init(np.random.default_rng(0), task.inputs, task.bits, hidden=
 def report(progress, recipe):
     entry = progress.log[-1]
     print(f"epoch {entry['epoch']}/{recipe.epochs}  up to {entry['steps']} words  loss {entry['loss']:.4f}  "
-          f"wrong bits a sequence: {entry['validation_sum']:.3f}", flush=True)
+          f"wrong bits per sequence: {entry['validation_sum']:.3f}", flush=True)
 
 
 epochs = int(sys.argv[1]) if len(sys.argv) > 1 else EPOCHS
 params, _ = train_on_sequences(params, cell, task, epochs=epochs, report=report)
 
-for slots in (16, 32):  # how many there are does not show in the weights
+for slots in (16, 32):  # the weights do not depend on the number of slots
     larger = with_backend(dnc_with(slots, word=12, heads=1), "auto", 200)
     for length in (1, 5, 10, 15, 20):
         batch = task.sample(length, 200, np.random.default_rng(length))

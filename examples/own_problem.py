@@ -1,7 +1,7 @@
-"""Meta-training on a problem of one's own: checked by hand first, then learned from.
+"""Meta-training of an optimizer on a problem of your own: first its gradient is checked, then the optimizer is trained.
 
-The problem: logistic regression on 32 random points of 5 coordinates, drawn anew for each function. It needs two
-things, a ``sample`` and, on what comes out, ``theta0`` and ``loss_and_gradient``.
+The problem is logistic regression on 32 random points with 5 coordinates, which are drawn anew for each function. A
+problem needs a method ``sample``. The task that it returns needs ``theta0`` and ``loss_and_gradient``.
 """
 
 import numpy as np
@@ -48,14 +48,14 @@ class Task:
 
 problem = LogisticRegression()
 
-# 1. Is the gradient right? x is held fixed here: only theta's gradient is wanted.
+# 1. Is the gradient right? The data x and t are constants, so only the gradient with respect to theta is checked.
 task = problem.sample(3, 0, np.float64)
 theta = np.random.default_rng(1).standard_normal(task.theta0.shape)
 report = l2l.gradcheck(logistic_loss, logistic_loss_backward, (theta, task.x, task.t), wrt=[0])
 print(report)
 report.raise_if_failed()
 
-# 2. Learn to optimize it.
+# 2. Train an optimizer on it.
 model, log = l2l.meta_train(
     l2l.CoordinatewiseLSTM(hidden=(20,), preprocess=10.0, output_scale=0.1), problem, steps=30, unroll=15, seed=0,
     epochs=8, tasks=20, functions=32, learning_rate=1e-2, final_learning_rate=1e-3,
@@ -64,7 +64,7 @@ for entry in log:
     print(f"epoch {entry['epoch']}: f(30) {entry['validation_final']:.4f}, sum {entry['validation_sum']:.2f}")
 l2l.save(model, "logistic-lstm.npz", {"problem": problem.config})
 
-# 3. Compare it on new functions with Adam, which gets the best of seven learning rates.
+# 3. Compare it with Adam on new functions. Adam has the best of seven learning rates.
 learned = rollout(l2l.load("logistic-lstm.npz"), problem.sample(500, 99), 30).mean(axis=1)
 adam = min(
     (rollout(Adam(rate), problem.sample(500, 99), 30).mean(axis=1) for rate in (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)),

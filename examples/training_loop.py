@@ -1,6 +1,6 @@
-"""A plain NumPy training loop whose optimizer is a learned one.
+"""A training loop in plain NumPy with a learned optimizer.
 
-Softmax regression on the digits in the package; theta is a dict of arrays. Needs NumPy alone.
+The model is softmax regression on the digits in the package, and theta is a dict of arrays. It needs NumPy alone.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ def logits(theta, x):
 
 
 def gradient(theta, x, labels):
-    """Of the mean cross-entropy, by hand."""
+    """The gradient of the mean cross-entropy, written by hand."""
     z = logits(theta, x)
     p = np.exp(z - z.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)

@@ -180,7 +180,8 @@ def test_the_running_scale():
     search.ask()
     assert [len(fed) for fed in proposer.restarts] == [1, 2, 4, 6]  # taken anew at 1, 2 and 4
     assert all((value is None) == (k == 0) for fed in proposer.restarts for k, value in enumerate(fed))
-    np.testing.assert_array_equal(proposer.restarts[2][1:], [[-1, 0], [1, 0], [LARGEST, 0]])  # m = 3, s = 1; and all alike
+    # m = 3 and s = 1 for the first function; all values of the second are the same
+    np.testing.assert_array_equal(proposer.restarts[2][1:], [[-1, 0], [1, 0], [LARGEST, 0]])
     m, s = told[:4].mean(axis=0), told[:4].std(axis=0)
     np.testing.assert_allclose(proposer.restarts[3][1:], np.clip((told - m) / s, -LARGEST, LARGEST), rtol=1e-6)
 
@@ -238,6 +239,15 @@ def test_regret_is_on_the_functions_that_an_optimizer_had():
     said = to_json(results, GPProblem(1), minima)["optimizers"]
     assert said["ei"]["regret_mean"] == [4.25, 0.25] and said["learned"]["regret_mean"][1] == pytest.approx(11.5 / 3)
     assert to_json(results, GPProblem(1))["optimizers"]["ei"]["regret_mean"] is None
+
+
+def test_a_table_of_one_function_has_no_interval():
+    results = {"learned": found(1.0), "ei": found(0.5)}
+    lines = table(results, np.array([0.25]))
+    assert "nan" not in "\n".join(lines) and lines[-1].endswith("95 %: +0 at 1, +0.5 at 2")
+    assert [line.split().count("-") for line in lines[1:3]] == [2, 2]
+    said = to_json(results, GPProblem(1), np.array([0.25]))
+    assert said["optimizers"]["ei"]["regret_ci95"] == [None, None] and said["learned_minus_ei"]["ci95"] == [None, None]
 
 
 def test_functions_of_many_dimensions_are_decided_where_they_are_asked_for():

@@ -8,7 +8,7 @@ from oracles import memory_step
 
 from l2l_ref import backends
 from l2l_ref.bench import dnc as bench_dnc
-from l2l_ref.black_boxes.distributions import GPDistribution
+from l2l_ref.black_boxes import GPDistribution
 from l2l_ref.checking import gradcheck
 from l2l_ref.compiled import heads as twin
 from l2l_ref.compiled import lstm as lstm_twin

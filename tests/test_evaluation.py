@@ -123,11 +123,35 @@ def test_the_table_names_everybody_best_first():
     assert "learned - nag" in lines[5]
 
 
-def test_the_paper_shows_the_uniform_quadratics_alone():
+def test_a_table_of_one_function_has_no_interval():
+    results = {"learned": curves(1.0), "sgd": curves(2.0)}
+    lines = table(results, Bowls(), 1)
+    assert "nan" not in "\n".join(lines) and [line.split().count("-") for line in lines[1:3]] == [1, 1]
+    assert lines[-1] == "learned - sgd at step 1, paired: -1 (95 %)"
+    assert to_json(results, Bowls(), None, 1)["optimizers"]["sgd"]["final_loss_ci95"] == [None, None]
+
+
+def test_only_uniform_quadratics_have_published_losses():
     assert published.final_losses(Quadratic().config, 100)["learned"] == 0.039
     assert published.final_losses(Quadratic(distribution="normal").config, 100) == {}
     assert published.final_losses(Quadratic().config, 50) == {}
     assert published.final_losses(Quadratic(5).config, 100) == {}
+
+
+def test_a_logarithmic_band_is_positive_and_that_of_the_mean_where_it_is_narrow():
+    mean, half = np.array([1.0, 1.0, 2.0, 0.0, -1.0]), np.array([0.01, 3.0, np.nan, 1.0, 1.0])
+    low, high = figures.logarithmic_band(mean, half)
+    np.testing.assert_allclose([low[0], high[0]], [0.99, 1.01], atol=1e-4)
+    assert 0 < low[1] < 1 < high[1] and low[1] * high[1] == pytest.approx(1)
+    assert np.isnan(low[2:]).all() and np.isnan(high[2:]).all()
+
+
+def test_each_curve_has_a_colour_and_dashes_of_its_own():
+    assert set(figures.STYLES) == {"learned", *OPTIMIZERS} == set(figures.TITLES)
+    for styles in (figures.STYLES, figures._search_styles([f"model {k}" for k in range(8)])):
+        colors = [color for name, (color, _) in styles.items() if name != "integrated-ei"]  # never beside "ei"
+        assert len(set(colors)) == len(colors)
+    assert len(set(figures.MORE_STYLES)) == len(figures.MORE_STYLES) == 32
 
 
 def test_the_figure_is_drawn(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2l_ref.black_boxes.distributions import GPDistribution, SupportDistribution
+from l2l_ref.black_boxes import GPDistribution, SupportDistribution
 from l2l_ref.learned import propose, trajectory
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.metatrain import black_box

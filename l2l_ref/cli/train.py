@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__, backends
-from ..black_boxes.distributions import DISTRIBUTIONS
+from ..black_boxes import DISTRIBUTIONS
 from ..learned.cells import CELLS
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.propose import OUTPUTS

@@ -78,7 +78,7 @@ def logarithmic_band(mean, half):
 
 
 def _logarithmic(axes, low, high):
-    """Make the vertical axis logarithmic, from ``low`` to ``high``, with labels between the powers of 10 if it is short."""
+    """Make the vertical axis logarithmic, from ``low`` to ``high``. A short one has labels between the powers of 10."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set_yscale("log")
