@@ -220,7 +220,7 @@ def test_the_best_weights_come_out():
     ({"parallel": np.nan}, r"parallel: expected a number in \[0, 1\], got nan"),
     ({"first_steps": 7}, "first_steps: expected at most steps=6, got 7"),
     ({"penalty": -1.0}, "penalty: expected a finite number >= 0, got -1.0"),
-    ({"judge": "first"}, "judge: expected 'final' or 'sum', got 'first'"),
+    ({"judge": "first"}, "judge: expected one of final, sum, got 'first'"),
     ({"updates": 0}, "updates: expected a whole number >= 1, got 0"),
     ({"threads": 0}, "threads: expected None or a whole number >= 1, got 0"),
     ({"backend": "jax"}, "backend: expected one of auto, numpy, numba, got 'jax'"),

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .. import backends, files
-from ..checks import whole_number
+from ..checks import choice, whole_number
 from ..learned import trajectory
 from ..learned.proposer import Proposer
 from ..seeds import child
@@ -61,22 +61,19 @@ class Recipe(loop.Schedule):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.loss not in trajectory.LOSSES:
-            raise ValueError(f"loss: expected one of {', '.join(trajectory.LOSSES)}, got {self.loss!r}")
+        choice("loss", self.loss, trajectory.LOSSES)
         for name in ("curriculum", "parallel"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a number in [0, 1], got {getattr(self, name)!r}")
         if not 0 <= self.penalty < np.inf:
             raise ValueError(f"penalty: expected a finite number >= 0, got {self.penalty!r}")
-        if self.judge not in ("final", "sum"):
-            raise ValueError(f"judge: expected 'final' or 'sum', got {self.judge!r}")
+        choice("judge", self.judge, loop.JUDGES)
         if self.first_steps > self.steps:
             raise ValueError(f"first_steps: expected at most steps={self.steps}, got {self.first_steps}")
 
     def horizon(self, epoch):
         """U2: the longest horizon in an epoch, counted from 0."""
-        grown = min(1.0, epoch / (self.curriculum * self.epochs)) if self.curriculum else 1.0
-        return round(self.first_steps * (self.steps / self.first_steps) ** grown)
+        return round(self.first_steps * (self.steps / self.first_steps) ** loop.grown(self, epoch))
 
 
 def trajectory_gradient(proposer, distribution, recipe, steps, fed, seed, backend="auto", dtype=np.float32,
@@ -190,9 +187,7 @@ def meta_train_black_box(proposer, distribution, seed=0, *, backend=None, thread
     def validate(phi):
         best = best_so_far(_with_phi(proposer, phi), distribution, recipe.validation_functions, recipe.steps,
                            child(seed, VALIDATION), backend, threads).mean(axis=0, dtype=np.float64)
-        final, total = loop.finite(best[-1]), loop.finite(best.sum())
-        return {"validation_final": final, "validation_sum": total,
-                "judged": final if recipe.judge == "final" else total}
+        return loop.validation(best[-1], best.sum(), recipe.judge)
 
     progress = loop.run(recipe, identity, flatten(proposer.params).astype(np.float64), train_epoch, validate,
                         checkpoint=checkpoint, resume=resume, report=report)

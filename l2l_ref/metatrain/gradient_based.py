@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .. import backends, files
-from ..checks import whole_number
+from ..checks import choice, whole_number
 from ..learned import coordinatewise
 from ..learned.cells import LSTM, with_backend
 from ..learned.optimizer import CoordinatewiseLSTM
@@ -67,8 +67,7 @@ class Recipe(loop.Schedule):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.judge not in ("final", "sum"):
-            raise ValueError(f"judge: expected 'final' or 'sum', got {self.judge!r}")
+        choice("judge", self.judge, loop.JUDGES)
         if self.steps % self.unroll:
             raise ValueError(f"unroll: expected a divisor of steps={self.steps}, got {self.unroll}")
         if self.second_derivatives and self.coordinates is not None:
@@ -211,10 +210,7 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
         validation = validate_on.sample(recipe.validation_functions, child(seed, VALIDATION))
         with np.errstate(over="ignore", invalid="ignore"):
             curve = rollout(_with_phi(model, phi), validation, recipe.steps).mean(axis=1)
-            last = curve[-max(1, recipe.steps // 10) :].mean()
-            final, total = loop.finite(last), loop.finite(curve[1:].sum())
-        return {"validation_final": final, "validation_sum": total,
-                "judged": final if recipe.judge == "final" else total}
+            return loop.validation(curve[-max(1, recipe.steps // 10) :].mean(), curve[1:].sum(), recipe.judge)
 
     def warn(progress):
         if progress.epoch >= STUCK_AFTER and progress.best["validation_final"] > STUCK_ABOVE * level:

@@ -20,6 +20,8 @@ from ..checks import whole_number
 
 DIVERGED = float(np.finfo(float).max)  # replaces a validation loss that is not finite in the log, which is JSON
 
+JUDGES = ("final", "sum")  # by which of its two numbers a validation is judged
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -190,9 +192,15 @@ def rate(schedule, progress):
     return schedule.rate(progress.epoch) / 2**progress.rollbacks
 
 
-def finite(value):
-    """``value`` as a float for the log, or `DIVERGED` if it is not finite."""
-    return float(value) if np.isfinite(value) else DIVERGED
+def grown(recipe, epoch):
+    """How far a curriculum has come in an epoch, counted from 0: from 0 to 1 over the fraction ``curriculum``."""
+    return min(1.0, epoch / (recipe.curriculum * recipe.epochs)) if recipe.curriculum else 1.0
+
+
+def validation(final, total, judge):
+    """The entry of a validation for the log. A loss that is not finite becomes `DIVERGED`."""
+    final, total = (float(value) if np.isfinite(value) else DIVERGED for value in (final, total))
+    return {"validation_final": final, "validation_sum": total, "judged": final if judge == "final" else total}
 
 
 def problem_identity(problem, *sample):

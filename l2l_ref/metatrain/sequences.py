@@ -117,8 +117,7 @@ class Recipe(loop.Schedule):
 
     def longest(self, task, epoch):
         """The longest length in an epoch, counted from 0."""
-        grown = min(1.0, epoch / (self.curriculum * self.epochs)) if self.curriculum else 1.0
-        return round(task.shortest + (task.longest - task.shortest) * grown)
+        return round(task.shortest + (task.longest - task.shortest) * loop.grown(self, epoch))
 
 
 def sequence_gradient(params, cell, x, y, asked):
@@ -188,8 +187,7 @@ def train_on_sequences(params, cell, task, seed=0, *, backend="auto", checkpoint
                        *task.sample(n, recipe.validation, np.random.default_rng(child(seed, VALIDATION, n))))
             for n in lengths
         ]
-        final, total = loop.finite(wrong[-1]), loop.finite(sum(wrong) / len(wrong))
-        return {"validation_final": final, "validation_sum": total, "judged": total}
+        return loop.validation(wrong[-1], sum(wrong) / len(wrong), "sum")
 
     progress = loop.run(recipe, identity, flatten(params).astype(np.float64), train_epoch, validate,
                         checkpoint=checkpoint, resume=resume, report=report)
