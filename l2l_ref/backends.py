@@ -73,7 +73,7 @@ def choose(part: str, backend: str, work: float = 0) -> ModuleType:
 
 def functions(part: str, backend: str, work: float, names: Sequence[str],
               threads: int | None = None) -> list[Callable[..., Any]]:
-    """The functions ``names`` of the module that `choose` returns. Those of a twin run on ``threads`` threads, if given."""
+    """The functions ``names`` of the module that `choose` returns. Those of a twin run on ``threads`` threads."""
     module = choose(part, backend, work)
     chosen = [getattr(module, name) for name in names]
     if threads is None or name_of(module) == "numpy":
