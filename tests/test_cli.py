@@ -19,7 +19,7 @@ from l2l_ref.cli import compare as compare_command
 from l2l_ref.cli import train as train_command
 from l2l_ref.cli.compare import TUNING_FUNCTIONS
 from l2l_ref.compare import tuning
-from l2l_ref.compare.figures import learning_curves
+from l2l_ref.compare.figures import plot_learning_curves
 from l2l_ref.compare.gradient_based import compare, paired, table, to_json
 from l2l_ref.learned import coordinatewise
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
@@ -66,7 +66,7 @@ def run(capsys):
 @pytest.fixture
 def no_figure(monkeypatch):
     """Drawing takes longer than the comparison."""
-    monkeypatch.setattr("l2l_ref.compare.figures.learning_curves", lambda *arguments: None)
+    monkeypatch.setattr("l2l_ref.compare.figures.plot_learning_curves", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -572,7 +572,7 @@ def test_an_optimizer_that_diverges_is_compared_all_the_same(tmp_path):
     assert result["learned_minus_baseline"]["sgd"]["mean"] is None
     lines = table(results, problem, 5)
     assert lines[3].startswith("learned ")
-    learning_curves(results, problem, 5, tmp_path / "f.png")
+    plot_learning_curves(results, problem, 5, tmp_path / "f.png")
     assert (tmp_path / "f.png").stat().st_size > 0
 
 
