@@ -120,7 +120,8 @@ def test_the_twin_is_the_original(dtype, tolerance, seed, B, N, W, R, grad_throu
     x, state, params = drawn(seed, B, N, W, R)
     x, state, params = x[0].astype(dtype), cast(state, dtype), cast(params, dtype)
     d_state, results = None, []
-    twins = dnc.Pairs(lstm_twin.lstm_cell, lstm_twin.lstm_cell_backward, twin.memory_access, twin.memory_access_backward)
+    twins = dnc.Pairs(lstm_twin.lstm_cell, lstm_twin.lstm_cell_backward,
+                      twin.memory_access, twin.memory_access_backward)
     for pairs in (dnc.ORIGINALS, twins):
         before = [a.copy() for a in arrays_of((x, state, params))]
         new, cache = dnc.dnc_cell(x, state, params, grad_through_write, pairs)

@@ -74,7 +74,7 @@ def catalogue_table():
 
 
 def explanation_of(operation):
-    """The link to the section that first names the backward, seen from explanation/: not in an introduction or a link."""
+    """The link from explanation/ to the section that first names the backward, except in an introduction or a link."""
     for page in index_order():
         text = page.read_text("utf-8")
         for match in re.finditer(rf"(?<!\[)`{operation.backward.__name__}`", text):

@@ -139,7 +139,8 @@ def innermost_loops(function):
 def test_loops_that_sum_in_any_order_write_into_no_array(path):
     """Whether such a loop is vectorised depends on where its arrays lie, and so would the last digits of the sum."""
     for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(function, ast.FunctionDef) or "kernel_reassociating" not in map(ast.unparse, function.decorator_list):
+        decorators = map(ast.unparse, getattr(function, "decorator_list", ()))
+        if "kernel_reassociating" not in decorators:
             continue
         for loop in innermost_loops(function):
             sums = any(isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)

@@ -30,6 +30,7 @@ ONE_SHAPE = "only the shape is used, and they have one"
 ONE_COLUMN = "the product has one column, or row: 0 and -1 are the same"
 STOPPED = "read where the gradient is stopped: test_dnc.py has it"
 UNUSED = "where large does not hold, the divisor and with it d_large is not used"
+D_K = "W * d_residual[:, None] @ W.swapaxes(1, 2)"
 # function: {mutant: why the gradients stay the same}
 HARMLESS = {
     "into_cube_backward": {
@@ -161,8 +162,7 @@ HARMLESS = {
     "gp_posterior_backward": {
         "swap: (d_rows, d_columns, d_length_scale_K, d_variance_K) -> "
         "(d_columns, d_rows, d_length_scale_K, d_variance_K)": "only their sum is used",
-        "transpose: W * d_residual[:, None] @ W.swapaxes(1, 2) -> (W * d_residual[:, None] @ W.swapaxes(1, 2)).swapaxes(-1, -2)":
-            "it is symmetric",
+        f"transpose: {D_K} -> ({D_K}).swapaxes(-1, -2)": "it is symmetric",
     },
     "incumbent_backward": {
         "sign: np.zeros((len(d_b), T), d_b.dtype) -> -np.zeros((len(d_b), T), d_b.dtype)": ZERO,
@@ -265,7 +265,8 @@ def examples_of(backward):
             inputs = draw(np.random.default_rng(0))
             _, cache = operation.forward(*inputs)
             entries = sum(np.size(leaf) for _, leaf in trees.leaves(inputs) if trees.is_floating(leaf))
-            example = Example(operation, Remembered(operation.forward), inputs, None, entries * len(trees.leaves(cache)))
+            work = entries * len(trees.leaves(cache))
+            example = Example(operation, Remembered(operation.forward), inputs, None, work)
             found.append(example._replace(gradients=example.pull(backward)))
     found = [example for example in found if not example.refuses(backward)]
     return sorted(found, key=lambda example: example.work)
