@@ -39,6 +39,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(r"^```([\w{}-]*)\n(.*?)^```$", re.M | re.S)
 TAG = r"[A-Z]\d\d?"
 ROW = re.compile(rf"^\| ({TAG}) \| (.*?) \| \[.*?\]\(.*?\) \| \[.*?\]\(.*?\) \| (\[(.*?)\]\(.*)$", re.M)
+LINE_OF_CODE = re.compile(r"\[`(\w+)`\]\(([\w/]+\.py)#L\d+\)")
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.S)
 
 
@@ -159,6 +160,18 @@ def tag_links(text):
     return re.sub(ROW, row, text)
 
 
+def code_lines(text):
+    """README.md with the line numbers in its links to functions made anew."""
+
+    def link(match):
+        name, path = match.groups()
+        tree = ast.parse((ROOT / path).read_text("utf-8"))
+        (line,) = (node.lineno for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name)
+        return f"[`{name}`]({path}#L{line})"
+
+    return LINE_OF_CODE.sub(link, text)
+
+
 def options():
     """(command, argparse's description of one option) for every command."""
     for name in cli.COMMANDS:
@@ -221,8 +234,13 @@ def test_links_resolve(page):
         path, _, anchor = target.partition("#")
         file = page.parent / path if path else page
         assert file.exists(), f"{target}: no such file"
-        if anchor:
+        if anchor and file.suffix == ".md":
             assert anchor in anchors(file.read_text("utf-8")), f"{target}: no such heading"
+
+
+def test_the_lines_of_code_in_the_readme_are_current():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(LINE_OF_CODE.findall(text)) >= 18 and text == code_lines(text), "run python tests/test_docs.py --write"
 
 
 @each_page
@@ -292,7 +310,7 @@ def test_the_output_in_the_readme_is_what_its_block_prints(capsys):
     """But for errors and bounds, whose last digits are those of a machine."""
     text = (ROOT / "README.md").read_text("utf-8")
     (block, output), = re.findall(r"```python\n([^`]*)```\n\n```text\n(.*?)```", text, re.S)
-    exec(compile(block, "README.md", "exec"), {})
+    exec(compile(f"import numpy as np\nimport l2l_ref as l2l\n{block}", "README.md", "exec"), {})
 
     def without_errors(lines):
         return [re.sub(r"\(?(worst )?error.*", "", line).rstrip() for line in sorted(lines.splitlines())]
@@ -511,6 +529,8 @@ def write():
         path.write_text(before + begin + table() + end + rest.partition(end)[2], "utf-8")
     path = DOCS / "reference/notation.md"
     path.write_text(tag_links(path.read_text("utf-8")), "utf-8")
+    path = ROOT / "README.md"
+    path.write_text(code_lines(path.read_text("utf-8")), "utf-8")
 
 
 def test_the_checkpoint_is_described_as_it_is(tmp_path):
