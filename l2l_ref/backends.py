@@ -3,6 +3,8 @@
 Modules are named in `PARTS` and imported when they are chosen, so a user of the originals never loads numba.
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence

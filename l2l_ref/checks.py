@@ -1,20 +1,35 @@
 """Checks of arguments, shared by the whole package: each says which argument, what was expected and what came."""
 
+from __future__ import annotations
+
 import math
 import operator
 import reprlib
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from .protocols import Array
 
-def whole_number(name, value, least=1, most=None, optional=False):
+
+@overload
+def whole_number(name: str, value: Any, least: int = ..., most: int | None = ...) -> int: ...
+
+
+@overload
+def whole_number(name: str, value: Any, least: int = 1, most: int | None = None, *, optional: bool) -> int | None: ...
+
+
+def whole_number(name: str, value: Any, least: int = 1, most: int | None = None, optional: bool = False) -> int | None:
     """``value`` as an int.
 
-    Any integer type will do: ``3``, ``np.int64(3)``. A bool and a float are refused, ``3.0`` too, since they are
+    Any integer type will do: ``3``, ``np.int64(3)``. A bool and a float are refused, even ``3.0``, because they are
     usually a slip.
 
-    Raises ValueError unless ``least <= value``, and ``value <= most`` where ``most`` is given; ``optional`` lets None
-    pass.
+    Raises ValueError unless ``least <= value``, and ``value <= most`` where ``most`` is given. With ``optional``, None
+    passes too.
     """
     if optional and value is None:
         return None
@@ -28,16 +43,18 @@ def whole_number(name, value, least=1, most=None, optional=False):
     return number
 
 
-def whole_numbers(name, values, least=1, most=None, count=None, most_count=None):
-    """A tuple, list or 1-d array of whole numbers, as a tuple of int; ``count`` of them, or at most ``most_count``."""
+def whole_numbers(name: str, values: Any, least: int = 1, most: int | None = None, count: int | None = None,
+                  most_count: int | None = None) -> tuple[int, ...]:
+    """A tuple, list or 1-d array of whole numbers, as a tuple of int; ``count`` of them, or at most ``most_count``.
+
+    Raises ValueError for anything else.
+    """
     wanted = "" if count is None else f"{count} "
     wanted = wanted if most_count is None else f"at most {most_count} "
     limits = f">= {least}" if most is None else f"in {least}..{most}"
     message = f"{name}: expected {wanted}whole numbers {limits}, got {reprlib.repr(values)}"
     is_row = isinstance(values, (tuple, list)) or isinstance(values, np.ndarray) and values.ndim == 1
-    if not is_row or count not in (None, len(values)) or (
-        most_count is not None and len(values) > most_count
-    ):
+    if not is_row or count not in (None, len(values)) or most_count is not None and len(values) > most_count:
         raise ValueError(message)
     try:
         return tuple(whole_number(name, value, least, most) for value in values)
@@ -45,14 +62,14 @@ def whole_numbers(name, values, least=1, most=None, count=None, most_count=None)
         raise ValueError(message) from None
 
 
-def choice(name, value, known):
-    """``value`` when it is one of the strings ``known``; ValueError that lists them otherwise."""
+def choice(name: str, value: Any, known: Collection[str]) -> Any:
+    """``value`` if it is one of the strings ``known``. Otherwise raises a ValueError that lists them."""
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name}: expected one of {', '.join(known)}, got {reprlib.repr(value)}")
     return value
 
 
-def require_shape(name, array, **dims):
+def require_shape(name: str, array: Any, **dims: int | None) -> None:
     """Raise ValueError unless ``array`` has the shape that the keywords spell out.
 
     ``require_shape("h", h, N=3, H=None)`` accepts any array of shape (3, anything).
@@ -66,37 +83,42 @@ def require_shape(name, array, **dims):
         raise ValueError(f"{name}: expected shape ({wanted}), got {shape}")
 
 
-def require_floating(name, array):
+def require_floating(name: str, array: Array) -> None:
     """Raise ValueError unless ``array`` holds floating numbers, real or complex."""
     if array.dtype.kind not in "fc":
         raise ValueError(f"{name}: expected floating numbers, got {array.dtype}")
 
 
-def positive(name, value, like, single=False):
+def positive(name: str, value: Any, like: Array, single: bool = False) -> Array:
     """``value`` as an array in the precision of ``like``; complex numbers stay complex.
 
-    Raises ValueError unless all of it are numbers that are finite and > 0, and one number if ``single``.
+    Raises ValueError unless all entries are finite numbers > 0. With ``single``, there must be one number.
     """
     value = np.asarray(value)
     if value.dtype.kind not in "iufc" or not (np.isfinite(value) & (value.real > 0)).all():
         raise ValueError(f"{name}: expected finite numbers > 0, got {value}")
     if single and value.ndim:
         raise ValueError(f"{name}: expected one number, got an array of shape {value.shape}")
-    return value if value.dtype.kind == "c" else value.astype(like.dtype)
+    numbers: Array = value if value.dtype.kind == "c" else value.astype(like.dtype)
+    return numbers
 
 
-def told_value(value):
-    """A value that an optimizer was told, as a float; nan for an evaluation that failed."""
+def told_value(value: Any) -> float:
+    """A value that an optimizer was told, as a float; nan for an evaluation that failed.
+
+    Raises ValueError for what is neither a number nor None.
+    """
     if type(value) is float:  # as most are
         return value if math.isfinite(value) else math.nan
     if value is None:
         return math.nan
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
+    given: Any = None if isinstance(value, (str, bytes)) else value  # float() would read a text
     try:
-        value = float(value if not isinstance(value, (str, bytes)) else None)
+        number = float(given)
     except (TypeError, ValueError):
         raise ValueError(f"value: expected a number or None, got {value!r}") from None
     except OverflowError:  # an int of hundreds of digits
         return math.nan
-    return value if math.isfinite(value) else math.nan
+    return number if math.isfinite(number) else math.nan

@@ -1,10 +1,13 @@
 """Arrays with a card, in one file: ``.npz`` without pickle, written whole or not at all.
 
-The card is a JSON object, stored as text beside the arrays. It carries the format version and a hash of the
-arrays. Reading believes nothing: nothing in the file may be compressed or promise more bytes than the file has,
-the names, shapes and dtypes that a reader expects are compared with what the file's headers say before any array
-is allocated, and the values must be finite and match the hash.
+The card is a JSON object, stored as text beside the arrays. It has the format version and a hash of the arrays.
+
+Reading trusts nothing. No member of the file may be compressed or promise more bytes than the file has. The names,
+shapes and dtypes that the reader expects are compared with the headers in the file before any array is allocated. The
+values must be finite and match the hash.
 """
+
+from __future__ import annotations
 
 import contextlib
 import hashlib
@@ -16,23 +19,31 @@ import struct
 import tokenize
 import warnings
 import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from . import protocols
+    from .protocols import Array, Card
+
+    Expected = Mapping[str, tuple[tuple[int, ...], Any]]  # name: (shape, dtype)
 
 FORMAT = 1
 LARGEST_CARD = 2**24  # bytes
 
-# What zipfile and NumPy raise on bytes that are not what they should be. (An OSError comes from a seek there.)
+# The errors of zipfile and NumPy on bytes that are not what they should be. (An OSError comes from a seek there.)
 _BROKEN = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OverflowError, MemoryError, struct.error,
            UnicodeError, OSError)
 
 
-def write(path, arrays, card):
+def write(path: protocols.Path, arrays: Mapping[str, Any], card: Card) -> None:
     """Write a dict of arrays and a card (a JSON-able dict) to ``path``.
 
-    A temporary file beside it is written, flushed to disk and renamed, so that a crash leaves the old
-    file or the new one. Raises ValueError for values that are not finite, OSError when it cannot be written.
+    A temporary file beside it is written, flushed to disk and renamed, so that a crash leaves either the old file or
+    the new one. Raises ValueError for values that are not finite, and OSError when the file cannot be written.
     """
     path = Path(path)
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
@@ -47,15 +58,15 @@ def write(path, arrays, card):
         np.savez(stream, card=text, **arrays)
 
 
-def write_text(path, text):
+def write_text(path: protocols.Path, text: str) -> None:
     """Write a string to ``path`` as UTF-8: whole or not at all, as `write` does."""
     with _replacing(Path(path)) as stream:
         stream.write(text.encode())
 
 
 @contextlib.contextmanager
-def _replacing(path):
-    """A stream of bytes that takes the place of the file ``path`` when all of them are on disk."""
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A stream of bytes. When all of them are on disk, they replace the file ``path``."""
     temporary = path.parent / f"{path.name}.{os.getpid()}.tmp"
     try:
         stream = open(temporary, "wb")
@@ -72,37 +83,46 @@ def _replacing(path):
         raise
 
 
-def read(path, expect):
+def read(source: protocols.Path | IO[bytes], expect: Callable[[Card], Expected],
+         name: str | None = None) -> tuple[dict[str, Array], Card]:
     """Read back what ``write`` wrote: (arrays, card).
 
     Parameters
     ----------
-    path : path
+    source : path or binary stream
+        A stream must be seekable. It stays open.
     expect : callable
-        card -> dict of name: (shape, dtype) of the arrays that must be there, no more and no less. It
-        raises ValueError when the card itself is not what the reader wants.
+        card -> dict of name: (shape, dtype) of the arrays that must be there, no more and no less. It raises ValueError
+        when the card itself is not what the reader wants.
+    name : str, optional
+        How messages name the file; by default the path, or the ``name`` of the stream.
 
     Raises
     ------
     ValueError
-        When the file is not such a file; says what is wrong. OSError when it cannot be read at all.
+        When the file is not such a file; the message says what is wrong.
+    OSError
+        When the file cannot be read at all.
     """
-    with open(path, "rb") as stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                _check_members(archive, os.fstat(stream.fileno()).st_size)
-                card = _card(archive)
-                arrays = _arrays(archive, expect(card))
-        except _BROKEN as error:
-            raise ValueError(f"{path}: not a readable .npz file ({_in_one_line(error)})") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: {_in_one_line(error)}") from None
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as stream:
+            return read(stream, expect, name or str(source))
+    name = name or str(getattr(source, "name", "the stream"))
+    try:
+        with zipfile.ZipFile(source) as archive:
+            _check_members(archive, source.seek(0, os.SEEK_END))
+            card = _card(archive)
+            arrays = _arrays(archive, expect(card))
+    except _BROKEN as error:
+        raise ValueError(f"{name}: not a readable .npz file ({_in_one_line(error)})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{name}: {_in_one_line(error)}") from None
     if digest(arrays) != card.get("sha256"):
-        raise ValueError(f"{path}: the arrays do not match the hash on the card")
+        raise ValueError(f"{name}: the arrays do not match the hash on the card")
     return arrays, card
 
 
-def digest(arrays):
+def digest(arrays: Mapping[str, Any]) -> str:
     """A hash of names, dtypes, shapes and values."""
     total = hashlib.sha256()
     for name in sorted(arrays):
@@ -112,12 +132,12 @@ def digest(arrays):
     return total.hexdigest()
 
 
-def _in_one_line(error):
+def _in_one_line(error: Exception) -> str:
     text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
     return text if len(text) <= 500 else f"{text[:500]} ..."
 
 
-def _check_members(archive, size):
+def _check_members(archive: zipfile.ZipFile, size: int) -> None:
     """Nothing twice, nothing compressed, and no more bytes than the file's own ``size``."""
     members = archive.infolist()
     names = [member.filename for member in members]
@@ -131,7 +151,7 @@ def _check_members(archive, size):
         raise ValueError(f"it promises {promised} bytes of arrays and has {size}")
 
 
-def _card(archive):
+def _card(archive: zipfile.ZipFile) -> Card:
     if "card.npy" not in archive.namelist():
         raise ValueError("it has no card")
     with archive.open("card.npy") as stream:
@@ -150,7 +170,7 @@ def _card(archive):
     return card
 
 
-def _arrays(archive, expected):
+def _arrays(archive: zipfile.ZipFile, expected: Expected) -> dict[str, Array]:
     names, wanted = set(archive.namelist()) - {"card.npy"}, {name + ".npy" for name in expected}
     if names != wanted:
         missing, extra = (reprlib.repr(sorted(difference)) if difference else "none"
@@ -170,16 +190,16 @@ def _arrays(archive, expected):
     return arrays
 
 
-def _values(stream, name, size):
-    """The rest of a stream, which must be ``size`` bytes; having reached its end it has checked its CRC."""
+def _values(stream: IO[bytes], name: str, size: int) -> bytes:
+    """The rest of a stream, which must be ``size`` bytes. At its end, the stream has checked its CRC."""
     data = stream.read(size + 1)
     if len(data) != size:
         raise ValueError(f"{name}: expected {size} bytes of values, got {'more' if len(data) > size else len(data)}")
     return data
 
 
-def _header(stream, name):
-    """(shape, dtype) of an .npy stream, left at its first value."""
+def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """(shape, dtype) of an .npy stream, which is left at its first value."""
     try:
         version = np.lib.format.read_magic(stream)
         if version != (1, 0):

@@ -1,16 +1,16 @@
 """The types of what is passed around. Any object that has these methods can be passed; none has to inherit anything.
 
-=====================  ================================================================================================
-`Optimizer`            ``init`` and ``update``, as optax has them: learned and hand-designed gradient-based optimizers
-`AskTell`              ``ask`` and ``tell``: black-box optimizers and their baselines
-`RecurrentCell`        a recurrent cell: a forward/backward pair, an initial state and an initialiser
-`Problem`, `Task`      a distribution of differentiable functions, and a batch of functions drawn from it
-`SecondOrderTask`      a Task that has products with its second derivatives, too
-`FunctionDistribution` a distribution of functions of which a black-box optimizer sees only values
-=====================  ================================================================================================
+======================  =============================================================================================
+`Optimizer`             ``init`` and ``update``, as optax has them: learned and hand-designed gradient-based optimizers
+`AskTell`               ``ask`` and ``tell``: black-box optimizers and their baselines
+`RecurrentCell`         a recurrent cell: a forward/backward pair, an initial state and an initialiser
+`Problem`, `Task`       a distribution of differentiable functions, and a batch of functions drawn from it
+`SecondOrderTask`       a Task that has products with its second derivatives, too
+`FunctionDistribution`  a distribution of functions of which a black-box optimizer sees only values
+======================  =============================================================================================
 
-The aliases below are names for types that many signatures have. Import this module for type checking alone: nothing in it
-runs.
+The aliases below are names for types that many signatures have. Import this module for type checking alone: nothing in
+it runs.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Backend: TypeAlias = Literal["auto", "numpy", "numba"]
 Card: TypeAlias = dict[str, Any]   # in JSON's types
 Weights: TypeAlias = tuple[Any, ...]  # nested NamedTuples and tuples of arrays
 
-# An array, or lists, tuples, NamedTuples and dicts of arrays, nested as you like (l2l_ref/trees.py). An update has the type
-# of its gradient.
+# An array, or lists, tuples, NamedTuples and dicts of arrays, nested as you like (l2l_ref/trees.py). An update has the
+# type of its gradient.
 Tree = TypeVar("Tree")
 
 Asked = TypeVar("Asked")
@@ -66,8 +66,32 @@ class AskTell(Protocol[Asked, Told]):
         """What the evaluation gave."""
 
 
+class Bounds(Protocol):
+    """The bounds of a box as two vectors: SciPy's ``Bounds``."""
+
+    @property
+    def lb(self) -> Any: ...
+
+    @property
+    def ub(self) -> Any: ...
+
+
+class Executor(Protocol):
+    """``submit(function, *arguments)`` gives a Future: the executors of ``concurrent.futures`` and others like them."""
+
+    @property
+    def submit(self) -> Any: ...
+
+
+class HasExecutor(Protocol):
+    """``get_executor()`` gives an `Executor`: dask's Client."""
+
+    @property
+    def get_executor(self) -> Any: ...
+
+
 class RecurrentCell(Protocol):
-    """A recurrent cell. Its state is a NamedTuple; the next layer reads its field ``h`` (B, ``output_size(hidden)``)."""
+    """A recurrent cell. Its state is a NamedTuple; what comes next reads its ``h`` (B, ``output_size(hidden)``)."""
 
     @property
     def name(self) -> str: ...

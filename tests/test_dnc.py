@@ -15,15 +15,15 @@ from l2l_ref.compiled import lstm as lstm_twin
 from l2l_ref.learned import cells, propose
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.metatrain.black_box import meta_train_black_box
-from l2l_ref.ops import addressing, dnc, heads, lstm
+from l2l_ref.ops import addressing, dnc, heads
 from l2l_ref.search import BlackBoxOptimizer
-from l2l_ref.trees import add, arrays_of, build
+from l2l_ref.trees import add, build, leaves
 
 SIZES = (st.integers(1, 4), st.integers(1, 6), st.integers(1, 5), st.integers(1, 3))  # B, N, W, R
 
 
 def cast(tree, dtype):
-    return build(tree, (a.astype(dtype) for a in arrays_of(tree)))
+    return build(tree, (a.astype(dtype) for a in leaves(tree)))
 
 
 def drawn(seed, B, N, W, R, steps=3, D=2, H=3):
@@ -38,7 +38,7 @@ def drawn(seed, B, N, W, R, steps=3, D=2, H=3):
 
 def like(rng, tree):
     """Normal numbers in the place of all arrays."""
-    return build(tree, (np.asarray(rng.standard_normal(a.shape), a.dtype) for a in arrays_of(tree)))
+    return build(tree, (np.asarray(rng.standard_normal(a.shape), a.dtype) for a in leaves(tree)))
 
 
 @settings(max_examples=200, deadline=None)
@@ -123,12 +123,12 @@ def test_the_twin_is_the_original(dtype, tolerance, seed, B, N, W, R, grad_throu
     twins = dnc.Pairs(lstm_twin.lstm_cell, lstm_twin.lstm_cell_backward,
                       twin.memory_access, twin.memory_access_backward)
     for pairs in (dnc.ORIGINALS, twins):
-        before = [a.copy() for a in arrays_of((x, state, params))]
+        before = [a.copy() for a in leaves((x, state, params))]
         new, cache = dnc.dnc_cell(x, state, params, grad_through_write, pairs)
         d_state = d_state or like(np.random.default_rng(seed), new)
-        kept = [a.copy() for a in arrays_of(d_state)]
-        results.append(arrays_of((new, dnc.dnc_cell_backward(d_state, cache))))
-        for a, b in zip((*before, *kept), arrays_of((x, state, params, d_state)), strict=True):
+        kept = [a.copy() for a in leaves(d_state)]
+        results.append(leaves((new, dnc.dnc_cell_backward(d_state, cache))))
+        for a, b in zip((*before, *kept), leaves((x, state, params, d_state)), strict=True):
             np.testing.assert_array_equal(a, b)
     for expected, came in zip(*results, strict=True):
         assert came.dtype == dtype and came.shape == expected.shape
@@ -143,7 +143,7 @@ def test_the_number_of_threads_does_not_show(monkeypatch):
     results = []
     for threads in (1, 2):
         out, cache = twin.memory_access(xi, memory, threads=threads)
-        results.append(arrays_of((out, twin.memory_access_backward(out, cache, threads=threads))))
+        results.append(leaves((out, twin.memory_access_backward(out, cache, threads=threads))))
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -185,13 +185,13 @@ def test_other_shapes_are_refused(module):
 def test_a_long_rollout_with_large_weights_stays_finite(backend):
     """Weights ten times as large saturate everything."""
     cell = cells.with_backend(cells.dnc_with(6, 4, 2), backend, 8)
-    params = cast(build(p := dnc.dnc_init(np.random.default_rng(0), 3, 8, 4, 2), (10 * a for a in arrays_of(p))),
+    params = cast(build(p := dnc.dnc_init(np.random.default_rng(0), 3, 8, 4, 2), (10 * a for a in leaves(p))),
                   np.float32)
     state, rng = cell.initial_state(8, params), np.random.default_rng(1)
     with np.errstate(over="raise", invalid="raise"):
         for _ in range(2000 if backend == "numba" else 200):
             state, _ = cell.forward(rng.standard_normal((8, 3)).astype(np.float32), state, params)
-    assert all(np.isfinite(a).all() for a in arrays_of(state))
+    assert all(np.isfinite(a).all() for a in leaves(state))
     memory = state.memory
     for weighting in (memory.u[:, None], memory.w[:, None], memory.w_r, memory.p[:, None]):
         assert (weighting >= -1e-5).all() and (weighting <= 1 + 1e-5).all()
@@ -208,18 +208,18 @@ def test_a_long_rollout_with_large_weights_stays_finite(backend):
 def test_advance_is_propose(seed, B, N, W, R, output, dtype):
     rng = np.random.default_rng(seed)
     model = Proposer(2, 5, output, cell="dnc", memory=(N, W, R), rng=rng)
-    params, state = model.params_as(dtype), model.start(B, dtype)
+    params, state = model.params_as(dtype), model.initial_state(B, dtype)
     for _ in range(3):
         u = rng.standard_normal((B, 4)).astype(dtype)
-        before = [a.copy() for a in arrays_of(state)]
+        before = [a.copy() for a in leaves(state)]
         (x, _, after), _ = propose.propose(u, state, params, output, model.network)
         for backend in ("numpy", "numba"):
             came = backends.choose("propose", backend).dnc_propose_inference(u, state, params, output)
-            for ours, theirs in zip(arrays_of((x, after)), arrays_of(came), strict=True):
+            for ours, theirs in zip(leaves((x, after)), leaves(came), strict=True):
                 assert theirs.dtype == dtype
                 tolerance = 300 * np.finfo(dtype).eps * max(1, abs(ours).max())
                 np.testing.assert_allclose(theirs, ours, rtol=0, atol=tolerance)
-        for a, b in zip(before, arrays_of(state), strict=True):
+        for a, b in zip(before, leaves(state), strict=True):
             np.testing.assert_array_equal(a, b)
         state = after
     with pytest.raises(ValueError, match="expected shape"):

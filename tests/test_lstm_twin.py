@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from l2l_ref.compiled import lstm as twin
 from l2l_ref.learned import cells
 from l2l_ref.ops import lstm as original
-from l2l_ref.trees import arrays_of
+from l2l_ref.trees import leaves
 
 
 def drawn(seed, N, D, H, dtype, size=1.0):
@@ -22,7 +22,7 @@ def drawn(seed, N, D, H, dtype, size=1.0):
 
 def both_ways(module, x, state, params, d_state, **settings):
     new, cache = module.lstm_cell(x, state, params, **settings)
-    return [*new, *arrays_of(module.lstm_cell_backward(d_state, cache, **settings))]
+    return [*new, *leaves(module.lstm_cell_backward(d_state, cache, **settings))]
 
 
 # Rows: none, one, a tile less one, a part, a part and one. The gates' own error, which a saturated gate leaves nothing
@@ -33,13 +33,13 @@ def both_ways(module, x, state, params, d_state, **settings):
        st.sampled_from([1.0, 100.0]))
 def test_the_twin_is_the_original(dtype, tolerance, seed, N, D, H, size):
     inputs = drawn(seed, N, D, H, dtype, size)
-    before = [a.copy() for a in arrays_of(inputs)]
+    before = [a.copy() for a in leaves(inputs)]
     for expected, came in zip(both_ways(original, *inputs), both_ways(twin, *inputs), strict=True):
         assert came.dtype == dtype and came.shape == expected.shape
         if came.size:
             scale = max(size, np.abs(expected).max())
             np.testing.assert_allclose(came, expected, rtol=0, atol=tolerance * scale)
-    for a, b in zip(before, arrays_of(inputs)):
+    for a, b in zip(before, leaves(inputs)):
         np.testing.assert_array_equal(a, b)
 
 

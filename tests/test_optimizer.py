@@ -72,9 +72,11 @@ def test_float32_and_float64_agree_to_float32():
 @pytest.mark.parametrize(
     ("gradient", "error", "message"),
     [
-        (np.ones(4), ValueError, r"gradient: expected the shapes of theta, \(3,\), got \(4,\)"),
-        ({"W": np.ones(3)}, ValueError, "gradient: expected the shapes of theta"),
-        (np.ones(3, int), TypeError, "gradient: expected float32 or float64 arrays.*int64"),
+        (np.ones(4), ValueError, r"gradient: expected shape \(3,\), as in theta, got \(4,\)"),
+        ({"W": np.ones(3)}, ValueError, "gradient: expected one array, as theta is, got W"),
+        (np.ones(3, int), TypeError, "gradient: expected a float32 or float64 array, got int64"),
+        ({"a": [np.ones(3), np.ones(3, int)]}, TypeError, r"gradient\.a\.1: expected .* got int64"),
+        ([np.ones(3), "b"], TypeError, r"gradient\.1: expected a float32 or float64 array, got <U1"),
         (np.ones(3, np.float16), TypeError, "float16"),
         (np.ones(3, complex), TypeError, "complex128"),
         ({}, TypeError, "nothing"),
@@ -93,6 +95,41 @@ def test_a_state_of_another_optimizer_is_refused(backend, hidden):
     theirs = CoordinatewiseLSTM(hidden=hidden, preprocess=10.0)
     with pytest.raises(ValueError, match="state: expected the layers of this optimizer"):
         small(backend=backend).update(np.ones(3), theirs.init(np.ones(3)))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("theta", [np.linspace(-1, 1, 300), {"w": np.linspace(-1, 1, 300)}], ids=["array", "dict"])
+def test_the_third_argument_is_optaxs(backend, theta):
+    opt = small(backend=backend)
+    _, state = opt.update(theta, opt.init(theta))
+    before = [a.copy() for layer in state.layers for a in layer]
+    first, _ = opt.update(theta, state, theta)
+    second, _ = opt.update(theta, state, params=theta)
+    for ours, theirs in zip(before, (a for layer in state.layers for a in layer)):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(first["w"] if isinstance(theta, dict) else first,
+                                  second["w"] if isinstance(theta, dict) else second)
+    with pytest.raises(TypeError, match="positional"):
+        opt.update(theta, state, theta, True)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_other_weights_are_used_at_once(backend):
+    opt, gradient = small(backend=backend), np.linspace(-1, 1, 5)
+    before, _ = opt.update(gradient, opt.init(gradient))
+    opt.params = coordinatewise.init_params(np.random.default_rng(7), (4, 3), 2)
+    after, _ = opt.update(gradient, opt.init(gradient))
+    fresh = CoordinatewiseLSTM((4, 3), 10.0, params=opt.params, backend=backend)
+    np.testing.assert_array_equal(after, fresh.update(gradient, fresh.init(gradient))[0])
+    assert (after != before).any()
+
+
+def test_weights_of_other_shapes_are_refused():
+    opt = small()
+    with pytest.raises(ValueError, match=r"params\.W: expected shape \(3, 1\), as in this model, got \(1, 3\)"):
+        opt.params = opt.params._replace(W=opt.params.W.T)
+    with pytest.raises(ValueError, match="params: expected float32 or float64 arrays, got float16"):
+        opt.params = opt.params._replace(b=opt.params.b.astype(np.float16))
 
 
 def test_weights_are_a_copy_of_their_own():
@@ -114,7 +151,7 @@ def test_weights_are_a_copy_of_their_own():
         ({"hidden": 20}, "hidden"), ({"hidden": (5000,)}, "hidden"), ({"hidden": (1,) * 65}, "hidden"),
         ({"threads": 0}, "threads"), ({"threads": 1.5}, "threads"), ({"output_scale": 0.0}, "output_scale"),
         ({"backend": "cuda"}, "backend"),
-        ({"params": coordinatewise.init_params(np.random.default_rng(0), (3,), 1)}, "params: expected arrays of shapes"),
+        ({"params": coordinatewise.init_params(np.random.default_rng(0), (3,), 1)}, r"params\.layers: expected|params: expected the arrays of this model"),
     ],
 )
 def test_bad_settings_are_named(settings, message):

@@ -14,7 +14,7 @@ from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.search.batch import BatchSearch
 from l2l_ref.search.scale import given_scale
-from l2l_ref.trees import arrays_of
+from l2l_ref.trees import leaves
 
 SHIPPED = sorted(path.stem for path in pretrained.FOLDER.glob("*.npz"))
 NEEDED = {"quadratic-lstm", "quadratic-normal-lstm", "mnist-lstm", "digits-lstm"}
@@ -58,7 +58,7 @@ def test_round_trip(tmp_path_factory, hidden, preprocess, seed, scale):
 def test_float32_weights_and_the_settings_of_the_caller(path, model):
     pretrained.save(model, path)
     loaded = pretrained.load(str(path), backend="numpy", threads=1)
-    assert {a.dtype for a in arrays_of(loaded.params)} == {np.dtype(np.float32)}
+    assert {a.dtype for a in leaves(loaded.params)} == {np.dtype(np.float32)}
     assert (loaded.backend, loaded.threads) == ("numpy", 1)
 
 
@@ -115,7 +115,7 @@ def test_a_hostile_memory_is_refused(path, changes, message):
     write_with(path, proposer, proposer.config)
     loaded = pretrained.load(path)
     assert loaded.config == proposer.config
-    for ours, theirs in zip(arrays_of(proposer.params_as(np.float32)), arrays_of(loaded.params), strict=True):
+    for ours, theirs in zip(leaves(proposer.params_as(np.float32)), leaves(loaded.params), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 

@@ -6,7 +6,7 @@ import pytest
 from l2l_ref.learned.cells import LSTM, dnc_with
 from l2l_ref.learned.sequence import sequence, sequence_init
 from l2l_ref.metatrain.sequences import Copy, Recall, Recipe, train_on_sequences, wrong_bits
-from l2l_ref.trees import arrays_of, flatten
+from l2l_ref.trees import flatten, leaves
 
 TINY = Copy(bits=2, longest=3)
 CELL = dnc_with(slots=4, word=4, heads=1)
@@ -81,4 +81,4 @@ def test_the_number_of_slots_does_not_show_in_the_weights():
     params, larger = start(), dnc_with(slots=9, word=4, heads=1)
     (L, _, states), _ = sequence(*TINY.sample(3, 2, np.random.default_rng(0)), params, larger)
     assert L.shape == (2,) and states[-1].memory.w.shape == (2, 9)
-    assert len(arrays_of(params)) == 7
+    assert len(leaves(params)) == 7

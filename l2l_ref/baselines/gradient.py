@@ -22,11 +22,10 @@ import math
 from collections import namedtuple
 from dataclasses import dataclass, fields
 from numbers import Real
-from operator import itemgetter
 
 import numpy as np
 
-from ..trees import tree_map
+from ..trees import build, layout, leaves, paths, require_layout
 
 SGDState = namedtuple("SGDState", "t")
 MomentumState = namedtuple("MomentumState", "t v")
@@ -65,8 +64,8 @@ class _Coordinatewise:
 
         Parameters
         ----------
-        theta : ndarray, or a tree of ndarrays
-            The parameters, real floating-point numbers of any shape. For trees see `l2l_ref.trees`.
+        theta : array or tree of arrays
+            Parameters, real floating-point numbers of any shape; trees are those of `l2l_ref.trees`.
 
         Returns
         -------
@@ -78,53 +77,48 @@ class _Coordinatewise:
         ValueError
             When an array does not hold floating-point numbers.
         """
-        theta = tree_map(lambda x: _floats("theta", x), theta)
-        slots = (tree_map(lambda x, first=first: np.full_like(x, first), theta) for first in self._first_slots())
+        arrays = [_floats(path, leaf) for path, leaf in zip(paths(theta, "theta"), leaves(theta))]
+        slots = (build(theta, [np.full_like(a, first) for a in arrays]) for first in self._first_slots())
         return self.State(0, *slots)
 
     def update(self, gradient, state, params=None):
-        """The update for this gradient, and the next state. No argument is changed.
+        """The update for this gradient, and the state after it. No argument is changed.
 
         Parameters
         ----------
-        gradient : ndarray, or a tree of ndarrays
-            With the structure, shapes and dtypes of the theta that ``init`` was given.
+        gradient : array or tree of arrays
+            Its arrays have the paths, shapes and dtypes of the theta that ``init`` was given.
         state : NamedTuple
             From ``init`` or from the last ``update``.
         params : optional
-            The parameters, as optax passes them. These optimizers do not use them.
+            Ignored. Optax passes theta here; these optimizers do not need it.
 
         Returns
         -------
-        update : ndarray, or a tree of ndarrays
-            What to add to theta, in the dtype of the gradient.
+        update : array or tree of arrays
+            What to add to theta, of the structure and the dtype of the gradient.
         state : NamedTuple
 
         Raises
         ------
         ValueError
-            When the gradient does not hold floating-point numbers, when its structure, shapes or dtypes are not those
-            of the state, and when the state belongs to another optimizer.
+            When the gradient is not of floating-point numbers, or differs from the state in its paths, shapes or
+            dtypes, or when the state is another optimizer's.
         """
         if not isinstance(state, self.State):
             raise ValueError(f"state: expected a {self.State.__name__}, got a {type(state).__name__}")
         t, *slots = state
         t += 1
-
-        def step(*slots_and_gradient):
-            *slots, g = slots_and_gradient
-            g = _floats("gradient", g)
-            for slot in slots:
-                if slot.shape != g.shape or slot.dtype != g.dtype:
-                    raise ValueError(
-                        f"gradient: expected {slot.dtype} of shape {slot.shape}, as theta was in init, "
-                        f"got {g.dtype} of shape {g.shape}"
-                    )
+        if slots:
+            require_layout("gradient", gradient, layout(slots[0]), "theta")
+        stepped = []
+        for path, g, *past in zip(paths(gradient, "gradient"), leaves(gradient), *map(leaves, slots)):
+            g = _floats(path, g)
+            if past and past[0].dtype != g.dtype:
+                raise ValueError(f"{path}: expected {past[0].dtype}, as in theta, got {g.dtype}")
             # NumPy turns arrays without axes into scalars; NumPy 1 even turns float32 into float64.
-            return tuple(np.asarray(out, g.dtype) for out in self._rule(t, g, *slots))
-
-        stepped = tree_map(step, *slots, gradient)
-        update, *slots = (tree_map(itemgetter(k), stepped) for k in range(len(state)))
+            stepped.append([np.asarray(out, g.dtype) for out in self._rule(t, g, *past)])
+        update, *slots = (build(gradient, arrays) for arrays in zip(*stepped)) if stepped else (gradient, *slots)
         return update, self.State(t, *slots)
 
     def _first_slots(self):

@@ -10,7 +10,7 @@ from ..learned.cells import dnc_with, with_backend
 from ..ops import dnc
 from ..ops.addressing import EPSILON
 from ..ops.heads import interface_shapes
-from ..trees import add, arrays_of, build, flatten, unflatten
+from ..trees import add, build, flatten, leaves, unflatten
 from .timing import machine_limits, prepare, time_rounds
 
 
@@ -23,7 +23,7 @@ def _ours(backend):
             for x_t in x:
                 state, cache = cell.forward(x_t, state, params)
                 caches.append(cache)
-            d_state, d_params = build(state, map(np.zeros_like, arrays_of(state))), None
+            d_state, d_params = build(state, map(np.zeros_like, leaves(state))), None
             for d, cache in zip(d_output[::-1], reversed(caches)):
                 _, d_state, d_step = cell.backward(d_state._replace(h=d_state.h + d), cache)
                 d_params = d_step if d_params is None else add(d_params, d_step)

@@ -10,7 +10,7 @@ from ..compare.black_box import GPProblem, Instances, compare_black_box, compari
 from ..compare.statistics import LEARNED
 from ..extras import require
 from ..learned.proposer import Proposer
-from ..pretrained import FOLDER, load
+from ..pretrained import is_file, load
 from .arguments import counts, planned_figure, progress, whole
 
 MODEL = "lstm-oi"
@@ -108,7 +108,7 @@ def _proposer(name, dim):
     ``name`` is a file or the name of a shipped optimizer. Without its ending "-D" the one for D dimensions is taken.
     """
     choices = (name, f"{name}-{dim}", f"{name}-{dim}.npz")
-    there = [c for c in choices if Path(c).is_file() or (FOLDER / f"{c}.npz").is_file()]
+    there = [c for c in choices if is_file(c)]
     model = load(there[0] if there else f"{name}-{dim}")
     if not isinstance(model, Proposer):
         raise ValueError(f"--model: expected a black-box optimizer, got {name!r}, a {type(model).__name__}")

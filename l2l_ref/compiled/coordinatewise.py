@@ -18,6 +18,7 @@ phi is one flat vector: M of each layer row by row, then W, then b. d_phi holds 
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,10 +33,23 @@ PARTS = 16  # partial sums of d_phi: a fixed number, so that the result does not
 # -------------------------------------------------------------------- the two functions of the original
 
 
-def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
-    """One step without a cache: gradient (n,), state -> g (n,), state'."""
+class Packed(NamedTuple):
+    """Weights for many steps."""
+
+    params: NamedTuple  # Params
+    phi: np.ndarray     # flat
+
+
+def packed(params):
+    """Params -> Packed: packing takes a tenth of a step of few coordinates."""
     _require_layers(params)
-    phi, sizes = _pack(params), _sizes(params, p)
+    return Packed(params, _pack(params))
+
+
+def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
+    """One step without a cache: gradient (n,), state -> g (n,), state'. ``params`` are Params or Packed."""
+    params, phi = params if isinstance(params, Packed) else packed(params)
+    sizes = _sizes(params, p)
     n, tile = len(gradient), _tile(sizes)
     before = after = tuple(_units_first(a) for layer in state for a in layer)
     if not in_place:

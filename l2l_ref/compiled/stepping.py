@@ -18,7 +18,6 @@ class Stepper:
 
     def __init__(self, proposer, box):
         self._proposer, self._box = proposer, box.table
-        self._kernel = _lstm_step if proposer.cell == "lstm" else _dnc_step
         self._no_input, self._dim, self._params = np.zeros(proposer.dim), box.dim, None
 
     def start(self, symmetry):
@@ -31,8 +30,11 @@ class Stepper:
             self._pack_weights()
         u_new, x = np.empty(len(self._no_input)), np.empty(self._dim)
         fed = (self._no_input, 0.0, 0.0) if u is None else (u, y, 1.0)
-        self._kernel(*fed, u_new, x, self._symmetry, *self._state, self._box, *self._weights)
+        KERNELS[self._proposer.cell](*fed, u_new, x, self._symmetry, *self._state, self._box, *self._weights)
         return u_new, x
+
+    def __getstate__(self):
+        return self.__dict__ | {"_weights": None, "_params": None}
 
     def _pack_weights(self):
         """Set ``_weights`` to the weights in the form that the kernel takes."""
@@ -94,3 +96,6 @@ def _from_network(v, symmetry, box, u, x):
         if integers[i]:
             point = np.floor(point)
         x[i] = min(max(point, low[i]), high[i])
+
+
+KERNELS = {"lstm": _lstm_step, "dnc": _dnc_step}

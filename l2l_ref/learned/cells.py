@@ -1,56 +1,82 @@
-"""The recurrent networks that learned models are made of, behind one interface."""
+"""The recurrent cells that learned models are made of, behind one interface: an LSTM and a DNC."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import backends
 from ..ops import dnc, lstm
 
+if TYPE_CHECKING:
+    from ..protocols import Array, Backend, RecurrentCell
+
 
 class Cell(NamedTuple):
-    """A recurrent cell: the pair, how it starts, and how its weights are drawn."""
+    """A recurrent cell as five functions: see `l2l_ref.protocols.RecurrentCell`."""
 
     name: str
-    forward: object   # (u, state, params) -> state', cache; state' has an h
-    backward: object  # (d_state', cache) -> d_u, d_state, d_params
-    initial_state: object  # (rows, params) -> the state before the first step
-    init: object      # (rng, inputs, hidden) -> params
-    output_size: object   # hidden -> columns of h
+    forward: Callable[[Array, Any, Any], tuple[Any, Any]]        # (u, state, params) -> state', cache; state' has an h
+    backward: Callable[[Any, Any], tuple[Array, Any, Any]]       # (d_state', cache) -> d_u, d_state, d_params
+    initial_state: Callable[[int, Any], Any]                     # (rows, params) -> the state before the first step
+    init: Callable[[np.random.Generator, int, int], Any]         # (rng, inputs, hidden) -> params
+    output_size: Callable[[int], int]                            # hidden -> columns of h
 
 
-def lstm_initial_state(rows, params):
+def lstm_initial_state(rows: int, params: lstm.LSTMParams) -> lstm.LSTMState:
     """The LSTMState of zeros."""
     zeros = np.zeros((rows, len(params.W_h)), params.W_h.dtype)
     return lstm.LSTMState(zeros, zeros.copy())
 
 
-def lstm_init(rng, inputs, hidden):
-    """LSTMParams whose inputs are few beside the H numbers of the step before, and are heard nevertheless."""
+def lstm_init(rng: np.random.Generator, inputs: int, hidden: int) -> lstm.LSTMParams:
+    """Draw LSTMParams, float64. The inputs have weights of standard deviation 1/sqrt(inputs).
+
+    There are few inputs beside the H outputs of the step before; with the same weights they would be drowned out.
+    """
     return lstm.lstm_init(rng, inputs, hidden, input_scale=inputs**-0.5)
 
 
-LSTM = Cell("lstm", lstm.lstm_cell, lstm.lstm_cell_backward, lstm_initial_state, lstm_init, lambda hidden: hidden)
+def lstm_output_size(hidden: int) -> int:
+    """The columns of an LSTM's ``h``."""
+    return hidden
 
 
-def dnc_with(slots, word, heads):
-    """The Cell of a differentiable neural computer with so many slots, numbers in a slot, and read heads."""
-
-    def initial_state(rows, params):
-        W_h = params.controller.W_h
-        return dnc.dnc_initial_state(rows, len(W_h), slots, word, heads, W_h.dtype)
-
-    return Cell("dnc", dnc.dnc_cell, dnc.dnc_cell_backward, initial_state, partial(dnc.dnc_init, word=word, heads=heads),
-                lambda hidden: hidden + heads * word)
+LSTM = Cell("lstm", lstm.lstm_cell, lstm.lstm_cell_backward, lstm_initial_state, lstm_init, lstm_output_size)
 
 
-def with_backend(cell, backend, rows, threads=None):
-    """The Cell with the pair that suits this many rows: the original or its compiled twin.
+def dnc_with(slots: int, word: int, heads: int) -> Cell:
+    """The Cell of a differentiable neural computer (Graves et al. 2016).
 
-    A cache belongs to the pair that made it. ``threads`` is for the twins. ``backend`` and what is raised are as for
-    `l2l_ref.backends.choose`.
+    Parameters
+    ----------
+    slots, word, heads : int
+        The memory slots, the numbers per slot, and the read heads.
     """
+    return Cell("dnc", dnc.dnc_cell, dnc.dnc_cell_backward, partial(_dnc_initial_state, memory=(slots, word, heads)),
+                partial(dnc.dnc_init, word=word, heads=heads), partial(_dnc_output_size, read=heads * word))
+
+
+def _dnc_initial_state(rows: int, params: dnc.DNCParams, memory: tuple[int, int, int]) -> dnc.DNCState:
+    W_h = params.controller.W_h
+    return dnc.dnc_initial_state(rows, len(W_h), *memory, W_h.dtype)
+
+
+def _dnc_output_size(hidden: int, read: int) -> int:
+    return hidden + read
+
+
+def with_backend(cell: RecurrentCell, backend: Backend, rows: int, threads: int | None = None) -> RecurrentCell:
+    """The Cell with the pair that suits so many rows: the original or its compiled twin. Other cells stay as they are.
+
+    A cache belongs to the pair that made it. ``threads`` is for the twins. ``backend`` and the errors raised are those
+    of `l2l_ref.backends.choose`.
+    """
+    if not isinstance(cell, Cell) or cell.name not in CELLS:
+        return cell
     forward, backward = backends.functions("lstm", backend, rows, ("lstm_cell", "lstm_cell_backward"), threads)
     if cell.name == "lstm":
         return cell._replace(forward=forward, backward=backward)
@@ -61,6 +87,6 @@ def with_backend(cell, backend, rows, threads=None):
 CELLS = ("lstm", "dnc")
 
 
-def cell_of(name, memory=None):
-    """The Cell of this name; ``memory`` of a DNC is (slots, numbers in a slot, read heads)."""
-    return LSTM if name == "lstm" else dnc_with(*memory)
+def cell_of(name: str, memory: tuple[int, int, int] | None = None) -> Cell:
+    """The Cell of this name. ``memory``, of a DNC, is (slots, numbers per slot, read heads)."""
+    return LSTM if name == "lstm" or memory is None else dnc_with(*memory)

@@ -4,29 +4,33 @@ Source: Andrychowicz et al. 2016, sections 2 and 2.1 and Appendix A; equations (
 
 Dims:    n coordinates, each a row with a state of its own; T steps; L layers; D_l inputs and H_l
          hidden units in layer l.
-Network: one small network m, the same weights phi for every coordinate.
+Network: one small network m, with the same weights phi for every coordinate.
 
     C1  z_0 = log_and_sign(grad)  (n, 2), or grad itself (n, 1) without preprocessing
     C2  (h_l, c_l)' = lstm_cell(z_l-1, (h_l, c_l)),  z_l = h_l'          for l = 1..L
     C3  g = scale * (z_L W + b)                                          (n,)
     C4  theta' = theta + g
 
-Meta-gradient: the loss of an unroll of T steps is the sum over s = 1..T of w_s f(theta_s). The gradient
-of f is taken not to depend on phi (the dashed edges of the paper's Figure 2 are dropped), so
+Meta-gradient: the loss L of an unroll of T steps is the sum over s = 1..T of w_s f(theta_s). The gradient
+of f is assumed not to depend on phi: the dashed edges in Figure 2 of Andrychowicz et al. 2016 are dropped. Then
 
     C5  dL/dg_t = sum over s > t of w_s grad f(theta_s)
 
-is known from the forward pass, and each coordinate is backpropagated alone. With the dashed edges, H_t the second
-derivatives of f at theta_t and mu_t the gradient of L in grad_t that C1 to C3 pass back,
+is known from the forward pass, and each coordinate is backpropagated alone. With the dashed edges, the gradient is
 
     C6  dL/dg_t = lambda_t+1,  lambda_t = w_t grad f(theta_t) + H_t mu_t + lambda_t+1,  lambda_T+1 = 0
+
+where H_t holds the second derivatives of f at theta_t, and mu_t is the gradient of L in grad_t that C1 to C3 pass back.
 
 docs/explanation/meta-gradient.md derives both.
 
 Twin: compiled/coordinatewise.py.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,19 +40,30 @@ from ..ops.preprocessing import log_and_sign, log_and_sign_backward
 from ..trees import add
 from .cells import LSTM
 
+if TYPE_CHECKING:
+    from ..protocols import Array, RecurrentCell
+
 
 class Params(NamedTuple):
-    """phi: what meta-training learns."""
+    """phi, the weights that meta-training learns."""
 
     layers: tuple[LSTMParams, ...]  # L of them
-    W: np.ndarray                   # (H_L, 1)
-    b: np.ndarray                   # (1,)
+    W: Array                        # (H_L, 1)
+    b: Array                        # (1,)
 
 
-def init_params(rng, hidden=(20, 20), inputs=1):
-    """Draw Params for layers of ``hidden`` units on ``inputs`` features a coordinate, float64.
+State = tuple[LSTMState, ...]  # one for each layer, (n, H_l)
 
-    The output layer is small, so that an untrained optimizer moves little.
+
+def input_size(p: float | None) -> int:
+    """D_1: how many features C1 makes of a gradient."""
+    return 1 if p is None else 2
+
+
+def init_params(rng: np.random.Generator, hidden: Sequence[int] = (20, 20), inputs: int = 1) -> Params:
+    """Draw Params for layers of ``hidden`` units on ``inputs`` features per coordinate, float64.
+
+    The output layer has small weights, so that the updates of an untrained optimizer are small.
     """
     sizes = (inputs, *hidden)
     layers = tuple(lstm_init(rng, D, H) for D, H in zip(sizes, hidden))
@@ -56,11 +71,11 @@ def init_params(rng, hidden=(20, 20), inputs=1):
     return Params(layers, W, np.zeros(1))
 
 
-def init_state(n, params):
-    """The state of n coordinates before their first step: zeros, one LSTMState a layer.
+def init_state(n: int, params: Params) -> State:
+    """The state of n coordinates before their first step: zeros, one LSTMState per layer.
 
-    Rows are coordinates, (n, H_l). In memory the coordinates lie next to each other (Fortran order):
-    NumPy does not mind and the compiled twin reads them as they are.
+    Rows are coordinates, (n, H_l). In memory the coordinates lie next to each other (Fortran order): NumPy reads them
+    as fast as any others, and the compiled twin needs no copy.
     """
     return tuple(
         LSTMState(*(np.zeros((H, n), params.W.dtype).T for _ in range(2)))
@@ -69,33 +84,34 @@ def init_state(n, params):
 
 
 class StepCache(NamedTuple):
-    preprocessing: tuple | None  # the cache of log_and_sign
-    cells: tuple                 # the caches of lstm_cell, layer by layer
-    linear: tuple                # the cache of linear
+    preprocessing: Any           # the cache of log_and_sign, or None
+    cells: tuple[Any, ...]       # the caches of lstm_cell, layer by layer
+    linear: Any                  # the cache of linear
     scale: float
-    backward: object             # lstm_cell_backward, or its twin
+    backward: Callable[..., Any]  # lstm_cell_backward, or its twin
 
 
-def step(gradient, state, params, p=None, scale=1.0, cell=LSTM):
+def step(gradient: Array, state: State, params: Params, p: float | None = None, scale: float = 1.0,
+         cell: RecurrentCell = LSTM) -> tuple[tuple[Array, State], StepCache]:
     """C1 to C3: one step of the optimizer.
 
     Parameters
     ----------
     gradient : (n,) array
-        The gradient of the optimizee, a number a coordinate.
+        The gradient of the optimizee, one number per coordinate.
     state : tuple of LSTMState, each (n, H_l)
     params : Params
     p : float or None
-        The constant of log_and_sign; None feeds the gradient as it is.
+        The constant of log_and_sign; None feeds the gradient itself.
     scale : float
         The output scale.
     cell : Cell
-        An LSTM, with the original pair or the compiled one.
+        An LSTM with the original pair or the compiled one.
 
     Returns
     -------
     (g, state'), cache
-        The update g (n,), to be added to theta, and the next state.
+        The update g (n,), which is added to theta, and the next state.
     """
     if p is None:
         z, preprocessing = gradient[:, None], None                   # C1
@@ -111,7 +127,7 @@ def step(gradient, state, params, p=None, scale=1.0, cell=LSTM):
     return (scale * y[:, 0], tuple(new_state)), StepCache(preprocessing, tuple(cells), output, scale, cell.backward)
 
 
-def step_backward(d_out, cache):
+def step_backward(d_out: tuple[Array, State], cache: StepCache) -> tuple[Array, State, Params]:
     """d_out = (d_g (n,), d_state') -> d_gradient (n,), d_state, d_params."""
     d_g, d_new_state = d_out
     d_z, d_W, d_b = linear_backward(cache.scale * d_g[:, None], cache.linear)  # C3
@@ -132,8 +148,9 @@ class UnrollCache(NamedTuple):
     steps: tuple[StepCache, ...]
 
 
-def unroll(gradients, state, params, p=None, scale=1.0, cell=LSTM):
-    """T >= 1 steps on gradients that are given. gradients (T, n) -> (updates (T, n), state'), cache."""
+def unroll(gradients: Array, state: State, params: Params, p: float | None = None, scale: float = 1.0,
+           cell: RecurrentCell = LSTM) -> tuple[tuple[Array, State], UnrollCache]:
+    """T >= 1 steps on given gradients. gradients (T, n) -> (updates (T, n), state'), cache."""
     updates, caches = [], []
     for gradient in gradients:
         (g, state), cache = step(gradient, state, params, p, scale, cell)
@@ -142,45 +159,57 @@ def unroll(gradients, state, params, p=None, scale=1.0, cell=LSTM):
     return (np.stack(updates), state), UnrollCache(tuple(caches))
 
 
-def unroll_backward(d_out, cache):
+def unroll_backward(d_out: tuple[Array, State], cache: UnrollCache) -> tuple[Array, State, Params]:
     """d_out = (d_updates (T, n), d_state') -> d_gradients (T, n), d_state, d_params.
 
     Backpropagation through time: d_params is summed over the steps.
     """
     d_updates, d_state = d_out
-    d_gradients, d_params = np.empty_like(d_updates), None
+    d_gradients: Array = np.empty_like(d_updates)
+    d_params: Any = None
     for t in reversed(range(len(d_updates))):
         d_gradients[t], d_state, d_step = step_backward((d_updates[t], d_state), cache.steps[t])
         d_params = d_step if d_params is None else add(d_params, d_step)
     return d_gradients, d_state, d_params
 
 
-def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
+def packed(params: Params) -> Any:
+    """The weights in the form in which `step_inference` reads them fastest: here, as they are."""
+    return params
+
+
+def step_inference(gradient: Array, state: State, params: Any, p: float | None = None, scale: float = 1.0,
+                   threads: int | None = None, in_place: bool = False) -> tuple[Array, State]:
     """``step`` without its cache: gradient (n,), state -> g (n,), state'. Has a compiled twin.
 
-    ``threads`` is the twin's; here BLAS has its own. With ``in_place`` the arrays of ``state`` may become those of
-    state', which saves the twin memory traffic.
+    ``params`` are Params, or what `packed` made of them. ``threads`` is for the twin: here BLAS decides. With
+    ``in_place`` state' may be written into the arrays of ``state``, which saves the twin memory traffic.
     """
     out, _ = step(gradient, state, params, p, scale)
     return out
 
 
-def suffix_sums(loss_gradients):
+def suffix_sums(loss_gradients: Array) -> Array:
     """C5. w_s grad f(theta_s) for s = 1..T, (T, n) -> dL/dg_t for t = 0..T-1, (T, n)."""
     return np.cumsum(loss_gradients[::-1], axis=0)[::-1]             # C5
 
 
-def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, threads=None):
+def meta_gradient(gradients: Array, d_updates: Array, state: State, params: Params, p: float | None = None,
+                  scale: float = 1.0, threads: int | None = None) -> Params:
     """dL/dphi of one unroll. Has a compiled twin.
 
     Parameters
     ----------
     gradients : (T, n) array
-        What the optimizer saw at theta_0 .. theta_T-1.
+        The gradients that the optimizer was given at theta_0 .. theta_T-1.
     d_updates : (T, n) array
         dL/dg_t, from ``suffix_sums``.
     state : tuple of LSTMState
-        The state before the first step. It is a constant: this is where backpropagation is truncated.
+        The state before the first step. It is a constant: here backpropagation is truncated.
+    params, p, scale
+        As in `step`.
+    threads : int or None
+        For the twin.
 
     Returns
     -------
@@ -192,14 +221,16 @@ def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, thread
     return d_params
 
 
-def second_order_meta_gradient(gradients, loss_gradients, hessian_products, state, params, p=None, scale=1.0,
-                               cell=LSTM):
-    """dL/dphi of one unroll with the dashed edges: C6. Nothing is dropped but what came before the unroll.
+def second_order_meta_gradient(
+    gradients: Array, loss_gradients: Array, hessian_products: Sequence[Callable[[Array], Array]], state: State,
+    params: Params, p: float | None = None, scale: float = 1.0, cell: RecurrentCell = LSTM,
+) -> Params:
+    """dL/dphi of one unroll with the dashed edges: C6. Only the steps before the unroll are taken as constant.
 
     Parameters
     ----------
     gradients : (T, n) array
-        What the optimizer saw at theta_0 .. theta_T-1.
+        The gradients that the optimizer was given at theta_0 .. theta_T-1.
     loss_gradients : (T, n) array
         w_s grad f(theta_s) for s = 1..T.
     hessian_products : sequence of T callables
@@ -213,7 +244,8 @@ def second_order_meta_gradient(gradients, loss_gradients, hessian_products, stat
         The gradient of every weight.
     """
     (_, last_state), cache = unroll(gradients, state, params, p, scale, cell)
-    d_g, d_state, d_params = np.zeros_like(gradients[0]), zeros_like_state(last_state), None
+    d_g, d_state = np.zeros_like(gradients[0]), zeros_like_state(last_state)
+    d_params: Any = None
     for t in reversed(range(len(gradients))):
         d_g = d_g + loss_gradients[t]                                # C6, of theta_t+1
         d_gradient, d_state, d_step = step_backward((d_g, d_state), cache.steps[t])
@@ -223,6 +255,6 @@ def second_order_meta_gradient(gradients, loss_gradients, hessian_products, stat
     return d_params
 
 
-def zeros_like_state(state):
-    """The gradient of a last state."""
+def zeros_like_state(state: State) -> State:
+    """Zeros of the shapes of a state: the gradient of a last state, which nothing reads."""
     return tuple(LSTMState(np.zeros_like(layer.h), np.zeros_like(layer.c)) for layer in state)

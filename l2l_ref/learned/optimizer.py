@@ -1,135 +1,206 @@
 """The learned optimizer as an object: weights, settings, and the interface that optimizers share."""
 
+from __future__ import annotations
+
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import backends
 from ..checks import choice, whole_number, whole_numbers
 from ..scipy_callback import call_back
-from ..trees import arrays_of, leaves, tree_map
+from ..trees import layout, leaves, paths, require_layout, unflatten
 from . import coordinatewise
-from .model import FLOATS, LARGEST_LAYER, MOST_LAYERS, LearnedModel
+from .model import FLOATS, LARGEST_LAYER, MOST_LAYERS, LearnedModel, shapes_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..protocols import Array, Backend, Card, Rng, Tree
+    from ..trees import Layout
 
 
 class OptimizerState(NamedTuple):
-    """What the optimizer carries from step to step. Nothing in it is ever written to."""
+    """State carried from step to step.
 
-    layers: tuple  # of LSTMState, (n, H_l) each
-    shapes: Any    # the tree of theta's shapes
+    Its arrays are never modified unless ``update(..., in_place=True)`` is called.
+    """
+
+    layers: coordinatewise.State  # one LSTMState per layer, (n, H_l)
+    shapes: Layout                # the path and the shape of each array of theta
 
 
-class CoordinatewiseLSTM(LearnedModel):
+class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
     """The coordinatewise LSTM optimizer of Andrychowicz et al. 2016.
 
-    ``init`` and ``update`` follow optax: neither changes the object or its arguments, and theta may be
-    an array or a dict of arrays.
+    ``init`` and ``update`` follow optax. Neither changes the optimizer, and theta may be an array or a tree of arrays:
+    lists, tuples, NamedTuples and dicts, nested as you like (see `l2l_ref.trees`).
 
     Parameters
     ----------
     hidden : tuple of int
-        Units of each LSTM layer; (20, 20) in the paper, () for a linear rule.
+        Units of each LSTM layer. Andrychowicz et al. use (20, 20); () is a linear rule.
     preprocess : float or None
-        p of log_and_sign (Appendix A); 10 in the paper wherever it is used. None feeds the gradient as
-        it is, as the paper does on quadratics.
+        p of log_and_sign. Andrychowicz et al. use 10 wherever they preprocess (their Appendix A). None feeds the
+        gradient itself, as they do on quadratics.
     output_scale : float
-        Factor on the update; 0.1 in the paper on MNIST and CIFAR, 1 on quadratics.
+        Factor of the update. Andrychowicz et al. use 0.1 on MNIST and CIFAR, and 1 on quadratics.
     rng : int, SeedSequence or Generator
         Draws the weights.
     params : Params, optional
-        Weights to take in place of drawn ones.
+        Weights to use instead of drawn ones.
     backend : {"auto", "numpy", "numba"}
+        What computes the steps; "auto" takes numba where it is installed and pays.
     threads : int or None
-        For the compiled twin; None takes all cores of the process. No result depends on it.
+        Threads of the compiled twin; None uses all cores of the process. No result depends on it.
+
+    Attributes
+    ----------
+    params : Params
+        The weights.
+    card : dict or None
+        Of a model that was loaded: how it was trained and what it scores.
+
+    Raises
+    ------
+    ValueError
+        For settings out of range, and for params of other shapes or dtypes.
     """
 
-    def __init__(self, hidden=(20, 20), preprocess=None, output_scale=1.0, *, rng=0, params=None,
-                 backend="auto", threads=None):
+    card: Card | None
+
+    def __init__(self, hidden: Sequence[int] = (20, 20), preprocess: float | None = None, output_scale: float = 1.0, *,
+                 rng: Rng = 0, params: coordinatewise.Params | None = None, backend: Backend = "auto",
+                 threads: int | None = None) -> None:
         if preprocess is not None and not 0 < preprocess < 80:
             raise ValueError(f"preprocess: expected None or a number between 0 and 80, got {preprocess!r}")
         if not np.isfinite(output_scale) or output_scale == 0:
             raise ValueError(f"output_scale: expected a finite number other than 0, got {output_scale!r}")
-        choice("backend", backend, backends.BACKENDS)
+        self.backend: Backend = choice("backend", backend, backends.BACKENDS)
         self.hidden = whole_numbers("hidden", hidden, most=LARGEST_LAYER, most_count=MOST_LAYERS)
         self.preprocess = None if preprocess is None else float(preprocess)
         self.output_scale = float(output_scale)
-        self.backend, self.threads = backend, whole_number("threads", threads, optional=True)
+        self.threads = whole_number("threads", threads, optional=True)
         self.card = None
-        inputs = 1 if preprocess is None else 2
         if params is None:
+            inputs = coordinatewise.input_size(preprocess)
             params = coordinatewise.init_params(np.random.default_rng(rng), self.hidden, inputs)
-        self.params = _checked(params, self.hidden, inputs)
+        self.params = params
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"CoordinatewiseLSTM(hidden={self.hidden}, preprocess={self.preprocess}, "
                 f"output_scale={self.output_scale})")
 
+    @staticmethod
+    def shapes(hidden: Sequence[int], preprocess: float | None) -> coordinatewise.Params:
+        """Params of which only the shapes mean anything: those of an optimizer with these settings."""
+        return shapes_of(coordinatewise.init_params, hidden, coordinatewise.input_size(preprocess))
+
+    def _shapes(self) -> coordinatewise.Params:
+        return self.shapes(self.hidden, self.preprocess)
+
     @property
-    def config(self):
+    def config(self) -> Card:
         """The settings, in JSON's types."""
         return {"model": "coordinatewise-lstm", "hidden": list(self.hidden), "preprocess": self.preprocess,
                 "output_scale": self.output_scale}
 
-    def work(self, n):
-        """What n coordinates count for in `l2l_ref.backends.choose`: a rule without layers is left to NumPy."""
+    def work(self, n: int) -> int:
+        """The work of n coordinates for `l2l_ref.backends.choose`. A rule without layers is left to NumPy: 0."""
         return n if self.hidden else 0
 
-    def init(self, theta):
-        """The state before the first step on theta, an array or a dict of arrays of one float dtype."""
-        dtype, n = _dtype("theta", theta), sum(leaf.size for leaf in leaves(theta))
-        return OptimizerState(coordinatewise.init_state(n, self.params_as(dtype)), tree_map(np.shape, theta))
+    def init(self, theta: Any) -> OptimizerState:
+        """The state before the first step.
 
-    def update(self, gradient, state, in_place=False):
+        Parameters
+        ----------
+        theta : array or tree of arrays
+            The parameters to be optimized; only their shapes and their dtype, float32 or float64, matter.
+
+        Raises
+        ------
+        TypeError
+            For other dtypes, and for a mixture of the two.
+        """
+        flat = _flat("theta", theta)
+        return OptimizerState(coordinatewise.init_state(len(flat), self.params_as(flat.dtype)), layout(theta))
+
+    def update(self, gradient: Tree, state: OptimizerState, params: Any = None, *,
+               in_place: bool = False) -> tuple[Tree, OptimizerState]:
         """One step: C1 to C3 of ``learned/coordinatewise.py`` on every coordinate.
 
         Parameters
         ----------
-        gradient : array or dict of arrays
-            Of the shapes of the theta that ``init`` saw, float32 or float64.
+        gradient : array or tree of arrays
+            The gradient at theta, float32 or float64. Its arrays have the paths and shapes that ``init`` saw.
         state : OptimizerState
+            From ``init`` or from the step before.
+        params : optional
+            Ignored. Optax passes theta here; this optimizer does not need it.
         in_place : bool
-            The caller has no more use for the arrays of ``state``: the new state may be written into them, which is
-            faster for many coordinates.
+            Whether the new state may be written into the arrays of ``state``, which is faster for many coordinates.
+            Ask for it when you do not need the old state any more.
 
         Returns
         -------
         update, state
-            theta = theta + update. Of the gradient's structure, shapes and dtype.
+            The update has the structure, the shapes and the dtype of the gradient. For an array the next theta is
+            ``theta + update``, for a tree ``l2l_ref.trees.add(theta, update)``.
 
         Raises
         ------
         ValueError
-            When the gradient's shapes are not those of theta. TypeError for other dtypes.
+            When the gradient's arrays are not those of theta, or the state is another optimizer's; the message names
+            the array.
+        TypeError
+            For other dtypes, and for a mixture of the two.
         """
-        dtype, shapes = _dtype("gradient", gradient), tree_map(np.shape, gradient)
-        if shapes != state.shapes:
-            raise ValueError(f"gradient: expected the shapes of theta, {state.shapes}, got {shapes}")
-        flat = np.concatenate([leaf.ravel() for leaf in leaves(gradient)])
-        params = self.params_as(dtype)
-        layers = state.layers
+        flat = _flat("gradient", gradient)
+        require_layout("gradient", gradient, state.shapes, "theta")
+        layers, dtype = state.layers, flat.dtype
         wanted = [(len(flat), units) for units in self.hidden]
         if [layer.h.shape for layer in layers] != wanted or [layer.c.shape for layer in layers] != wanted:
             raise ValueError(f"state: expected the layers of this optimizer, {wanted}, "
                              f"got {[layer.h.shape for layer in layers]}")
         if layers and layers[0].h.dtype != dtype:
             layers = tuple(type(layer)(*(a.astype(dtype) for a in layer)) for layer in layers)
-        twin = backends.choose("coordinatewise", self.backend, self.work(len(flat)))
-        g, layers = twin.step_inference(flat, layers, params, self.preprocess, self.output_scale, self.threads,
-                                 in_place)
-        return _like(gradient, g), OptimizerState(layers, shapes)
+        module = backends.choose("coordinatewise", self.backend, self.work(len(flat)))
+        weights = self.kept((module.__name__, dtype), lambda: module.packed(self.params_as(dtype)))
+        g, layers = module.step_inference(flat, layers, weights, self.preprocess, self.output_scale, self.threads,
+                                          in_place)
+        return unflatten(g, gradient), OptimizerState(layers, state.shapes)
 
-    def scipy_method(self, fun, x0, args=(), *, jac=None, callback=None, maxiter=100, gtol=0.0, tol=None,
-                     bounds=None, constraints=(), hess=None, hessp=None, **unknown):
+    def scipy_method(self, fun: Callable[..., Any], x0: npt.ArrayLike, args: tuple[Any, ...] = (), *, jac: Any = None,
+                     callback: Callable[..., Any] | None = None, maxiter: int = 100, gtol: float = 0.0,
+                     tol: float | None = None, bounds: Any = None, constraints: Any = (), hess: Any = None,
+                     hessp: Any = None, **unknown: Any) -> Any:
         """A ``method`` for ``scipy.optimize.minimize``.
 
-        ``minimize(fun, x0, jac=gradient, method=optimizer.scipy_method, options={"maxiter": 100})``. The
-        best point seen is returned, since a learned optimizer need not go down at every step. Options:
-        ``maxiter``, the steps to take, and ``gtol``, the largest gradient entry at which to stop (``tol``
-        means the same). ``callback`` is SciPy's, in either form; StopIteration ends the run. Bounds and
-        constraints are refused, a Hessian is not needed. Running out of steps is status 1, as in SciPy's own.
+        Call ``minimize(fun, x0, jac=gradient, method=optimizer.scipy_method, options={"maxiter": 100})``. The result is
+        the best point seen, because a learned optimizer does not go down at every step. Running out of steps is status
+        1, as in SciPy's own methods.
 
-        Raises ValueError without ``jac``, with bounds or constraints, for a maxiter below 0.
+        Parameters
+        ----------
+        fun, x0, args, jac
+            As SciPy passes them; ``jac`` is required. ``hess`` and ``hessp`` are not needed, and ignored.
+        callback : callable, optional
+            Either form of SciPy's callbacks, called after each step. StopIteration ends the run.
+        maxiter : int
+            The number of steps.
+        gtol : float
+            The run ends when no entry of the gradient is larger; ``tol`` means the same.
+
+        Returns
+        -------
+        scipy.optimize.OptimizeResult
+
+        Raises
+        ------
+        ValueError
+            Without ``jac``, with bounds or constraints, for a negative maxiter, for a gradient of another shape.
         """
         from scipy.optimize import OptimizeResult, OptimizeWarning
 
@@ -144,7 +215,8 @@ class CoordinatewiseLSTM(LearnedModel):
         gtol = gtol if tol is None else tol
         theta = np.array(x0, dtype=np.float64)
         state = self.init(theta)
-        best, status, message = None, 1, "The given number of steps was taken."
+        best: Any = None
+        status, message = 1, "The given number of steps was taken."
         for step in range(maxiter + 1):
             value = float(fun(theta.copy(), *args))
             gradient = np.array(jac(theta.copy(), *args), dtype=np.float64)
@@ -171,35 +243,14 @@ class CoordinatewiseLSTM(LearnedModel):
         return best
 
 
-def _checked(params, hidden, inputs):
-    """``params`` when its arrays fit the architecture; ValueError otherwise."""
-    sizes = (inputs, *hidden)
-    wanted = [shape for D, H in zip(sizes, hidden) for shape in ((D, 4 * H), (H, 4 * H), (4 * H,))]
-    wanted += [(sizes[-1], 1), (1,)]
-    arrays = arrays_of(params)
-    if [a.shape for a in arrays] != wanted:
-        raise ValueError(f"params: expected arrays of shapes {wanted}, got {[a.shape for a in arrays]}")
-    if not all(a.dtype in FLOATS for a in arrays):
-        raise ValueError(f"params: expected float32 or float64 arrays, got {sorted({str(a.dtype) for a in arrays})}")
-    return params
-
-
-def _dtype(name, tree):
-    """The one float dtype of a tree."""
-    dtypes = {leaf.dtype for leaf in leaves(tree)}
-    if not dtypes or not dtypes <= set(FLOATS) or len(dtypes) > 1:
+def _flat(name: str, tree: Any) -> Array:
+    """The arrays of a tree as one vector; TypeError unless all are float32 or all float64."""
+    arrays = [np.asarray(leaf) for leaf in leaves(tree)]
+    dtypes = {array.dtype for array in arrays}
+    if len(dtypes) != 1 or not dtypes <= set(FLOATS):
+        for path, array in zip(paths(tree, name), arrays):
+            if array.dtype not in FLOATS:
+                raise TypeError(f"{path}: expected a float32 or float64 array, got {array.dtype}")
         came = ", ".join(sorted(map(str, dtypes))) or "nothing"
         raise TypeError(f"{name}: expected float32 or float64 arrays, all of one dtype, got {came}")
-    return dtypes.pop()
-
-
-def _like(tree, flat):
-    """Cut a vector into the shapes of a tree."""
-    at = 0
-
-    def take(leaf):
-        nonlocal at
-        at += np.size(leaf)
-        return flat[at - np.size(leaf) : at].reshape(np.shape(leaf))
-
-    return tree_map(take, tree)
+    return arrays[0].ravel() if len(arrays) == 1 else np.concatenate([array.ravel() for array in arrays])

@@ -10,12 +10,15 @@ Dims: B functions at once on the unit cube of d dimensions, H outputs of the cel
 u_t (B, d + 2) is X1 of trajectory.py. ``propose`` keeps a cache for its backward pass; ``propose_inference`` and
 ``dnc_propose_inference`` keep none and are compiled. Twin: compiled/propose.py.
 
-Source: Chen et al. 2017; review, equations (6) and (11). Chen et al. do not say how a query is kept in the cube. The
-sigmoid and a linear output with a penalty are both in use; the sigmoid draws queries to the middle. To evaluate a
-linear output at the nearest point of the cube, and X5, are choices of ours.
+Source: Chen et al. 2017; review, equations (6) and (11). Chen et al. do not say how a query is kept in the cube. Both a
+sigmoid and a linear output with a penalty are in use; the sigmoid draws queries to the middle. We chose to evaluate a
+linear output at the nearest point of the cube, and to penalise X5.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,16 +27,23 @@ from ..ops.activations import sigmoid, sigmoid_backward
 from ..ops.linear import linear, linear_backward
 from .cells import LSTM
 
+if TYPE_CHECKING:
+    from ..protocols import Array, RecurrentCell
+
+Output = Literal["sigmoid", "linear"]
 OUTPUTS = ("sigmoid", "linear")
 
 
 class ProposerParams(NamedTuple):
-    cell: tuple    # LSTMParams or DNCParams
-    W: np.ndarray  # (H, d)
-    b: np.ndarray  # (d,)
+    """The weights of a proposer."""
+
+    cell: Any  # LSTMParams or DNCParams
+    W: Array   # (H, d)
+    b: Array   # (d,)
 
 
-def proposer_init(rng, dim, hidden, cell=LSTM, output="sigmoid"):
+def proposer_init(rng: np.random.Generator, dim: int, hidden: int, cell: RecurrentCell = LSTM,
+                  output: Output = "sigmoid") -> ProposerParams:
     """Draw ProposerParams, float64. Queries start near the middle of the cube: W is small, and b is 0 or 1/2."""
     H = cell.output_size(hidden)
     return ProposerParams(cell.init(rng, dim + 2, hidden), rng.normal(0, 0.1 / np.sqrt(H), (H, dim)),
@@ -41,14 +51,15 @@ def proposer_init(rng, dim, hidden, cell=LSTM, output="sigmoid"):
 
 
 class ProposeCache(NamedTuple):
-    cell: tuple       # the cache of the cell
-    linear: tuple
-    sigmoid: tuple    # or None
-    into_cube: tuple  # or None
-    backward: object  # of the cell
+    cell: Any       # the cache of the cell
+    linear: Any
+    sigmoid: Any    # or None
+    into_cube: IntoCubeCache | None
+    backward: Callable[..., Any]  # of the cell
 
 
-def propose(u, state, params, output="sigmoid", cell=LSTM):
+def propose(u: Array, state: Any, params: ProposerParams, output: Output = "sigmoid",
+            cell: RecurrentCell = LSTM) -> tuple[tuple[Array, Array, Any], ProposeCache]:
     """X2 to X5. u (B, d + 2), state, params -> (x (B, d), e (B,), state'), cache.
 
     Raises ValueError for an unknown output and for shapes that do not fit.
@@ -66,7 +77,8 @@ def propose(u, state, params, output="sigmoid", cell=LSTM):
     return (x, e, state), ProposeCache(cell_cache, linear_cache, sigmoid_cache, cube_cache, cell.backward)
 
 
-def propose_backward(d_out, cache):
+def propose_backward(d_out: tuple[Array, Array, Any],
+                     cache: ProposeCache) -> tuple[Array, Any, ProposerParams]:
     """(d_x (B, d), d_e (B,), d_state') -> d_u (B, d + 2), d_state, d_params."""
     d_x, d_e, d_state = d_out
     cell_cache, linear_cache, sigmoid_cache, cube_cache, cell_backward = cache
@@ -80,11 +92,11 @@ def propose_backward(d_out, cache):
     return d_u, d_state, ProposerParams(d_cell, d_W, d_b)
 
 
-def propose_inference(u, state, params, output="sigmoid"):
-    """`propose` with an LSTM cell, without a cache and fast: u (B, d + 2), state -> x (B, d), state'.
+def propose_inference(u: Array, state: Any, params: ProposerParams, output: Output = "sigmoid") -> tuple[Array, Any]:
+    """`propose` with an LSTM cell and without a cache: u (B, d + 2), state -> x (B, d), state'.
 
-    There are few calls, since for one function each costs more than its arithmetic. Raises ValueError for shapes that
-    do not fit.
+    The cell is written out in few NumPy calls, because for one function a call costs more than its arithmetic. Raises
+    ValueError for shapes that do not fit.
     """
     (W_x, W_h, b), W, b_v = params
     h, c = state
@@ -101,20 +113,21 @@ def propose_inference(u, state, params, output="sigmoid"):
     return _query(h, W, b_v, output), type(state)(h, c)
 
 
-def dnc_propose_inference(u, state, params, output="sigmoid"):
-    """The same with a differentiable neural computer."""
+def dnc_propose_inference(u: Array, state: Any, params: ProposerParams,
+                          output: Output = "sigmoid") -> tuple[Array, Any]:
+    """`propose` with a differentiable neural computer and without a cache: u (B, d + 2), state -> x (B, d), state'."""
     state, _ = dnc.dnc_cell(u, state, params.cell)                   # X2
     return _query(state.h, params.W, params.b, output), state
 
 
-def _query(h, W, b, output):
+def _query(h: Array, W: Array, b: Array, output: Output) -> Array:
     """X3 and X4."""
     v = h @ W + b                                                    # X3
     return _logistic(v) if output == "sigmoid" else v.clip(0, 1)     # X4
 
 
-def _logistic(a):
-    """A1 in place, by tanh: no end overflows and nothing has to be selected."""
+def _logistic(a: Array) -> Array:
+    """A1 in place, by tanh: it overflows at neither end, so no branch is needed."""
     a *= 0.5
     np.tanh(a, out=a)
     a += 1
@@ -123,18 +136,18 @@ def _logistic(a):
 
 
 class IntoCubeCache(NamedTuple):
-    v: np.ndarray  # (..., d)
+    v: Array  # (..., d)
 
 
-def into_cube(v):
+def into_cube(v: Array) -> tuple[tuple[Array, Array], IntoCubeCache]:
     """X4 and X5 of a linear output. v (..., d) -> (x (..., d), e (...)), cache."""
     x = np.minimum(np.maximum(v, 0), 1)                              # X4
     e = (np.maximum(v - 1, 0) + np.maximum(-v, 0)).sum(axis=-1)      # X5
     return (x, e), IntoCubeCache(v)
 
 
-def into_cube_backward(d_out, cache):
-    """(d_x (..., d), d_e (...)) -> d_v (..., d). On the edge of the cube, as inside of it."""
+def into_cube_backward(d_out: tuple[Array, Array], cache: IntoCubeCache) -> Array:
+    """(d_x (..., d), d_e (...)) -> d_v (..., d). On the edge of the cube, the derivative is that of its inside."""
     d_x, d_e = d_out
     v = cache.v
     below, above = v.real < 0, v.real > 1

@@ -1,98 +1,145 @@
 """The learned black-box optimizer as an object: weights, settings, and steps of many functions at once."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .. import backends
 from ..checks import choice, whole_number, whole_numbers
-from ..trees import arrays_of, build
+from ..trees import tree_map
 from . import cells, propose
-from .model import FLOATS, LARGEST_LAYER, LearnedModel
+from .model import LARGEST_LAYER, LearnedModel, shapes_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..protocols import Array, Backend, Card, Rng
 
 LARGEST_DIM = 1000
 MEMORY = (16, 16, 2)
 
 
-class Proposer(LearnedModel):
-    """The recurrent proposer of Chen et al. 2017, on the unit cube.
+class Proposer(LearnedModel[propose.ProposerParams]):
+    """The recurrent network of Chen et al. 2017 that proposes queries in the unit cube.
 
     Parameters
     ----------
     dim : int
-        d, of the functions that it searches.
+        The number of dimensions d of the functions that it searches.
     hidden : int
-        Units of the cell. The paper does not print its number.
+        Units of the cell. Chen et al. do not give their number.
     output : {"sigmoid", "linear"}
-        How a query is kept in the cube: what a linear output puts outside is moved to its edge.
+        How a query is kept in the cube: by a sigmoid, or by taking the nearest point of the cube.
     cell : {"lstm", "dnc"}
-    memory : (int, int, int)
-        Of a DNC: slots, numbers in a slot, read heads.
+    memory : (int, int, int), optional
+        Of a DNC: the memory slots, the numbers per slot, and the read heads.
     rng : int, SeedSequence or Generator
         Draws the weights.
     params : ProposerParams, optional
-        Weights to take in place of drawn ones.
+        Weights to use instead of drawn ones.
     backend : {"auto", "numpy", "numba"}
-        Of its steps. "auto" is NumPy; numba pays for tens of thousands of steps of few functions.
+        What computes the steps. "auto" is NumPy; numba pays for tens of thousands of steps of few functions.
+
+    Attributes
+    ----------
+    params : ProposerParams
+        The weights.
+    card : dict or None
+        Of a model that was loaded: how it was trained and what it scores.
+
+    Raises
+    ------
+    ValueError
+        For settings out of range, and for params of other shapes or dtypes.
     """
 
-    def __init__(self, dim, hidden=64, output="sigmoid", *, cell="lstm", memory=None, rng=0, params=None,
-                 backend="auto"):
-        for name, value, most in (("dim", dim, LARGEST_DIM), ("hidden", hidden, LARGEST_LAYER)):
-            whole_number(name, value, most=most)
-        for name, value, known in (("output", output, propose.OUTPUTS), ("cell", cell, cells.CELLS),
-                                   ("backend", backend, backends.BACKENDS)):
-            choice(name, value, known)
+    card: Card | None
+    memory: tuple[int, int, int] | None
+
+    def __init__(self, dim: int, hidden: int = 64, output: propose.Output = "sigmoid", *,
+                 cell: Literal["lstm", "dnc"] = "lstm", memory: Sequence[int] | None = None, rng: Rng = 0,
+                 params: propose.ProposerParams | None = None, backend: Backend = "auto") -> None:
+        self.dim = whole_number("dim", dim, most=LARGEST_DIM)
+        self.hidden = whole_number("hidden", hidden, most=LARGEST_LAYER)
+        self.output: propose.Output = choice("output", output, propose.OUTPUTS)
+        self.cell: Literal["lstm", "dnc"] = choice("cell", cell, cells.CELLS)
+        self.backend: Backend = choice("backend", backend, backends.BACKENDS)
         self.memory = checked_memory(cell, memory)
         self.network = cells.cell_of(cell, self.memory)
-        self.backend = backend
-        self.dim, self.hidden, self.output, self.cell = int(dim), int(hidden), output, cell
         self.card = None
-        like = propose.proposer_init(np.random.default_rng(rng), self.dim, self.hidden, self.network, output)
-        self.params = like if params is None else params
-        wanted, came = ([a.shape for a in arrays_of(tree)] for tree in (like, self.params))
-        if wanted != came:
-            raise ValueError(f"params: expected arrays of shapes {wanted}, got {came}")
-        if not all(a.dtype in FLOATS for a in arrays_of(self.params)):
-            raise ValueError("params: expected float32 or float64 arrays")
+        if params is None:
+            rng = np.random.default_rng(rng)
+            params = propose.proposer_init(rng, self.dim, self.hidden, self.network, output)
+        self.params = params
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         memory = f", memory={self.memory}" if self.memory else ""
         return f"Proposer(dim={self.dim}, hidden={self.hidden}, output={self.output!r}, cell={self.cell!r}{memory})"
 
+    @staticmethod
+    def shapes(dim: int, hidden: int, output: propose.Output, cell: str,
+               memory: tuple[int, int, int] | None) -> propose.ProposerParams:
+        """ProposerParams of which only the shapes mean anything: those of a proposer with these settings."""
+        return shapes_of(propose.proposer_init, dim, hidden, cells.cell_of(cell, memory), output)
+
+    def _shapes(self) -> propose.ProposerParams:
+        return self.shapes(self.dim, self.hidden, self.output, self.cell, self.memory)
+
     @property
-    def config(self):
+    def config(self) -> Card:
         """The settings, in JSON's types."""
-        config = {"model": "proposer", "cell": self.cell, "dim": self.dim, "hidden": self.hidden, "output": self.output}
+        config: Card = {"model": "proposer", "cell": self.cell, "dim": self.dim, "hidden": self.hidden,
+                        "output": self.output}
         return config | ({"memory": list(self.memory)} if self.memory else {})
 
-    def initial_state(self, functions=1, dtype=np.float32):
+    def initial_state(self, functions: int = 1, dtype: npt.DTypeLike = np.float32) -> Any:
         """The state of so many functions before their first query."""
         return self.network.initial_state(functions, self.params_as(dtype).cell)
 
-    def step(self, u, state):
-        """X2 to X4 of learned/trajectory.py: u (B, d + 2), state -> x (B, d), state'.
+    def step(self, u: Array, state: Any) -> tuple[Array, Any]:
+        """X2 to X4 of learned/propose.py for B functions, in the precision of ``u``.
 
-        In the precision of u, float32 or float64. Raises ValueError for shapes that do not fit.
+        Parameters
+        ----------
+        u : (B, d + 2) array, float32 or float64
+            What is fed: X1 of learned/trajectory.py.
+        state
+            From `initial_state` or from the step before.
+
+        Returns
+        -------
+        x, state
+            The next queries (B, d), and the next state.
+
+        Raises
+        ------
+        ValueError
+            For shapes that do not fit.
         """
-        if state[0].dtype != u.dtype:
-            state = build(state, (a.astype(u.dtype) for a in arrays_of(state)))
+        dtype = u.dtype
+        if state[0].dtype != dtype:
+            state = tree_map(lambda a: a.astype(dtype), state)
         module = backends.choose("propose", self.backend)
         propose_inference = module.propose_inference if self.cell == "lstm" else module.dnc_propose_inference
-        return propose_inference(u, state, self.params_as(u.dtype), self.output)
+        x, state = propose_inference(u, state, self.params_as(dtype), self.output)
+        return x, state
 
-    def stepper(self, box):
-        """A `Stepper` of learned/stepping.py for a search of one function in this Box.
+    def stepper(self, box: Any) -> Any:
+        """A `Stepper` of learned/stepping.py, or its twin, for the search of one function in this Box.
 
-        On numba it reads the weights and does not call `step`.
+        The twin reads the weights and does not call `step`.
         """
         return backends.choose("stepping", self.backend).Stepper(self, box)
 
 
-def checked_memory(cell, memory):
-    """(slots, numbers in a slot, read heads) of a DNC, None of another cell. Raises ValueError."""
+def checked_memory(cell: str, memory: Sequence[int] | None) -> tuple[int, int, int] | None:
+    """(slots, numbers per slot, read heads) of a DNC, None of another cell. Raises ValueError."""
     if cell != "dnc":
         if memory is not None:
             raise ValueError(f"memory: expected None for the cell {cell}, got {memory!r}")
         return None
-    memory = MEMORY if memory is None else memory
-    return whole_numbers("memory", memory, most=LARGEST_LAYER, count=3)
+    slots, word, heads = whole_numbers("memory", MEMORY if memory is None else memory, most=LARGEST_LAYER, count=3)
+    return slots, word, heads

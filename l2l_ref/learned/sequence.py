@@ -1,51 +1,61 @@
-"""A recurrent cell on sequences of bits: what it predicts, and how far off it is.
+"""A recurrent cell on sequences of bits: its predictions, and their loss.
 
-Dims: B sequences of T steps, D inputs and K bits a step.
+Dims: B sequences of T steps, D inputs and K bits per step.
 
     O1  state_t+1 = cell(x_t, state_t)                      any cell of cells.py
     O2  v_t = h_t+1 W + b                                   logits, (B, K)
     O3  L = sum_t m_t sum_k E3(v_tk, y_tk) / (K sum_t m_t)  mean over the bits that are asked for, in nats, (B,)
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..checks import require_shape
 from ..ops.linear import linear, linear_backward
 from ..ops.losses import sigmoid_cross_entropy, sigmoid_cross_entropy_backward
-from ..trees import add, arrays_of, build
+from ..trees import add, tree_map
 from .cells import LSTM
+
+if TYPE_CHECKING:
+    from ..protocols import Array, RecurrentCell
 
 
 class SequenceParams(NamedTuple):
-    cell: tuple
-    W: np.ndarray  # (H, K)
-    b: np.ndarray  # (K,)
+    """The weights of a cell and of its output layer."""
+
+    cell: Any
+    W: Array  # (H, K)
+    b: Array  # (K,)
 
 
-def sequence_init(rng, inputs, bits, hidden, cell=LSTM):
+def sequence_init(rng: np.random.Generator, inputs: int, bits: int, hidden: int,
+                  cell: RecurrentCell = LSTM) -> SequenceParams:
     """Draw SequenceParams, float64."""
     H = cell.output_size(hidden)
     return SequenceParams(cell.init(rng, inputs, hidden), rng.normal(0, 1 / np.sqrt(H), (H, bits)), np.zeros(bits))
 
 
 class SequenceCache(NamedTuple):
-    steps: tuple      # T caches of the cell
-    linear: tuple     # of each step, None where nothing is asked for
-    losses: tuple     # likewise
-    asked: np.ndarray  # (T,) bool
-    backward: object  # of the cell
-    start: object     # the state before the first step
+    steps: tuple[Any, ...]   # T caches of the cell
+    linear: tuple[Any, ...]  # of each step, None where nothing is asked for
+    losses: tuple[Any, ...]  # likewise
+    asked: Array             # (T,) bool
+    backward: Callable[..., Any]  # of the cell
+    start: Any               # the state before the first step
 
 
-def sequence(x, y, asked, params, cell=LSTM):
+def sequence(x: Array, y: Array, asked: Array, params: SequenceParams,
+             cell: RecurrentCell = LSTM) -> tuple[tuple[Array, Array, tuple[Any, ...]], SequenceCache]:
     """O1 to O3.
 
     Parameters
     ----------
     x : (B, T, D)
-    y : (B, T, K) whole numbers 0 or 1
+    y : (B, T, K), whole numbers 0 or 1
     asked : (T,) bool
         m_t: the steps whose bits count.
     params : SequenceParams
@@ -54,7 +64,7 @@ def sequence(x, y, asked, params, cell=LSTM):
     Returns
     -------
     (L (B,), v (B, T, K), states of all steps, a tuple), cache
-        v is 0 where nothing is asked for. No gradient is taken of v and the states.
+        v is 0 where nothing is asked for. v and the states are there to be looked at; they get no gradient.
 
     Raises
     ------
@@ -85,10 +95,10 @@ def sequence(x, y, asked, params, cell=LSTM):
                                                 start)
 
 
-def sequence_backward(d_L, cache):
+def sequence_backward(d_L: Array, cache: SequenceCache) -> tuple[Array, None, None, SequenceParams]:
     """d_L (B,) -> d_x (B, T, D), None, None, d_params; the last step first."""
     steps, outputs, losses, asked, cell_backward, start = cache
-    d_state, d_cell, d_W, d_b, d_x = build(start, map(np.zeros_like, arrays_of(start))), None, 0, 0, []
+    d_state, d_cell, d_W, d_b, d_x = tree_map(np.zeros_like, start), None, 0, 0, []
     for t in reversed(range(len(steps))):
         if asked[t]:
             bits = losses[t].slope.shape[1]

@@ -1,43 +1,60 @@
-"""The network in a search of one function: from a value that was told to the next point in the user's box.
+"""The network in the search of one function: from a told value to the next point in the user's box.
+
+The equations are X1 of learned/trajectory.py and X2 to X4 of learned/propose.py.
 
 Twin: compiled/stepping.py.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..protocols import Array
+    from .proposer import Proposer
 
 
 class Stepper:
-    """X1 of learned/trajectory.py and X2 to X4 of learned/propose.py, a step at a time, between the user's box and what the network sees of it.
+    """A step at a time, between the user's box and what the network sees of it.
 
     Parameters
     ----------
     proposer : Proposer
-        For D dimensions.
+        For functions of D dimensions.
     box : Box of `l2l_ref.search.box`
-        Of the first d of them.
+        The user's, of d <= D dimensions. The others are in the cube of the network alone.
     """
 
-    def __init__(self, proposer, box):
+    def __init__(self, proposer: Proposer, box: Any) -> None:
         self._proposer, self._box = proposer, box
         self._row = np.zeros((1, proposer.dim + 2), np.float32)
 
-    def start(self, symmetry):
-        """To before the first step, seeing the cube by this Symmetry."""
+    def start(self, symmetry: Any) -> None:
+        """Go back to before the first step, and see the cube by this Symmetry from now on."""
         self._symmetry, self._state = symmetry, self._proposer.initial_state()
 
-    def step(self, u=None, y=0.0):
-        """Feed y, in the network's scale, as the value of u (D,) float64 in the user's cube; or nothing.
+    def step(self, u: Array | None = None, y: float = 0.0) -> tuple[Array, Array]:
+        """Take a step.
+
+        Parameters
+        ----------
+        u : (D,) float64 array, optional
+            A point of the user's cube, or None to feed nothing.
+        y : float
+            Its value, in the network's scale.
 
         Returns
         -------
         u, x : float64 arrays (D,) and (d,)
-            The next query in the user's cube, and the point of the box that it is.
+            The next query in the user's cube, and the same as a point of the box.
         """
         row = self._row
         if u is None:
             row.fill(0)                                              # X1
         else:
             row[0, :-2], row[0, -2], row[0, -1] = self._symmetry.to_network(u), y, 1  # X1
-        v, self._state = self._proposer.step(row, self._state)    # X2 to X4
+        v, self._state = self._proposer.step(row, self._state)       # X2 to X4
         u = self._symmetry.from_network(v[0])
         return u, self._box.point(u[: self._box.dim])

@@ -1,43 +1,49 @@
-"""A whole search by the learned black-box optimizer on functions that are drawn as it goes, and its loss.
+"""A whole search by the learned black-box optimizer, on functions that are drawn as it goes, and its loss.
 
 Dims: B functions at once on the unit cube of d dimensions, T queries.
 
     X1  u_t = (x~_t, y~_t, o_t)                                      what is fed before query t, (B, d + 2)
     X6  g_t, state of the draw = gp_append(x_t),   f_t = shift + scale g_t,   y_t = f_t + noise epsilon_t
-    X7  L = loss(f_1 .. f_T) + penalty / T sum_t e_t                 a mean over functions is taken by the caller
+    X7  L = loss(f_1 .. f_T) + penalty / T sum_t e_t                 the caller takes the mean over functions
 
-X2 to X5, the proposal x_t and its distance e_t from the cube, are those of propose.py.
+X2 to X5, the proposal x_t and its distance e_t from the cube, are in propose.py.
 
 (x~_t, y~_t) is an earlier query and its value, in the order in which values arrive, and o_t is 1. When there is nothing
-new to feed, as before the first value, all three are 0. With one worker x~_t = x_t-1. With several, query t is made
-while others are still being evaluated, and ``fed[t]`` says whose result came in before it, or -1 for none.
+new to feed, as before the first value, all three are 0. With one worker x~_t = x_t-1. With several workers, query t is
+made while others are still being evaluated: ``fed[t]`` is the query whose result came in before it, or -1 for none.
 
-Everything is differentiable except the order of arrival. Going back in time, query t collects gradients from X7, from
-what was later fed of it (X1), and from the later values that it predicts (X6).
+Everything is differentiable except the order of arrival. In the backward pass, query t collects gradients from X7, from
+the steps to which it was fed later (X1), and from the later values that depend on it (X6).
 
 Source: Chen et al. 2017; review, equations (6) and (11).
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import backends
 from ..checks import require_shape, whole_number
 from ..ops import gp, meta_losses
-from ..trees import add, arrays_of, build
+from ..trees import add, tree_map
 from .cells import LSTM, with_backend
-from .propose import propose, propose_backward
+from .propose import Output, ProposeCache, ProposerParams, propose, propose_backward
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Backend, RecurrentCell
 
 
-def arrivals(steps, workers=1, rng=None):
+def arrivals(steps: int, workers: int = 1, rng: np.random.Generator | None = None) -> Array:
     """``fed`` (T,) for so many workers: the query whose result comes in before query t, or -1.
 
-    The first ``workers`` queries are made with nothing known. From then on one result comes in before each, of
-    those on their way: the oldest, or with ``rng`` any of them.
+    The first ``workers`` queries are made with nothing known. Before each later query one pending result comes in: the
+    oldest, or with ``rng`` any of them.
     """
     whole_number("workers", workers)
-    fed, waiting = np.full(steps, -1), []
+    fed, waiting = np.full(steps, -1), list[int]()
     for t in range(steps):
         if len(waiting) == workers:
             fed[t] = waiting.pop(0 if rng is None else int(rng.integers(len(waiting))))
@@ -46,31 +52,35 @@ def arrivals(steps, workers=1, rng=None):
 
 
 class Trajectory(NamedTuple):
-    """All queries and what came of them."""
+    """All queries and their values."""
 
-    x: np.ndarray          # (B, T, d)
-    e: np.ndarray          # (B, T), how far outside of the cube the network was
-    f: np.ndarray          # (B, T)
-    y: np.ndarray          # (B, T), f with noise
-    mean: np.ndarray       # (B, T), of f_t given f_<t
-    std: np.ndarray  # (B, T)
+    x: Array     # (B, T, d)
+    e: Array     # (B, T), how far outside of the cube the network was
+    f: Array     # (B, T)
+    y: Array     # (B, T), f with noise
+    mean: Array  # (B, T), of f_t given f_<t
+    std: Array   # (B, T), likewise
 
 
 class TrajectoryCache(NamedTuple):
-    proposals: tuple   # T ProposeCache
-    draws: tuple       # T caches of gp_append
-    fed: np.ndarray    # (T,)
-    start: object      # the state before the first query
-    x: np.ndarray      # (B, T, d)
-    scale: np.ndarray  # (B,)
+    proposals: tuple[ProposeCache, ...]  # T of them
+    draws: tuple[Any, ...]               # T caches of gp_append
+    fed: Array                           # (T,)
+    start: Any                           # the state before the first query
+    x: Array                             # (B, T, d)
+    scale: Array                         # (B,)
     noise: float
-    like: gp.GPState   # the state of the draw
-    backward: object   # of gp_append
+    like: gp.GPState                     # the state of the draw
+    backward: Callable[..., Any]         # of gp_append
 
 
-def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0, covariance="squared_exponential",
-               jitter=None, given=None, output="sigmoid", cell=LSTM, backend="numpy", threads=None):
-    """X1 to X6: the optimizer at work on functions that are drawn as it goes.
+def trajectory(
+    params: ProposerParams, z: Array, epsilon: Array, fed: Any, length_scale: Any, *, variance: float = 1.0,
+    noise: float = 0.0, covariance: str = "squared_exponential", jitter: float | None = None,
+    given: gp.Given | None = None, output: Output = "sigmoid", cell: RecurrentCell = LSTM, backend: Backend = "numpy",
+    threads: int | None = None,
+) -> tuple[Trajectory, TrajectoryCache]:
+    """X1 to X6: a search on B functions that are drawn as it goes.
 
     Parameters
     ----------
@@ -80,17 +90,18 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
     fed : (T,) integer array
         From `arrivals`; fed[t] < t.
     length_scale, variance, covariance, jitter
-        As in `gp_append`; a gradient flows to the length scale alone.
+        As in `gp_append`. Of these, only the length scale gets a gradient.
     given : Given of `l2l_ref.ops.gp`, optional
-        A constant; by default nothing is known, the scale is 1 and the shift 0.
+        What is known of the functions beforehand, a constant. By default nothing is known, the scale is 1 and the
+        shift 0.
     noise : float
-        Standard deviation of what is added to an observed value.
+        Standard deviation of the noise in an observed value.
     output : {"sigmoid", "linear"}
     cell : Cell
     backend : {"numpy", "auto", "numba"}
-        Of the cell and of the draws, see `l2l_ref.backends.choose`.
+        What computes the cell and the draws, see `l2l_ref.backends.choose`.
     threads : int, optional
-        For the compiled twins; None takes all cores of the process. No result depends on it.
+        Threads of the compiled twins; None uses all cores of the process. No result depends on it.
 
     Returns
     -------
@@ -99,7 +110,7 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
     Raises
     ------
     ValueError
-        For shapes that do not fit, a value that is fed before it is known, and what `gp_append` refuses.
+        For shapes that do not fit, for a value that is fed before it is known, and where `gp_append` raises it.
     """
     require_shape("z", z, B=None, T=None)
     B, T = z.shape
@@ -122,9 +133,9 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
         "gp", backend, B * T, ("gp_append", "gp_append_backward"), threads
     )
     state = cell.initial_state(B, params.cell)
-    x = np.empty((B, T, d), dtype)
+    x: Array = np.empty((B, T, d), dtype)
     e, f, y, mean, std = (np.empty((B, T), dtype) for _ in range(5))
-    proposals, draws, start = [], [], state
+    proposals, draws, start = list[ProposeCache](), list[Any](), state
     for t in range(T):
         u = np.zeros((B, d + 2), dtype)
         if fed[t] >= 0:
@@ -136,21 +147,21 @@ def trajectory(params, z, epsilon, fed, length_scale, *, variance=1.0, noise=0.0
         )
         draws.append(cache)
         f[:, t], mean[:, t] = shift + scale * draw.f, shift + scale * draw.mean  # X6
-        std[:, t] = scale * draw.std                     # X6
+        std[:, t] = scale * draw.std                                 # X6
         y[:, t] = f[:, t] + noise * epsilon[:, t]                    # X6
     return Trajectory(x, e, f, y, mean, std), TrajectoryCache(
         tuple(proposals), tuple(draws), fed, start, x, scale, noise, draw_state, gp_append_backward
     )
 
 
-def trajectory_backward(d_out, cache):
+def trajectory_backward(d_out: Trajectory,
+                        cache: TrajectoryCache) -> tuple[ProposerParams, Array, Array, None, Any]:
     """d_trajectory -> d_params, d_z (B, T), d_epsilon (B, T), None for fed, d_length_scale; the last query first."""
     proposals, draws, fed, start, x, scale, noise, like, gp_append_backward = cache
     d = x.shape[2]
     d_x, d_y, d_z = d_out.x.copy(), d_out.y.copy(), np.empty_like(d_out.f)
     d_draw_state = gp.GPState(np.zeros_like(like.x), np.zeros_like(like.z), np.zeros_like(like.L), None)
-    d_state = build(start, map(np.zeros_like, arrays_of(start)))
-    d_params, d_length_scale = None, 0
+    d_state, d_params, d_length_scale = tree_map(np.zeros_like, start), None, 0
     for t in reversed(range(len(fed))):
         d_f = d_out.f[:, t] + d_y[:, t]                              # X6
         d_draw = gp.Draw(scale * d_f, scale * d_out.mean[:, t], scale * d_out.std[:, t])  # X6
@@ -168,13 +179,13 @@ def trajectory_backward(d_out, cache):
 
 class TrajectoryLossCache(NamedTuple):
     loss: str
-    loss_cache: tuple
+    loss_cache: Any
     penalty: float
     like: Trajectory
 
 
-LOSSES = {
-    # name: (what of the trajectory it is a function of, the pair)
+LOSSES: dict[str, tuple[tuple[str, ...], Callable[..., Any], Callable[..., Any]]] = {
+    # name: (the fields of the trajectory that it is a function of, the pair)
     "sum": (("f",), meta_losses.sum_loss, meta_losses.sum_loss_backward),
     "ei": (("mean", "std", "f"), meta_losses.expected_improvement_loss,
            meta_losses.expected_improvement_loss_backward),
@@ -185,10 +196,11 @@ LOSSES = {
 WITH_INCUMBENT = ("ei", "oi")
 
 
-def trajectory_loss(out, loss="oi", penalty=0.0, grad_through_incumbent=True):
-    """X7. out (a Trajectory of B functions), name of a loss -> L (B,), cache.
+def trajectory_loss(out: Trajectory, loss: str = "oi", penalty: float = 0.0,
+                    grad_through_incumbent: bool = True) -> tuple[Array, TrajectoryLossCache]:
+    """X7. out (a Trajectory of B functions), the name of a loss -> L (B,), cache.
 
-    Losses take the values without noise, which are known while training. ``grad_through_incumbent`` is for "ei" and "oi",
+    Losses take the values without noise, which are known in training. ``grad_through_incumbent`` is for "ei" and "oi",
     see `l2l_ref.ops.meta_losses`. Raises ValueError for an unknown loss.
     """
     if loss not in LOSSES:
@@ -200,11 +212,11 @@ def trajectory_loss(out, loss="oi", penalty=0.0, grad_through_incumbent=True):
     return L + penalty * out.e.mean(axis=1), TrajectoryLossCache(loss, loss_cache, penalty, out)  # X7
 
 
-def trajectory_loss_backward(d_L, cache):
+def trajectory_loss_backward(d_L: Array, cache: TrajectoryLossCache) -> Trajectory:
     """d_L (B,) -> d_trajectory."""
     loss, loss_cache, penalty, out = cache
     fields, _, backward = LOSSES[loss]
-    gradients = backward(d_L, loss_cache)                                # X7
+    gradients = backward(d_L, loss_cache)                            # X7
     given = dict(zip(fields, gradients if isinstance(gradients, tuple) else (gradients,)))
     B, T = out.f.shape
     d_e = np.repeat(penalty / T * d_L[:, None], T, axis=1)           # X7

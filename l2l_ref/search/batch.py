@@ -1,14 +1,22 @@
 """The searches of B functions in step, each as `BlackBoxOptimizer` would do it alone."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .box import Symmetries
 from .restarts import RestartSchedule, restart_period
-from .scale import moments_of, rescaled_after, running_scale, scaled_rows
+from .scale import Scale, moments_of, rescaled_after, running_scale, scaled_rows
+
+if TYPE_CHECKING:
+    from ..learned.proposer import Proposer
+    from ..protocols import Array
 
 
-def symmetries(seed, function=0):
-    """The random numbers that the symmetries of a function are drawn from."""
+def symmetries(seed: int, function: int = 0) -> np.random.Generator:
+    """The random numbers that decide the orientations in which a function is seen."""
     return np.random.default_rng([seed, function])
 
 
@@ -18,31 +26,34 @@ class BatchSearch:
     Parameters
     ----------
     proposer : Proposer
-        Of D dimensions.
+        For functions of D dimensions.
     functions, evaluations : int
-        B, and T: how often each is evaluated.
+        The number of functions B, and of evaluations of each, T.
     seed : int
-        Orients the network in each function, by its number.
+        With a function's number, decides how the network is oriented in it.
     given : Scale, optional
-        Of the values (`given_scale`); by default a running one.
+        The scale of the values (`given_scale`); by default a running one.
     first : int
-        The number of the first function, so that large batches can be worked on in pieces.
+        The number of the first function, so that large batches can be searched in pieces.
     """
 
-    def __init__(self, proposer, functions, evaluations, seed, given=None, first=0):
+    def __init__(self, proposer: Proposer, functions: int, evaluations: int, seed: int, given: Scale | None = None,
+                 first: int = 0) -> None:
         B, T = functions, evaluations
         self._proposer, self._scale, self._running = proposer, given, given is None
         self._moments = moments_of(proposer.card)
         self._rows, self._rngs = np.arange(B), [symmetries(seed, first + b) for b in range(B)]
         self.u, self.y, self.told = np.empty((T, B, proposer.dim)), np.empty((T, B)), 0
-        self.best, self._worst = np.zeros(B, int), np.full(B, np.nan)  # a number of a tell, a value
+        self.best: Array = np.zeros(B, int)      # the number of a tell
+        self._worst: Array = np.full(B, np.nan)  # a value
         self._schedule = RestartSchedule(restart_period(proposer.card), self._orient, self._start, self._step)
 
-    def ask(self):
+    def ask(self) -> Array:
         """The next query of each function, (B, D)."""
-        return self._schedule.query()
+        query: Array = self._schedule.query()
+        return query
 
-    def tell(self, u, y):
+    def tell(self, u: Array, y: Array) -> None:
         """Values y (B,) at u (B, D), nan for evaluations that failed. They are tell number 0, 1, 2, .."""
         n = self.told
         self.u[n], self.y[n], self.told = u, y, n + 1
@@ -54,18 +65,18 @@ class BatchSearch:
             self._scale = running_scale(self.y[: n + 1].T, self._moments)
         self._schedule.tell(np.full(len(self._rows), n), self.best, rescaled)
 
-    def _orient(self):
+    def _orient(self) -> None:
         self._symmetry = Symmetries(self._rngs, self._proposer.dim)
 
-    def _start(self):
+    def _start(self) -> None:
         self._state = self._proposer.initial_state(len(self._rows))
 
-    def _step(self, n):
+    def _step(self, n: Any) -> Array:
         v, self._state = self._proposer.step(self._row_of(n), self._state)
         return self._symmetry.from_network(v)
 
-    def _row_of(self, n):
-        """What the network is fed of tell number n of each function, n (B,), or of nothing."""
+    def _row_of(self, n: Any) -> Array:
+        """What the network is fed: tell number n of each function, n (B,), or nothing."""
         row = np.zeros((len(self._rows), self._proposer.dim + 2), np.float32)
         if n is not None:
             y = self.y[n, self._rows]

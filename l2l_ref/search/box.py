@@ -1,13 +1,22 @@
 """The box that a user searches, and the unit cube that the network sees of it.
 
-    lo, hi = low, high           hi = high + 1 for integers, so that each of them has its share
-    x(u) = lo + u (hi - lo)      the same of the logarithms on a log scale; then floor for integers; then into the box
-    u(x) = (x - lo) / (hi - lo)  its inverse; an integer is in the middle of its share
+    lo, hi = low, high           hi = high + 1 for integers, so that each has an interval of the same length
+    x(u) = lo + u (hi - lo)      on a log scale, the same of the logarithms; then floor for integers; then into the box
+    u(x) = (x - lo) / (hi - lo)  its inverse; an integer is in the middle of its interval
 
-and the symmetries of the cube, under which the distribution of the functions that networks are trained on does not change.
+There are also the symmetries of the cube. They leave the distribution of the functions that networks are trained on as
+it is, so the network may see the cube in any orientation.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..protocols import Array
 
 LARGEST_INTEGER = 2.0**53  # the integers up to here are float64 numbers
 
@@ -18,7 +27,7 @@ class Box:
     Raises ValueError for bounds that are none.
     """
 
-    def __init__(self, bounds, integers=None, log=None):
+    def __init__(self, bounds: Any, integers: Any = None, log: Any = None) -> None:
         if hasattr(bounds, "lb"):  # SciPy's Bounds
             bounds = np.column_stack(np.broadcast_arrays(bounds.lb, bounds.ub))
         try:
@@ -49,11 +58,11 @@ class Box:
             raise ValueError("bounds: expected logarithms that differ")
 
     @property
-    def table(self):
-        """All that `point` depends on, (6, d): lo, width, low, high; log and integers as 0 or 1."""
+    def table(self) -> Array:
+        """Everything that `point` depends on, (6, d): lo, width, low, high; log and integers as 0 or 1."""
         return np.stack([self._lo, self._width, self.low, self.high, self.log, self.integers])
 
-    def point(self, u):
+    def point(self, u: Array) -> Array:
         """u (d,) or (B, d) of the unit cube -> x in the box."""
         x = self._lo + u * self._width
         if self._any_log:
@@ -62,7 +71,7 @@ class Box:
             x = np.where(self.integers, np.floor(x), x)
         return np.minimum(np.maximum(x, self.low), self.high)
 
-    def unit(self, x):
+    def unit(self, x: Array) -> Array:
         """x in the box -> u (d,) of the unit cube."""
         if self.any_integer:
             x = x + self._half
@@ -70,8 +79,8 @@ class Box:
             x = np.where(self.log, np.log(np.where(self.log, x, 1)), x)
         return np.minimum(np.maximum((x - self._lo) / self._width, 0), 1)
 
-    def checked(self, x):
-        """x as a float64 array (d,); ValueError when it is none or not in the box."""
+    def checked(self, x: Any) -> Array:
+        """x as a float64 array (d,). Raises ValueError when it is none, or outside of the box."""
         try:
             x = np.array(x, np.float64)
         except (TypeError, ValueError, OverflowError):
@@ -88,43 +97,45 @@ class Box:
 class Symmetry:
     """A permutation of the coordinates of the cube, and flips: x -> (offset + sign x)[order]."""
 
-    def __init__(self, rng, dim):
+    def __init__(self, rng: np.random.Generator, dim: int) -> None:
         flip = rng.integers(2, size=dim)
         self._sign, self._offset = 1.0 - 2.0 * flip, flip.astype(np.float64)
         self._order = rng.permutation(dim)
         self._inverse = np.argsort(self._order)
 
     @property
-    def table(self):
+    def table(self) -> Array:
         """Sign, offset and order, (3, D)."""
         return np.stack([self._sign, self._offset, self._order])
 
-    def to_network(self, u):
-        """u (D,) of the user -> the network's."""
+    def to_network(self, u: Array) -> Array:
+        """u (D,) of the user's cube -> the network's."""
         return (self._offset + self._sign * u).take(self._order)
 
-    def from_network(self, v):
-        """v (D,) of the network -> the user's, in float64."""
+    def from_network(self, v: Array) -> Array:
+        """v (D,) of the network's cube -> the user's, in float64."""
         return self._offset + self._sign * v.take(self._inverse)
 
 
 class Symmetries:
     """A Symmetry for each of B functions, drawn by their own ``rngs``; (B, D) in, (B, D) out."""
 
-    def __init__(self, rngs, dim):
+    def __init__(self, rngs: Sequence[np.random.Generator], dim: int) -> None:
         parts = [Symmetry(rng, dim) for rng in rngs]
         self._sign, self._offset, self._order, self._inverse = (
             np.stack([getattr(part, name) for part in parts]) for name in ("_sign", "_offset", "_order", "_inverse")
         )
 
-    def to_network(self, u):
+    def to_network(self, u: Array) -> Array:
+        """u (B, D) of the user's cubes -> the network's."""
         return np.take_along_axis(self._offset + self._sign * u, self._order, axis=1)
 
-    def from_network(self, v):
+    def from_network(self, v: Array) -> Array:
+        """v (B, D) of the network's cubes -> the user's, in float64."""
         return self._offset + self._sign * np.take_along_axis(v, self._inverse, axis=1)
 
 
-def _mask(name, mask, dim):
+def _mask(name: str, mask: Any, dim: int) -> Array:
     if mask is None:
         return np.zeros(dim, bool)
     mask = np.asarray(mask)

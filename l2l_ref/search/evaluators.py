@@ -1,15 +1,26 @@
-"""Where the evaluations of `minimize` run: in this process, in worker processes, on an executor of the user's."""
+"""Where the evaluations of `minimize` run: in this process, in worker processes, or on an executor of the user's."""
+
+from __future__ import annotations
 
 import math
 import pickle
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
 
 from ..checks import told_value, whole_number
+
+if TYPE_CHECKING:
+    from ..protocols import Array
+
+    Outcome = tuple[Any, float, str | None]  # the trial, its value, and why the evaluation failed, or None
+    Fun = Callable[..., Any]
+    Args = tuple[Any, ...]
 
 IN_FLIGHT = 4  # evaluations at once on an executor that does not say how many workers it has
 
 
-def evaluate(fun, x, args):
+def evaluate(fun: Fun, x: Array, args: Args) -> tuple[float, str | None]:
     """(value, None), or (nan, why) for an evaluation that failed."""
     try:
         value = fun(x, *args)
@@ -22,48 +33,56 @@ def evaluate(fun, x, args):
 class SerialEvaluator:
     """One evaluation at a time, in this process."""
 
-    size, busy = 1, 0
+    size = 1  # evaluations at once
 
-    def __init__(self, fun, args):
+    def __init__(self, fun: Fun, args: Args) -> None:
         self._fun, self._args = fun, args
+        self._started: list[tuple[Any, Array]] = []
 
-    def __enter__(self):
+    @property
+    def busy(self) -> int:
+        """The number of evaluations that were started and are not finished."""
+        return len(self._started)
+
+    def __enter__(self) -> SerialEvaluator:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         pass
 
-    def start(self, trial, x):
-        self._started, self.busy = (trial, x), 1
+    def start(self, trial: Any, x: Array) -> None:
+        """Start the evaluation of ``trial``, at x."""
+        self._started.append((trial, x))
 
-    def finished(self):
+    def finished(self) -> Outcome:
         """(trial, value, None or why it failed) of one evaluation, as soon as there is one."""
-        (trial, x), self.busy = self._started, 0
+        trial, x = self._started.pop()
         return trial, *evaluate(self._fun, x, self._args)
 
 
 class ExecutorEvaluator(SerialEvaluator):
     """``size`` evaluations at once, on an executor of the user's."""
 
-    def __init__(self, fun, args, executor, size):
+    def __init__(self, fun: Fun, args: Args, executor: Any, size: int) -> None:
         super().__init__(fun, args)
-        self._executor, self.size, self._futures = executor, size, {}  # future: trial, in the order of their start
+        self._executor, self.size = executor, size
+        self._futures: dict[Any, Any] = {}  # future: trial, in the order of their start
 
     @property
-    def busy(self):
+    def busy(self) -> int:
         return len(self._futures)
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         for future in self._futures:
             future.cancel()
 
-    def start(self, trial, x):
+    def start(self, trial: Any, x: Array) -> None:
         self._futures[self._submit(evaluate, self._fun, x, self._args)] = trial
 
-    def _submit(self, *task):
+    def _submit(self, *task: Any) -> Any:
         return self._executor.submit(*task)
 
-    def finished(self):
+    def finished(self) -> Outcome:
         done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
         future = next(future for future in self._futures if future in done)
         trial = self._futures.pop(future)
@@ -76,23 +95,24 @@ class ExecutorEvaluator(SerialEvaluator):
 class ProcessEvaluator(ExecutorEvaluator):
     """Worker processes of our own.
 
-    A process that dies breaks all that its ProcessPoolExecutor has on its way. So each has one of its own, which is
-    replaced when it is broken.
+    A process that dies breaks every evaluation that its ProcessPoolExecutor has started. So each process has an
+    executor of its own, which is replaced when it breaks.
     """
 
-    def __init__(self, fun, args, size):
+    def __init__(self, fun: Fun, args: Args, size: int) -> None:
         try:
             pickle.dumps((fun, args))
-        except Exception as error:  # whatever somebody's objects raise
+        except Exception as error:  # whatever the user's objects raise
             raise ValueError(f"fun: cannot be sent to worker processes ({one_line(error)})") from None
         super().__init__(fun, args, None, size)
-        self._pools, self._number = [ProcessPoolExecutor(1) for _ in range(size)], {}  # future: of its pool
+        self._pools = [ProcessPoolExecutor(1) for _ in range(size)]
+        self._number: dict[Any, int] = {}  # future: the number of its pool
 
-    def __exit__(self, kind, *error):
+    def __exit__(self, kind: Any = None, *error: Any) -> None:
         for pool in self._pools:
             pool.shutdown(wait=kind is None, cancel_futures=True)
 
-    def _submit(self, *task):
+    def _submit(self, *task: Any) -> Any:
         k = min(set(range(self.size)) - {self._number[future] for future in self._futures})
         try:
             future = self._pools[k].submit(*task)
@@ -103,26 +123,31 @@ class ProcessEvaluator(ExecutorEvaluator):
         self._number[future] = k
         return future
 
-    def finished(self):
+    def finished(self) -> Outcome:
         outcome = super().finished()
         self._number = {future: self._number[future] for future in self._futures}
         return outcome
 
 
-def make_evaluator(fun, args, workers, in_flight):
-    """Where ``workers`` says. Raises ValueError."""
+def make_evaluator(fun: Fun, args: Args, workers: Any, in_flight: int | None) -> SerialEvaluator:
+    """The evaluator for these ``workers``. Raises ValueError for bad arguments."""
     if not callable(fun):
         raise ValueError(f"fun: expected a function, got {type(fun).__name__}")
     executor = workers.get_executor() if hasattr(workers, "get_executor") else workers
     if hasattr(executor, "submit"):
-        size = getattr(executor, "_max_workers", IN_FLIGHT) if in_flight is None else whole_number("in_flight", in_flight)
-        return ExecutorEvaluator(fun, args, executor, size)
+        if in_flight is None:
+            in_flight = getattr(executor, "_max_workers", IN_FLIGHT)
+        return ExecutorEvaluator(fun, args, executor, whole_number("in_flight", in_flight))
     if in_flight is not None:
         raise ValueError("in_flight: is for workers that are an executor")
-    size = whole_number("workers", workers)
+    try:
+        size = whole_number("workers", workers)
+    except ValueError:
+        raise ValueError("workers: expected a whole number >= 1, an Executor or a dask Client, "
+                         f"got {workers!r}") from None
     return SerialEvaluator(fun, args) if size == 1 else ProcessEvaluator(fun, args, size)
 
 
-def one_line(error):
+def one_line(error: BaseException) -> str:
     """An error in one line."""
     return ": ".join(part for part in (type(error).__name__, " ".join(str(error).split())) if part)

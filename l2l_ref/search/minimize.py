@@ -1,7 +1,11 @@
-"""Minimise a function by a learned black-box optimizer: one call, evaluations here or on many workers."""
+"""Minimise a function by a learned black-box optimizer in one call, with evaluations here or on many workers."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -10,39 +14,53 @@ from ..scipy_callback import call_back
 from .batch import BatchSearch
 from .box import Box
 from .evaluators import make_evaluator, one_line
-from .optimizer import BlackBoxOptimizer, resolve_model
+from .optimizer import BlackBoxOptimizer, Trial, resolve_model
+from .result import ManyResult, Result, make
 from .scale import given_scale
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=(), integers=None, log=None, x0=None,
-             callback=None, workers=1, in_flight=None, scaling="running", backend="auto"):
-    """Look for the minimum of ``fun(x, *args)``, x (d,) within bounds.
+    from ..learned.proposer import Proposer
+    from ..protocols import Array, Backend, Bounds, Executor, HasExecutor, Path
+
+
+def minimize(
+    fun: Callable[..., Any], bounds: npt.ArrayLike | Bounds, max_evaluations: int = 100,
+    model: Path | Proposer = "lstm-oi", seed: int = 0, *, args: Any = (), integers: npt.ArrayLike | None = None,
+    log: npt.ArrayLike | None = None, x0: npt.ArrayLike | None = None, callback: Callable[..., Any] | None = None,
+    workers: int | Executor | HasExecutor = 1, in_flight: int | None = None,
+    scaling: Literal["running"] | tuple[float, float] = "running", backend: Backend = "auto",
+) -> Result:
+    """Look for the minimum of ``fun(x, *args)`` within bounds.
 
     Parameters
     ----------
     fun : callable
-        ``fun(x, *args)`` is a number. Where it raises an Exception or gives nan or infinity the evaluation has failed, which is
-        reported; the run goes on.
+        ``fun(x, *args)`` is a number, for x (d,). When it raises an Exception or gives nan or infinity, the evaluation
+        has failed: the result reports it, and the run goes on.
     bounds, model, seed, integers, log, scaling, backend
         As for `BlackBoxOptimizer`.
     max_evaluations : int
+    args : tuple
+        Further arguments of ``fun``.
     x0 : (d,) or (k, d) array_like, optional
         Points to evaluate first.
     callback : callable, optional
-        SciPy's, in either form, after each evaluation: of the best point so far. StopIteration ends the run, after the
-        evaluations that are on their way.
+        Called after each evaluation with the best point so far, in either form of SciPy's callbacks. StopIteration ends
+        the run, after the evaluations that were started.
     workers : int, concurrent.futures.Executor or dask Client
-        How many evaluations at once: 1 here, more in processes of their own, of which each may die without harm to the
-        others. Or where to evaluate.
+        How many evaluations to run at once. With 1 they run in this process. With more, each runs in a worker process
+        of its own; if one dies, the others go on. Instead of a number, you can pass an executor to run them on.
     in_flight : int, optional
-        Evaluations at once on an executor; by default as many as it says it has workers, else 4.
+        The number of evaluations at once on an executor. By default it is the number of workers that the executor says
+        it has, else 4.
 
     Returns
     -------
-    OptimizeResult
-        SciPy's, or a dict with attributes where there is no SciPy: x, fun, nfev, nit, success, status (0; 1: every
-        evaluation failed; 2: the executor broke; 99: the callback ended it), message, ``log`` (the optimizer's) and
-        ``failures``, a list of (x, message).
+    Result
+        A dict with attributes, as SciPy's ``OptimizeResult``, and one of those where ``scipy.optimize`` is loaded: x,
+        fun, nfev, nit, success, status, message, log and failures.
 
     Raises
     ------
@@ -53,16 +71,17 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
     bb = BlackBoxOptimizer(bounds, model, seed, integers=integers, log=log, scaling=scaling, backend=backend)
     given = [] if x0 is None else [bb._box.checked(x) for x in np.atleast_2d(x0)]
     args = args if isinstance(args, tuple) else (args,)
-    failures, status, message, d = [], 0, "The given number of evaluations was made.", bb._box.dim
+    failures: list[tuple[Array, str]] = []
+    status, message = 0, "The given number of evaluations was made."
 
-    def so_far():
-        x, value = bb.best or (np.full(d, np.nan), math.nan)
-        return result_class()(x=x, fun=value, nfev=len(bb._told), nit=len(bb._told))
+    def so_far() -> dict[str, Any]:
+        x, value = bb.best or (np.full(bb._box.dim, np.nan), math.nan)
+        return {"x": x, "fun": value, "nfev": len(bb._told), "nit": len(bb._told)}
 
-    def tell(trial, value, failure):
+    def tell(trial: Trial | Array, value: float, failure: str | None) -> None:
         bb.tell(trial, value)
         if failure:
-            failures.append((getattr(trial, "x", trial), failure))
+            failures.append((trial.x if isinstance(trial, Trial) else trial, failure))
 
     with make_evaluator(fun, args, workers, in_flight) as evaluator:
         started = 0
@@ -70,7 +89,7 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
             while status == 0 and started < most and evaluator.busy < evaluator.size:
                 trial = given[started] if started < len(given) else bb.ask()
                 try:
-                    evaluator.start(trial, getattr(trial, "x", trial).copy())
+                    evaluator.start(trial, (trial.x if isinstance(trial, Trial) else trial).copy())
                 except BrokenExecutor as error:
                     status, message = 2, f"The executor broke: {one_line(error)}"
                     tell(trial, math.nan, message)
@@ -80,34 +99,37 @@ def minimize(fun, bounds, max_evaluations=100, model="lstm-oi", seed=0, *, args=
             tell(*evaluator.finished())
             if callback is not None and status == 0:
                 try:
-                    call_back(callback, so_far())
+                    call_back(callback, make(Result, so_far()))
                 except StopIteration:
                     status, message = 99, "The callback ended the run."
     if status == 0 and bb.best is None:
         status, message = 1, f"Every evaluation failed; the last: {failures[-1][1]}"
-    result = so_far()
-    result.update(success=status == 0, status=status, message=message, log=bb.log, failures=failures)
-    return result
+    return make(Result, {"message": message, "success": status == 0, "status": status, **so_far(), "log": bb.log,
+                         "failures": failures})
 
 
-def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", seed=0, *, integers=None, log=None,
-                  scaling="running", backend="auto"):
-    """As `minimize`, for many functions of the same bounds at once; each is searched as it would be alone.
+def minimize_many(
+    fun: Callable[[Array], Any], bounds: npt.ArrayLike | Bounds, functions: int, max_evaluations: int = 100,
+    model: Path | Proposer = "lstm-oi", seed: int = 0, *, integers: npt.ArrayLike | None = None,
+    log: npt.ArrayLike | None = None, scaling: Literal["running"] | tuple[float, float] = "running",
+    backend: Backend = "auto",
+) -> ManyResult:
+    """As `minimize`, for many functions of the same bounds at once. Each is searched as it would be alone.
 
     Parameters
     ----------
     fun : callable
-        X (B, d) -> (B,), row b by function b; nan and infinity for an evaluation that failed.
+        X (B, d) -> (B,): function b evaluates row b. nan and infinity stand for an evaluation that failed.
     functions : int
-        B.
+        The number of functions B.
     bounds, max_evaluations, model, seed, integers, log, scaling, backend
         As for `minimize`. Each function has an orientation of its own, drawn from the seed and its number.
 
     Returns
     -------
-    OptimizeResult
-        x (B, d), fun (B,), history (B, T) of all values, nfev, nit, success (all have a value), status, message. Where
-        each evaluation of a function failed, x and fun are nan.
+    ManyResult
+        As the Result of `minimize`: x (B, d), fun (B,), history (B, T) of all values, nfev, nit, success (whether each
+        function has a value), status and message. Where every evaluation of a function failed, x and fun are nan.
 
     Raises
     ------
@@ -132,31 +154,5 @@ def minimize_many(fun, bounds, functions, max_evaluations=100, model="lstm-oi", 
     lost = int(np.isnan(value).sum())
     x[np.isnan(value)] = np.nan
     message = f"Every evaluation of {lost} of {B} functions failed." if lost else "All evaluations were made."
-    return result_class()(x=x, fun=value, history=Y.T.copy(), nfev=B * T, nit=T, success=not lost, status=int(lost > 0),
-                          message=message)
-
-
-class Result(dict):
-    """A dict with attributes, where there is no SciPy."""
-
-    def __getattr__(self, name):
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    __setattr__, __delattr__ = dict.__setitem__, dict.__delitem__
-
-
-def result_class():
-    """SciPy's OptimizeResult, or ours."""
-    try:
-        from scipy.optimize import OptimizeResult
-    except ImportError:
-        return Result
-    return OptimizeResult
-
-
-# ------------------------------------------------------------------------------------- where to evaluate
-
-
+    return make(ManyResult, {"message": message, "success": not lost, "status": int(lost > 0), "x": x, "fun": value,
+                             "history": Y.T.copy(), "nfev": B * T, "nit": T})

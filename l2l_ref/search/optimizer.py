@@ -1,70 +1,91 @@
-"""The learned black-box optimizer for a user's function: ask for a point, tell what came of it."""
+"""The learned black-box optimizer for a user's function: ask for a point, tell its value."""
 
+from __future__ import annotations
+
+import copy
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from .. import files, pretrained
 from ..checks import told_value, whole_number
 from ..learned.proposer import Proposer
-from ..trees import arrays_of, names_of
+from ..trees import leaves, paths
 from .batch import symmetries
 from .box import Box, Symmetry
 from .restarts import RestartSchedule, restart_period
 from .scale import given_scale, moments_of, rescaled_after, running_scale, scaled
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .. import protocols
+    from ..protocols import Array, Backend, Bounds
+
 FORMAT, KIND = 2, "l2l_ref.BlackBoxOptimizer"
 
 
 class Trial:
-    """A point to evaluate: ``x`` (d,) float64 and ``id``, a whole number."""
+    """A point to evaluate. It can be sent to another process, and told when it comes back.
+
+    Attributes
+    ----------
+    id : int
+        Trials are numbered from 0.
+    x : (d,) float64 array
+        The point.
+    """
 
     __slots__ = ("id", "x", "_u")
 
-    def __init__(self, id, x, u):
+    def __init__(self, id: int, x: Array, u: Array) -> None:
         self.id, self.x = id, x
-        self._u = u  # (D,), what the network is told of x
+        self._u = u  # (D,), the point in the cube of the network's dimensions
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Trial(id={self.id}, x={self.x.tolist()})"
 
 
 class BlackBoxOptimizer:
     """A trained recurrent network that proposes where to evaluate a function next, to find its minimum.
 
-    ``trial = bb.ask()``, ``bb.tell(trial, value)``; several trials may be pending, and values come in any order.
+    ``trial = bb.ask()``, then ``bb.tell(trial, value)``. Several trials may be pending, and values may come in any
+    order.
 
-    Every ask is one step of the network, fed with a value that was told (equation X1 of learned/trajectory.py); when
-    several were told since the last ask, it first makes a step for each but the last. After 33 steps, or as many as the
-    network was trained for if they are fewer, it starts afresh, in another orientation and knowing nothing; trials keep
-    coming.
+    Each ask is one step of the network, fed a value that was told (equation X1 of learned/trajectory.py). If you tell
+    several values before the next ask, the network first takes a step for each but the last. After 33 steps, or as many
+    as the network was trained for if they are fewer, it starts afresh in another orientation, knowing nothing.
+
+    It pickles and copies with all that it knows: a copy goes on with the same points, bit for bit.
 
     Parameters
     ----------
-    bounds : (d, 2) array_like
+    bounds : (d, 2) array_like or SciPy's Bounds
         low < high of each dimension.
     model : str, path or Proposer
-        The name of a shipped optimizer, a file that `save` wrote, or the optimizer. Where it is one for more than d
-        dimensions, the rest of them are ignored.
+        The name of a shipped optimizer, a file that `save` wrote, or the optimizer itself. One for more than d
+        dimensions ignores the rest of them.
     seed : int
-        The network is deterministic: the seed draws the order and the directions in which it sees the dimensions.
+        The network is deterministic. The seed draws the order and the directions in which it sees the dimensions.
     integers, log : (d,) bool array_like, optional
         Which dimensions are whole numbers, and which have a log scale.
     scaling : "running" or (mean, std)
-        How values are brought to the scale on which networks are trained: by the mean and the standard deviation of
-        those told so far, or of their logarithm where they span orders of magnitude (Y1, Y2 of scale.py), taken anew
-        after tells number 1, 2, 4, 8, .., when everything is fed again; or by given ones.
+        How values are brought to the scale on which networks are trained. "running" takes the mean and the standard
+        deviation of the values told so far, or of their logarithms if they span orders of magnitude (Y1, Y2 of
+        scale.py). It is computed anew after tells number 1, 2, 4, 8, .., and then everything is fed again. Give the
+        mean and the standard deviation if you know them.
     backend : {"auto", "numpy", "numba"}
-        What the network is computed with. "auto" is NumPy, or what a Proposer that is given has of its own; numba takes
-        a third of the time for an ask and its tell or less, once it is loaded.
+        What computes the network. "auto" is NumPy, or the backend of a Proposer that you pass. Once it is loaded, numba
+        takes a third of the time for an ask and its tell, or less.
 
     Attributes
     ----------
     log : list
-        All that happened, in JSON's types: ["ask", id, x] and ["tell", id or None, x, value or None]. It is the state.
-        An ask of a network for more dimensions has a fourth entry, its coordinates in those.
+        All asks and tells, in JSON's types: ["ask", id, x] and ["tell", id or None, x, value or None]. The log is the
+        state. An ask of a network for more than d dimensions has a fourth entry, its coordinates in the others.
 
     Raises
     ------
@@ -74,8 +95,11 @@ class BlackBoxOptimizer:
         For the backend "numba" where numba does not work.
     """
 
-    def __init__(self, bounds, model="lstm-oi", seed=0, *, integers=None, log=None, scaling="running",
-                 backend="auto"):
+    def __init__(
+        self, bounds: npt.ArrayLike | Bounds, model: protocols.Path | Proposer = "lstm-oi", seed: int = 0, *,
+        integers: npt.ArrayLike | None = None, log: npt.ArrayLike | None = None,
+        scaling: Literal["running"] | tuple[float, float] = "running", backend: Backend = "auto",
+    ) -> None:
         self._box = Box(bounds, integers, log)
         self._given, self._scaling = given_scale(scaling), scaling
         self._seed = whole_number("seed", seed, least=0)
@@ -83,20 +107,26 @@ class BlackBoxOptimizer:
         self._moments = moments_of(self._proposer.card)
         self._rng = symmetries(self._seed)
         self._stepper = self._proposer.stepper(self._box)
-        self.log = []
-        self._pending = {}
-        self._asks, self._told = [], []           # their events in the log
-        self._points, self._values = [], []       # what was told: u (D,), and the value, nan if failed
-        self._best, self._worst = None, None      # of the finite values: the number of the tell, the value
+        self.log: list[list[Any]] = []
+        self._pending: dict[int, Trial] = {}
+        self._asks: list[list[Any]] = []   # their events in the log
+        self._told: list[list[Any]] = []   # likewise
+        self._points: list[Array] = []     # where a value was told: u (D,)
+        self._values: list[float] = []     # nan where the evaluation failed
+        self._best: int | None = None      # the number of the tell with the smallest finite value
+        self._worst: float | None = None   # the largest finite value
         self._scale = self._given
         self._schedule = RestartSchedule(restart_period(self._proposer.card), self._orient, self._start, self._step)
 
-    def __repr__(self):
+    def __copy__(self) -> BlackBoxOptimizer:
+        return copy.deepcopy(self)  # a copy has a state of its own
+
+    def __repr__(self) -> str:
         return (f"BlackBoxOptimizer(dim={self._box.dim}, model={self._name or self._proposer!r}, seed={self._seed}, "
                 f"asked={len(self._asks)}, told={len(self._told)})")
 
     @property
-    def best(self):
+    def best(self) -> tuple[Array, float] | None:
         """(x, value) of the smallest value told, or None."""
         if self._best is None:
             return None
@@ -104,45 +134,46 @@ class BlackBoxOptimizer:
         return np.array(x), value
 
     @property
-    def pending(self):
+    def pending(self) -> list[Trial]:
         """The trials that were asked for and not told, the oldest first."""
         return list(self._pending.values())
 
-    def ask(self):
+    def ask(self) -> Trial:
         """The next Trial."""
         return self._asking(*self._schedule.query())
 
-    def tell(self, trial, value):
+    def tell(self, trial: Trial | npt.ArrayLike, value: float | None) -> None:
         """Tell the value of a trial, or of a point that was not asked for.
 
         Parameters
         ----------
         trial : Trial or (d,) array_like
-            A pending trial of this optimizer, or a point within the bounds.
+            A pending trial of this optimizer, or a pickled copy of it; or a point within the bounds.
         value : float or None
-            None, nan and infinity stand for an evaluation that failed; it is fed as the worst value told so far.
+            None, nan and infinity stand for an evaluation that failed. It is fed as the worst value told so far.
 
         Raises
         ------
         ValueError
-            For a trial that is not pending (told twice, or another optimizer's), a point out of bounds, a value that
-            is no number.
+            For a trial that is not pending (told twice, or another optimizer's), for a point out of bounds, and for a
+            value that is not a number.
         """
         value = told_value(value)
         if isinstance(trial, Trial):
-            if self._pending.get(trial.id) is not trial:
+            pending = self._pending.get(trial.id)
+            if pending is None or pending is not trial and not np.array_equal(pending._u, trial._u):
                 raise ValueError(f"trial: expected a pending trial of this optimizer, got {trial!r}")
             del self._pending[trial.id]
-            # what was asked for, whatever the caller made of trial.x
-            self._telling(trial.id, self._asks[trial.id][2], trial._u, value)
+            # the point that was asked for, even if the caller has written to trial.x
+            self._telling(trial.id, self._asks[trial.id][2], pending._u, value)
         else:
             x = self._box.checked(trial)
             u = np.full(self._proposer.dim, 0.5)
             u[: self._box.dim] = self._box.unit(x)
             self._telling(None, x.tolist(), u, value)
 
-    def state_dict(self):
-        """All there is to know, in JSON's types: the settings, the digest of the weights, and a copy of the log."""
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state in JSON's types: the settings, the digest of the weights, and a copy of the log."""
         box = self._box
         return {
             "format": FORMAT, "kind": KIND, "name": self._name, "model": identity(self._proposer),
@@ -152,10 +183,11 @@ class BlackBoxOptimizer:
         }
 
     @classmethod
-    def from_state(cls, state, model=None, backend="auto"):
-        """The optimizer that ``state_dict`` described: later asks are the same, with the same backend bit for bit.
+    def from_state(cls, state: dict[str, Any], model: protocols.Path | Proposer | None = None,
+                   backend: Backend = "auto") -> BlackBoxOptimizer:
+        """The optimizer that ``state_dict`` described. Its later asks are the same; with the same backend, bit for bit.
 
-        ``model`` and ``backend`` are as for the class; a Proposer, which has no name, has to be given again. Raises
+        ``model`` and ``backend`` are as for the class. A Proposer has no name, so you have to pass it again. Raises
         ValueError for a state that is broken, or of another model.
         """
         if not isinstance(state, dict) or state.get("kind") != KIND or state.get("format") != FORMAT:
@@ -177,22 +209,26 @@ class BlackBoxOptimizer:
             raise ValueError(f"state: {' '.join(str(error).split()) or type(error).__name__}") from None
         return bb
 
-    def save(self, path):
+    def save(self, path: protocols.Path) -> None:
         """Write the state as JSON to ``path``: whole or not at all."""
         files.write_text(path, json.dumps(self.state_dict(), allow_nan=False) + "\n")
 
     @classmethod
-    def load(cls, path, model=None, backend="auto"):
-        """`from_state` of a file that ``save`` wrote. Raises ValueError when it is none, and OSError."""
+    def load(cls, path: protocols.Path, model: protocols.Path | Proposer | None = None,
+             backend: Backend = "auto") -> BlackBoxOptimizer:
+        """`from_state` of a file that ``save`` wrote.
+
+        Raises ValueError when it is not such a file, and OSError when it cannot be read.
+        """
         try:
             return cls.from_state(json.loads(Path(path).read_text("utf-8")), model, backend)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
-    # ------------------------------------------------------------------------------------------ what happened
+    # ------------------------------------------------------------------------------------------ a log once more
 
-    def _again(self, kind, id, x, rest=None, *more):
-        """One event of a log."""
+    def _again(self, kind: Any, id: Any, x: Any, rest: Any = None, *more: Any) -> None:
+        """Repeat one event of a log."""
         if kind not in ("ask", "tell") or more:
             raise ValueError(f"expected an ask or a tell, got {kind!r}")
         if id is not None and type(id) is not int:
@@ -214,7 +250,7 @@ class BlackBoxOptimizer:
 
     # -------------------------------------------------------------------------------------------- its parts
 
-    def _asking(self, u, x):
+    def _asking(self, u: Array, x: Array) -> Trial:
         d = self._box.dim
         id = len(self._asks)
         event = ["ask", id, x.tolist()]
@@ -227,7 +263,7 @@ class BlackBoxOptimizer:
         self.log.append(event)
         return trial
 
-    def _telling(self, id, x, u, value):
+    def _telling(self, id: int | None, x: list[float], u: Array, value: float) -> None:
         n, failed = len(self._told), math.isnan(value)
         event = ["tell", id, x, None if failed else value]
         self._told.append(event)
@@ -247,36 +283,40 @@ class BlackBoxOptimizer:
 
     # ------------------------------------------------------------------------------------------- the network
 
-    def _orient(self):
+    def _orient(self) -> None:
         self._symmetry = Symmetry(self._rng, self._proposer.dim)
 
-    def _start(self):
+    def _start(self) -> None:
         self._stepper.start(self._symmetry)
 
-    def _step(self, n):
+    def _step(self, n: int | None) -> tuple[Array, Array]:
         """The next query and its point, (D,) and (d,), after a step that was fed tell number n or nothing."""
         if n is None:
-            return self._stepper.step()
-        value = self._values[n]
-        if value != value:
+            u, x = self._stepper.step()
+            return u, x
+        value: float | None = self._values[n]
+        if value != value:  # nan
             value = self._worst
-        return self._stepper.step(self._points[n],
+        u, x = self._stepper.step(self._points[n],
                                   0.0 if value is None or self._scale is None else scaled(value, self._scale))
+        return u, x
 
 
 # ------------------------------------------------------------------------------------------------ arguments
 
 
-def resolve_model(model, dim, backend="auto"):
-    """(name or None, Proposer) for functions of so many dimensions."""
+def resolve_model(model: protocols.Path | Proposer, dim: int,
+                  backend: Backend = "auto") -> tuple[str | None, Proposer]:
+    """(name or None, Proposer) for functions of so many dimensions. Raises ValueError when there is none."""
+    name, proposer = None, cast(Any, model)
     if isinstance(model, Proposer):
         if backend != "auto":
             raise ValueError(f"backend: expected 'auto' with a Proposer, which has its own, got {backend!r}")
-        name, proposer = None, model
     else:
         name = str(model)
         try:
-            proposer = pretrained.load(name if is_file(name) else pretrained.find(name, dim), backend=backend)
+            known = name if pretrained.is_file(name) else pretrained.find(name, dim)
+            proposer = pretrained.load(known, backend=backend)
         except OSError as error:
             raise ValueError(f"model: {error}") from None
     if not isinstance(proposer, Proposer):
@@ -286,12 +326,8 @@ def resolve_model(model, dim, backend="auto"):
     return name, proposer
 
 
-def is_file(name):
-    return (pretrained.FOLDER / f"{name}.npz").is_file() or Path(name).is_file()
-
-
-def identity(proposer):
-    """All of a proposer that its queries depend on, in JSON's types."""
+def identity(proposer: Proposer) -> dict[str, Any]:
+    """Everything of a proposer that its queries depend on, in JSON's types."""
     params, card = proposer.params_as(np.float32), proposer.card
-    return {"config": proposer.config, "sha256": files.digest(dict(zip(names_of(params), arrays_of(params)))),
+    return {"config": proposer.config, "sha256": files.digest(dict(zip(paths(params), leaves(params)))),
             "run": restart_period(card), "moments": moments_of(card)}

@@ -1,43 +1,55 @@
-"""What a network is fed before a query: of one function, or of B functions that are searched in step."""
+"""When the network starts afresh, and what it is fed before a query: of one function, or of B functions in step."""
+
+from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-HORIZON = 100  # queries that a network is taken to be trained for when its card does not say
-RUN = 33  # queries after which shipped networks have found what they will find: docs/lab-notes/minimize.md
+if TYPE_CHECKING:
+    from ..protocols import Card
+
+HORIZON = 100  # the queries that a network is taken to be trained for when its card does not say
+RUN = 33  # the queries after which shipped networks find little more: docs/lab-notes/minimize.md
 
 
 class RestartSchedule:
-    """Every query is one step of the network, fed with a result that waits, or with nothing.
+    """What to feed before each query.
 
-    Where several results wait, there is a step for each but the last before it. When the scale of the values is
-    another, all is fed again. After a run of steps (`restart_period`) the network starts afresh, in another orientation: the
-    next run knows nothing of those before, and the one result that waits is not fed. Where more wait, points that were
-    known or told late, the next run is fed the best result, then the last of them, at most half a run.
+    Each query is one network step, fed the oldest result not yet seen, or zeros if there is none. When several results
+    wait, the network first takes a step for each but the last. When the value scaling changes, everything is fed again.
+
+    After a run of steps (`restart_period`) the network starts afresh, in another orientation. The next run knows
+    nothing of the runs before, and a single result that waits is not fed. When more wait, because points were known
+    beforehand or told late, the next run is fed the best result and then the last ones, half a run of them at most.
 
     Parameters
     ----------
     run : int
-        Steps of a run.
+        The number of steps in a run.
     orient : callable
         Takes another orientation.
     start : callable
         Puts the network before its first step.
     step : callable
-        n or None -> the next query, after a step that was fed result n, which is whatever `tell` got, or nothing.
+        n or None -> the next query, after a step that was fed result n, or nothing. n is whatever `tell` was given.
     """
 
-    def __init__(self, run, orient, start, step):
+    def __init__(self, run: int, orient: Callable[[], None], start: Callable[[], None],
+                 step: Callable[[Any], Any]) -> None:
         self._run, self._orient, self._start, self._step = run, orient, start, step
-        self._waiting, self._best = deque(), None
+        self._waiting: deque[Any] = deque()
+        self._best: Any = None
+        self._stale = False  # whether the network has to be fed again
         self._start_afresh()
 
-    def tell(self, n, best, rescaled):
-        """Result n waits. ``best`` is the best so far, or None; ``rescaled``: the scale has just become another."""
+    def tell(self, n: Any, best: Any, rescaled: bool) -> None:
+        """Result n waits. ``best`` is the best result so far, or None; ``rescaled``: the scale has just changed."""
         self._waiting.append(n)
         self._best = best
         self._stale = self._stale or rescaled  # fed again when the next query needs it
 
-    def query(self):
+    def query(self) -> Any:
         """The next query, whatever ``step`` makes of it."""
         if len(self._fed) + (len(self._waiting) or 1) > self._run:
             known = list(self._waiting) if len(self._waiting) > 1 else []
@@ -58,14 +70,15 @@ class RestartSchedule:
                 self._stale = False
                 return query
 
-    def _start_afresh(self):
+    def _start_afresh(self) -> None:
         self._orient()
         self._start()
-        self._fed, self._stale = [], False
+        self._fed: list[Any] = []
+        self._stale = False
 
 
-def restart_period(card):
-    """The queries of one run: as many as the network was trained for, at most `RUN`."""
+def restart_period(card: Card | None) -> int:
+    """The number of steps in a run: as many as the network was trained for, but at most `RUN`."""
     recipe = (card or {}).get("recipe")
     steps = recipe.get("steps") if isinstance(recipe, dict) else None
     return min(steps if type(steps) is int and steps >= 1 else HORIZON, RUN)

@@ -1,40 +1,50 @@
-"""What a network sees of a value: networks are trained on functions of mean 0 and variance 1.
+"""What a network sees of a value. Networks are trained on functions of mean 0 and variance 1; yours may have others.
 
     Y1  w(y) = low + q log(1 + (y - low) / q)   above low, the smallest of the first n values; y itself below
-    Y2  y~   = mean_n + deviation_n (w(y) - m) / s,   clipped to -5..5
+    Y2  y~   = mean_n + std_n (w(y) - m) / s,   clipped to -5..5
 
-m and s are mean and standard deviation of w of the first n values. q is the largest of `FACTORS` times their range for
-which their skewness is at most `SKEWNESS`, and infinite, w(y) = y, where that of y is: a function that spans orders of
-magnitude is nothing like a draw of a Gaussian process, its logarithm may be. A good optimizer's values are lower than
-those of a function at large and closer together: (mean_n, deviation_n) are the moments that the first n values had in
-training, where a card knows them, else (0, 1). A failed evaluation is as bad as the worst value told.
+m and s are the mean and the standard deviation of w of the first n values.
+
+q is infinite, and w(y) = y, where the skewness of the values is at most `SKEWNESS`. Otherwise q is the largest of
+`FACTORS` times the range of the values for which the skewness of w is. A function that spans orders of magnitude is
+unlike any draw of a Gaussian process, but its logarithm may be like one.
+
+The values that a good optimizer finds are lower than those of the function at large, and closer together. Hence
+(mean_n, std_n), the moments that the first n values had in training where a card knows them, else (0, 1).
+
+A failed evaluation counts as the worst value told.
 """
 
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from ..protocols import Array, Card
+
 LARGEST = 5.0     # of y~
-HUGE = 1e300      # of differences of values, so that none is infinite
-SKEWNESS = 1.25   # most searches of what networks are trained on stay below, up to four dimensions
+HUGE = 1e300      # the largest difference of values, so that none is infinite
+SKEWNESS = 1.25   # on draws like those of training, most searches stay below it, up to four dimensions
 FACTORS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
-ENOUGH = 8        # values to take a skewness of
+ENOUGH = 8        # values needed for a skewness
 
 
 class Scale(NamedTuple):
-    """One function's, floats; or B functions', arrays (B,)."""
+    """The scale of one function, floats; or of B functions, arrays (B,)."""
 
-    first: float      # the first value: all others are relative to it, so that a large shift costs no digits
-    m: float          # relative to ``first``
-    s: float
-    mean: float
-    std: float
-    low: float = math.inf  # relative to ``first``; infinite where w(y) = y
-    q: float = 1.0
+    first: Any      # the first value: all others are relative to it, so that a large shift costs no digits
+    m: Any          # relative to ``first``
+    s: Any
+    mean: Any
+    std: Any
+    low: Any = math.inf  # relative to ``first``; infinite where w(y) = y
+    q: Any = 1.0
 
 
-def given_scale(scaling):
+def given_scale(scaling: Any) -> Scale | None:
     """Scale of ``scaling``, a pair of mean and std; None for "running". Raises ValueError for anything else."""
     if isinstance(scaling, str) and scaling == "running":
         return None
@@ -47,13 +57,13 @@ def given_scale(scaling):
     return Scale(mean, 0.0, std, 0.0, 1.0)
 
 
-def rescaled_after(count):
-    """Whether a running scale is taken anew after so many values: 1, 2, 4, 8, .."""
+def rescaled_after(count: int) -> bool:
+    """Whether a running scale is computed anew after so many values: 1, 2, 4, 8, .."""
     return count & (count - 1) == 0
 
 
-def running_scale(values, moments=None):
-    """Scale of the values told so far, (B, n), nan for the failed ones; without any, of a function that is 0."""
+def running_scale(values: Array, moments: list[list[float]] | None = None) -> Scale:
+    """Scale of the values told so far, (B, n), nan for the failed ones. Without any, that of a function that is 0."""
     known = np.isfinite(values)
     count = known.sum(axis=1)
     first = values[np.arange(len(values)), known.argmax(axis=1)]
@@ -76,44 +86,45 @@ def running_scale(values, moments=None):
     return Scale(first, peak * m, peak * s, mean, std, np.where(peak * q > 0, peak * low, np.inf), peak * q)
 
 
-def _statistics(r, known, count):
-    """Mean, standard deviation and skewness of the known ones in each row."""
+def _statistics(r: Array, known: Array, count: Array) -> tuple[Array, Array, Array]:
+    """Mean, standard deviation and skewness of the known values in each row."""
     m = np.where(known, r, 0).sum(axis=1) / count
     d = np.where(known, r - m[:, None], 0)
     s = np.sqrt((d**2).sum(axis=1) / count)
     return m, s, (d**3).sum(axis=1) / count / np.maximum(s**3, 1e-300)
 
 
-def _logarithm(y, low, q):
+def _logarithm(y: Array, low: Array, q: Array) -> Array:
     """Y1."""
-    with np.errstate(invalid="ignore"):  # infinities below low, where nothing is taken from them
+    with np.errstate(invalid="ignore"):  # infinities below low, which np.where leaves out
         return np.where(y > low, low + q * np.log1p(np.maximum(y - low, 0) / q), y)
 
 
-def scaled(value, scale):
+def scaled(value: float, scale: Scale) -> float:
     """Y1 and Y2 of one value, in Python's floats."""
     first, m, s, mean, std, low, q = scale
     if not s > 0:
-        return mean
+        return float(mean)
     y = value - first
     if y > low:
         y = low + q * math.log1p((y - low) / q)                      # Y1
-    y = mean + std * ((y - m) / s)                             # Y2
-    return LARGEST if y > LARGEST else -LARGEST if y < -LARGEST else y
+    y = mean + std * ((y - m) / s)                                   # Y2
+    return LARGEST if y > LARGEST else -LARGEST if y < -LARGEST else float(y)
 
 
-def scaled_rows(values, scale):
+def scaled_rows(values: Array, scale: Scale) -> Array:
     """Y1 and Y2 of values (B,), one for each function."""
     first, m, s, mean, std, low, q = scale
     flat = ~(np.asarray(s) > 0)
     with np.errstate(over="ignore"):
         y = _logarithm(values - first, low, q)                       # Y1
-        y = mean + std * ((y - m) / np.where(flat, 1, s))      # Y2
-    return np.clip(np.where(flat, mean, y), -LARGEST, LARGEST)
+        y = mean + std * ((y - m) / np.where(flat, 1, s))            # Y2
+    rows: Array = np.clip(np.where(flat, mean, y), -LARGEST, LARGEST)
+    return rows
 
 
-def moments_of(card):
-    """The card's "moments", a list of pairs [mean_n, deviation_n] for n = 1, 2, 4, ..; None when it has none."""
+def moments_of(card: Card | None) -> list[list[float]] | None:
+    """The card's "moments", a list of pairs [mean_n, std_n] for n = 1, 2, 4, ..; None when it has none."""
     moments = (card or {}).get("moments")
     if not isinstance(moments, list) or not moments:
         return None
