@@ -22,7 +22,7 @@ from ..checks import choice, whole_number
 from ..learned import trajectory
 from ..learned.proposer import Proposer
 from ..seeds import child
-from ..trees import arrays_of, flatten, unflatten
+from ..trees import flatten, leaves, unflatten
 from . import loop
 
 # The streams of random numbers of one seed.
@@ -200,7 +200,7 @@ def _problem_identity(distribution, steps, seed):
         return loop.problem_identity(distribution)
     arguments = repr(sorted(distribution.gp_arguments.items()))
     sample = distribution.sample(1, steps, child(seed, VALIDATION))
-    return loop.problem_identity(distribution, arguments, *arrays_of(sample))
+    return loop.problem_identity(distribution, arguments, *leaves(sample))
 
 
 def _with_phi(proposer, phi):
