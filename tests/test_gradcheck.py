@@ -881,7 +881,7 @@ def test_a_plot_of_nothing_leaves_the_verdict_alone(folder, capsys):
     pytest.importorskip("matplotlib")
     words = ["gradcheck", "their_module:layer", "their_module:flat", "--inputs", "in.npz", "--plot", "c.png"]
     assert main(words) == 1
-    assert capsys.readouterr().err == "no plot: curve: this check did not come to compare numbers\n"
+    assert capsys.readouterr().err.startswith("no plot: curve: no numbers were compared in this check")
 
 
 def test_the_command_gives_json_and_a_curve(folder, capsys):

@@ -7,6 +7,7 @@ Hartmann-6: Hartman 1973, in the form of the same book. Two versions of Hartmann
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -76,13 +77,16 @@ def _goldstein_price(x):
     return first * second
 
 
+WEIGHTS = np.array([1.0, 1.2, 3.0, 3.2])  # of Hartman's functions
+
+
 def _hartmann(A, P):
-    weights, A, P = np.array([1.0, 1.2, 3.0, 3.2]), np.array(A), 1e-4 * np.array(P)
+    """The formula with the constants A and 10^4 P."""
+    return partial(_hartmann_formula, A=np.array(A), P=1e-4 * np.array(P))
 
-    def formula(x):
-        return -(weights * np.exp(-(A * (x[..., None, :] - P) ** 2).sum(axis=-1))).sum(axis=-1)
 
-    return formula
+def _hartmann_formula(x, A, P):
+    return -(WEIGHTS * np.exp(-(A * (x[..., None, :] - P) ** 2).sum(axis=-1))).sum(axis=-1)
 
 
 BENCHMARKS = {

@@ -243,6 +243,10 @@ class Report:
             lines.append("errors and bounds are relative to the largest entry of each gradient")
         return lines + list(self.notes)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The state of a pickle or a copy: without the curve, which needs the functions that were checked."""
+        return {**self.__dict__, "_curve": None}
+
     def to_json(self) -> str:
         """The report as JSON text; numbers that are not finite become null."""
 
@@ -277,10 +281,10 @@ class Report:
         Raises
         ------
         ValueError
-            No numbers were compared.
+            No numbers were compared, or the report is a copy.
         """
         if self._curve is None:
-            raise ValueError("curve: no numbers were compared in this check")
+            raise ValueError("curve: no numbers were compared in this check, or this is a copy of its report")
         return self._curve()
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
