@@ -37,12 +37,16 @@ def source_page(path):
 
 
 def definitions():
-    """Where each function and class is defined: name -> (path, line), of names that only one original has."""
+    """Where each function and class is defined: name -> (path, line), of names that only one original has.
+
+    A name of one small word is left out, since it may also be a problem or an option.
+    """
     places = {}
     for path in ROOT.glob("l2l_ref/**/*.py"):
         if path.parent.name != "compiled":  # a twin has the name of its original
             for node in ast.parse(path.read_text("utf-8")).body:
-                if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                named = isinstance(node, (ast.FunctionDef, ast.ClassDef))
+                if named and re.fullmatch(r"[A-Z]\w+|[a-z]+_\w+", node.name):
                     places.setdefault(node.name, []).append((path, node.lineno))
     return {name: found[0] for name, found in places.items() if len(found) == 1}
 
