@@ -19,7 +19,13 @@ Source: Snoek, Larochelle & Adams 2012, "Practical Bayesian optimization of mach
 is called Spearmint. The search for the maximum, the priors and the first query are ours.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..checks import positive, whole_number
 from ..extras import require
@@ -27,6 +33,9 @@ from ..ops.covariance import OF_R2, covariance_pair
 from ..ops.gp import checked_jitter, checked_noise
 from ..ops.improvement import expected_improvement, expected_improvement_backward
 from .random_search import Search
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Seed
 
 SPREAD, NEAR, STARTS = 2500, 1000, 5  # candidates all over the cube and near the best points; ascents per query
 BLOCK = 875  # candidates evaluated at once, so that their covariances fit into the cache
@@ -69,7 +78,10 @@ class GPPosterior:
         When K is not positive definite in this precision.
     """
 
-    def __init__(self, x, y, length_scale, variance, noise, mean, covariance, jitter):
+    def __init__(
+        self, x: Array, y: Array, length_scale: float | Array, variance: float, noise: float, mean: float,
+        covariance: str, jitter: float,
+    ) -> None:
         from scipy.linalg.lapack import dpotrf, dtrtri
 
         self._forward, self._backward = OF_R2[covariance]
@@ -88,13 +100,13 @@ class GPPosterior:
         self.best = (y - noise**2 * self._alpha).min()
         self.log_likelihood = -0.5 * (self._a @ self._a) - np.log(np.diag(L)).sum() - 0.5 * len(y) * np.log(2 * np.pi)
 
-    def at(self, q):
+    def at(self, q: Array) -> tuple[Array, Array]:
         """Mean and standard deviation at q (m, d), each of shape (m,)."""
         k, _ = self._forward(self._distances(q / self.length_scale), self._variance)
         w = self._A @ k
         return self._mean + self._a @ w, np.sqrt(np.maximum(self._residual(w), self._least))
 
-    def at_with_gradients(self, q):
+    def at_with_gradients(self, q: Array) -> tuple[Array, Array, Array, Array]:
         """Mean and std at q (m, d), each (m,), and their gradients with respect to q, each (m, d). For small m."""
         u = self._x[:, None] - q / self.length_scale                 # (n, m, d)
         k, cache = self._forward((u * u).sum(axis=2), self._variance)
@@ -110,10 +122,10 @@ class GPPosterior:
         )
         return self._mean + self._a @ w, std, d_mean, d_std
 
-    def _residual(self, w):
+    def _residual(self, w: Array) -> Array:
         return self._variance * (1 + self._jitter) - np.einsum("nm,nm->m", w, w)
 
-    def _distances(self, q):
+    def _distances(self, q: Array) -> Array:
         """Squared distances (n, m) between the data and q (m, d), both in length scales: |x|^2 - 2 x . q + |q|^2."""
         middle = 0.5 / self.length_scale  # centred numbers lose less to rounding
         x, q = self._x - middle, q - middle
@@ -122,17 +134,17 @@ class GPPosterior:
         return np.maximum(r2, 0, out=r2)
 
 
-def improvement(posteriors, q):
+def improvement(posteriors: Sequence[GPPosterior], q: Array) -> Array:
     """Expected improvement at q (m, d), averaged over posteriors -> (m,)."""
 
-    def at(block):
+    def at(block: Array) -> Any:
         EI, _ = _improvement(posteriors, *zip(*(posterior.at(block) for posterior in posteriors)))
         return EI.mean(axis=0)
 
     return np.concatenate([at(block) for block in np.array_split(q, -(-len(q) // BLOCK))])
 
 
-def log_improvement_and_gradient(posteriors, q):
+def log_improvement_and_gradient(posteriors: Sequence[GPPosterior], q: Array) -> tuple[Array, Array]:
     """log (EI + TINY) at q (m, d), with EI averaged over posteriors, and its gradient in q -> (m,), (m, d).
 
     The logarithm has slopes of order 1 where EI itself is flat. TINY keeps it finite where EI underflows.
@@ -145,18 +157,17 @@ def log_improvement_and_gradient(posteriors, q):
     return np.log(EI), d_q / EI[:, None]
 
 
-def _improvement(posteriors, mean, std):
+def _improvement(posteriors: Sequence[GPPosterior], mean: Sequence[Array], std: Sequence[Array]) -> tuple[Array, Any]:
     """Expected improvement, one row for each posterior, and the cache."""
-    mean = np.array(mean)
     best = np.array([posterior.best for posterior in posteriors])
-    return expected_improvement(mean, np.array(std), np.broadcast_to(best[:, None], mean.shape))
+    return expected_improvement(np.array(mean), np.array(std), np.broadcast_to(best[:, None], np.shape(mean)))
 
 
-def climb(posteriors, starts):
+def climb(posteriors: Sequence[GPPosterior], starts: Array) -> Array:
     """The points (m, d) in the cube that L-BFGS-B reaches from ``starts`` (m, d) by maximising expected improvement."""
     from scipy.optimize import minimize
 
-    def loss(flat):
+    def loss(flat: Array) -> tuple[float, Array]:
         value, d_q = log_improvement_and_gradient(posteriors, flat.reshape(starts.shape))
         return -value.sum(), -d_q.ravel()
 
@@ -164,7 +175,7 @@ def climb(posteriors, starts):
     return np.clip(result.x, 0, 1).reshape(starts.shape)
 
 
-def candidates(x, y, rng, scale):
+def candidates(x: Array, y: Array, rng: np.random.Generator, scale: Any) -> Array:
     """Points (m, d) from which the ascents start: all over the cube, near the best five of x (n, d), and the very best.
 
     The points all over the cube are uniform on a cube of twice the width and then clipped, so that half of the
@@ -179,7 +190,7 @@ def candidates(x, y, rng, scale):
     return np.clip(np.concatenate([rng.uniform(-0.5, 1.5, (SPREAD, d)), near, best[:1]]), 0, 1)
 
 
-def maximise(posteriors, q):
+def maximise(posteriors: Sequence[GPPosterior], q: Array) -> Array:
     """The point (d,) with the largest expected improvement that ascents from the best of q (m, d) find."""
     starts = q[np.argsort(-improvement(posteriors, q), kind="stable")[:STARTS]]
     reached = np.concatenate([starts, climb(posteriors, starts)])
@@ -205,25 +216,27 @@ class ExpectedImprovement(Search):
 
     name = "ei"
 
-    def __init__(self, functions, dim, seed=0, first=0, *, length_scale, variance=1.0, noise=0.0, mean=0.0,
-                 covariance="squared_exponential", jitter=None):
+    def __init__(
+        self, functions: int, dim: int, seed: Seed = 0, first: int = 0, *, length_scale: ArrayLike,
+        variance: float = 1.0, noise: float = 0.0, mean: float = 0.0, covariance: str = "squared_exponential",
+        jitter: float | None = None,
+    ) -> None:
         require("scipy", "expected improvement")
         super().__init__(functions, dim, seed, first)
         like = self.x
-        length_scale = positive("length_scale", length_scale, like)
-        if length_scale.shape not in ((), (dim,)):
-            raise ValueError(f"length_scale: expected a number or an array of shape (d={dim}), "
-                             f"got {length_scale.shape}")
+        scale = positive("length_scale", length_scale, like)
+        if scale.shape not in ((), (dim,)):
+            raise ValueError(f"length_scale: expected a number or an array of shape (d={dim}), got {scale.shape}")
         covariance_pair(covariance)
         if not np.isfinite(mean):
             raise ValueError(f"mean: expected a finite number, got {mean!r}")
         self._hyperparameters = {
-            "length_scale": length_scale, "variance": positive("variance", variance, like, single=True),
+            "length_scale": scale, "variance": positive("variance", variance, like, single=True),
             "noise": checked_noise(noise, like), "mean": mean, "covariance": covariance,
             "jitter": checked_jitter(jitter, like),
         }
 
-    def _suggest(self, b):
+    def _suggest(self, b: int) -> Array:
         x, y = self.x[b], self.y[b]
         if len(y) == 0:
             return np.full(self.dim, 0.5)
@@ -231,7 +244,7 @@ class ExpectedImprovement(Search):
         return maximise([posterior], candidates(x, y, self._rngs[b], self._hyperparameters["length_scale"]))
 
 
-def slice_sample(log_density, u, direction, rng):
+def slice_sample(log_density: Callable[[Array], float], u: Array, direction: Array, rng: np.random.Generator) -> Array:
     """One step of slice sampling from u (k,) along ``direction`` (k,): Neal 2003, figures 3 and 5. -> (k,)
 
     ``log_density``, (k,) -> float, is the logarithm of the density that is sampled, up to a constant. The length of
@@ -272,7 +285,10 @@ class IntegratedExpectedImprovement(Search):
 
     name = "integrated-ei"
 
-    def __init__(self, functions, dim, seed=0, first=0, *, samples=10, covariance="matern52", jitter=None):
+    def __init__(
+        self, functions: int, dim: int, seed: Seed = 0, first: int = 0, *, samples: int = 10,
+        covariance: str = "matern52", jitter: float | None = None,
+    ) -> None:
         require("scipy", "expected improvement")
         super().__init__(functions, dim, seed, first)
         whole_number("samples", samples)
@@ -280,33 +296,34 @@ class IntegratedExpectedImprovement(Search):
         self.samples, self._covariance, self._jitter = samples, covariance, checked_jitter(jitter, self.x)
         priors = [PRIORS["length_scale"]] * dim + [PRIORS[name] for name in ("variance", "noise", "mean")]
         self._centre, self._width = np.array(priors).T
-        self._u = [None] * functions  # the present state of each chain
+        self._u: list[Array | None] = [None] * functions  # the present state of each chain
 
-    def _suggest(self, b):
+    def _suggest(self, b: int) -> Array:
         x, y, rng = self.x[b], self.y[b], self._rngs[b]
         if len(y) == 0:
             return np.full(self.dim, 0.5)
         posteriors = self._posteriors(b)
-        scale = np.mean([posterior.length_scale for posterior in posteriors], axis=0)
+        scale = np.mean([np.asarray(posterior.length_scale) for posterior in posteriors], axis=0)
         return maximise(posteriors, candidates(x, y, rng, scale))
 
-    def _posteriors(self, b):
+    def _posteriors(self, b: int) -> list[GPPosterior]:
         """The posteriors of function b under samples of the hyperparameters."""
         x, y, rng = self.x[b], self.y[b], self._rngs[b]
         y = y / (np.abs(y).max() or 1)  # so that the next line cannot overflow
         y = (y - y.mean()) / (y.std() or 1)
 
-        def posterior(u):
+        def posterior(u: Array) -> GPPosterior:
             *logs, mean = u
             *length_scale, variance, noise = np.exp(logs)
             return GPPosterior(x, y, np.array(length_scale), variance, noise, mean, self._covariance, self._jitter)
 
-        def log_density(u):
+        def log_density(u: Array) -> float:
             z = (u - self._centre) / self._width
             return -np.inf if (np.abs(z) > CUT).any() else posterior(u).log_likelihood - 0.5 * (z @ z)
 
-        chain = [self._centre if self._u[b] is None else self._u[b]]
-        for _ in range(self.samples + BURN_IN * (self._u[b] is None)):
+        last = self._u[b]
+        chain = [self._centre if last is None else last]
+        for _ in range(self.samples + BURN_IN * (last is None)):
             u = chain[-1]
             for direction in rng.permutation(np.diag(self._width)):
                 u = slice_sample(log_density, u, direction, rng)

@@ -18,6 +18,8 @@ The defaults of the constants are those of Torch7's ``optim``, which Andrychowic
 The learning rate has no default, because a fair comparison tunes it.
 """
 
+from __future__ import annotations
+
 import math
 from collections import namedtuple
 from dataclasses import dataclass, fields

@@ -5,16 +5,26 @@ there, and yields the next point. `Peer` makes a batch of them. All settings are
 that scikit-optimize uses expected improvement as its acquisition function.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import logging
 import tempfile
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ..seeds import child
 
+if TYPE_CHECKING:
+    from ..protocols import Array, Seed
 
-def optuna_tpe(dim, evaluations, seed):
+
+Asking: TypeAlias = Generator[Sequence[float], Any, None]  # yields points, is sent their values
+
+
+def optuna_tpe(dim: int, evaluations: int, seed: int) -> Asking:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -25,7 +35,7 @@ def optuna_tpe(dim, evaluations, seed):
         study.tell(trial, y)
 
 
-def hyperopt_tpe(dim, evaluations, seed):
+def hyperopt_tpe(dim: int, evaluations: int, seed: int) -> Asking:
     from hyperopt import JOB_STATE_DONE, STATUS_OK, Trials, base, hp, tpe
 
     names = [f"x{i}" for i in range(dim)]
@@ -39,7 +49,7 @@ def hyperopt_tpe(dim, evaluations, seed):
         trials.refresh()
 
 
-def skopt_gp(dim, evaluations, seed):
+def skopt_gp(dim: int, evaluations: int, seed: int) -> Asking:
     from skopt import Optimizer
 
     optimizer = Optimizer([(0.0, 1.0)] * dim, "GP", acq_func="EI", random_state=seed)
@@ -48,7 +58,7 @@ def skopt_gp(dim, evaluations, seed):
         optimizer.tell(x, (yield x))
 
 
-def smac(dim, evaluations, seed):
+def smac(dim: int, evaluations: int, seed: int) -> Asking:
     from ConfigSpace import ConfigurationSpace, Float
     from smac import HyperparameterOptimizationFacade, Scenario
     from smac.runhistory.dataclasses import TrialValue
@@ -69,7 +79,7 @@ PEERS = {  # the package to look for, and the adapter
 }
 
 
-def installed():
+def installed() -> list[str]:
     """The names of the peers whose packages are installed. ImportError if there is none."""
     names = [name for name, (package, _) in PEERS.items() if importlib.util.find_spec(package)]
     if not names:
@@ -93,15 +103,15 @@ class Peer:
         The number of the first function.
     """
 
-    def __init__(self, name, functions, dim, evaluations, seed, first=0):
+    def __init__(self, name: str, functions: int, dim: int, evaluations: int, seed: Seed, first: int = 0) -> None:
         seeds = (child(seed, k, 2) for k in range(first, first + functions))
         self._searches = [PEERS[name][1](dim, evaluations, int(s.generate_state(1)[0] >> 1)) for s in seeds]
-        self._y = [None] * functions
+        self._y: list[Any] = [None] * functions
 
-    def ask(self):
+    def ask(self) -> Array:
         """The next point of each function, (B, d)."""
         return np.array([search.send(y) for search, y in zip(self._searches, self._y)], np.float64)
 
-    def tell(self, x, y):
+    def tell(self, x: Array, y: Array) -> None:
         """Give the values y (B,) at the points x (B, d) of the last `ask`."""
         self._y = y.tolist()

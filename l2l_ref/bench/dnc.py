@@ -4,6 +4,11 @@ The workload is the same for all: T steps on given inputs (T, B, D) from an empt
 sum of d_output * output over all steps with respect to all weights. It is in float32, and the results are compared.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ..learned.cells import dnc_with, with_backend
@@ -11,14 +16,19 @@ from ..ops import dnc
 from ..ops.addressing import EPSILON
 from ..ops.heads import interface_shapes
 from ..trees import add, build, flatten, leaves, unflatten
-from .timing import machine_limits, prepare, time_rounds
+from .timing import Report, machine_limits, prepare, time_rounds
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Backend
 
 
-def _ours(backend):
-    def make(x, d_output, params, sizes, threads):
+def _ours(backend: Backend) -> Any:
+    def make(
+        x: Array, d_output: Array, params: Any, sizes: tuple[int, int, int], threads: int | None,
+    ) -> Callable[[], Array]:
         cell = with_backend(dnc_with(*sizes), backend, x.shape[1], threads)
 
-        def workload():
+        def workload() -> Array:
             state, caches = cell.initial_state(x.shape[1], params), []
             for x_t in x:
                 state, cache = cell.forward(x_t, state, params)
@@ -34,7 +44,7 @@ def _ours(backend):
     return make
 
 
-def _torch(x, d_output, params, sizes, threads):
+def _torch(x: Array, d_output: Array, params: Any, sizes: tuple[int, int, int], threads: int) -> Callable[[], Array]:
     """PyTorch in eager mode, by autograd: an LSTMCell with our weights, equations of ops/addressing.py and heads.py."""
     import torch
 
@@ -53,12 +63,12 @@ def _torch(x, d_output, params, sizes, threads):
     cuts = [int(np.prod(shape)) for shape in shapes]
     off_diagonal = 1 - torch.eye(slots)
 
-    def content(M, key, beta):
+    def content(M: Any, key: Any, beta: Any) -> Any:
         size_M, size_key = (torch.sqrt((a * a).sum(2) + EPSILON) for a in (M, key))
         s = key @ M.transpose(1, 2) / (size_key[:, :, None] * size_M[:, None])
         return torch.softmax(beta[:, :, None] * s, 2)
 
-    def workload():
+    def workload() -> Array:
         torch.set_num_threads(threads)
         zeros = x.new_zeros
         h, c, read = zeros(B, H), zeros(B, H), zeros(B, R * W)
@@ -92,7 +102,10 @@ def _torch(x, d_output, params, sizes, threads):
 IMPLEMENTATIONS = {"numba": _ours("numba"), "numpy": _ours("numpy"), "torch": _torch}
 
 
-def dnc_step(batch=128, steps=100, hidden=64, sizes=(16, 16, 2), threads=(1, 2), rounds=5, seed=0, report=None):
+def dnc_step(
+    batch: int = 128, steps: int = 100, hidden: int = 64, sizes: tuple[int, int, int] = (16, 16, 2),
+    threads: Sequence[int] = (1, 2), rounds: int = 5, seed: int = 0, report: Report | None = None,
+) -> dict[str, Any]:
     """Time forward and backward of a DNC. Returns the dict that ``bench dnc --json`` prints.
 
     ``batch``, ``steps``, ``hidden`` and ``sizes`` (slots, numbers per slot, read heads) define the workload. See

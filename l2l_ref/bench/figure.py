@@ -1,16 +1,23 @@
 """The table of a benchmark as a bar chart."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from ..plotting import matplotlib_figure
 
+if TYPE_CHECKING:
+    from ..protocols import Path
 
-def bench_name(row):
+
+def bench_name(row: dict[str, Any]) -> str:
     """The name of a row: its implementation or model, and for searches the number of past evaluations."""
     if "past" not in row:
         return row["implementation"]
     return f"{row['model']}{', ' + row['implementation'] if row['implementation'] else ''}, after {row['past']}"
 
 
-def bench_bars(rows, unit, title, path):
+def bench_bars(rows: list[dict[str, Any]], unit: str, title: str, path: Path) -> None:
     """Draw a bar for each row of a benchmark into ``path``.
 
     The length of a bar is the number under the key ``unit``, on a logarithmic axis if the numbers differ by a factor

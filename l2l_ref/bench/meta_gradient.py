@@ -5,23 +5,31 @@ First the forward pass, which gives the updates; then the gradient of the sum of
 weights. The results are compared.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import backends
 from ..learned import coordinatewise
 from ..trees import flatten, unflatten
-from .timing import machine_limits, prepare, time_rounds
+from .timing import Report, machine_limits, prepare, time_rounds
+
+if TYPE_CHECKING:
+    from ..protocols import Array
 
 P, SCALE = 10.0, 0.1  # of the preprocessing, and of the output
 
 
-def numba_run(gradients, d_updates, params, threads):
+def numba_run(gradients: Array, d_updates: Array, params: Any, threads: int | None) -> Callable[[], Array]:
     """``step_inference`` T times, then ``meta_gradient``, which repeats the forward pass."""
     twin = backends.choose("coordinatewise", "numba")
 
-    def workload():
+    def workload() -> Array:
         state = start = coordinatewise.init_state(gradients.shape[1], params)
         for t, gradient in enumerate(gradients):
             _, state = twin.step_inference(gradient, state, params, P, SCALE, threads, in_place=t > 0)
@@ -30,10 +38,10 @@ def numba_run(gradients, d_updates, params, threads):
     return workload
 
 
-def numpy_run(gradients, d_updates, params, threads):
+def numpy_run(gradients: Array, d_updates: Array, params: Any, threads: int | None) -> Callable[[], Array]:
     """``unroll``, which keeps every cache, then ``unroll_backward``."""
 
-    def workload():
+    def workload() -> Array:
         state = coordinatewise.init_state(gradients.shape[1], params)
         (_, last), cache = coordinatewise.unroll(gradients, state, params, P, SCALE)
         _, _, d_params = coordinatewise.unroll_backward((d_updates, coordinatewise.zeros_like_state(last)), cache)
@@ -42,7 +50,9 @@ def numpy_run(gradients, d_updates, params, threads):
     return workload
 
 
-def torch_run(gradients, d_updates, params, threads, compiled=False):
+def torch_run(
+    gradients: Array, d_updates: Array, params: Any, threads: int, compiled: bool = False,
+) -> Callable[[], Array]:
     """PyTorch: LSTMCell and Linear with our weights, and autograd through the T steps."""
     import torch
 
@@ -57,7 +67,7 @@ def torch_run(gradients, d_updates, params, threads, compiled=False):
     inputs, upstream = torch.from_numpy(gradients), torch.from_numpy(d_updates)
     wanted = [weight for cell in cells for weight in list(cell.parameters())[:3]] + [W, b]
 
-    def step(gradient, state):
+    def step(gradient: Any, state: Any) -> Any:
         size = gradient.abs()
         large = size >= np.exp(-P)
         first = torch.where(large, torch.log(size.clamp_min(1e-30)) / P, -1.0)
@@ -70,7 +80,7 @@ def torch_run(gradients, d_updates, params, threads, compiled=False):
 
     step = torch.compile(step) if compiled else step
 
-    def workload():
+    def workload() -> Array:
         torch.set_num_threads(threads)
         n = inputs.shape[1]
         state = [(inputs.new_zeros(n, c.hidden_size), inputs.new_zeros(n, c.hidden_size)) for c in cells]
@@ -86,7 +96,7 @@ def torch_run(gradients, d_updates, params, threads, compiled=False):
     return workload
 
 
-def torch_compiled_run(*arguments):
+def torch_compiled_run(*arguments: Any) -> Callable[[], Array]:
     """As `torch_run`, with the step compiled by torch.compile."""
     import torch
 
@@ -98,7 +108,7 @@ def torch_compiled_run(*arguments):
     return workload
 
 
-def jax_run(gradients, d_updates, params, threads):
+def jax_run(gradients: Array, d_updates: Array, params: Any, threads: int) -> Callable[[], Array]:
     """JAX: one jitted gradient through lax.scan over the T steps. It uses all cores."""
     import jax
     import jax.numpy as jnp
@@ -108,7 +118,7 @@ def jax_run(gradients, d_updates, params, threads):
     if gradients.dtype == np.float64:
         jax.config.update("jax_enable_x64", True)
 
-    def step(carry, seen):
+    def step(carry: Any, seen: Any) -> Any:
         state, params = carry
         gradient, d_update = seen
         size = jnp.abs(gradient)
@@ -124,7 +134,7 @@ def jax_run(gradients, d_updates, params, threads):
             after.append((z, c))
         return (tuple(after), params), (d_update * SCALE * (z @ W + b)[:, 0]).sum()
 
-    def total(params, gradients, d_updates):
+    def total(params: Any, gradients: Any, d_updates: Any) -> Any:
         zeros = tuple((jnp.zeros((gradients.shape[1], len(layer[1])), gradients.dtype),) * 2 for layer in params[0])
         return jax.lax.scan(step, (zeros, params), (gradients, d_updates))[1].sum()
 
@@ -132,7 +142,7 @@ def jax_run(gradients, d_updates, params, threads):
     weights = (tuple(tuple(map(jnp.asarray, layer)) for layer in params.layers), *map(jnp.asarray, params[1:]))
     inputs, upstream = jnp.asarray(gradients), jnp.asarray(d_updates)
 
-    def workload():
+    def workload() -> Array:
         layers, W, b = jax.block_until_ready(run(weights, inputs, upstream))
         return np.concatenate([np.asarray(a).ravel() for a in (*(a for layer in layers for a in layer), W, b)])
 
@@ -143,8 +153,10 @@ IMPLEMENTATIONS = {"numba": numba_run, "numpy": numpy_run, "torch": torch_run, "
                    "jax": jax_run}
 
 
-def meta_gradient(coordinates=15_910, steps=20, hidden=(20, 20), dtype=np.float32, threads=(1, 2), rounds=5, seed=0,
-                  report=None):
+def meta_gradient(
+    coordinates: int = 15_910, steps: int = 20, hidden: Sequence[int] = (20, 20), dtype: DTypeLike = np.float32,
+    threads: Sequence[int] = (1, 2), rounds: int = 5, seed: int = 0, report: Report | None = None,
+) -> dict[str, Any]:
     """Time the meta-gradient. Returns the dict that ``bench meta-gradient --json`` prints.
 
     ``coordinates``, ``steps``, ``hidden`` and ``dtype`` define the workload. See `prepare` for ``threads``. ``report``
@@ -169,6 +181,6 @@ def meta_gradient(coordinates=15_910, steps=20, hidden=(20, 20), dtype=np.float3
     return limits | {"rows": rows}
 
 
-def macs(hidden, inputs=2):
+def macs(hidden: Sequence[int], inputs: int = 2) -> int:
     """The multiply-adds of the matrix products of one step of one coordinate. A gradient needs three times as many."""
     return sum(4 * H * (D + H) for D, H in zip((inputs, *hidden), hidden)) + hidden[-1]

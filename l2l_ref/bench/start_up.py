@@ -5,16 +5,20 @@ rounds. The first compiled result is that of a `CoordinatewiseLSTM` on 1,000 coo
 an empty cache, and with the cache that this measurement has left.
 """
 
+from __future__ import annotations
+
 import os
 import statistics
 import tempfile
 import time
 import zipfile
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from .. import backends
-from .timing import run_in_process
+from .timing import Report, run_in_process
 
 PACKAGE = Path(__file__).parent.parent
 STEP = """
@@ -28,16 +32,16 @@ CODE = {"import numpy": "import numpy", "import l2l_ref": "import numpy, l2l_ref
 COMPILED, COLD = "first compiled result", "first compiled result, cold cache"
 
 
-def _seconds(code, environment):
+def _seconds(code: str, environment: Mapping[str, str]) -> float:
     started = time.perf_counter()
     run_in_process(code, environment)
     return time.perf_counter() - started
 
 
-def start_up(rounds=5, seed=0, report=None):
+def start_up(rounds: int = 5, seed: int = 0, report: Report | None = None) -> dict[str, Any]:
     """Time starts. Returns the dict that ``bench start-up --json`` prints."""
     code_of = CODE | ({COMPILED: STEP.format(backend="numba")} if backends.available("numba") else {})
-    times = {name: [] for name in code_of}
+    times: dict[str, list[float]] = {name: [] for name in code_of}
     path = os.pathsep.join(part for part in (str(PACKAGE.parent), os.environ.get("PYTHONPATH")) if part)
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": path}

@@ -6,8 +6,12 @@ improvement and those third-party optimizers that are installed, with their defa
 so that other processes on the machine affect all of them alike.
 """
 
+from __future__ import annotations
+
 import statistics
 import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,30 +22,37 @@ from ..black_boxes.gp_functions import usual_length_scale
 from ..extras import installed as package_installed
 from ..search import BlackBoxOptimizer
 
+if TYPE_CHECKING:
+    from ..protocols import Array, AskTell, Backend
+    from .timing import Report
+
+# (dim, evaluations, seed) -> a search, how to get the point from an ask, and the value for a tell
+Start: TypeAlias = "Callable[[int, int, int], tuple[Any, Callable[[Any], Array], Callable[[float], Any]]]"
+
 MODELS = ("lstm-oi", "dnc-oi")
 WINDOW = 8  # suggestions that are timed after each number of past evaluations
 ROUNDS_OF_BASELINES = 2  # few, because they are slow
 
 
-def value(x):
+def value(x: Array) -> float:
     """The function that is searched: x (d,) -> float."""
     return float(((x - 0.3) ** 2).sum())
 
 
-def _learned(model, backend):
+def _learned(model: str, backend: Backend) -> Start:
     """A function that starts a search. It also returns how to get the point from an ask, and the value for a tell."""
 
-    def start(dim, evaluations, seed):
+    def start(dim: int, evaluations: int, seed: int) -> tuple[Any, Callable[[Any], Array], Callable[[float], Any]]:
         search = BlackBoxOptimizer([(0, 1)] * dim, model, seed, scaling=(0.0, 1.0), backend=backend)
         return search, lambda trial: trial.x, float
 
     return start
 
 
-def _batched(make):
+def _batched(make: Callable[[int, int, np.random.SeedSequence], AskTell[Array, Array]]) -> Start:
     """As `_learned`, for a baseline, which asks and tells for a batch; here it has one function."""
 
-    def start(dim, evaluations, seed):
+    def start(dim: int, evaluations: int, seed: int) -> tuple[Any, Callable[[Any], Array], Callable[[float], Any]]:
         search = make(dim, evaluations, np.random.SeedSequence(seed))
         return search, lambda x: x[0], lambda y: np.array([y])
 
@@ -54,7 +65,10 @@ BASELINES = {
 }
 
 
-def suggest(dim=6, past=(1, 10, 100), rounds=20, seed=0, baselines=True, report=None):
+def suggest(
+    dim: int = 6, past: Sequence[int] = (1, 10, 100), rounds: int = 20, seed: int = 0, baselines: bool = True,
+    report: Report | None = None,
+) -> dict[str, Any]:
     """Time suggestions. Returns the dict that ``bench suggest --json`` prints.
 
     Parameters
@@ -70,8 +84,10 @@ def suggest(dim=6, past=(1, 10, 100), rounds=20, seed=0, baselines=True, report=
     report : callable, optional
         Called with a line of text about the progress.
     """
-    works = ("numba", "numpy") if backends.available("numba") else ("numpy",)
-    runs = {(model, backend): (_learned(model, backend), rounds) for model in MODELS for backend in works}
+    works: tuple[Backend, ...] = ("numba", "numpy") if backends.available("numba") else ("numpy",)
+    runs: dict[tuple[str, str | None], tuple[Start, int]] = {
+        (model, backend): (_learned(model, backend), rounds) for model in MODELS for backend in works
+    }
     if baselines:
         few = min(rounds, ROUNDS_OF_BASELINES)
         if package_installed("scipy"):
@@ -82,7 +98,7 @@ def suggest(dim=6, past=(1, 10, 100), rounds=20, seed=0, baselines=True, report=
         except ImportError:
             pass
     last = max(past) + WINDOW
-    times = {key: {count: [] for count in past} for key in runs}
+    times: dict[tuple[str, str | None], dict[int, list[float]]] = {key: {n: [] for n in past} for key in runs}
     for k in range(rounds):
         for key, (start, count) in runs.items():
             if k >= count:

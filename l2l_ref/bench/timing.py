@@ -1,17 +1,30 @@
 """What all benchmarks share: results that are compared, interleaved rounds, and the limits of the machine."""
 
+from __future__ import annotations
+
 import os
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+if TYPE_CHECKING:
+    from ..protocols import Array
+
+Report: TypeAlias = Callable[[str], object]  # is given a line of text about the progress
 
 SETTLE = 0.1  # seconds of pause before a workload: the threads of the previous one may spin for a while
 
 
-def prepare(implementations, threads, tolerance, make):
+def prepare(
+    implementations: Mapping[str, Any], threads: Sequence[int], tolerance: float,
+    make: Callable[[Any, int | None], Callable[[], Array]],
+) -> dict[tuple[str, int | None], Callable[[], Array]]:
     """Make the workload of each implementation that is installed, and run each once to compare the results.
 
     Parameters
@@ -52,12 +65,14 @@ def prepare(implementations, threads, tolerance, make):
     return runs
 
 
-def time_rounds(runs, rounds, report=None):
+def time_rounds(
+    runs: Mapping[tuple[str, int | None], Callable[[], object]], rounds: int, report: Report | None = None,
+) -> list[dict[str, Any]]:
     """Time workloads in interleaved rounds, so that other processes on the machine affect all of them alike.
 
     ``runs`` is a dict {(name, threads): workload}. Returns a list with one dict, a row of the table, for each of them.
     """
-    times = {key: [] for key in runs}
+    times: dict[tuple[str, int | None], list[float]] = {key: [] for key in runs}
     for k in range(rounds):
         for key, workload in runs.items():
             time.sleep(SETTLE)
@@ -82,7 +97,7 @@ print(2 * {size} ** 3 / best / 1e9)
 """
 
 
-def run_in_process(code, environment):
+def run_in_process(code: str, environment: Mapping[str, str]) -> str:
     """Run ``code`` in a separate Python process and return its output.
 
     Raises ValueError with the last line of its error output when it fails.
@@ -93,7 +108,7 @@ def run_in_process(code, environment):
     return done.stdout
 
 
-def machine_limits(dtype=np.float32, threads=(1, 2), size=2048):
+def machine_limits(dtype: DTypeLike = np.float32, threads: Sequence[int] = (1, 2), size: int = 2048) -> dict[str, Any]:
     """The limits of the machine: GFLOP/s of a large matrix product, and GB/s of copying 256 MB (read and written).
 
     BLAS takes its number of threads when it starts, so each number of them is measured in a separate process.

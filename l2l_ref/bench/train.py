@@ -5,6 +5,10 @@ gp`. Gradient-based: one task of `train quadratic`, which is a trajectory in win
 validation.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ..black_boxes import GPDistribution
@@ -14,19 +18,21 @@ from ..learned.trajectory import arrivals
 from ..metatrain.black_box import Recipe, trajectory_gradient
 from ..metatrain.gradient_based import meta_train
 from ..optimizees.quadratic import Quadratic
-from .timing import machine_limits, time_rounds
+from .timing import Report, machine_limits, time_rounds
 
 DIM, QUADRATICS = 2, 32
 
 
-def train(batch=256, steps=100, rounds=5, seed=0, report=None):
+def train(
+    batch: int = 256, steps: int = 100, rounds: int = 5, seed: int = 0, report: Report | None = None,
+) -> dict[str, Any]:
     """Time updates. Returns the dict that ``bench train --json`` prints.
 
     An update of a black-box optimizer has ``batch`` functions and ``steps`` queries of each. ``report`` is called with
     a line of text about the progress.
     """
     recipe, fed = Recipe(functions=batch, steps=steps, first_steps=min(10, steps)), arrivals(steps)
-    distribution, runs = GPDistribution(dim=DIM), {}
+    distribution, runs = GPDistribution(dim=DIM), dict[tuple[str, int | None], Any]()
     for cell in ("lstm", "dnc"):
         proposer = Proposer(DIM, 64, "linear", cell=cell, memory=(8, 8, 1) if cell == "dnc" else None, rng=seed)
         for backend in ("numba", "numpy"):

@@ -4,22 +4,30 @@ The workload is one ``update`` on given gradients in float32. The learned optimi
 state is updated in place. Rounds are interleaved; within a round short steps are repeated.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .. import pretrained
 from ..baselines.gradient import Adam
-from .timing import machine_limits, time_rounds
+from .timing import Report, machine_limits, time_rounds
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Backend
 
 MODEL = "mnist-lstm"
 LONG_ENOUGH = 100_000  # coordinates per round: with fewer coordinates the step is repeated
 
 
-def _learned(backend):
-    def make(gradient, threads):
+def _learned(backend: Backend) -> Any:
+    def make(gradient: Array, threads: int | None) -> Callable[[], None]:
         model = pretrained.load(MODEL, backend=backend, threads=threads)
         state = model.init(gradient)
 
-        def step():
+        def step() -> None:
             nonlocal state
             _, state = model.update(gradient, state, in_place=True)
 
@@ -28,25 +36,25 @@ def _learned(backend):
     return make
 
 
-def _adam(gradient, threads):
+def _adam(gradient: Array, threads: int) -> Callable[[], None]:
     optimizer = Adam(1e-3)
     state = optimizer.init(gradient)
 
-    def step():
+    def step() -> None:
         nonlocal state
         _, state = optimizer.update(gradient, state)
 
     return step
 
 
-def _torch_adam(gradient, threads):
+def _torch_adam(gradient: Array, threads: int) -> Callable[[], None]:
     import torch
 
     theta = torch.zeros(len(gradient), requires_grad=True)
     theta.grad = torch.from_numpy(gradient)
     optimizer = torch.optim.Adam([theta], 1e-3)
 
-    def step():
+    def step() -> None:
         torch.set_num_threads(threads)
         optimizer.step()
 
@@ -59,7 +67,10 @@ ONE_THREAD = ("adam-numpy",)
 LARGEST_NUMPY = 10**6  # coordinates, because the original keeps the gates of all of them
 
 
-def update(coordinates=(10, 1000, 100_000, 1_000_000), threads=(1, 2), rounds=5, seed=0, report=None):
+def update(
+    coordinates: Sequence[int] = (10, 1000, 100_000, 1_000_000), threads: Sequence[int] = (1, 2), rounds: int = 5,
+    seed: int = 0, report: Report | None = None,
+) -> dict[str, Any]:
     """Time an update. Returns the dict that ``bench update --json`` prints.
 
     ``threads`` are the numbers of threads to run with. ``report`` is called with a line of text about the progress.

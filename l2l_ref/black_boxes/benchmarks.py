@@ -5,11 +5,18 @@ Hartmann-6: Hartman 1973, in the form of the same book. Two versions of Hartmann
 0.0381 here, as in most collections of test functions; in others it is 0.03815.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from ..protocols import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +40,17 @@ class BlackBox:
 
     name: str
     bounds: np.ndarray
-    formula: Callable
+    formula: Callable[[Array], Array]
     source: str
     minimum: float | None = None
     minimizers: np.ndarray | None = None
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """d, the number of inputs."""
         return len(self.bounds)
 
-    def __call__(self, x):
+    def __call__(self, x: ArrayLike) -> Array:
         """x (..., d) in the units of ``bounds``, inside or outside them -> values (...), float64.
 
         Raises ValueError unless the last axis of x has length d.
@@ -53,24 +60,24 @@ class BlackBox:
             raise ValueError(f"x: expected shape (..., d={self.dim}), got {x.shape}")
         return self.formula(x)
 
-    def to_unit(self, x):
+    def to_unit(self, x: Array) -> Array:
         """Map points from the units of ``bounds`` to the unit cube."""
         low, high = self.bounds.T
         return (x - low) / (high - low)
 
-    def from_unit(self, u):
+    def from_unit(self, u: Array) -> Array:
         """Map points from the unit cube to the units of ``bounds``."""
         low, high = self.bounds.T
         return low + u * (high - low)
 
 
-def _branin(x):
+def _branin(x: Array) -> Array:
     a, b = x[..., 0], x[..., 1]
     valley = b - 5.1 / (4 * np.pi**2) * a**2 + 5 / np.pi * a - 6
     return valley**2 + 10 * (1 - 1 / (8 * np.pi)) * np.cos(a) + 10
 
 
-def _goldstein_price(x):
+def _goldstein_price(x: Array) -> Array:
     a, b = x[..., 0], x[..., 1]
     first = 1 + (a + b + 1) ** 2 * (19 - 14 * a + 3 * a**2 - 14 * b + 6 * a * b + 3 * b**2)
     second = 30 + (2 * a - 3 * b) ** 2 * (18 - 32 * a + 12 * a**2 + 48 * b - 36 * a * b + 27 * b**2)
@@ -80,12 +87,12 @@ def _goldstein_price(x):
 WEIGHTS = np.array([1.0, 1.2, 3.0, 3.2])  # of Hartman's functions
 
 
-def _hartmann(A, P):
+def _hartmann(A: ArrayLike, P: ArrayLike) -> Callable[[Array], Array]:
     """The formula with the constants A and 10^4 P."""
     return partial(_hartmann_formula, A=np.array(A), P=1e-4 * np.array(P))
 
 
-def _hartmann_formula(x, A, P):
+def _hartmann_formula(x: Array, A: Array, P: Array) -> Array:
     return -(WEIGHTS * np.exp(-(A * (x[..., None, :] - P) ** 2).sum(axis=-1))).sum(axis=-1)
 
 

@@ -11,14 +11,21 @@ given beforehand. A distribution of your own needs
 and should have a ``config`` that describes it in JSON's types.
 """
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..checks import whole_number
 from ..ops.covariance import covariance_pair
 from ..ops.gp import JITTER, Given, gp_append, gp_initial_state
 from .gp_functions import usual_length_scale
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +54,7 @@ class GPDistribution:
     noise: float = 0.0
     covariance: str = "squared_exponential"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         whole_number("dim", self.dim)
         if not (self.length_scale is None or 0 < self.length_scale < np.inf):
             raise ValueError(f"length_scale: expected a finite number > 0, got {self.length_scale!r}")
@@ -58,18 +65,20 @@ class GPDistribution:
         covariance_pair(self.covariance)
 
     @property
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The settings, in JSON's types."""
         return {"problem": "gp", **asdict(self)}
 
     @property
-    def gp_arguments(self):
+    def gp_arguments(self) -> dict[str, Any]:
         """The arguments of `l2l_ref.learned.trajectory.trajectory` that describe the Gaussian process."""
         scale = usual_length_scale(self.dim) if self.length_scale is None else self.length_scale
         return {"length_scale": np.float32(scale), "variance": self.variance, "noise": self.noise,
                 "covariance": self.covariance}
 
-    def sample(self, functions, steps, seed, dtype=np.float32):
+    def sample(
+        self, functions: int, steps: int, seed: Seed, dtype: DTypeLike = np.float32,
+    ) -> tuple[Array, Array, None]:
         """Draw z and epsilon of a trajectory, standard normal numbers (B, T). The third result is None.
 
         ``seed`` is an int or a SeedSequence.
@@ -100,21 +109,23 @@ class SupportDistribution:
 
     dim: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         whole_number("dim", self.dim)
 
     @property
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The settings, in JSON's types."""
         return {"problem": "support", **asdict(self)}
 
     @property
-    def gp_arguments(self):
+    def gp_arguments(self) -> dict[str, Any]:
         """As `GPDistribution.gp_arguments`."""
         return {"length_scale": np.float32(self.dim**0.5 / (6 * 2**0.5)), "variance": 1.0, "noise": 0.0,
                 "covariance": "squared_exponential"}
 
-    def sample(self, functions, steps, seed, dtype=np.float32):
+    def sample(
+        self, functions: int, steps: int, seed: Seed, dtype: DTypeLike = np.float32,
+    ) -> tuple[Array, Array, Given]:
         """Draw the functions: (z, epsilon, given) of a trajectory.
 
         z and epsilon are zeros (B, T), because ``given`` alone decides the functions. Its arrays are float64.

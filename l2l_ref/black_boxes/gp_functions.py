@@ -1,14 +1,23 @@
 """A batch of functions drawn from a Gaussian process, decided one query after the other."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from .. import backends
 from ..checks import whole_number
 from ..ops.gp import gp_initial_state
 from ..seeds import generators
 
+if TYPE_CHECKING:
+    from ..protocols import Array, Backend, Seed
 
-def usual_length_scale(dim):
+
+def usual_length_scale(dim: int) -> float:
     """0.2 sqrt(d). This is our choice; Chen et al. 2017 do not give a length scale."""
     return 0.2 * float(dim) ** 0.5
 
@@ -48,8 +57,11 @@ class GPFunctions:
 
     name = "gp"
 
-    def __init__(self, functions, dim, evaluations, seed, length_scale=None, variance=1.0, noise=0.0,
-                 covariance="squared_exponential", jitter=None, first=0, dtype=np.float64, backend="numpy"):
+    def __init__(
+        self, functions: int, dim: int, evaluations: int, seed: Seed, length_scale: ArrayLike | None = None,
+        variance: float = 1.0, noise: float = 0.0, covariance: str = "squared_exponential", jitter: float | None = None,
+        first: int = 0, dtype: DTypeLike = np.float64, backend: Backend = "numpy",
+    ) -> None:
         for name, value, least in (("functions", functions, 0), ("dim", dim, 1), ("evaluations", evaluations, 1),
                                    ("first", first, 0)):
             whole_number(name, value, least)
@@ -58,7 +70,7 @@ class GPFunctions:
         self.dim, self.bounds = dim, np.array([[0.0, 1.0]] * dim)
         self.noise = noise
         self._z = normal_numbers(seed, range(first, first + functions), evaluations, 0).astype(dtype)
-        self._epsilon = normal_numbers(seed, range(first, first + functions), evaluations, 1) if noise else None
+        self._epsilon = normal_numbers(seed, range(first, first + functions), evaluations if noise else 0, 1)
         self._gp_arguments = {"length_scale": usual_length_scale(dim) if length_scale is None else length_scale,
                               "variance": variance, "covariance": covariance, "jitter": jitter}
         self._append = backends.choose("gp", backend, functions * evaluations).gp_append
@@ -66,16 +78,16 @@ class GPFunctions:
         self._state = gp_initial_state(functions, evaluations, dim, dtype)
 
     @property
-    def evaluated(self):
+    def evaluated(self) -> int:
         """The number of times that each function was evaluated."""
         return self._state.t
 
     @property
-    def values(self):
+    def values(self) -> Array:
         """The values so far without noise, (B, t)."""
         return self.f[:, : self.evaluated]
 
-    def __call__(self, x):
+    def __call__(self, x: ArrayLike) -> Array:
         """Evaluate each function at its own point: x (B, d) -> y (B,), with noise if there is any.
 
         Raises ValueError for another shape, and when all evaluations are used up.
@@ -91,6 +103,6 @@ class GPFunctions:
         return self.f[:, t] + self.noise * self._epsilon[:, t].astype(x.dtype) if self.noise else draw.f
 
 
-def normal_numbers(seed, numbers, count, stream):
+def normal_numbers(seed: Seed, numbers: Iterable[int], count: int, stream: int) -> Array:
     """Standard normal numbers (functions, count): one row for each of ``numbers``, from a generator of its own."""
     return np.array([rng.standard_normal(count) for rng in generators(seed, numbers, stream)]).reshape(-1, count)

@@ -11,11 +11,19 @@ most a millionth of the variance in a dimension. For the usual length scale thes
 each of six.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..checks import require_shape, whole_number
 from ..extras import require
 from .gp_functions import normal_numbers, usual_length_scale
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Seed
 
 MISSED, NODES = 1e-6, 65
 SMALLEST = 0.05       # the smallest length scale for which NODES nodes miss no more than that
@@ -49,7 +57,7 @@ class GPPaths:
 
     name = "gp"
 
-    def __init__(self, functions, dim, seed, length_scale=None, first=0):
+    def __init__(self, functions: int, dim: int, seed: Seed, length_scale: float | None = None, first: int = 0) -> None:
         for name, value, least in (("functions", functions, 0), ("dim", dim, 1), ("first", first, 0)):
             whole_number(name, value, least)
         self.dim, self.bounds = dim, np.array([[0.0, 1.0]] * dim)
@@ -65,7 +73,7 @@ class GPPaths:
         numbers = normal_numbers(seed, range(first, first + functions), r**dim, 0)
         self._z = numbers.reshape(functions, *(r,) * dim)
 
-    def __call__(self, x):
+    def __call__(self, x: ArrayLike) -> Array:
         """Evaluate each function at its own point: x (B, d) -> (B,).
 
         Raises ValueError for another shape.
@@ -77,7 +85,7 @@ class GPPaths:
             f = np.einsum("ba...,ba->b...", f, phi)                  # F7
         return f
 
-    def minima(self):
+    def minima(self) -> Array:
         """The smallest value of each function, (B,), by L-BFGS-B from the three lowest local minima on a grid.
 
         The grid is finer than the usual length scale. With a much smaller length scale the lowest local minimum may be
@@ -99,25 +107,25 @@ class GPPaths:
                              for k in lowest))
         return np.array(least)
 
-    def _with_gradient(self, x, z):
+    def _with_gradient(self, x: Array, z: Array) -> tuple[float, Array]:
         """F7 of one function: x (d,) -> f, d_x (d,)."""
         k = self._covariance(x)
         slopes = k * (self._nodes - x[:, None]) / self._length_scale**2 @ self._root
-        f, d_x = z, []
+        f, d_x = z, list[Array]()
         for phi, slope in zip(k @ self._root, slopes):
             d_x = [np.tensordot(phi, d, 1) for d in d_x] + [np.tensordot(slope, f, 1)]
             f = np.tensordot(phi, f, 1)
         return float(f), np.array(d_x)
 
-    def _features(self, s):
+    def _features(self, s: Array) -> Array:
         """F6: s (...) -> phi (..., r)."""
         return self._covariance(s) @ self._root                      # F6
 
-    def _covariance(self, s):
+    def _covariance(self, s: Array) -> Array:
         """k(s, g), (..., n): K2 of ops/covariance.py in one dimension."""
         return np.exp(-0.5 * ((s[..., None] - self._nodes) / self._length_scale) ** 2)
 
-    def _root_of_covariance(self):
+    def _root_of_covariance(self) -> Array:
         """V / sqrt(w), (n, r), for as few of the largest eigenvalues as miss at most `MISSED` anywhere."""
         w, V = np.linalg.eigh(self._covariance(self._nodes))
         root = (V / np.sqrt(np.maximum(w, 1e-12)))[:, ::-1]

@@ -12,9 +12,17 @@ position and velocity, the force, the discounted reward and the six parameters, 
 ours.**
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .benchmarks import BlackBox
+
+if TYPE_CHECKING:
+    from ..protocols import Array
 
 COUNT, STEPS, STEP, DISCOUNT, SOFTENING = 2, 60, 0.05, 0.95, 1e-3
 START, GRAVITY = np.array([0.5, 1.0]), np.array([0.0, -1.0])
@@ -23,7 +31,7 @@ WIDTHS = np.array([0.1, 0.1, 0.15])
 REWARDS = np.array([1.0, 1.0, 0.5])
 
 
-def paths(x):
+def paths(x: ArrayLike) -> Array:
     """x (..., 6) -> the positions p_1 .. p_STEPS of the particle, (..., STEPS, 2)."""
     x = np.asarray(x, np.float64)
     repellers = x.reshape(*x.shape[:-1], COUNT, 3)
@@ -40,7 +48,7 @@ def paths(x):
     return np.stack(positions, axis=-2)
 
 
-def _loss(x):
+def _loss(x: Array) -> Array:
     distance2 = ((paths(x)[..., None, :] - CENTRES) ** 2).sum(axis=-1)
     reward = (REWARDS * np.exp(-distance2 / (2 * WIDTHS**2))).sum(axis=-1)  # F4
     return -(reward * DISCOUNT ** np.arange(STEPS)).sum(axis=-1)     # F5

@@ -12,7 +12,9 @@ As in HPOLib, the input for a hyperparameter is its position on its axis of the 
 1] stands for position floor(n u) of n, so that all positions are equally wide. This is our choice.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,13 +22,19 @@ from ..checks import choice
 from ..datasets.files import data_folder, find_file, read_at_most
 from .benchmarks import BlackBox
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..protocols import Array
+    from ..protocols import Path as PathLike
+
 
 class TableFile(NamedTuple):
     """A file of a table, and what it must hold."""
 
     file: str
-    columns: tuple
-    shape: tuple  # the length of each axis; the loss is in the first column after the axes
+    columns: tuple[str, ...]
+    shape: tuple[int, ...]  # the length of each axis; the loss is in the first column after the axes
     source: str
 
 
@@ -46,7 +54,7 @@ TABLES = {
 LARGEST_LINE = 200  # bytes
 
 
-def read_table(name, data_dir=None):
+def read_table(name: str, data_dir: PathLike | None = None) -> BlackBox:
     """Read a table as a BlackBox on the unit cube.
 
     Parameters
@@ -73,7 +81,7 @@ def read_table(name, data_dir=None):
     losses = _grid(path, _numbers(path, table), table.shape)
     shape = np.array(table.shape)
 
-    def formula(u):
+    def formula(u: Array) -> Array:
         if not np.isfinite(u).all():
             raise ValueError("x: expected finite numbers")
         positions = np.clip(np.floor(u * shape), 0, shape - 1).astype(np.intp)
@@ -84,7 +92,7 @@ def read_table(name, data_dir=None):
                     (best + 0.5) / shape)
 
 
-def _numbers(path, table):
+def _numbers(path: Path, table: TableFile) -> Array:
     """The rows of the file as an array with the columns of the table."""
     rows = int(np.prod(table.shape))
     content = read_at_most(path, LARGEST_LINE * (rows + 2))
@@ -108,7 +116,7 @@ def _numbers(path, table):
     return numbers
 
 
-def _grid(path, numbers, shape):
+def _grid(path: Path, numbers: Array, shape: tuple[int, ...]) -> Array:
     """The losses as an array with one axis per hyperparameter."""
     positions = []
     for axis, length in enumerate(shape):

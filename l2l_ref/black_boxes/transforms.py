@@ -7,9 +7,16 @@ the box is scaled to the unit cube, all dimensions have one s, the operations ha
 evaluated at u' even if u' lies outside the box.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Rng
+    from .benchmarks import BlackBox
 
 TRANSLATION, SCALE = (-0.1, 0.1), (0.9, 1.1)
 
@@ -23,25 +30,25 @@ class Transform:
     scale: float
     translation: np.ndarray  # (d,)
 
-    def __call__(self, u):
+    def __call__(self, u: Array) -> Array:
         """F1. u (..., d) -> u' (..., d)."""
         centred = (u - 0.5)[..., self.permutation]
         return 0.5 + self.scale * self.flip * centred + self.translation  # F1
 
-    def inverse(self, u_new):
+    def inverse(self, u_new: Array) -> Array:
         """u' (..., d) -> u (..., d)."""
         centred = np.empty_like(u_new)
         centred[..., self.permutation] = (u_new - 0.5 - self.translation) * self.flip / self.scale
         return 0.5 + centred
 
 
-def draw_transform(d, seed):
+def draw_transform(d: int, seed: Rng) -> Transform:
     """Draw a Transform in d dimensions. ``seed`` is an int, a SeedSequence or a Generator."""
     rng = np.random.default_rng(seed)
     return Transform(rng.permutation(d), rng.choice([-1.0, 1.0], d), rng.uniform(*SCALE), rng.uniform(*TRANSLATION, d))
 
 
-def transformed(box, transform):
+def transformed(box: BlackBox, transform: Transform) -> BlackBox:
     """The BlackBox whose inputs go through a Transform before they reach ``box``. It has the same bounds.
 
     Its minimum is that of ``box`` if one of the minimizers still lies within the bounds, and None otherwise. Raises
@@ -50,7 +57,7 @@ def transformed(box, transform):
     if len(transform.flip) != box.dim:
         raise ValueError(f"transform: expected {box.dim} dimensions, as {box.name} has, got {len(transform.flip)}")
 
-    def formula(x):
+    def formula(x: Array) -> Array:
         return box.formula(box.from_unit(transform(box.to_unit(x))))
 
     minimizers = box.minimizers

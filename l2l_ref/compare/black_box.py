@@ -4,8 +4,12 @@ Every optimizer searches the unit cube by ask and tell, for a batch of B functio
 is the same for every optimizer, except for draws of a Gaussian process in more than six dimensions (see `GPProblem`).
 """
 
+from __future__ import annotations
+
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +25,11 @@ from ..search.scale import given_scale
 from ..seeds import child
 from .statistics import COMPARISON, LEARNED, align, half_width, interval, json_numbers, with_interval
 
+if TYPE_CHECKING:
+    from ..black_boxes import BlackBox
+    from ..learned.proposer import Proposer
+    from ..protocols import Array, AskTell, Rng, Seed
+
 PIECE = 250  # functions that are searched at once
 MOST_DIMENSIONS = 6  # for sample paths; there a piece takes a quarter of a gigabyte
 EXPECTED_IMPROVEMENT = ("ei", "integrated-ei")
@@ -34,17 +43,17 @@ class SearchResult(NamedTuple):
     seconds_per_suggestion: float  # of the optimizer alone, per function
 
     @property
-    def mean(self):
+    def mean(self) -> Array:
         """The mean best value after each evaluation, (T,)."""
         return self.best.mean(axis=0)
 
     @property
-    def half_width(self):
+    def half_width(self) -> Array:
         """Half the width of the 95 % interval of the mean, (T,)."""
         return interval(self.best.T)[1]
 
 
-def pieces_of(functions):
+def pieces_of(functions: int) -> list[tuple[int, int]]:
     """The pieces in which this many functions are searched: (number of functions, number of the first one) of each."""
     return [(min(PIECE, functions - first), first) for first in range(0, functions, PIECE)]
 
@@ -63,37 +72,38 @@ class GPProblem:
 
     name, baseline = "gp", "ei"
 
-    def __init__(self, dim):
+    def __init__(self, dim: int) -> None:
         self.dim = dim
         self._length_scale = usual_length_scale(dim)
         self.config = {"problem": "gp", "dim": dim, "length_scale": self._length_scale, "variance": 1.0, "noise": 0.0,
                        "covariance": "squared_exponential"}
         self.title = f"Gaussian process, {dim} dimension{'s' * (dim > 1)}"
 
-    def sample(self, functions, evaluations, seed, first=0):
+    def sample(self, functions: int, evaluations: int, seed: Seed, first: int = 0) -> GPPaths | GPFunctions:
         """The functions with the numbers ``first`` and up: a callable, x (B, d) in the unit cube -> y (B,)."""
         if self.dim <= MOST_DIMENSIONS:
             return GPPaths(functions, self.dim, seed, self._length_scale, first)
         return GPFunctions(functions, self.dim, evaluations, seed, self._length_scale, first=first, backend="auto")
 
-    def minima(self, functions, seed):
+    def minima(self, functions: int, seed: int) -> Array | None:
         """The minimum of each function of a comparison, (F,), or None if they are not sample paths."""
         if self.dim > MOST_DIMENSIONS:
             return None
         return np.concatenate([
-            self.sample(count, 1, comparison_seed(seed), first).minima() for count, first in pieces_of(functions)
+            GPPaths(count, self.dim, comparison_seed(seed), self._length_scale, first).minima()
+            for count, first in pieces_of(functions)
         ])
 
-    def learned(self, proposer, functions, evaluations, seed, first=0):
+    def learned(self, proposer: Proposer, functions: int, evaluations: int, seed: int, first: int = 0) -> BatchSearch:
         """The search of a learned optimizer. The values have mean 0 and variance 1, and are fed to it unscaled."""
         return BatchSearch(proposer, functions, evaluations, seed, given_scale((0, 1)), first)
 
-    def baseline_search(self, functions, seed, first):
+    def baseline_search(self, functions: int, seed: Seed, first: int) -> ExpectedImprovement:
         """The search of the baseline, which knows the true hyperparameters."""
         return ExpectedImprovement(functions, self.dim, seed, first, length_scale=self._length_scale)
 
 
-def draw_symmetry(d, seed):
+def draw_symmetry(d: int, seed: Rng) -> Transform:
     """Draw a Transform that only permutes and flips dimensions, for functions defined on the unit cube alone."""
     drawn = draw_transform(d, seed)
     return Transform(drawn.permutation, drawn.flip, 1.0, np.zeros(d))
@@ -111,7 +121,7 @@ class Instances:
 
     baseline = "integrated-ei"
 
-    def __init__(self, box, draw=draw_transform):
+    def __init__(self, box: BlackBox, draw: Callable[[int, Rng], Transform] = draw_transform) -> None:
         self.box, self._draw = box, draw
         self.name, self.dim = box.name, box.dim
         exact = draw is draw_symmetry
@@ -119,16 +129,16 @@ class Instances:
                        "instances": "permuted, flipped" if exact else "translated, scaled, permuted, flipped"}
         self.title = f"{box.name}, {box.dim} dimensions"
 
-    def transforms(self, functions, seed, first=0):
+    def transforms(self, functions: int, seed: Seed, first: int = 0) -> list[Transform]:
         """The Transforms of the instances with the numbers ``first`` and up."""
         return [self._draw(self.dim, child(seed, k, 0)) for k in range(first, first + functions)]
 
-    def sample(self, functions, evaluations, seed, first=0):
+    def sample(self, functions: int, evaluations: int, seed: Seed, first: int = 0) -> Callable[[Array], Array]:
         """As `GPProblem.sample`."""
         transforms = self.transforms(functions, seed, first)
         return lambda x: self.box(self.placed(x, transforms))
 
-    def minima(self, functions, seed):
+    def minima(self, functions: int, seed: int) -> Array | None:
         """As `GPProblem.minima`: the minimum of the box, with the digits of the literature, or None if it is not known.
 
         A translation can push the minimizer out of the box; the minimum of that instance is then slightly higher. This
@@ -136,20 +146,22 @@ class Instances:
         """
         return None if self.box.minimum is None else np.full(functions, self.box.minimum)
 
-    def placed(self, x, transforms):
+    def placed(self, x: Array, transforms: Sequence[Transform]) -> Array:
         """Points x (B, d) of the unit cube, one for each instance, in the units of the box."""
         return self.box.from_unit(np.array([transform(u) for transform, u in zip(transforms, x)]))
 
-    def learned(self, proposer, functions, evaluations, seed, first=0):
+    def learned(self, proposer: Proposer, functions: int, evaluations: int, seed: int, first: int = 0) -> BatchSearch:
         """The search of a learned optimizer, which scales the values as it goes: they may be on any scale."""
         return BatchSearch(proposer, functions, evaluations, seed, first=first)
 
-    def baseline_search(self, functions, seed, first):
+    def baseline_search(self, functions: int, seed: Seed, first: int) -> IntegratedExpectedImprovement:
         """The search of the baseline, which integrates over its hyperparameters."""
         return IntegratedExpectedImprovement(functions, self.dim, seed, first)
 
 
-def run_search(search, function, evaluations):
+def run_search(
+    search: AskTell[Array, Array], function: Callable[[Array], Array], evaluations: int,
+) -> tuple[Array, Array, float]:
     """Ask, evaluate and tell, T times.
 
     Parameters
@@ -188,7 +200,10 @@ def run_search(search, function, evaluations):
     return np.minimum.accumulate(judged, axis=1), np.array(points)[where, np.arange(len(where))], seconds
 
 
-def measure(make, problem, evaluations, functions, seed):
+def measure(
+    make: Callable[[int, int], AskTell[Array, Array]], problem: GPProblem | Instances, evaluations: int, functions: int,
+    seed: Seed,
+) -> SearchResult:
     """The SearchResult on the functions with the numbers 0 to ``functions - 1``.
 
     ``make(functions, first)`` makes the optimizer for each piece of them.
@@ -200,13 +215,16 @@ def measure(make, problem, evaluations, functions, seed):
     return SearchResult(np.concatenate(best), np.concatenate(x), sum(seconds) / evaluations / functions)
 
 
-def comparison_seed(seed):
+def comparison_seed(seed: int) -> np.random.SeedSequence:
     """The SeedSequence of the functions of a comparison. No model is trained on them."""
     return child(seed, COMPARISON)
 
 
-def compare_black_box(problem, models, evaluations=100, functions=100, baseline_functions=0, seed=0, *, peers=(),
-                      report=None):
+def compare_black_box(
+    problem: GPProblem | Instances, models: dict[str, Proposer], evaluations: int = 100, functions: int = 100,
+    baseline_functions: int = 0, seed: int = 0, *, peers: Iterable[str] = (),
+    report: Callable[[str], object] | None = None,
+) -> dict[str, SearchResult]:
     """Compare learned black-box optimizers with baselines and third-party optimizers.
 
     Parameters
@@ -244,26 +262,39 @@ def compare_black_box(problem, models, evaluations=100, functions=100, baseline_
         if model.dim != problem.dim:
             raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "
                              f"got {name!r} of {model.dim}")
-    d, number, seed = problem.dim, seed, comparison_seed(seed)
-    runs = {name: (functions, lambda count, first, model=model:
-                   problem.learned(model, count, evaluations, number, first)) for name, model in models.items()}
-    runs["random"] = functions, lambda count, first: RandomSearch(count, d, seed, first)
-    runs["sobol"] = functions, lambda count, first: Sobol(count, d, seed, first)
+    d, drawn_with = problem.dim, comparison_seed(seed)
+    runs: dict[str, tuple[int, Callable[[int, int], AskTell[Array, Array]]]] = {}
+    for name, model in models.items():
+        runs[name] = functions, partial(_learned, problem, model, evaluations, seed)
+    runs["random"] = functions, lambda count, first: RandomSearch(count, d, drawn_with, first)
+    runs["sobol"] = functions, lambda count, first: Sobol(count, d, drawn_with, first)
     if baseline_functions:
         few = min(baseline_functions, functions)
-        runs[problem.baseline] = few, lambda count, first: problem.baseline_search(count, seed, first)
-        runs |= {name: (few, lambda count, first, name=name: Peer(name, count, d, evaluations, seed, first))
-                 for name in peers}
+        runs[problem.baseline] = few, lambda count, first: problem.baseline_search(count, drawn_with, first)
+        for name in peers:
+            runs[name] = few, partial(_peer, name, d, evaluations, drawn_with)
     results = {}
     for name, (count, make) in runs.items():
-        results[name] = result = measure(make, problem, evaluations, count, seed)
+        results[name] = result = measure(make, problem, evaluations, count, drawn_with)
         if report:
             report(f"{problem.name}: {name}, {count} functions, best value {result.mean[-1]:.4g}, "
                    f"{result.seconds_per_suggestion * 1e6:.3g} us per suggestion")
     return results
 
 
-def paired_difference(results, other):
+def _learned(
+    problem: GPProblem | Instances, model: Proposer, evaluations: int, seed: int, functions: int, first: int
+) -> BatchSearch:
+    return problem.learned(model, functions, evaluations, seed, first)
+
+
+def _peer(
+    name: str, dim: int, evaluations: int, seed: np.random.SeedSequence, functions: int, first: int
+) -> Peer:
+    return Peer(name, functions, dim, evaluations, seed, first)
+
+
+def paired_difference(results: dict[str, SearchResult], other: str) -> tuple[Array, Array, int]:
     """The best value of the learned optimizer minus that of another one, on the functions that both have searched.
 
     Returns the means (T,), the half widths of their 95 % intervals (T,), and the number of functions.
@@ -273,29 +304,29 @@ def paired_difference(results, other):
     return *interval((learned - theirs).T), len(theirs)
 
 
-def paired_with(results):
+def paired_with(results: dict[str, SearchResult]) -> list[str]:
     """The names of those with which the learned optimizer is compared in pairs: expected improvement, other models."""
     others = {LEARNED, "random", "sobol", *PEERS}
     return [name for name in results if name not in others] if LEARNED in results else []
 
 
-def shown_evaluations(evaluations):
+def shown_evaluations(evaluations: int) -> list[int]:
     """The numbers of evaluations for which a table has a column."""
     return sorted({max(1, evaluations // 10), max(1, evaluations // 5), max(1, evaluations // 2), evaluations})
 
 
-def regret(result, minima):
+def regret(result: SearchResult, minima: Array) -> Array:
     """Simple regret (F, T): the best values minus the minima of the functions. The optimizer had the first of them."""
     return result.best - minima[: len(result.best), None]
 
 
-def table(results, minima=None):
+def table(results: dict[str, SearchResult], minima: Array | None = None) -> list[str]:
     """The comparison as lines of text. If the ``minima`` (F,) of the functions are known, it has the mean regret."""
     shown = shown_evaluations(next(iter(results.values())).best.shape[1])
     rows = [["optimizer", "functions", *(f"best({t})" for t in shown), "+-95%", "median",
              *([f"regret({shown[-1]})", "+-95%"] if minima is not None else []), "us/suggestion"]]
 
-    def judged(result):
+    def judged(result: SearchResult) -> tuple[Any, Any]:
         """Mean and half width of the regret, or of the best value, after the last evaluation."""
         return interval((result.best if minima is None else regret(result, minima))[:, -1])
 
@@ -314,7 +345,9 @@ def table(results, minima=None):
     return lines
 
 
-def to_json(results, problem, minima=None):
+def to_json(
+    results: dict[str, SearchResult], problem: GPProblem | Instances, minima: Array | None = None,
+) -> dict[str, Any]:
     """The comparison as a dict of JSON's types. The interval for one function is None, as is what is not known."""
     optimizers = {}
     for name, result in results.items():

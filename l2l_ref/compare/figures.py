@@ -4,13 +4,25 @@ Every curve of a panel has its own colour and its own dashes. The colours are th
 Tol's muted scheme, which can be told apart with colour vision deficiencies.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
 import numpy as np
 
 from ..black_boxes import repellers
 from ..plotting import matplotlib_figure
 from . import published
-from .black_box import comparison_seed, regret
+from .black_box import GPProblem, Instances, SearchResult, comparison_seed, regret
 from .statistics import LEARNED, interval
+
+if TYPE_CHECKING:
+    from ..learned.proposer import Proposer
+    from ..protocols import Array, Path, Seed
+    from .gradient_based import Curves
+
+Style: TypeAlias = tuple[str, Any]  # a colour and dashes
 
 SOLID, DASHED, DASHDOT, DOTTED, LONG = "-", (0, (5, 2)), (0, (5, 2, 1, 2)), (0, (1, 1.5)), (0, (9, 3))
 STYLES = {  # name: (colour, dashes)
@@ -22,7 +34,7 @@ TITLES = {LEARNED: "LSTM (learned)", "sgd": "SGD", "momentum": "Momentum", "nag"
           "rmsprop": "RMSprop", "rprop": "Rprop", "adam": "Adam"}
 
 
-def plot_learning_curves(results, problem, steps, path):
+def plot_learning_curves(results: dict[str, Curves], problem: Any, steps: int, path: Path) -> None:
     """Draw f(theta_t) for t = 0..T into ``path``: the mean with its 95 % band on the left, the median on the right."""
     figure = matplotlib_figure()(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -43,8 +55,7 @@ def plot_learning_curves(results, problem, steps, path):
             left.plot([steps], [published_losses[name]], "o", mfc="none", mec=color, ms=6, clip_on=False, zorder=5)
     if published_losses:
         left.plot([], [], "o", mfc="none", mec="#444444", ms=6, label="Andrychowicz et al.\n2016, last step")
-    drawn = np.array(drawn)
-    lowest = min(drawn[np.isfinite(drawn) & (drawn > 0)], default=1e-3 * start)
+    lowest = min((value for value in drawn if 0 < value < np.inf), default=1e-3 * start)
     _logarithmic(left, lowest / 1.3, 3 * start)  # a curve that leaves through the top has diverged
     left.set_title(f"mean of {_functions(r.losses.shape[1])}, 95 % band", fontsize=11)
     right.set_title("median", fontsize=11)
@@ -65,7 +76,7 @@ def plot_learning_curves(results, problem, steps, path):
     figure.savefig(path, dpi=150)
 
 
-def logarithmic_band(mean, half):
+def logarithmic_band(mean: Array, half: Array) -> tuple[Array, Array]:
     """The 95 % band of a mean on a logarithmic axis: lower and upper edge, both of the shape of ``mean``.
 
     To first order the logarithm of the mean has the half width half / mean. The edges are therefore mean exp(-half /
@@ -77,7 +88,7 @@ def logarithmic_band(mean, half):
         return mean / factor, mean * factor
 
 
-def _logarithmic(axes, low, high):
+def _logarithmic(axes: Any, low: float, high: float) -> None:
     """Make the vertical axis logarithmic, from ``low`` to ``high``. A short one has labels between the powers of 10."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -89,11 +100,11 @@ def _logarithmic(axes, low, high):
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _functions(count):
+def _functions(count: int) -> str:
     return f"{count:,} function{'s' * (count > 1)}"
 
 
-def describe(config):
+def describe(config: dict[str, Any]) -> str:
     """A problem in a few words."""
     if config["problem"] == "quadratic":
         return f"Quadratics, {config['dim']} parameters, {config['dist']}"
@@ -117,7 +128,10 @@ DECADES = 1.5  # range of the means from which on an axis is logarithmic
 FLOOR = 4  # decades on an axis at most
 
 
-def plot_best_so_far(compared, minima, path, titles=None):
+def plot_best_so_far(
+    compared: Sequence[tuple[GPProblem | Instances, dict[str, SearchResult]]], minima: Sequence[Array | None],
+    path: Path, titles: dict[str, str] | None = None,
+) -> None:
     """Draw the mean best value so far with its 95 % band, one panel for each problem, into ``path``.
 
     Parameters
@@ -140,7 +154,7 @@ def plot_best_so_far(compared, minima, path, titles=None):
     width = {1: 9, 2: 10.5, 3: 13}[columns]
     figure = matplotlib_figure()(figsize=(width, 1 + 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    handles = {}
+    handles: dict[str, Any] = {}
     for axes, (problem, results), least in zip(panels, compared, minima):
         handles |= _plot_best_so_far(axes, results, least)
         count = max(len(result.best) for result in results.values())
@@ -158,7 +172,7 @@ def plot_best_so_far(compared, minima, path, titles=None):
     figure.savefig(path, dpi=150)
 
 
-def _plot_best_so_far(axes, results, minima):
+def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array | None) -> dict[str, Any]:
     """Draw one panel. Returns the line of each result."""
     curves = {name: interval((result.best if minima is None else regret(result, minima)).T)
               for name, result in results.items()}
@@ -167,7 +181,7 @@ def _plot_best_so_far(axes, results, minima):
     highest = means[:, first:].max()
     logarithmic = minima is not None or (means.min() > 0 and means.max() > 10**DECADES * means.min())
     floor = max(means.min() / 1.3, highest / 10**FLOOR) if logarithmic else -np.inf
-    styles, handles = _search_styles(results), {}
+    styles, handles = _search_styles(results), dict[str, Any]()
     for name, (mean, half) in reversed(curves.items()):  # the learned optimizer is the last, on top of the others
         color, dashes = styles[name]
         t = np.arange(1, len(mean) + 1)
@@ -192,7 +206,7 @@ def _plot_best_so_far(axes, results, minima):
     return handles
 
 
-def _search_styles(results):
+def _search_styles(results: Iterable[str]) -> dict[str, Style]:
     """The (colour, dashes) of each result."""
     others = [name for name in results if name not in SEARCH_STYLES]
     return SEARCH_STYLES | {name: MORE_STYLES[k % len(MORE_STYLES)] for k, name in enumerate(others)}
@@ -203,7 +217,9 @@ BEST_PATH = {"color": "#000000", "lw": 1.8, "zorder": 3}
 OTHER_PATH = {"color": "#888888", "lw": 0.6, "alpha": 0.5, "zorder": 2}
 
 
-def plot_repeller_paths(problem, results, seed, path, titles=None):
+def plot_repeller_paths(
+    problem: Instances, results: dict[str, SearchResult], seed: Seed, path: Path, titles: dict[str, str] | None = None,
+) -> None:
     """Draw the particle's path in the best search of each optimizer, with the repellers, over those of other searches.
 
     ``problem`` is the `Instances` of the repellers, ``seed`` the SeedSequence with which the instances were drawn,
@@ -238,7 +254,7 @@ def plot_repeller_paths(problem, results, seed, path, titles=None):
     figure.savefig(path, dpi=150)
 
 
-def _rewards(axes):
+def _rewards(axes: Any) -> None:
     """Draw the regions of reward, at one and two of their widths, and set the part of the plane that is shown."""
     from matplotlib.patches import Circle
 
@@ -253,7 +269,10 @@ def _rewards(axes):
 QUERIES, CURVES = 20, 4  # queries on each function, and functions per row
 
 
-def plot_queries(problem, models, seed, path, titles=None):
+def plot_queries(
+    problem: GPProblem | Instances, models: dict[str, Proposer], seed: int, path: Path,
+    titles: dict[str, str] | None = None,
+) -> None:
     """Draw where learned optimizers query functions of one dimension, and in which order: Figure 9 of the review.
 
     There is a row for each of ``models``, a dict of Proposers. The functions and their orientations are those of a

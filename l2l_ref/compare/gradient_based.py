@@ -5,8 +5,11 @@ learned optimizer after each update and that of the baselines before it, which s
 left.)
 """
 
+from __future__ import annotations
+
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +20,9 @@ from ..seeds import child
 from . import published
 from .statistics import COMPARISON, LEARNED, TUNING, align, half_width, interval, json_numbers, with_interval
 from .tuning import tune
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Optimizer, Problem, Seed
 
 COORDINATES_AT_ONCE = 200_000  # bounds the memory for the state of the learned optimizer
 
@@ -30,17 +36,17 @@ class Curves(NamedTuple):
     seconds_per_step: float  # of the optimizer alone, per function
 
     @property
-    def mean(self):
+    def mean(self) -> Array:
         """The mean loss after 0..T steps, (T + 1,)."""
         return self.losses.mean(axis=1)
 
     @property
-    def half_width(self):
+    def half_width(self) -> Array:
         """Half the width of the 95 % interval of the mean, (T + 1,)."""
         return interval(self.losses)[1]
 
     @property
-    def sums(self):
+    def sums(self) -> Array:
         """The sum over the steps 1..T for each function, (F,)."""
         return self.losses[1:].sum(axis=0)
 
@@ -48,17 +54,17 @@ class Curves(NamedTuple):
 class _Timed:
     """An optimizer that adds up the time of its updates."""
 
-    def __init__(self, optimizer):
+    def __init__(self, optimizer: Optimizer) -> None:
         self.init, self._update, self.seconds = optimizer.init, optimizer.update, 0.0
 
-    def update(self, gradient, state, params=None):
+    def update(self, gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         started = time.perf_counter()
         result = self._update(gradient, state)
         self.seconds += time.perf_counter() - started
         return result
 
 
-def measure(optimizer, problem, steps, functions, seed):
+def measure(optimizer: Optimizer, problem: Problem, steps: int, functions: int, seed: Seed) -> tuple[Array, float]:
     """The losses (steps + 1, functions), and the seconds that the optimizer needs for one step of one function."""
     like = problem.sample(1, seed).theta0
     at_once = max(1, COORDINATES_AT_ONCE // like.shape[1])
@@ -72,8 +78,11 @@ def measure(optimizer, problem, steps, functions, seed):
     return np.concatenate(curves, axis=1).astype(np.float64), timed.seconds / steps / functions
 
 
-def compare(model, problem, steps=100, functions=100, seed=0, *, tuning_functions=10, optimizers=tuple(OPTIMIZERS),
-            cache=True, report=None):
+def compare(
+    model: Optimizer, problem: Problem, steps: int = 100, functions: int = 100, seed: int = 0, *,
+    tuning_functions: int = 10, optimizers: Sequence[str] = tuple(OPTIMIZERS), cache: bool = True,
+    report: Callable[[str], object] | None = None,
+) -> dict[str, Curves]:
     """Compare a learned optimizer with tuned baselines.
 
     Parameters
@@ -120,7 +129,7 @@ def compare(model, problem, steps=100, functions=100, seed=0, *, tuning_function
     return results
 
 
-def paired(results, step):
+def paired(results: dict[str, Curves], step: int) -> dict[str, tuple[Any, Any]]:
     """The loss of the learned optimizer minus that of each baseline at a step, on the same functions.
 
     Returns a dict of (mean, half width of its 95 % interval).
@@ -131,7 +140,7 @@ def paired(results, step):
 
 
 @np.errstate(invalid="ignore")  # inf - inf, when an optimizer has diverged
-def to_json(results, problem, model, steps):
+def to_json(results: dict[str, Curves], problem: Any, model: Any, steps: int) -> dict[str, Any]:
     """The comparison as a dict of JSON's types. A number that is not finite becomes None."""
     published_losses = published.final_losses(problem.config, steps)
     optimizers = {}
@@ -167,7 +176,7 @@ def to_json(results, problem, model, steps):
     }
 
 
-def table(results, problem, steps):
+def table(results: dict[str, Curves], problem: Any, steps: int) -> list[str]:
     """The comparison as lines of text."""
     published_losses = published.final_losses(problem.config, steps)
     marks = sorted({max(1, steps // 5), max(1, steps // 2)} - {steps})
@@ -193,6 +202,6 @@ def table(results, problem, steps):
     return lines
 
 
-def _rank(curves):
+def _rank(curves: Curves) -> float:
     final = curves.mean[-1]
     return final if np.isfinite(final) else np.inf

@@ -5,6 +5,8 @@ the learning rate is tuned, on a grid of five values per decade; other constants
 edge of the grid is reported, because a better one may lie beyond.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -12,12 +14,15 @@ import zlib
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..baselines.gradient import OPTIMIZERS
 from ..optimizees.rollout import rollout
+
+if TYPE_CHECKING:
+    from ..protocols import Problem, Seed
 
 GRID = tuple(float(f"{10 ** (k / 5):.3g}") for k in range(-20, 6))  # 1e-4 .. 10
 
@@ -30,7 +35,7 @@ class Tuned(NamedTuple):
     at_edge: bool              # whether the learning rate lies at the edge of the grid
 
 
-def tune(name, problem, steps, functions, seed, cache=True):
+def tune(name: str, problem: Problem, steps: int, functions: int, seed: Seed, cache: bool = True) -> Tuned:
     """Find the best learning rate of one optimizer on a problem.
 
     Parameters
@@ -62,7 +67,7 @@ def tune(name, problem, steps, functions, seed, cache=True):
     return Tuned(GRID[best], losses, best in (0, len(GRID) - 1))
 
 
-def _cache_file(name, problem, steps, functions, seed):
+def _cache_file(name: str, problem: Any, steps: int, functions: int, seed: Seed) -> Path | None:
     optimizer = OPTIMIZERS[name](1.0)
     data = getattr(problem, "data", None)
     key = {
@@ -79,7 +84,7 @@ def _cache_file(name, problem, steps, functions, seed):
 
 
 @lru_cache(maxsize=None)
-def _sources():
+def _sources() -> str:
     """A hash of the code that a result depends on."""
     package, total = Path(__file__).parent.parent, hashlib.sha256()
     for folder in ("baselines", "ops", "optimizees"):
@@ -88,7 +93,7 @@ def _sources():
     return total.hexdigest()
 
 
-def _read(file):
+def _read(file: Path | None) -> list[float] | None:
     """The cached losses, or None if there are none or the file cannot be read."""
     try:
         losses = None if file is None else json.loads(file.read_text(encoding="utf-8"))
@@ -100,7 +105,7 @@ def _read(file):
     return losses if valid else None
 
 
-def _write(file, losses):
+def _write(file: Path | None, losses: list[float]) -> None:
     if file is None:
         return
     try:

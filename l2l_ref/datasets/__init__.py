@@ -1,13 +1,18 @@
 """Labelled images to train on: the small digits that the package contains, and MNIST."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 from importlib import resources
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..checks import choice
 from .mnist import read_mnist
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Path
 
 __all__ = ["SPLITS", "Images", "load"]
 
@@ -38,7 +43,7 @@ class Images(NamedTuple):
     classes: int
 
 
-def load(name, split, data_dir=None):
+def load(name: str, split: str, data_dir: Path | None = None) -> Images:
     """Load one split of a data set.
 
     Parameters
@@ -84,7 +89,7 @@ def load(name, split, data_dir=None):
 
 
 @lru_cache(maxsize=1)
-def _digits():
+def _digits() -> tuple[Array, Array]:
     with resources.files(__name__).joinpath("digits.npz").open("rb") as stream, np.load(stream) as archive:
         images, labels = archive["images"], archive["labels"]
     images.flags.writeable = labels.flags.writeable = False

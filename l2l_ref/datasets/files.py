@@ -6,15 +6,22 @@ than these are read. A file that is longer than its format allows, or that infla
 A file that is missing raises FileNotFoundError; one with other content than expected raises ValueError.
 """
 
+from __future__ import annotations
+
 import gzip
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..protocols import Path as PathLike
 
 VARIABLE = "L2L_REF_DATA"
 
 
-def data_folder(data_dir=None):
+def data_folder(data_dir: PathLike | None = None) -> Path:
     """The folder of the data sets: ``data_dir``, or by default the one that ``L2L_REF_DATA`` names.
 
     Parameters
@@ -41,7 +48,7 @@ def data_folder(data_dir=None):
     return folder
 
 
-def find_file(folders, names):
+def find_file(folders: Iterable[Path], names: Iterable[str]) -> Path:
     """The first of the files ``names``, with or without ``.gz``, in the first of ``folders`` that has one.
 
     If there is none, it raises a FileNotFoundError that lists the names and the folders.
@@ -56,7 +63,7 @@ def find_file(folders, names):
     )
 
 
-def read_at_most(path, size):
+def read_at_most(path: Path, size: int) -> bytes:
     """The first ``size`` bytes of a file, or all of them if it is shorter. A file named ``.gz`` is decompressed.
 
     Raises ValueError when the file cannot be read, and when a file named ``.gz`` is not in that format.

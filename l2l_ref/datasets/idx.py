@@ -13,22 +13,31 @@ The caller says which shape the file must have. The header of the file is only c
 of bytes to read is known in advance, whatever the file says.
 """
 
+from __future__ import annotations
+
 import math
 import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .files import read_at_most
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..protocols import Array
+
 _UNSIGNED_BYTE = 8
 
 
-def idx_header(shape):
+def idx_header(shape: Sequence[int]) -> bytes:
     """The header of an IDX file of unsigned bytes of this shape, as bytes."""
     return struct.pack(f">4B{len(shape)}I", 0, 0, _UNSIGNED_BYTE, len(shape), *shape)
 
 
-def read_idx(path, shape):
+def read_idx(path: Path, shape: tuple[int, ...]) -> Array:
     """Read an IDX file of unsigned bytes, gzipped if its name ends in ``.gz``.
 
     Parameters
@@ -58,7 +67,7 @@ def read_idx(path, shape):
     return np.frombuffer(elements, np.uint8).reshape(shape)
 
 
-def _difference(header, shape):
+def _difference(header: bytes, shape: tuple[int, ...]) -> str:
     """What is wrong with a header that is not the one of ``shape``, in words."""
     if len(header) >= 2 and header[:2] != b"\0\0":
         return f"no IDX file: expected two zero bytes at the start, got 0x{header[:2].hex()}"

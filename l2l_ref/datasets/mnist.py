@@ -4,18 +4,26 @@ The four files are not part of the package. They are found under their published
 names or in its subfolder ``mnist``.
 """
 
+from __future__ import annotations
+
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .files import data_folder, find_file
 from .idx import read_idx
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..protocols import Array
+    from ..protocols import Path as PathLike
 
 
 class MnistFile(NamedTuple):
     """One of the four files: its names, the shape that it must have, and the SHA-256 of its decompressed bytes."""
 
-    names: tuple
-    shape: tuple
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
     sha256: str
 
 
@@ -43,7 +51,7 @@ FILES = {
 }
 
 
-def find_mnist(kind, data_dir=None):
+def find_mnist(kind: str, data_dir: PathLike | None = None) -> Path:
     """The path of a file; ``kind`` is a key of `FILES`.
 
     Raises FileNotFoundError when there is no such folder or file.
@@ -52,7 +60,7 @@ def find_mnist(kind, data_dir=None):
     return find_file((folder, folder / "mnist"), FILES[kind].names)
 
 
-def read_mnist(kind, data_dir=None):
+def read_mnist(kind: str, data_dir: PathLike | None = None) -> Array:
     """The content of a file, uint8 and read-only; ``kind`` is a key of `FILES`.
 
     Each file is read once and then kept in memory, so later changes on the disk are not noticed.
@@ -68,7 +76,7 @@ def read_mnist(kind, data_dir=None):
 
 
 @lru_cache(maxsize=len(FILES))  # 55 MB when full
-def _read(path, kind):
+def _read(path: Path, kind: str) -> Array:
     content = read_idx(path, FILES[kind].shape)
     if content.ndim == 1 and content.max() > 9:
         where = int(content.argmax())

@@ -13,9 +13,13 @@ sum of the best values so far. Horizons are drawn because a network that knows i
 arbitrarily bad, which most losses do not penalise.
 """
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import backends, files
 from ..checks import choice, whole_number
@@ -24,6 +28,9 @@ from ..learned.proposer import Proposer
 from ..seeds import child
 from ..trees import flatten, leaves, unflatten
 from . import loop
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Backend, FunctionDistribution, Path, Seed
 
 # The streams of random numbers of one seed.
 TRAINING, VALIDATION, WORKERS = 1, 2, 4
@@ -59,7 +66,7 @@ class Recipe(loop.Schedule):
     clip: float | None = 2.0
     averaging: float = 0.98
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         choice("loss", self.loss, trajectory.LOSSES)
         for name in ("curriculum", "parallel"):
@@ -71,13 +78,15 @@ class Recipe(loop.Schedule):
         if self.first_steps > self.steps:
             raise ValueError(f"first_steps: expected at most steps={self.steps}, got {self.first_steps}")
 
-    def horizon(self, epoch):
+    def horizon(self, epoch: int) -> int:
         """U2: the longest horizon in an epoch, counted from 0."""
         return round(self.first_steps * (self.steps / self.first_steps) ** loop.grown(self, epoch))
 
 
-def trajectory_gradient(proposer, distribution, recipe, steps, fed, seed, backend="auto", dtype=np.float32,
-                        threads=None):
+def trajectory_gradient(
+    proposer: Proposer, distribution: FunctionDistribution, recipe: Recipe, steps: int, fed: Array, seed: Seed,
+    backend: Backend = "auto", dtype: DTypeLike = np.float32, threads: int | None = None,
+) -> tuple[float, Array]:
     """U1: the loss of one batch of functions and its gradient with respect to the weights, a flat float64 vector."""
     z, epsilon, given = distribution.sample(recipe.functions, steps, seed, dtype)
     out, cache = trajectory.trajectory(
@@ -90,13 +99,19 @@ def trajectory_gradient(proposer, distribution, recipe, steps, fed, seed, backen
     return float(loss.mean()), flatten(d_params).astype(np.float64)
 
 
-def best_so_far(proposer, distribution, functions, steps, seed, backend="auto", threads=None):
+def best_so_far(
+    proposer: Proposer, distribution: FunctionDistribution, functions: int, steps: int, seed: Seed,
+    backend: Backend = "auto", threads: int | None = None,
+) -> Array:
     """The best value of each function after 1..T queries with one worker, (B, T)."""
     z, epsilon, given = distribution.sample(functions, steps, seed)
     return np.minimum.accumulate(_search(proposer, distribution, z, epsilon, given, backend, threads).f, axis=1)
 
 
-def _search(proposer, distribution, z, epsilon, given, backend, threads):
+def _search(
+    proposer: Proposer, distribution: FunctionDistribution, z: Array, epsilon: Array, given: Any, backend: Backend,
+    threads: int | None,
+) -> trajectory.Trajectory:
     """The Trajectory with one worker."""
     out, _ = trajectory.trajectory(
         proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(z.shape[1]), **distribution.gp_arguments,
@@ -105,7 +120,10 @@ def _search(proposer, distribution, z, epsilon, given, backend, threads):
     return out
 
 
-def evaluate_held_out(proposer, distribution, functions, steps, seed, backend="auto", threads=None):
+def evaluate_held_out(
+    proposer: Proposer, distribution: FunctionDistribution, functions: int, steps: int, seed: Seed,
+    backend: Backend = "auto", threads: int | None = None,
+) -> tuple[Array, list[list[float]]]:
     """The mean best value after 1..T queries, (T,), and moments of the values, on functions never used for a decision.
 
     The moments are those of the values that a network sees; a search scales y to them where it does not know the range.
@@ -119,12 +137,16 @@ def evaluate_held_out(proposer, distribution, functions, steps, seed, backend="a
         best.append(np.minimum.accumulate(out.f, axis=1))
         counts = [2**k for k in range(steps.bit_length())]
         moments.append([(out.y[:, :n].mean(axis=1).sum(), out.y[:, :n].std(axis=1).sum()) for n in counts])
-    moments = np.sum(moments, axis=0, dtype=np.float64) / functions
-    return np.concatenate(best).mean(axis=0, dtype=np.float64), moments.round(4).tolist()
+    mean_moments = np.sum(np.array(moments, np.float64), axis=0) / functions
+    mean: Array = np.concatenate(best).mean(axis=0, dtype=np.float64)
+    return mean, mean_moments.round(4).tolist()
 
 
-def meta_train_black_box(proposer, distribution, seed=0, *, backend=None, threads=None, checkpoint=None, resume=False,
-                         report=None, **recipe):
+def meta_train_black_box(
+    proposer: Proposer, distribution: FunctionDistribution, seed: int = 0, *, backend: Backend | None = None,
+    threads: int | None = None, checkpoint: Path | None = None, resume: bool = False, report: loop.Report | None = None,
+    **recipe: Any,
+) -> tuple[Proposer, list[dict[str, Any]]]:
     """Meta-train a black-box optimizer on functions drawn from a distribution.
 
     Parameters
@@ -160,41 +182,41 @@ def meta_train_black_box(proposer, distribution, seed=0, *, backend=None, thread
     ImportError
         For the backend "numba" where it does not work.
     """
-    recipe, seed = Recipe(**recipe), whole_number("seed", seed, least=0)
+    settings, seed = Recipe(**recipe), whole_number("seed", seed, least=0)
     backend = proposer.backend if backend is None else backend
     threads = whole_number("threads", threads, optional=True)
     if distribution.dim != proposer.dim:
         raise ValueError(f"distribution: expected functions of {proposer.dim} dimensions, got {distribution.dim}")
-    identity = {"model": proposer.config, "problem": _problem_identity(distribution, recipe.steps, seed),
-                "recipe": asdict(recipe), "seed": seed, "backend": backends.identity(backend),
+    identity = {"model": proposer.config, "problem": _problem_identity(distribution, settings.steps, seed),
+                "recipe": asdict(settings), "seed": seed, "backend": backends.identity(backend),
                 "initial": files.digest({"phi": flatten(proposer.params)})}
 
-    def train_epoch(progress):
-        longest, rng = recipe.horizon(progress.epoch), np.random.default_rng(child(seed, WORKERS, progress.epoch))
+    def train_epoch(progress: loop.Progress) -> dict[str, Any]:
+        longest, rng = settings.horizon(progress.epoch), np.random.default_rng(child(seed, WORKERS, progress.epoch))
 
-        def gradient(k):
-            steps, workers = int(rng.integers(recipe.first_steps, longest, endpoint=True)), 1  # U2
-            if recipe.workers > 1 and rng.random() < recipe.parallel:
-                workers = int(rng.integers(2, recipe.workers, endpoint=True))
+        def gradient(k: int) -> tuple[float, Array]:
+            steps, workers = int(rng.integers(settings.first_steps, longest, endpoint=True)), 1  # U2
+            if settings.workers > 1 and rng.random() < settings.parallel:
+                workers = int(rng.integers(2, settings.workers, endpoint=True))
             fed = trajectory.arrivals(steps, workers, rng)            # U3
             return trajectory_gradient(
-                _with_phi(proposer, progress.phi), distribution, recipe, steps, fed,
+                _with_phi(proposer, progress.phi), distribution, settings, steps, fed,
                 child(seed, TRAINING, progress.epoch, k), backend, threads=threads
             )
 
-        return {"steps": longest} | loop.train_updates(recipe, progress, map(gradient, range(recipe.updates)))  # U1
+        return {"steps": longest} | loop.train_updates(settings, progress, map(gradient, range(settings.updates)))  # U1
 
-    def validate(phi):
-        best = best_so_far(_with_phi(proposer, phi), distribution, recipe.validation_functions, recipe.steps,
+    def validate(phi: Array) -> dict[str, float]:
+        best = best_so_far(_with_phi(proposer, phi), distribution, settings.validation_functions, settings.steps,
                            child(seed, VALIDATION), backend, threads).mean(axis=0, dtype=np.float64)
-        return loop.validation(best[-1], best.sum(), recipe.judge)
+        return loop.validation(best[-1], best.sum(), settings.judge)
 
-    progress = loop.run(recipe, identity, flatten(proposer.params).astype(np.float64), train_epoch, validate,
+    progress = loop.run(settings, identity, flatten(proposer.params).astype(np.float64), train_epoch, validate,
                         checkpoint=checkpoint, resume=resume, report=report)
     return _with_phi(proposer, progress.best_phi), progress.log
 
 
-def _problem_identity(distribution, steps, seed):
+def _problem_identity(distribution: FunctionDistribution, steps: int, seed: int) -> dict[str, Any]:
     """`loop.problem_identity`, of the arguments of the Gaussian process and one function."""
     if getattr(distribution, "config", None) is not None:
         return loop.problem_identity(distribution)
@@ -203,7 +225,7 @@ def _problem_identity(distribution, steps, seed):
     return loop.problem_identity(distribution, arguments, *leaves(sample))
 
 
-def _with_phi(proposer, phi):
+def _with_phi(proposer: Proposer, phi: Array) -> Proposer:
     """The same proposer with other weights, in float32, as they will be saved."""
     params = unflatten(phi.astype(np.float32), proposer.params)
     return Proposer(proposer.dim, proposer.hidden, proposer.output, cell=proposer.cell, memory=proposer.memory,

@@ -15,7 +15,11 @@ depend on the seed and the number of the epoch alone. Training that is resumed t
 that was never interrupted.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -23,11 +27,16 @@ from .. import backends, files
 from ..checks import choice, whole_number
 from ..learned import coordinatewise
 from ..learned.cells import LSTM, with_backend
-from ..learned.optimizer import CoordinatewiseLSTM
+from ..learned.optimizer import CoordinatewiseLSTM, OptimizerState
 from ..optimizees.rollout import rollout
 from ..seeds import child
 from ..trees import flatten, unflatten
 from . import loop
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Path, Problem
+
+HessianProduct: TypeAlias = "Callable[[Array], Array]"  # v (B, n) -> second derivatives times v (B, n)
 
 # The streams of random numbers of one seed.
 TRAINING, VALIDATION, COORDINATES = 1, 2, 4
@@ -65,7 +74,7 @@ class Recipe(loop.Schedule):
     boundary_term: bool = False
     second_derivatives: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         choice("judge", self.judge, loop.JUDGES)
         if self.steps % self.unroll:
@@ -74,7 +83,9 @@ class Recipe(loop.Schedule):
             raise ValueError(f"coordinates: expected None with second_derivatives, got {self.coordinates}")
 
 
-def run_window(model, task, theta, state, evaluation, unroll):
+def run_window(
+    model: CoordinatewiseLSTM, task: Any, theta: Array, state: OptimizerState, evaluation: tuple[Any, ...], unroll: int,
+) -> tuple[Array, OptimizerState, tuple[Any, ...], Array, Array, Array, list[HessianProduct]]:
     """T2: ``unroll`` steps from theta.
 
     Parameters
@@ -102,7 +113,7 @@ def run_window(model, task, theta, state, evaluation, unroll):
         At theta_0 .. theta_unroll-1, from ``task.second_order``; otherwise empty.
     """
     evaluate = task.loss_and_gradient if len(evaluation) == 2 else task.second_order
-    losses, gradients, loss_gradients, hessian_products = [], [], [], []
+    losses, gradients, loss_gradients, hessian_products = [], [], [], list[HessianProduct]()
     for t in range(unroll):
         hessian_products += evaluation[2:]
         gradients.append(evaluation[1].ravel())
@@ -114,12 +125,15 @@ def run_window(model, task, theta, state, evaluation, unroll):
     return theta, state, evaluation, np.stack(losses), np.stack(gradients), np.stack(loss_gradients), hessian_products
 
 
-def window_loss(losses, first, boundary_term=False):
+def window_loss(losses: Array, first: Array, boundary_term: bool = False) -> float:
     """T1: the loss of a window, from f at its later points (unroll, B) and at its first point (B,)."""
     return float(losses.sum(axis=0).mean() + (first.mean() if boundary_term else 0.0))
 
 
-def window_gradient(model, gradients, loss_gradients, state, functions, chosen=None):
+def window_gradient(
+    model: CoordinatewiseLSTM, gradients: Array, loss_gradients: Array, state: OptimizerState, functions: int,
+    chosen: Array | None = None,
+) -> Array:
     """dL/dphi of a window (T1, C5), a flat float64 vector. ``state`` is the state before the window.
 
     With ``chosen``, an array of m of the n coordinates drawn at random, the gradient is estimated from these alone. It
@@ -138,10 +152,13 @@ def window_gradient(model, gradients, loss_gradients, state, functions, chosen=N
     return flatten(d_params).astype(np.float64)
 
 
-def second_order_window_gradient(model, gradients, loss_gradients, hessian_products, state, functions):
+def second_order_window_gradient(
+    model: CoordinatewiseLSTM, gradients: Array, loss_gradients: Array, hessian_products: list[HessianProduct],
+    state: OptimizerState, functions: int,
+) -> Array:
     """`window_gradient` with second derivatives (T1, C6)."""
 
-    def flat(product):
+    def flat(product: HessianProduct) -> HessianProduct:
         return lambda v: product(v.reshape(functions, -1)).ravel()
 
     dtype = gradients.dtype
@@ -153,7 +170,10 @@ def second_order_window_gradient(model, gradients, loss_gradients, hessian_produ
     return flatten(d_params).astype(np.float64)
 
 
-def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None, resume=False, report=None, **recipe):
+def meta_train(
+    model: CoordinatewiseLSTM, problem: Problem, steps: int = 100, unroll: int = 20, seed: int = 0, *,
+    checkpoint: Path | None = None, resume: bool = False, report: loop.Report | None = None, **recipe: Any,
+) -> tuple[CoordinatewiseLSTM, list[dict[str, Any]]]:
     """Meta-train an optimizer on the functions of a problem.
 
     Parameters
@@ -190,47 +210,47 @@ def meta_train(model, problem, steps=100, unroll=20, seed=0, *, checkpoint=None,
         For a bad recipe, or a checkpoint that is broken or belongs to another run: another model, problem, recipe, seed
         or backend.
     """
-    recipe, seed = Recipe(steps=steps, unroll=unroll, **recipe), whole_number("seed", seed, least=0)
+    settings, seed = Recipe(steps=steps, unroll=unroll, **recipe), whole_number("seed", seed, least=0)
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
-    level, first = getattr(problem, "chance", None), ()
+    level, first = getattr(problem, "chance", None), tuple[Any, ...]()
     if level is None or getattr(problem, "config", None) is None:
-        validation = validate_on.sample(recipe.validation_functions, child(seed, VALIDATION))
+        validation = validate_on.sample(settings.validation_functions, child(seed, VALIDATION))
         first = validation.loss_and_gradient(validation.theta0)
         level = float(np.mean(first[0])) if level is None else level
-    identity = {"model": model.config, "problem": loop.problem_identity(problem, *first), "recipe": asdict(recipe),
+    identity = {"model": model.config, "problem": loop.problem_identity(problem, *first), "recipe": asdict(settings),
                 "seed": seed, "backend": backends.identity(model.backend),
                 "initial": files.digest({"phi": flatten(model.params)})}
 
-    def train_epoch(progress):
+    def train_epoch(progress: loop.Progress) -> dict[str, Any]:
         with np.errstate(over="ignore", invalid="ignore"):
-            return loop.train_updates(recipe, progress, _gradients(model, train_on, recipe, seed, progress))
+            return loop.train_updates(settings, progress, _gradients(model, train_on, settings, seed, progress))
 
-    def validate(phi):
-        validation = validate_on.sample(recipe.validation_functions, child(seed, VALIDATION))
+    def validate(phi: Array) -> dict[str, float]:
+        validation = validate_on.sample(settings.validation_functions, child(seed, VALIDATION))
         with np.errstate(over="ignore", invalid="ignore"):
-            curve = rollout(_with_phi(model, phi), validation, recipe.steps).mean(axis=1)
-            return loop.validation(curve[-max(1, recipe.steps // 10) :].mean(), curve[1:].sum(), recipe.judge)
+            curve = rollout(_with_phi(model, phi), validation, settings.steps).mean(axis=1)
+            return loop.validation(curve[-max(1, settings.steps // 10) :].mean(), curve[1:].sum(), settings.judge)
 
-    def warn(progress):
+    def warn(progress: loop.Progress) -> str | None:
         if progress.epoch >= STUCK_AFTER and progress.best["validation_final"] > STUCK_ABOVE * level:
             return (f"stuck at the level of having learned nothing ({level:.4g}) after {progress.epoch} epochs: try "
                     "another seed or a smaller learning rate")
         return None
 
-    progress = loop.run(recipe, identity, flatten(model.params).astype(np.float64), train_epoch, validate, warn=warn,
+    progress = loop.run(settings, identity, flatten(model.params).astype(np.float64), train_epoch, validate, warn=warn,
                         checkpoint=checkpoint, resume=resume, report=report)
     return _with_phi(model, progress.best_phi), progress.log
 
 
-def _choose(wanted, n, rng):
+def _choose(wanted: int | None, n: int, rng: np.random.Generator) -> Array | None:
     """``wanted`` of n coordinates in ascending order, or None for all of them."""
     if wanted is None or wanted >= n:
         return None
     return np.sort(rng.choice(n, wanted, replace=False))
 
 
-def _with_phi(model, phi):
+def _with_phi(model: CoordinatewiseLSTM, phi: Array) -> CoordinatewiseLSTM:
     """The same optimizer with other weights, in float32, as they will be saved."""
     with np.errstate(over="ignore"):
         params = unflatten(phi.astype(np.float32), model.params)
@@ -238,11 +258,13 @@ def _with_phi(model, phi):
                               backend=model.backend, threads=model.threads)
 
 
-def _gradients(model, problem, recipe, seed, progress):
+def _gradients(
+    model: CoordinatewiseLSTM, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress,
+) -> Iterator[tuple[float, Array]]:
     """The loss and the meta-gradient of each window of an epoch, each at the ``progress.phi`` of its time."""
     rng = np.random.default_rng(child(seed, COORDINATES, progress.epoch))
     for k in range(recipe.tasks):
-        task = problem.sample(recipe.functions, child(seed, TRAINING, progress.epoch, k))
+        task: Any = problem.sample(recipe.functions, child(seed, TRAINING, progress.epoch, k))
         evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
         theta, evaluation = task.theta0, evaluate(task.theta0)
         state = model.init(theta)

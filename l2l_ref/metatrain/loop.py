@@ -6,17 +6,27 @@ vector.
     T3  Adam updates phi with the clipped meta-gradient; what is validated is phi, or its average over the updates
 """
 
+from __future__ import annotations
+
 import json
 import reprlib
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from .. import files
 from ..baselines.gradient import Adam, AdamState
 from ..checks import whole_number
+
+if TYPE_CHECKING:
+    from ..protocols import Array
+    from ..protocols import Path as PathLike
+
+Report: TypeAlias = "Callable[[Progress, Any], object]"  # (progress, recipe)
 
 DIVERGED = float(np.finfo(float).max)  # replaces a validation loss that is not finite in the log, which is JSON
 
@@ -47,7 +57,7 @@ class Schedule:
     rollback: int | None = None
     patience: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, optional in self.whole_numbers().items():
             whole_number(name, getattr(self, name), optional=optional)
         for name in ("learning_rate", "final_learning_rate", "clip"):
@@ -59,12 +69,12 @@ class Schedule:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number in [0, 1), got {getattr(self, name)!r}")
 
-    def whole_numbers(self):
+    def whole_numbers(self) -> dict[str, bool]:
         """The fields that are whole numbers >= 1: name -> whether None is allowed too."""
         kinds = {"int": False, "int | None": True, int: False, int | None: True}
         return {f.name: kinds[f.type] for f in fields(self) if f.type in kinds}
 
-    def rate(self, epoch):
+    def rate(self, epoch: int) -> float:
         """Adam's learning rate in an epoch, counted from 0."""
         fallen = max(0.0, (epoch / self.epochs - self.decay_from) / (1 - self.decay_from))
         return self.learning_rate * (self.final_learning_rate / self.learning_rate) ** fallen
@@ -82,15 +92,19 @@ class Progress:
     rollbacks: int = 0
     since: int = 0           # epochs since the best validation or the last rollback
     epoch: int = 0
-    log: list[dict] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def best(self):
+    def best(self) -> dict[str, Any]:
         """The entry of the log with the best validation."""
         return min(self.log, key=lambda entry: entry["judged"])
 
 
-def run(schedule, identity, phi, train_epoch, validate, *, warn=None, checkpoint=None, resume=False, report=None):
+def run(
+    schedule: Schedule, identity: dict[str, Any], phi: Array, train_epoch: Callable[[Progress], dict[str, Any]],
+    validate: Callable[[Array], dict[str, float]], *, warn: Callable[[Progress], str | None] | None = None,
+    checkpoint: PathLike | None = None, resume: bool = False, report: Report | None = None,
+) -> Progress:
     """Train phi by epochs.
 
     Parameters
@@ -151,7 +165,7 @@ def run(schedule, identity, phi, train_epoch, validate, *, warn=None, checkpoint
     return progress
 
 
-def descend(schedule, progress, d_phi):
+def descend(schedule: Schedule, progress: Progress, d_phi: Array) -> float | None:
     """T3: update ``progress`` once with a meta-gradient.
 
     Returns the norm of the gradient before clipping; None, and no update, if that is not finite.
@@ -168,7 +182,7 @@ def descend(schedule, progress, d_phi):
     return norm
 
 
-def train_updates(schedule, progress, gradients):
+def train_updates(schedule: Schedule, progress: Progress, gradients: Iterable[tuple[float, Array]]) -> dict[str, Any]:
     """Update ``progress`` once with each of ``gradients``, an iterator of (loss, d_phi).
 
     The iterator computes each pair when it is asked for, at the ``progress.phi`` of that moment. Returns the entry for
@@ -187,23 +201,23 @@ def train_updates(schedule, progress, gradients):
             "gradient_norm": float(np.median(norms)) if norms else None}
 
 
-def rate(schedule, progress):
+def rate(schedule: Schedule, progress: Progress) -> float:
     """Adam's present learning rate: that of the epoch, halved by each rollback."""
     return schedule.rate(progress.epoch) / 2**progress.rollbacks
 
 
-def grown(recipe, epoch):
+def grown(recipe: Any, epoch: int) -> float:
     """How far a curriculum has come in an epoch, counted from 0: from 0 to 1 over the fraction ``curriculum``."""
     return min(1.0, epoch / (recipe.curriculum * recipe.epochs)) if recipe.curriculum else 1.0
 
 
-def validation(final, total, judge):
+def validation(final: float, total: float, judge: str) -> dict[str, float]:
     """The entry of a validation for the log. A loss that is not finite becomes `DIVERGED`."""
     final, total = (float(value) if np.isfinite(value) else DIVERGED for value in (final, total))
     return {"validation_final": final, "validation_sum": total, "judged": final if judge == "final" else total}
 
 
-def problem_identity(problem, *sample):
+def problem_identity(problem: Any, *sample: Any) -> Any:
     """What a checkpoint says of a problem, so that it is recognised when training is resumed.
 
     This is the problem's ``config`` where it has one. Otherwise it is the name of its class and a digest of ``sample``,
@@ -216,16 +230,16 @@ def problem_identity(problem, *sample):
     return {"class": type(problem).__name__, "sample": files.digest(arrays)}
 
 
-def _patience_is_over(progress, recipe):
-    return recipe.patience is not None and progress.log and (
-        progress.epoch - progress.best["epoch"] >= recipe.patience
-    )
+def _patience_is_over(progress: Progress, recipe: Schedule) -> bool:
+    if recipe.patience is None or not progress.log:
+        return False
+    return bool(progress.epoch - progress.best["epoch"] >= recipe.patience)
 
 
 COUNTS = ("epoch", "adam_t", "best_adam_t", "rollbacks", "since")
 
 
-def _save(path, progress, run):
+def _save(path: PathLike, progress: Progress, run: dict[str, Any]) -> None:
     adam, best = progress.adam, progress.best_adam
     arrays = {"phi": progress.phi, "average": progress.average, "m": adam.m, "v": adam.v,
               "best_phi": progress.best_phi, "best_m": best.m, "best_v": best.v}
@@ -233,11 +247,11 @@ def _save(path, progress, run):
     files.write(path, arrays, {"checkpoint": run, **dict(zip(COUNTS, counts)), "log": progress.log})
 
 
-def _resume(path, run, n):
+def _resume(path: PathLike, run: dict[str, Any], n: int) -> Progress:
     """The Progress, with n weights, that a checkpoint holds. ValueError when it belongs to another run."""
     run = json.loads(json.dumps(run))  # as a file gives it back: with lists instead of tuples
 
-    def expect(card):
+    def expect(card: dict[str, Any]) -> dict[str, Any]:
         saved = card.get("checkpoint")
         if not isinstance(saved, dict):
             raise ValueError("it is not a checkpoint of meta-training")
@@ -262,7 +276,7 @@ def _resume(path, run, n):
     )
 
 
-def _require_same(part, saved, current):
+def _require_same(part: str, saved: Any, current: Any) -> None:
     if saved == current:
         return
     if isinstance(saved, dict) and isinstance(current, dict):
@@ -271,7 +285,7 @@ def _require_same(part, saved, current):
     raise ValueError(f"it belongs to another run: its {part} is {reprlib.repr(saved)}, not {reprlib.repr(current)}")
 
 
-def _is_entry(index, entry):
+def _is_entry(index: int, entry: Any) -> bool:
     numbers = ("validation_final", "validation_sum", "judged", "seconds")
     return (isinstance(entry, dict) and entry.get("epoch") == index + 1
             and all(type(entry.get(name)) is float for name in numbers))

@@ -5,19 +5,26 @@ they released. docs/reference/presets.md lists the differences and what each one
 the preset uses that of ``default``.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from ..checks import choice
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..optimizees import MLP, Quadratic
 
+if TYPE_CHECKING:
+    from ..protocols import Backend
+
 NAMES = ("default", "paper", "release")
 
-_QUADRATIC = {
+_QUADRATIC: dict[str, Any] = {
     "model": {},
     "problem": {"distribution": "uniform"},
     "recipe": {"functions": 128, "tasks": 20, "epochs": 80, "validation_functions": 1024,
                "learning_rate": 3e-3, "final_learning_rate": 3e-4, "averaging": 0.95, "rollback": 4},
 }
-_IMAGES = {
+_IMAGES: dict[str, Any] = {
     "model": {"preprocess": 10.0, "output_scale": 0.1},
     "problem": {},
     "recipe": {"functions": 1, "tasks": 20, "epochs": 60, "validation_functions": 12, "coordinates": 4000,
@@ -25,7 +32,7 @@ _IMAGES = {
                "clip": None},
 }
 _RELEASE = {"learning_rate": 1e-3, "final_learning_rate": 1e-3, "clip": None, "boundary_term": True}
-_RELEASE_IMAGES = {
+_RELEASE_IMAGES: dict[str, Any] = {
     "model": {"preprocess": 5.0, "output_scale": 0.01},
     "problem": {},
     "recipe": {"functions": 1, "epochs": 500, **_RELEASE},
@@ -33,7 +40,7 @@ _RELEASE_IMAGES = {
 _DIGITS = {"functions": 4, "epochs": 14, "validation_functions": 48, "learning_rate": 3e-3, "rollback": 3,
            "judge": "sum"}  # with so few images all final losses are near 0: networks memorise them
 
-PRESETS = {
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "quadratic": {
         "default": _QUADRATIC,
         "paper": {**_QUADRATIC, "problem": {"distribution": "normal"}},
@@ -53,8 +60,11 @@ PRESETS = {
 }
 
 
-def build(problem, preset="default", *, seed=0, model=None, distribution=None, recipe=None, backend="auto",
-          threads=None):
+def build(
+    problem: str, preset: str = "default", *, seed: int = 0, model: dict[str, Any] | None = None,
+    distribution: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None, backend: Backend = "auto",
+    threads: int | None = None,
+) -> tuple[CoordinatewiseLSTM, Quadratic | MLP, dict[str, Any]]:
     """Make an untrained model, a problem and a recipe.
 
     Parameters

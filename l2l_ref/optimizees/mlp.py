@@ -18,31 +18,38 @@ the direction (V_1, c_1, V_2, c_2, ...) of theta, and d_a the gradient of f with
         d_b_k = sum of d_a_k over the images   d_b_k' = sum of d_a_k' over the images
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..checks import choice, require_shape, whole_number, whole_numbers
 from ..datasets import load
 from ..ops.activations import SoftmaxCache, relu, relu_backward, sigmoid, sigmoid_backward, softmax_backward
-from ..ops.linear import linear, linear_backward
-from ..ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
+from ..ops.linear import LinearCache, linear, linear_backward
+from ..ops.losses import SoftmaxCrossEntropyCache, softmax_cross_entropy, softmax_cross_entropy_backward
 from ..seeds import generators
 from .quadratic import checked_scale
 
+if TYPE_CHECKING:
+    from ..protocols import Array, Path, Seed
+
 # For each activation: phi, its backward, and phi'' as a function of the cache.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[[Any], Any]]] = {
     "sigmoid": (sigmoid, sigmoid_backward, lambda cache: cache.s * (1 - cache.s) * (1 - 2 * cache.s)),
     "relu": (relu, relu_backward, lambda cache: 0),
 }
 
 
-def parameter_count(sizes):
+def parameter_count(sizes: Sequence[int]) -> int:
     """n, the number of weights and biases of a network whose layers have ``sizes`` units."""
     return sum(D * M + M for D, M in zip(sizes, sizes[1:]))
 
 
-def split_theta(theta, sizes):
+def split_theta(theta: Array, sizes: Sequence[int]) -> list[tuple[Array, Array]]:
     """theta (n,) -> [(W_1, b_1), (W_2, b_2), ...], which are views of theta."""
     layers, at = [], 0
     for D, M in zip(sizes, sizes[1:]):
@@ -55,13 +62,15 @@ def split_theta(theta, sizes):
 class MLPLossCache(NamedTuple):
     """The cache of `mlp_loss`."""
 
-    linears: tuple      # K caches of linear
-    activations: tuple  # K - 1 caches of phi
-    losses: tuple       # the cache of softmax_cross_entropy
-    activation: str     # the name of phi
+    linears: tuple[LinearCache, ...]  # K of them
+    activations: tuple[Any, ...]      # K - 1 caches of phi
+    losses: SoftmaxCrossEntropyCache
+    activation: str                   # the name of phi
 
 
-def mlp_loss(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
+def mlp_loss(
+    theta: Array, images: Array, labels: Array, sizes: Sequence[int], unit: float = 1.0, activation: str = "sigmoid",
+) -> tuple[Any, MLPLossCache]:
     """M1 to M3. theta (n,), images (N, D) integers, labels (N,) -> f scalar in nats, cache.
 
     ``sizes`` is (D, S_1, ..., C), and ``unit`` is the pixel value that counts as 1. N is at least 1. Raises ValueError
@@ -73,25 +82,25 @@ def mlp_loss(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
     phi, _, _ = ACTIVATIONS[activation]
     *hidden, last = split_theta(theta, sizes)
     z = images.astype(theta.dtype) * theta.dtype.type(1 / unit)      # M1
-    linears, activations = [], []
+    linears, activations = list[LinearCache](), list[Any]()
     for W, b in hidden:
-        a, cache = linear(z, W, b)                                   # M2
-        linears.append(cache)
+        a, linear_cache = linear(z, W, b)                            # M2
+        linears.append(linear_cache)
         z, cache = phi(a)                                            # M2
         activations.append(cache)
-    logits, cache = linear(z, *last)                                 # M3
-    linears.append(cache)
+    logits, linear_cache = linear(z, *last)                          # M3
+    linears.append(linear_cache)
     losses, loss_cache = softmax_cross_entropy(logits, labels)       # M3
     return losses.mean(), MLPLossCache(tuple(linears), tuple(activations), loss_cache, activation)
 
 
-def mlp_loss_backward(d_f, cache):
+def mlp_loss_backward(d_f: Any, cache: MLPLossCache) -> tuple[Array, None, None, None]:
     """d_f scalar -> d_theta (n,), None, None, None: images, labels and sizes are constants."""
     d_theta, _, _ = _backward_with_intermediates(d_f, cache)
     return d_theta, None, None, None
 
 
-def _backward_with_intermediates(d_f, cache):
+def _backward_with_intermediates(d_f: Any, cache: MLPLossCache) -> tuple[Array, list[Array], list[Array]]:
     """d_theta (n,), and the lists d_a_1 .. d_a_K and d_z_0 .. d_z_K-1 of which it is computed."""
     linears, activations, loss_cache, activation = cache
     _, phi_backward, _ = ACTIVATIONS[activation]
@@ -113,24 +122,26 @@ class MLPGradientCache(NamedTuple):
     """The cache of `mlp_gradient`."""
 
     loss: MLPLossCache
-    d_a: list  # the gradients of f with respect to a_1 .. a_K
-    d_z: list  # the gradients of f with respect to z_0 .. z_K-1
+    d_a: list[Array]  # the gradients of f with respect to a_1 .. a_K
+    d_z: list[Array]  # the gradients of f with respect to z_0 .. z_K-1
 
 
-def mlp_gradient(theta, images, labels, sizes, unit=1.0, activation="sigmoid"):
+def mlp_gradient(
+    theta: Array, images: Array, labels: Array, sizes: Sequence[int], unit: float = 1.0, activation: str = "sigmoid",
+) -> tuple[Array, MLPGradientCache]:
     """grad f (n,), cache. Inputs and errors are those of `mlp_loss`."""
     _, gradient, cache = _loss_and_gradient(theta, images, labels, sizes, unit, activation)
     return gradient, cache
 
 
-def _loss_and_gradient(theta, *arguments):
+def _loss_and_gradient(theta: Array, *arguments: Any) -> tuple[Any, Array, MLPGradientCache]:
     """f scalar and grad f (n,) of `mlp_loss`, and the cache of the gradient."""
     f, cache = mlp_loss(theta, *arguments)
     gradient, d_a, d_z = _backward_with_intermediates(theta.dtype.type(1), cache)
     return f, gradient, MLPGradientCache(cache, d_a, d_z)
 
 
-def mlp_gradient_backward(d_gradient, cache):
+def mlp_gradient_backward(d_gradient: Array, cache: MLPGradientCache) -> tuple[Array, None, None, None]:
     """d_gradient (n,) -> d_theta (n,), None, None, None: M4 to M8 in the direction d_gradient.
 
     The Hessian is symmetric, so its product with d_gradient is also the derivative of the gradient in this direction.
@@ -140,7 +151,7 @@ def mlp_gradient_backward(d_gradient, cache):
     K, N = len(linears), len(loss_cache.labels)
     sizes = (linears[0].W.shape[0], *(linear.W.shape[1] for linear in linears))
     directions = split_theta(d_gradient, sizes)
-    a_dots, z_dots = [], [None]  # z_0 does not depend on theta
+    a_dots, z_dots = list[Array](), list[Any]([None])  # z_0 does not depend on theta
     for k, (V, c) in enumerate(directions):
         a_dot = linears[k].x @ V + c                                 # M4
         if k > 0:
@@ -190,8 +201,10 @@ class MLP:
         When MNIST's files are missing.
     """
 
-    def __init__(self, dataset="digits", hidden=(20,), activation="sigmoid", split="train", batch=128,
-                 theta0_scale=0.01, data_dir=None):
+    def __init__(
+        self, dataset: str = "digits", hidden: Sequence[int] = (20,), activation: str = "sigmoid", split: str = "train",
+        batch: int = 128, theta0_scale: float = 0.01, data_dir: Path | None = None,
+    ) -> None:
         choice("activation", activation, ACTIVATIONS)
         self.dataset, self.activation, self.split = dataset, activation, split
         self.hidden = whole_numbers("hidden", hidden)
@@ -202,16 +215,16 @@ class MLP:
         self.chance = float(np.log(self.data.classes))
 
     @property
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The settings, in JSON's types."""
         return {"problem": self.dataset, "hidden": list(self.hidden), "activation": self.activation,
                 "batch": self.batch, "theta0_scale": self.theta0_scale}
 
-    def on(self, split):
+    def on(self, split: str) -> MLP:
         """The same distribution on the images of another split."""
         return MLP(self.dataset, self.hidden, self.activation, split, self.batch, self.theta0_scale, self.data_dir)
 
-    def sample(self, functions, seed, dtype=np.float32):
+    def sample(self, functions: int, seed: Seed, dtype: DTypeLike = np.float32) -> MLPTask:
         """Draw a task of ``functions`` networks. ``seed`` is an int or a SeedSequence."""
         return MLPTask(self, functions, seed, dtype)
 
@@ -219,33 +232,33 @@ class MLP:
 class MLPTask:
     """B networks, each with its own starting point and its own stream of minibatches."""
 
-    def __init__(self, problem, functions, seed, dtype):
+    def __init__(self, problem: MLP, functions: int, seed: Seed, dtype: DTypeLike) -> None:
         self.problem, self.rngs = problem, generators(seed, range(functions))
         n = parameter_count(problem.sizes)
         self.theta0 = np.stack([rng.standard_normal(n) for rng in self.rngs])
         self.theta0 = (problem.theta0_scale * self.theta0).astype(dtype)
 
-    def loss_and_gradient(self, theta):
+    def loss_and_gradient(self, theta: Array) -> tuple[Array, Array]:
         """theta (B, n) -> losses (B,), gradients (B, n), on the next minibatch of each network."""
         losses, gradients, _ = self._evaluate(theta)
         return losses, gradients
 
-    def second_order(self, theta):
+    def second_order(self, theta: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
         """`loss_and_gradient`, and a function v (B, n) -> (B, n): the Hessians at theta times v."""
         losses, gradients, caches = self._evaluate(theta)
 
-        def hessian_product(v):
+        def hessian_product(v: Array) -> Array:
             return np.stack([mlp_gradient_backward(v_b, cache)[0] for v_b, cache in zip(v, caches)])
 
         return losses, gradients, hessian_product
 
-    def _evaluate(self, theta):
+    def _evaluate(self, theta: Array) -> tuple[Array, Array, tuple[MLPGradientCache, ...]]:
         """The losses and gradients on the next minibatches, and the caches of the gradients."""
         losses, gradients, caches = zip(*(_loss_and_gradient(theta_b, *minibatch)
                                           for theta_b, minibatch in zip(theta, self._minibatches())))
         return np.array(losses, theta.dtype), np.array(gradients, theta.dtype), caches
 
-    def _minibatches(self):
+    def _minibatches(self) -> Iterator[tuple[Array, Array, tuple[int, ...], float, str]]:
         """The arguments of `mlp_loss` after theta, for one network after the other."""
         problem, data = self.problem, self.problem.data
         for rng in self.rngs:

@@ -6,12 +6,19 @@ Dims: B functions at once, of d parameters each.
     Q2  grad f(theta) = 2 W^T (W theta - y)                          (B, d)
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..checks import choice, require_shape, whole_number
 from ..seeds import generators
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Seed
 
 DISTRIBUTIONS = ("uniform", "normal")
 
@@ -24,13 +31,13 @@ class QuadraticCache(NamedTuple):
     residual: np.ndarray  # (B, d), W theta - y
 
 
-def quadratic(theta, W, y):
+def quadratic(theta: Array, W: Array, y: Array) -> tuple[Array, QuadraticCache]:
     """Q1. theta (B, d), W (B, d, d), y (B, d) -> f (B,), cache. Raises ValueError on other shapes."""
     residual = _residual(theta, W, y)                                # Q1
     return (residual * residual).sum(axis=1), QuadraticCache(theta, W, residual)  # Q1
 
 
-def quadratic_backward(d_f, cache):
+def quadratic_backward(d_f: Array, cache: QuadraticCache) -> tuple[Array, Array, Array]:
     """d_f (B,) -> d_theta (B, d), d_W (B, d, d), d_y (B, d)."""
     theta, W, residual = cache
     d_residual = 2 * d_f[:, None] * residual                         # Q1
@@ -38,13 +45,13 @@ def quadratic_backward(d_f, cache):
     return d_theta, d_residual[:, :, None] * theta[:, None, :], -d_residual
 
 
-def quadratic_gradient(theta, W, y):
+def quadratic_gradient(theta: Array, W: Array, y: Array) -> tuple[Array, QuadraticCache]:
     """Q2. theta (B, d), W (B, d, d), y (B, d) -> grad f (B, d), cache. Raises ValueError on other shapes."""
     residual = _residual(theta, W, y)                                # Q2
     return 2 * _times(np.swapaxes(W, 1, 2), residual), QuadraticCache(theta, W, residual)  # Q2
 
 
-def quadratic_gradient_backward(d_gradient, cache):
+def quadratic_gradient_backward(d_gradient: Array, cache: QuadraticCache) -> tuple[Array, Array, Array]:
     """d_gradient (B, d) -> d_theta (B, d), d_W (B, d, d), d_y (B, d). Here d_theta is the Hessian times d_gradient."""
     theta, W, residual = cache
     d_residual = 2 * _times(W, d_gradient)                           # Q2
@@ -52,7 +59,7 @@ def quadratic_gradient_backward(d_gradient, cache):
     return _times(np.swapaxes(W, 1, 2), d_residual), d_W, -d_residual  # Q2
 
 
-def _residual(theta, W, y):
+def _residual(theta: Array, W: Array, y: Array) -> Array:
     require_shape("theta", theta, B=None, d=None)
     B, d = theta.shape
     require_shape("W", W, B=B, d=d, e=d)
@@ -60,7 +67,7 @@ def _residual(theta, W, y):
     return _times(W, theta) - y
 
 
-def _times(W, v):
+def _times(W: Array, v: Array) -> Array:
     """W (B, d, d) times v (B, d)."""
     return (W @ v[:, :, None])[:, :, 0]
 
@@ -87,17 +94,17 @@ class Quadratic:
 
     chance = None
 
-    def __init__(self, dim=10, distribution="uniform", theta0_scale=0.01):
+    def __init__(self, dim: int = 10, distribution: str = "uniform", theta0_scale: float = 0.01) -> None:
         choice("distribution", distribution, DISTRIBUTIONS)
         self.dim, self.distribution = whole_number("dim", dim), distribution
         self.theta0_scale = checked_scale(theta0_scale)
 
     @property
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The settings, in JSON's types."""
         return {"problem": "quadratic", "dim": self.dim, "dist": self.distribution, "theta0_scale": self.theta0_scale}
 
-    def sample(self, functions, seed, dtype=np.float32):
+    def sample(self, functions: int, seed: Seed, dtype: DTypeLike = np.float32) -> QuadraticTask:
         """Draw a task of ``functions`` functions. ``seed`` is an int or a SeedSequence."""
         return QuadraticTask(self, functions, seed, dtype)
 
@@ -105,7 +112,7 @@ class Quadratic:
 class QuadraticTask:
     """B quadratics and their starting points."""
 
-    def __init__(self, problem, functions, seed, dtype):
+    def __init__(self, problem: Quadratic, functions: int, seed: Seed, dtype: DTypeLike) -> None:
         d = problem.dim
         W, y, theta0 = np.empty((functions, d, d)), np.empty((functions, d)), np.empty((functions, d))
         for b, rng in enumerate(generators(seed, range(functions))):
@@ -114,18 +121,18 @@ class QuadraticTask:
             theta0[b] = problem.theta0_scale * rng.standard_normal(d)
         self.W, self.y, self.theta0 = W.astype(dtype), y.astype(dtype), theta0.astype(dtype)
 
-    def loss_and_gradient(self, theta):
+    def loss_and_gradient(self, theta: Array) -> tuple[Array, Array]:
         """theta (B, d) -> losses (B,), gradients (B, d)."""
         return self.second_order(theta)[:2]
 
-    def second_order(self, theta):
+    def second_order(self, theta: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
         """`loss_and_gradient`, and a function v (B, d) -> (B, d): the Hessians at theta times v."""
         losses, cache = quadratic(theta, self.W, self.y)
         gradient, _, _ = quadratic_backward(np.ones_like(losses), cache)
         return losses, gradient, lambda v: quadratic_gradient_backward(v, cache)[0]
 
 
-def checked_scale(theta0_scale):
+def checked_scale(theta0_scale: float) -> float:
     """The standard deviation of theta0 as a float. Raises ValueError unless it is finite and >= 0."""
     if not 0 <= theta0_scale < np.inf:
         raise ValueError(f"theta0_scale: expected a finite number >= 0, got {theta0_scale!r}")

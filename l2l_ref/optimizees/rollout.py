@@ -1,9 +1,16 @@
 """Run an optimizer, learned or hand-designed, on a task."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from ..protocols import Array, Optimizer, Task
 
-def rollout(optimizer, task, steps):
+
+def rollout(optimizer: Optimizer, task: Task, steps: int) -> Array:
     """The losses f(theta_t) for t = 0..steps, at the same points for every optimizer.
 
     Parameters
