@@ -6,12 +6,12 @@ EXTRAS = {"scipy": "fast", "numba": "fast", "matplotlib": "plot"}
 TITLES = {"scipy": "SciPy"}  # where the project spells itself in another way than its package
 
 
-def installed(*packages):
+def installed(*packages: str) -> bool:
     """Whether all these packages can be found. None of them is imported, which may take a second."""
     return all(importlib.util.find_spec(package) is not None for package in packages)
 
 
-def require(package, purpose):
+def require(package: str, purpose: str) -> None:
     """Do nothing if the package is installed. Call this before long work that ends with the package.
 
     Parameters

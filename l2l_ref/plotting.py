@@ -1,11 +1,13 @@
 """Figures need matplotlib, which is optional. It is imported when a figure is asked for."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 from .extras import require
 
 
-def matplotlib_figure():
+def matplotlib_figure() -> Any:
     """Return matplotlib's class Figure.
 
     Raises
@@ -19,7 +21,7 @@ def matplotlib_figure():
     return Figure
 
 
-def require_figure(path):
+def require_figure(path: str | os.PathLike[str]) -> None:
     """Do nothing if a figure can be written in the format that the file name asks for. Call this before long work.
 
     Raises

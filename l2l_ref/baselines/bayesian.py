@@ -230,7 +230,7 @@ class ExpectedImprovement(Search):
         covariance_pair(covariance)
         if not np.isfinite(mean):
             raise ValueError(f"mean: expected a finite number, got {mean!r}")
-        self._hyperparameters = {
+        self._hyperparameters: dict[str, Any] = {
             "length_scale": scale, "variance": positive("variance", variance, like, single=True),
             "noise": checked_noise(noise, like), "mean": mean, "covariance": covariance,
             "jitter": checked_jitter(jitter, like),

@@ -24,10 +24,14 @@ import math
 from collections import namedtuple
 from dataclasses import dataclass, fields
 from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..trees import build, layout, leaves, paths, require_layout
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Tree
 
 SGDState = namedtuple("SGDState", "t")
 MomentumState = namedtuple("MomentumState", "t v")
@@ -47,21 +51,22 @@ class _Coordinatewise:
     """
 
     learning_rate: float
+    State: ClassVar[Any]
 
     # The constants that weigh the past. With the value 1 a gradient would never have an effect.
     _decays = ("momentum", "alpha", "beta1", "beta2")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             decay = field.name in self._decays
-            if not isinstance(value, Real) or not (0 <= value < 1 if decay else 0 < value < math.inf):
+            if not isinstance(value, Real) or not (0 <= float(value) < 1 if decay else 0 < float(value) < math.inf):
                 wanted = "a number in [0, 1)" if decay else "a finite number above 0"
                 raise ValueError(f"{field.name}: expected {wanted}, got {value!r}")
             # A Python float adapts to the dtype of the arrays; a NumPy float64 would change it to float64.
             object.__setattr__(self, field.name, float(value))
 
-    def init(self, theta):
+    def init(self, theta: Any) -> Any:
         """The state before the first update.
 
         Parameters
@@ -83,7 +88,7 @@ class _Coordinatewise:
         slots = (build(theta, [np.full_like(a, first) for a in arrays]) for first in self._first_slots())
         return self.State(0, *slots)
 
-    def update(self, gradient, state, params=None):
+    def update(self, gradient: Tree, state: Any, params: Any = None) -> tuple[Tree, Any]:
         """The update for this gradient, and the state after it. No argument is changed.
 
         Parameters
@@ -123,11 +128,14 @@ class _Coordinatewise:
         update, *slots = (build(gradient, arrays) for arrays in zip(*stepped)) if stepped else (gradient, *slots)
         return update, self.State(t, *slots)
 
-    def _first_slots(self):
+    def _rule(self, t: int, g: Array, *slots: Any) -> tuple[Array, ...]:
+        raise NotImplementedError
+
+    def _first_slots(self) -> tuple[float, ...]:
         return (0.0,) * (len(self.State._fields) - 1)
 
 
-def _floats(name, x):
+def _floats(name: str, x: Any) -> Array:
     x = np.asarray(x)
     if not np.issubdtype(x.dtype, np.floating):
         raise ValueError(f"{name}: expected floating-point numbers, got {x.dtype}")
@@ -140,7 +148,7 @@ class SGD(_Coordinatewise):
 
     State = SGDState
 
-    def _rule(self, t, g):
+    def _rule(self, t: int, g: Array) -> tuple[Array, ...]:
         return (-self.learning_rate * g,)
 
 
@@ -154,7 +162,7 @@ class Momentum(_Coordinatewise):
     momentum: float = 0.9
     State = MomentumState
 
-    def _rule(self, t, g, v):
+    def _rule(self, t: int, g: Array, v: Array) -> tuple[Array, ...]:
         v = self.momentum * v + g
         return -self.learning_rate * v, v
 
@@ -170,7 +178,7 @@ class NAG(_Coordinatewise):
     momentum: float = 0.9
     State = NAGState
 
-    def _rule(self, t, g, v):
+    def _rule(self, t: int, g: Array, v: Array) -> tuple[Array, ...]:
         v = self.momentum * v + g
         return -self.learning_rate * (g + self.momentum * v), v
 
@@ -182,7 +190,7 @@ class Adagrad(_Coordinatewise):
     epsilon: float = 1e-10
     State = AdagradState
 
-    def _rule(self, t, g, s):
+    def _rule(self, t: int, g: Array, s: Array) -> tuple[Array, ...]:
         s = s + g * g
         return -self.learning_rate * g / (np.sqrt(s) + self.epsilon), s
 
@@ -195,7 +203,7 @@ class RMSprop(_Coordinatewise):
     epsilon: float = 1e-8
     State = RMSpropState
 
-    def _rule(self, t, g, s):
+    def _rule(self, t: int, g: Array, s: Array) -> tuple[Array, ...]:
         s = self.alpha * s + (1 - self.alpha) * g * g
         return -self.learning_rate * g / (np.sqrt(s) + self.epsilon), s
 
@@ -218,17 +226,17 @@ class Rprop(_Coordinatewise):
     step_max: float = 50.0
     State = RpropState
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not self.eta_minus < 1 < self.eta_plus:
             raise ValueError(f"eta_minus: expected eta_minus < 1 < eta_plus, got {self.eta_minus} and {self.eta_plus}")
         if not self.step_min <= self.step_max:
             raise ValueError(f"step_min: expected step_min <= step_max, got {self.step_min} and {self.step_max}")
 
-    def _first_slots(self):
+    def _first_slots(self) -> tuple[float, ...]:
         return self.learning_rate, 0.0
 
-    def _rule(self, t, g, d, p):
+    def _rule(self, t: int, g: Array, d: Array, p: Array) -> tuple[Array, ...]:
         agree = np.sign(g) * np.sign(p)  # the product of the signs, because g p may underflow to 0
         eta = np.where(agree > 0, self.eta_plus, np.where(agree < 0, self.eta_minus, 1.0))
         d = np.clip(d * eta, self.step_min, self.step_max)
@@ -252,7 +260,7 @@ class Adam(_Coordinatewise):
     epsilon: float = 1e-8
     State = AdamState
 
-    def _rule(self, t, g, m, v):
+    def _rule(self, t: int, g: Array, m: Array, v: Array) -> tuple[Array, ...]:
         m = self.beta1 * m + (1 - self.beta1) * g
         v = self.beta2 * v + (1 - self.beta2) * g * g
         mean, square = m / (1 - self.beta1**t), v / (1 - self.beta2**t)

@@ -44,7 +44,7 @@ def _ours(backend: Backend) -> Any:
     return make
 
 
-def _torch(x: Array, d_output: Array, params: Any, sizes: tuple[int, int, int], threads: int) -> Callable[[], Array]:
+def _torch(x: Any, d_output: Any, params: Any, sizes: tuple[int, int, int], threads: int) -> Callable[[], Array]:
     """PyTorch in eager mode, by autograd: an LSTMCell with our weights, equations of ops/addressing.py and heads.py."""
     import torch
 

@@ -96,12 +96,12 @@ def torch_run(
     return workload
 
 
-def torch_compiled_run(*arguments: Any) -> Callable[[], Array]:
+def torch_compiled_run(gradients: Array, d_updates: Array, params: Any, threads: int) -> Callable[[], Array]:
     """As `torch_run`, with the step compiled by torch.compile."""
     import torch
 
     try:
-        workload = torch_run(*arguments, compiled=True)
+        workload = torch_run(gradients, d_updates, params, threads, compiled=True)
         workload()
     except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:  # for example without a C++ compiler
         raise ImportError(f"torch.compile does not work here: {error}") from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -93,7 +94,7 @@ def suggest(
         if package_installed("scipy"):
             runs |= {(name, None): (_batched(make), few) for name, make in BASELINES.items()}
         try:
-            runs |= {(name, None): (_batched(lambda d, T, s, name=name: Peer(name, 1, d, T, s)), few)
+            runs |= {(name, None): (_batched(partial(Peer, name, 1)), few)
                      for name in installed()}
         except ImportError:
             pass

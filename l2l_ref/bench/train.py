@@ -7,7 +7,7 @@ validation.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ..metatrain.black_box import Recipe, trajectory_gradient
 from ..metatrain.gradient_based import meta_train
 from ..optimizees.quadratic import Quadratic
 from .timing import Report, machine_limits, time_rounds
+
+if TYPE_CHECKING:
+    from ..protocols import Backend
 
 DIM, QUADRATICS = 2, 32
 
@@ -32,13 +35,14 @@ def train(
     a line of text about the progress.
     """
     recipe, fed = Recipe(functions=batch, steps=steps, first_steps=min(10, steps)), arrivals(steps)
+    backends: tuple[Backend, ...] = ("numba", "numpy")
     distribution, runs = GPDistribution(dim=DIM), dict[tuple[str, int | None], Any]()
     for cell in ("lstm", "dnc"):
         proposer = Proposer(DIM, 64, "linear", cell=cell, memory=(8, 8, 1) if cell == "dnc" else None, rng=seed)
-        for backend in ("numba", "numpy"):
+        for backend in backends:
             runs[f"{backend}, {cell}", None] = lambda proposer=proposer, backend=backend: trajectory_gradient(
                 proposer, distribution, recipe, steps, fed, seed, backend)
-    for backend in ("numba", "numpy"):
+    for backend in backends:
         model = CoordinatewiseLSTM(rng=seed, backend=backend)
         runs[f"{backend}, quadratic", None] = lambda model=model: meta_train(
             model, Quadratic(dim=10), 100, 20, seed, epochs=1, tasks=1, functions=QUADRATICS)

@@ -7,7 +7,7 @@ state is updated in place. Rounds are interleaved; within a round short steps ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from .timing import Report, machine_limits, time_rounds
 if TYPE_CHECKING:
     from ..protocols import Array, Backend
 
-MODEL = "mnist-lstm"
+MODEL: Final = "mnist-lstm"
 LONG_ENOUGH = 100_000  # coordinates per round: with fewer coordinates the step is repeated
 
 

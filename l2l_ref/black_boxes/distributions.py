@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from ..checks import whole_number
 from ..ops.covariance import covariance_pair
@@ -77,7 +76,7 @@ class GPDistribution:
                 "covariance": self.covariance}
 
     def sample(
-        self, functions: int, steps: int, seed: Seed, dtype: DTypeLike = np.float32,
+        self, functions: int, steps: int, seed: Seed, dtype: Any = np.float32,
     ) -> tuple[Array, Array, None]:
         """Draw z and epsilon of a trajectory, standard normal numbers (B, T). The third result is None.
 
@@ -124,7 +123,7 @@ class SupportDistribution:
                 "covariance": "squared_exponential"}
 
     def sample(
-        self, functions: int, steps: int, seed: Seed, dtype: DTypeLike = np.float32,
+        self, functions: int, steps: int, seed: Seed, dtype: Any = np.float32,
     ) -> tuple[Array, Array, Given]:
         """Draw the functions: (z, epsilon, given) of a trajectory.
 
