@@ -445,7 +445,7 @@ def test_the_minima_of_sample_paths_in_more_dimensions(d, count):
 
 
 def test_sample_paths_refuse_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"^x: expected shape \(2, 3\), got \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"^x: expected shape \(B=2, d=3\), got \(3, 2\)"):
         GPPaths(2, 3, 0)(np.zeros((3, 2)))
     with pytest.raises(ValueError, match="^dim: expected fewer dimensions or a larger length scale, got 8 and "):
         GPPaths(1, 8, 0)

@@ -70,7 +70,7 @@ class GPFunctions:
         self.dim, self.bounds = dim, np.array([[0.0, 1.0]] * dim)
         self.noise = noise
         self._z = normal_numbers(seed, range(first, first + functions), evaluations, 0).astype(dtype)
-        self._epsilon = normal_numbers(seed, range(first, first + functions), evaluations if noise else 0, 1)
+        self._epsilon = normal_numbers(seed, range(first, first + functions), evaluations, 1) if noise else None
         self._gp_arguments = {"length_scale": usual_length_scale(dim) if length_scale is None else length_scale,
                               "variance": variance, "covariance": covariance, "jitter": jitter}
         self._append = backends.choose("gp", backend, functions * evaluations).gp_append
@@ -100,7 +100,9 @@ class GPFunctions:
             self._state, x, self._z[:, t], **self._gp_arguments, in_place=True
         )
         self.f[:, t] = draw.f
-        return self.f[:, t] + self.noise * self._epsilon[:, t].astype(x.dtype) if self.noise else draw.f
+        if self._epsilon is None:
+            return draw.f
+        return self.f[:, t] + self.noise * self._epsilon[:, t].astype(x.dtype)
 
 
 def normal_numbers(seed: Seed, numbers: Iterable[int], count: int, stream: int) -> Array:

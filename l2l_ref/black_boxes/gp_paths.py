@@ -111,7 +111,8 @@ class GPPaths:
         """F7 of one function: x (d,) -> f, d_x (d,)."""
         k = self._covariance(x)
         slopes = k * (self._nodes - x[:, None]) / self._length_scale**2 @ self._root
-        f, d_x = z, list[Array]()
+        d_x: list[Array] = []
+        f = z
         for phi, slope in zip(k @ self._root, slopes):
             d_x = [np.tensordot(phi, d, 1) for d in d_x] + [np.tensordot(slope, f, 1)]
             f = np.tensordot(phi, f, 1)

@@ -151,7 +151,7 @@ def mlp_gradient_backward(d_gradient: Array, cache: MLPGradientCache) -> tuple[A
     K, N = len(linears), len(loss_cache.labels)
     sizes = (linears[0].W.shape[0], *(linear.W.shape[1] for linear in linears))
     directions = split_theta(d_gradient, sizes)
-    a_dots, z_dots = list[Array](), list[Any]([None])  # z_0 does not depend on theta
+    a_dots, z_dots = [], [None]  # z_0 does not depend on theta
     for k, (V, c) in enumerate(directions):
         a_dot = linears[k].x @ V + c                                 # M4
         if k > 0:
