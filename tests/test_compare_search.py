@@ -370,7 +370,8 @@ def test_compare_hpo(run, models, tmp_path, no_figure):
 MISTAKES = {
     "no model": (["gp", "--dim", "5"], "got 'lstm-oi-5'"),
     "a model of another kind": (["gp", "--model", "digits-lstm"], "model: expected a black-box optimizer"),
-    "a model of another dimension": (["gp", "--model", "MODELS/tiny-3.npz"], "model: expected one for 2 dimensions, got"),
+    "a model of another dimension": (["gp", "--model", "MODELS/tiny-3.npz"],
+                                   "model: expected one for 2 dimensions, got"),
     "no dimension": (["gp", "--dim", "0"], "--dim: expected whole numbers >= 1"),
     "no evaluations": (["gp", "--evaluations", "0"], "--evaluations: expected a whole number >= 1"),
     "half a baseline": (["gp", "--baseline-functions", "0.5"], "--baseline-functions: expected a whole number >= 0"),
@@ -382,7 +383,8 @@ MISTAKES = {
     "evaluations of digits": (["digits", "--evaluations", "3"], "--evaluations: not for digits"),
     "peers of quadratic": (["quadratic", "--peers"], "--peers: not for quadratic"),
     "two models of digits": (["digits", "--model", "a", "--model", "b"], "--model: expected one for digits, got 2"),
-    "peers on nothing": (["repellers", "--model", "MODELS/tiny", "--peers"], "--peers: expected --baseline-functions N"),
+    "peers on nothing": (["repellers", "--model", "MODELS/tiny", "--peers"],
+                         "--peers: expected --baseline-functions N"),
     "a figure in no folder": (["gp", "--figure", "nowhere/f.png"], "no folder nowhere"),
 }
 

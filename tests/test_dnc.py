@@ -85,7 +85,8 @@ def test_the_gradient_of_ten_steps(B, N, W, R):
 def test_at_ties_the_checker_reports_a_kink_and_nothing_else():
     """At the start every usage is 0. Only what changes their order is not smooth; no gradient is called wrong."""
     x, _, params = drawn(0, 2, 5, 3, 2)
-    report = gradcheck(dnc.dnc_cell, dnc.dnc_cell_backward, (x[0], dnc.dnc_initial_state(2, 3, 5, 3, 2), params), seed=0)
+    inputs = (x[0], dnc.dnc_initial_state(2, 3, 5, 3, 2), params)
+    report = gradcheck(dnc.dnc_cell, dnc.dnc_cell_backward, inputs, seed=0)
     assert report.verdict == "INCONCLUSIVE" and "not smooth" in str(report)
     undecided = {entry.path for entry in report.entries if entry.verdict != "PASS"}
     assert undecided <= {"state.memory.u", "state.memory.w"}, report

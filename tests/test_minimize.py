@@ -129,7 +129,7 @@ def test_without_scipy(model, monkeypatch):
     assert type(result) is not optimize.OptimizeResult and set(result) == set(expected)
     assert result.x.tolist() == expected.x.tolist() and result.log == expected.log
     with pytest.raises(AttributeError):
-        result.jac
+        _ = result.jac
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

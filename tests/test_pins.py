@@ -374,8 +374,8 @@ def _(backend):
     quadratic = l2l.optimizees.Quadratic(5)
     return {
         "quadratic": trained(quadratic, backend),
-        "normal": trained(l2l.optimizees.Quadratic(3, distribution="normal"), backend, {"preprocess": 10.0}, judge="sum",
-                          boundary_term=True, averaging=0.9),
+        "normal": trained(l2l.optimizees.Quadratic(3, distribution="normal"), backend, {"preprocess": 10.0},
+                          judge="sum", boundary_term=True, averaging=0.9),
         "coordinates": trained(quadratic, backend, coordinates=7),
         "second derivatives": trained(quadratic, backend, {"hidden": (3,)}, second_derivatives=True),
         "digits": trained(l2l.optimizees.MLP("digits", (2,), batch=8), backend,

@@ -303,7 +303,7 @@ def test_points_are_fed_as_they_were_evaluated():
 def test_given_scaling_replays_nothing():
     p = proposer(kind=Spy)
     bb = BlackBoxOptimizer(UNIT, p, scaling=(1e9, 2.0))
-    for n, value in enumerate([1e9, 1e9 + 3, 1e9 - 40, np.nan]):
+    for value in (1e9, 1e9 + 3, 1e9 - 40, np.nan):
         bb.tell(bb.ask(), value)
     bb.ask()
     assert p.starts == 1
@@ -369,7 +369,7 @@ def test_a_run_is_as_long_as_the_network_was_trained_for_and_no_longer_than_it_p
 def test_steps_that_are_fed_nothing_count_too():
     p = proposer(kind=Spy, card={"recipe": {"steps": 6}})
     bb = BlackBoxOptimizer(UNIT, p)
-    for k in range(6):
+    for _ in range(6):
         bb.ask()
     assert (p.starts, len(p.rows)) == (1, 6)
     bb.ask()

@@ -30,7 +30,8 @@ def main():
 
 
 def reduce_colours(source, target):
-    image = Image.open(source).convert("RGB").quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    image = Image.open(source).convert("RGB")
+    image = image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     image.save(target, optimize=True)
 
 
