@@ -19,7 +19,7 @@ class Cell(NamedTuple):
     """A recurrent cell as five functions: see `l2l_ref.protocols.RecurrentCell`."""
 
     name: str
-    forward: Callable[[Array, Any, Any], tuple[Any, Any]]        # (u, state, params) -> state', cache; state' has an h
+    forward: Callable[..., tuple[Any, Any]]                      # (u, state, params) -> state', cache; state' has an h
     backward: Callable[[Any, Any], tuple[Array, Any, Any]]       # (d_state', cache) -> d_u, d_state, d_params
     initial_state: Callable[[int, Any], Any]                     # (rows, params) -> the state before the first step
     init: Callable[[np.random.Generator, int, int], Any]         # (rng, inputs, hidden) -> params

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..protocols import Array, Backend, Card, Rng
+    from .stepping import Stepper
 
 LARGEST_DIM = 1000
 MEMORY = (16, 16, 2)
@@ -127,12 +128,13 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         x, state = propose_inference(u, state, self.params_as(dtype), self.output)
         return x, state
 
-    def stepper(self, box: Any) -> Any:
+    def stepper(self, box: Any) -> Stepper:
         """A `Stepper` of learned/stepping.py, or its twin, for the search of one function in this Box.
 
         The twin reads the weights and does not call `step`.
         """
-        return backends.choose("stepping", self.backend).Stepper(self, box)
+        stepper: Stepper = backends.choose("stepping", self.backend).Stepper(self, box)
+        return stepper
 
 
 def checked_memory(cell: str, memory: Sequence[int] | None) -> tuple[int, int, int] | None:

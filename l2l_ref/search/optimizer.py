@@ -292,14 +292,12 @@ class BlackBoxOptimizer:
     def _step(self, n: int | None) -> tuple[Array, Array]:
         """The next query and its point, (D,) and (d,), after a step that was fed tell number n or nothing."""
         if n is None:
-            u, x = self._stepper.step()
-            return u, x
+            return self._stepper.step()
         value: float | None = self._values[n]
         if value != value:  # nan
             value = self._worst
-        u, x = self._stepper.step(self._points[n],
+        return self._stepper.step(self._points[n],
                                   0.0 if value is None or self._scale is None else scaled(value, self._scale))
-        return u, x
 
 
 # ------------------------------------------------------------------------------------------------ arguments
