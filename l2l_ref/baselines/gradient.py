@@ -251,8 +251,8 @@ class Adam(_Coordinatewise):
     m' = beta1 m + (1 - beta1) g, v' = beta2 v + (1 - beta2) g^2,
     u = -r (m' / (1 - beta1^t)) / (sqrt(v' / (1 - beta2^t)) + eps).
 
-    Torch7 adds eps to sqrt(v') and then corrects it by sqrt(1 - beta2^t), the cheaper order of section 2 of the paper
-    by Kingma and Ba. The two orders differ only where sqrt(v') is not much larger than eps.
+    Torch7 adds eps to sqrt(v') and then corrects it by sqrt(1 - beta2^t), the cheaper order in section 2 of
+    Kingma and Ba. The two orders differ only where sqrt(v') is not much larger than eps.
     """
 
     beta1: float = 0.9

@@ -118,9 +118,9 @@ def jax_run(gradients: Array, d_updates: Array, params: Any, threads: int) -> Ca
     if gradients.dtype == np.float64:
         jax.config.update("jax_enable_x64", True)
 
-    def step(carry: Any, seen: Any) -> Any:
+    def step(carry: Any, inputs: Any) -> Any:
         state, params = carry
-        gradient, d_update = seen
+        gradient, d_update = inputs
         size = jnp.abs(gradient)
         large = size >= np.exp(-P)
         z = jnp.stack([jnp.where(large, jnp.log(jnp.maximum(size, 1e-30)) / P, -1.0),

@@ -85,9 +85,9 @@ def suggest(
     report : callable, optional
         Called with a line of text about the progress.
     """
-    works: tuple[Backend, ...] = ("numba", "numpy") if backends.available("numba") else ("numpy",)
+    working: tuple[Backend, ...] = ("numba", "numpy") if backends.available("numba") else ("numpy",)
     runs: dict[tuple[str, str | None], tuple[Start, int]] = {
-        (model, backend): (_learned(model, backend), rounds) for model in MODELS for backend in works
+        (model, backend): (_learned(model, backend), rounds) for model in MODELS for backend in working
     }
     if baselines:
         few = min(rounds, ROUNDS_OF_BASELINES)

@@ -299,9 +299,9 @@ def paired_difference(results: dict[str, SearchResult], other: str) -> tuple[Arr
 
     Returns the means (T,), the half widths of their 95 % intervals (T,), and the number of functions.
     """
-    theirs = results[other].best
-    learned = results[LEARNED].best[: len(theirs)]
-    return *interval((learned - theirs).T), len(theirs)
+    other_best = results[other].best
+    learned_best = results[LEARNED].best[: len(other_best)]
+    return *interval((learned_best - other_best).T), len(other_best)
 
 
 def paired_with(results: dict[str, SearchResult]) -> list[str]:

@@ -294,8 +294,10 @@ def plot_queries(
         for k, axes in enumerate(row):
             axes.plot(grid, lines[k], color="#888888", lw=1)
             dots = axes.scatter(x[k, :, 0], y[k], c=np.arange(1, QUERIES + 1), cmap="viridis", s=22, zorder=3)
-            for t in range(4):
-                axes.annotate(str(t + 1), (x[k, t, 0], y[k, t]), xytext=(3, 4), textcoords="offset points", fontsize=8)
+            for t in range(4):  # numbers above and below the dots by turns, since the first queries are often close
+                axes.annotate(str(t + 1), (x[k, t, 0], y[k, t]), xytext=(3, -11 if t % 2 else 4),
+                              textcoords="offset points", fontsize=8)
+            axes.set_xticks([0, 0.5, 1])
             axes.grid(alpha=0.3, lw=0.5)
         row[0].set_ylabel(titles.get(name, name))
     for axes in panels[-1]:

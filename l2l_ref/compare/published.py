@@ -3,14 +3,13 @@
 A loss is the mean at the last step of a curve. We digitised the curves of their Figure 4 (quadratics; MNIST, 100 and
 200 steps) and Figure 5 (MNIST with other networks) in a copy of the figures in the public notebook of a reproduction.
 Such a number is exact to about 3 %. The curve of their learned optimizer shows the loss after each update, those of the
-baselines the loss before it. That shift of one step is not corrected here. Nor can it be known whether only the
-learning rates of the baselines were tuned: with the default decay constants, our Adam and RMSprop end above theirs on
-the quadratics.
+baselines the loss before it; this shift of one step is not corrected here. It is not known whether they tuned only the
+learning rates of the baselines: with the default decay constants, our Adam and RMSprop end above theirs on the
+quadratics.
 
-The keys are problem, distribution or activation, hidden layers and steps. The entries of W and y are uniform: by their
-starting points of 3.3 = d / 3, the curves of Figure 4 belong to uniform quadratics, although the text describes normal
-ones. "relu" is the one network on which the learned optimizer fails in the publication; it was trained on "sigmoid"
-alone.
+The keys are problem, distribution or activation, hidden layers and steps. The quadratics are uniform: the curves of
+Figure 4 start at 3.3 = d / 3, which belongs to uniform entries of W and y, although the text describes normal ones. On
+"relu" alone their learned optimizer, which was trained on "sigmoid", ends above the baselines.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def meta_train_black_box(
     Returns
     -------
     proposer : Proposer
-        A new one, with the best weights seen.
+        A new one, with the weights of the best validation.
     log : list of dict
         One entry per epoch.
 

@@ -200,7 +200,7 @@ def meta_train(
     Returns
     -------
     model : CoordinatewiseLSTM
-        A new one, with the best weights seen.
+        A new one, with the weights of the best validation.
     log : list of dict
         One entry per epoch.
 
