@@ -69,6 +69,11 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         For settings out of range, and for params of other shapes or dtypes.
     """
 
+    hidden: tuple[int, ...]
+    preprocess: float | None
+    output_scale: float
+    backend: Backend
+    threads: int | None
     card: Card | None
 
     def __init__(self, hidden: Sequence[int] = (20, 20), preprocess: float | None = None, output_scale: float = 1.0, *,
@@ -78,7 +83,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
             raise ValueError(f"preprocess: expected None or a number between 0 and 80, got {preprocess!r}")
         if not np.isfinite(output_scale) or output_scale == 0:
             raise ValueError(f"output_scale: expected a finite number other than 0, got {output_scale!r}")
-        self.backend: Backend = choice("backend", backend, backends.BACKENDS)
+        self.backend = choice("backend", backend, backends.BACKENDS)
         self.hidden = whole_numbers("hidden", hidden, most=LARGEST_LAYER, most_count=MOST_LAYERS)
         self.preprocess = None if preprocess is None else float(preprocess)
         self.output_scale = float(output_scale)

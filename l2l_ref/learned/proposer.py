@@ -57,17 +57,23 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         For settings out of range, and for params of other shapes or dtypes.
     """
 
-    card: Card | None
+    dim: int
+    hidden: int
+    output: propose.Output
+    cell: Literal["lstm", "dnc"]
     memory: tuple[int, int, int] | None
+    network: cells.Cell
+    backend: Backend
+    card: Card | None
 
     def __init__(self, dim: int, hidden: int = 64, output: propose.Output = "sigmoid", *,
                  cell: Literal["lstm", "dnc"] = "lstm", memory: Sequence[int] | None = None, rng: Rng = 0,
                  params: propose.ProposerParams | None = None, backend: Backend = "auto") -> None:
         self.dim = whole_number("dim", dim, most=LARGEST_DIM)
         self.hidden = whole_number("hidden", hidden, most=LARGEST_LAYER)
-        self.output: propose.Output = choice("output", output, propose.OUTPUTS)
-        self.cell: Literal["lstm", "dnc"] = choice("cell", cell, cells.CELLS)
-        self.backend: Backend = choice("backend", backend, backends.BACKENDS)
+        self.output = choice("output", output, propose.OUTPUTS)
+        self.cell = choice("cell", cell, cells.CELLS)
+        self.backend = choice("backend", backend, backends.BACKENDS)
         self.memory = checked_memory(cell, memory)
         self.network = cells.cell_of(cell, self.memory)
         self.card = None

@@ -37,6 +37,11 @@ class BatchSearch:
         The number of the first function, so that large batches can be searched in pieces.
     """
 
+    u: Array     # (T, B, D), the points told so far
+    y: Array     # (T, B), their values
+    told: int    # how many of T
+    best: Array  # (B,), which of them is the best
+
     def __init__(self, proposer: Proposer, functions: int, evaluations: int, seed: int, given: Scale | None = None,
                  first: int = 0) -> None:
         B, T = functions, evaluations
@@ -44,8 +49,8 @@ class BatchSearch:
         self._moments = moments_of(proposer.card)
         self._rows, self._rngs = np.arange(B), [symmetries(seed, first + b) for b in range(B)]
         self.u, self.y, self.told = np.empty((T, B, proposer.dim)), np.empty((T, B)), 0
-        self.best: Array = np.zeros(B, int)      # the number of a tell
-        self._worst: Array = np.full(B, np.nan)  # a value
+        self.best = np.zeros(B, int)
+        self._worst: Array = np.full(B, np.nan)
         self._schedule = RestartSchedule(restart_period(proposer.card), self._orient, self._start, self._step)
 
     def ask(self) -> Array:

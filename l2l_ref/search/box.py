@@ -27,6 +27,14 @@ class Box:
     Raises ValueError for bounds that are none.
     """
 
+    bounds: Array  # (d, 2)
+    low: Array     # (d,)
+    high: Array
+    integers: Array  # (d,), of bool
+    log: Array
+    dim: int         # d
+    any_integer: bool
+
     def __init__(self, bounds: Any, integers: Any = None, log: Any = None) -> None:
         if hasattr(bounds, "lb"):  # SciPy's Bounds
             bounds = np.column_stack(np.broadcast_arrays(bounds.lb, bounds.ub))

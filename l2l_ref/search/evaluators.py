@@ -33,7 +33,7 @@ def evaluate(fun: Fun, x: Array, args: Args) -> tuple[float, str | None]:
 class SerialEvaluator:
     """One evaluation at a time, in this process."""
 
-    size = 1  # evaluations at once
+    size: int = 1  # evaluations at once
 
     def __init__(self, fun: Fun, args: Args) -> None:
         self._fun, self._args = fun, args

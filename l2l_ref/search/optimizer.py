@@ -41,6 +41,10 @@ class Trial:
 
     __slots__ = ("id", "x", "_u")
 
+    id: int
+    x: Array
+    _u: Array
+
     def __init__(self, id: int, x: Array, u: Array) -> None:
         self.id, self.x = id, x
         self._u = u  # (D,), the point in the cube of the network's dimensions

@@ -152,13 +152,17 @@ class LinesTask:
         return ((self.a * theta) ** 2).sum(axis=1), 2 * self.a**2 * theta
 
 
-problems: list[Problem] = [l2l.optimizees.Quadratic(dim=2), Lines()]
-task: Task = problems[1].sample(2, 0)
-for problem in problems:
+def trained(problem: Problem) -> l2l.CoordinatewiseLSTM:
     model, log = l2l.meta_train(l2l.CoordinatewiseLSTM(hidden=(2,)), problem, steps=4, unroll=2, seed=0, epochs=1,
                                 tasks=1, functions=2, validation_functions=2)
     assert_type(model, l2l.CoordinatewiseLSTM)
     print(log[-1]["validation_final"])
+    return model
+
+
+task: Task = Lines().sample(2, 0)
+trained(Lines())
+model = trained(l2l.optimizees.Quadratic(dim=2))
 distribution: FunctionDistribution = l2l.black_boxes.GPDistribution(dim=1)
 proposer, log = l2l.meta_train_black_box(l2l.Proposer(1, 3), distribution, steps=3, first_steps=2, epochs=1, updates=1,
                                          functions=2, validation_functions=2)
