@@ -161,7 +161,7 @@ def trajectory_backward(d_out: Trajectory,
     d = x.shape[2]
     d_x, d_y, d_z = d_out.x.copy(), d_out.y.copy(), np.empty_like(d_out.f)
     d_draw_state = gp.GPState(np.zeros_like(like.x), np.zeros_like(like.z), np.zeros_like(like.L), None)
-    d_state, d_params, d_length_scale = tree_map(np.zeros_like, start), None, 0
+    d_state, d_params, d_length_scale = tree_map(np.zeros_like, start), None, d_y.dtype.type(0)
     for t in reversed(range(len(fed))):
         d_f = d_out.f[:, t] + d_y[:, t]                              # X6
         d_draw = gp.Draw(scale * d_f, scale * d_out.mean[:, t], scale * d_out.std[:, t])  # X6

@@ -136,7 +136,7 @@ def gp_append(
     jitter = checked_jitter(jitter, x)
 
     k, k_cache = forward(x[:, None], X[:, :t], length_scale, variance)  # S1
-    c = np.repeat(positive("variance", variance, x) * (1 + jitter), B)  # S1
+    c = np.repeat(positive("variance", variance, x), B) * (1 + jitter)  # S1
     row, row_cache = cholesky_row(L[:, :t, :t], k[:, 0], c)          # S2
     mean = np.einsum("bs,bs->b", row[:, :t], Z[:, :t])               # S3
     f = mean + row[:, t] * z                                         # S4
@@ -167,7 +167,7 @@ def gp_append_backward(
     d_L_before, d_k, d_c = cholesky_row_backward(d_row, row_cache)   # S2
     d_x, d_x_before, d_length_scale, d_variance = covariance_backward(d_k[:, None], k_cache)  # S1
     d_x = d_x[:, 0] + d_X[:, t]                                      # S1, joins what came in
-    d_variance = d_variance + d_c.sum() * (1 + jitter)               # S1
+    d_variance = d_variance + d_c.sum() * d_c.dtype.type(1 + jitter)  # S1
     d_z = d_f * row_cache.delta + d_Z[:, t]                          # S4, joins what came in
 
     d_X[:, :t] += d_x_before                                         # S1
@@ -213,7 +213,8 @@ def gp_sample_backward(
     """d_f (B, T) -> d_x (B, T, d), d_z (B, T), d_length_scale () or (d,), d_variance (). The last query comes first."""
     B, T = d_f.shape
     d_state = gp_initial_state(B, T, cache.d, d_f.dtype)
-    d_x, d_z, d_length_scale, d_variance = np.empty_like(d_state.x), np.empty_like(d_f), 0, 0
+    d_x, d_z = np.empty_like(d_state.x), np.empty_like(d_f)
+    d_length_scale = d_variance = d_f.dtype.type(0)
     none = np.zeros(B, d_f.dtype)  # d_mean, d_std
     for t in reversed(range(T)):
         d_out = Draw(d_f[:, t], none, none), d_state
@@ -326,13 +327,15 @@ def gp_posterior_backward(
     d_K = (W * d_residual[:, None]) @ W.swapaxes(1, 2)               # V3
     d_K = d_K - d_y[:, :, None] * a[:, None]                         # V2
     d_diagonal = np.einsum("bii->", d_K)                             # V1
-    d_noise = 2 * noise * d_diagonal                                 # V1
+    d_noise = (noise + noise) * d_diagonal                           # V1
 
     d_x, d_queries, d_length_scale, d_variance = covariance_backward(d_k, k_cache)  # V1
     d_rows, d_columns, d_length_scale_K, d_variance_K = covariance_backward(d_K, K_cache)  # V1
     d_x = d_x + d_rows + d_columns                                   # V1
     d_length_scale = d_length_scale + d_length_scale_K               # V1
-    d_variance = d_variance + d_variance_K + d_diagonal * jitter + d_residual.sum() * (1 + jitter)  # V1, V3
+    number = d_residual.dtype.type  # a Python float would make a single number float64 before NumPy 2
+    d_variance = d_variance + d_variance_K + d_diagonal * number(jitter)  # V1
+    d_variance = d_variance + d_residual.sum() * number(1 + jitter)  # V3
     return d_x, d_y, d_queries, d_length_scale, d_variance, d_noise
 
 

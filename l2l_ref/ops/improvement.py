@@ -47,7 +47,8 @@ def expected_improvement(
     above = gain.real >= 0
     tail = sigma * phi * mills_gap(np.where(above, z, -z))
     improvement = np.where(above, gain, 0) + tail                    # I2
-    return improvement.astype(gain.dtype), ExpectedImprovementCache(phi, distribution(z))
+    phi, Phi = (a.astype(gain.dtype, copy=False) for a in (phi, distribution(z)))
+    return improvement.astype(gain.dtype), ExpectedImprovementCache(phi, Phi)
 
 
 def expected_improvement_backward(
