@@ -39,7 +39,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(r"^ *```([\w{}-]*)\n(.*?)^ *```$", re.M | re.S)
 TAG = r"[A-Z]\d\d?"
 ROW = re.compile(rf"^\| ({TAG}) \| (.*?) \| \[.*?\]\(.*?\) \| \[.*?\]\(.*?\) \| (\[(.*?)\]\(.*)$", re.M)
-LINE_OF_CODE = re.compile(r"\[`(\w+)`\]\(([\w/]+\.py)#L\d+\)")
+LINE_OF_CODE = re.compile(r'(\]\(([\w/]+\.py)#L)\d+( "(\w+)"\))')  # the title is the name of the function
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.S)
 
 
@@ -164,10 +164,10 @@ def code_lines(text):
     """README.md with the line numbers in its links to functions made anew."""
 
     def link(match):
-        name, path = match.groups()
+        before, path, after, name = match.groups()
         tree = ast.parse((ROOT / path).read_text("utf-8"))
         (line,) = (node.lineno for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name)
-        return f"[`{name}`]({path}#L{line})"
+        return f"{before}{line}{after}"
 
     return LINE_OF_CODE.sub(link, text)
 
