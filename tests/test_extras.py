@@ -113,9 +113,9 @@ def test_nothing_is_said_where_numba_works(capsys):
 ])
 def test_bench_leaves_out_what_is_not_installed(without, capsys, monkeypatch, words):
     without("scipy", "numba", "torch", "jax", "optuna", "hyperopt", "skopt", "smac")
-    monkeypatch.setattr("l2l_ref.bench.timing.machine", dict)
+    monkeypatch.setattr("l2l_ref.bench.timing.machine_limits", dict)
     for bench in ("meta_gradient", "gp", "dnc", "update"):
-        monkeypatch.setattr(f"l2l_ref.bench.{bench}.machine",
+        monkeypatch.setattr(f"l2l_ref.bench.{bench}.machine_limits",
                             lambda *a: {"peak_gflops_by_threads": {"1": 1.0, "2": 1.0}}, raising=False)
     assert main(["bench", *words, "--rounds", "1", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
