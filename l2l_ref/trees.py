@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
@@ -62,6 +62,8 @@ def flatten(tree: Any) -> Array:
 
 def unflatten(vector: Array, like: Tree) -> Tree:
     """The tree of the structure and the shapes of ``like`` whose `flatten` is ``vector``. Its arrays are views."""
+    if isinstance(like, np.ndarray):  # as most are
+        return cast("Tree", vector.reshape(like.shape))
     values, end = [], 0
     for leaf in leaves(like):
         start, end = end, end + np.size(leaf)
@@ -71,6 +73,8 @@ def unflatten(vector: Array, like: Tree) -> Tree:
 
 def layout(tree: Any) -> Layout:
     """The path and the shape of each array, in the order of `leaves`."""
+    if isinstance(tree, np.ndarray):  # as most are
+        return (("", tree.shape),)
     return tuple((path, np.shape(leaf)) for path, leaf in zip(paths(tree), leaves(tree)))
 
 
