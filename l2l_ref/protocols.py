@@ -138,7 +138,7 @@ class Problem(Protocol):
     """
 
     def sample(self, functions: int, seed: Seed, /) -> Task:
-        """Draw a Task of so many functions. The same seed gives the same functions."""
+        """Draw a Task of this many functions. The same seed gives the same functions."""
 
 
 class FunctionDistribution(Protocol):

@@ -70,10 +70,10 @@ def _dnc_output_size(hidden: int, read: int) -> int:
 
 
 def with_backend(cell: RecurrentCell, backend: Backend, rows: int, threads: int | None = None) -> RecurrentCell:
-    """The Cell with the pair that suits so many rows: the original or its compiled twin. Other cells stay as they are.
+    """The Cell with the pair that suits this many rows: the original or its compiled twin.
 
-    A cache belongs to the pair that made it. ``threads`` is for the twins. ``backend`` and the errors raised are those
-    of `l2l_ref.backends.choose`.
+    Cells of other names stay as they are. A cache belongs to the pair that made it. ``threads`` is for the twins.
+    ``backend`` and the errors raised are those of `l2l_ref.backends.choose`.
     """
     if not isinstance(cell, Cell) or cell.name not in CELLS:
         return cell

@@ -103,7 +103,7 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         return config | ({"memory": list(self.memory)} if self.memory else {})
 
     def initial_state(self, functions: int = 1, dtype: npt.DTypeLike = np.float32) -> Any:
-        """The state of so many functions before their first query."""
+        """The state of this many functions before their first query."""
         return self.network.initial_state(functions, self.params_as(dtype).cell)
 
     def step(self, u: Array, state: Any) -> tuple[Array, Any]:

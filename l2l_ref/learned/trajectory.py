@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def arrivals(steps: int, workers: int = 1, rng: np.random.Generator | None = None) -> Array:
-    """``fed`` (T,) for so many workers: the query whose result comes in before query t, or -1.
+    """``fed`` (T,) for this many workers: the query whose result comes in before query t, or -1.
 
     The first ``workers`` queries are made with nothing known. Before each later query one pending result comes in: the
     oldest, or with ``rng`` any of them.

@@ -87,7 +87,7 @@ def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Proposer
 def find(name: str, dim: int) -> str:
     """The name of the shipped proposer for functions of ``dim`` dimensions: "lstm-oi", 2 -> "lstm-oi-2".
 
-    Where none has exactly so many dimensions, it is the smallest larger one, because a function of few dimensions is
+    Where none has exactly ``dim`` dimensions, it is the smallest larger one, because a function of few dimensions is
     one of more dimensions that ignores the others. Raises ValueError when there is no such name, or none large enough.
     """
     parts = [shipped.rpartition("-") for shipped in names()]

@@ -94,7 +94,7 @@ class BlackBoxOptimizer:
     Raises
     ------
     ValueError
-        For bad arguments, and where no shipped optimizer has so many dimensions.
+        For bad arguments, and where no shipped optimizer has as many dimensions.
     ImportError
         For the backend "numba" where numba does not work.
     """
@@ -309,7 +309,7 @@ class BlackBoxOptimizer:
 
 def resolve_model(model: protocols.Path | Proposer, dim: int,
                   backend: Backend = "auto") -> tuple[str | None, Proposer]:
-    """(name or None, Proposer) for functions of so many dimensions. Raises ValueError when there is none."""
+    """(name or None, Proposer) for functions of ``dim`` dimensions. Raises ValueError when there is none."""
     name, proposer = None, cast(Any, model)
     if isinstance(model, Proposer):
         if backend != "auto":

@@ -109,7 +109,7 @@ Kind = TypeVar("Kind", bound=_Fields)
 def make(kind: type[Kind], fields: dict[str, Any]) -> Kind:
     """A Result or ManyResult; where ``scipy.optimize`` is loaded it is one of SciPy's OptimizeResult, too.
 
-    SciPy is not imported for that: whoever compares with its class has loaded it.
+    SciPy is not imported for that, because code that compares with its class has loaded it already.
     """
     theirs = getattr(sys.modules.get("scipy.optimize"), "OptimizeResult", None)
     return (kind if theirs is None else _both(kind, theirs))(fields)

@@ -58,7 +58,7 @@ def given_scale(scaling: Any) -> Scale | None:
 
 
 def rescaled_after(count: int) -> bool:
-    """Whether a running scale is computed anew after so many values: 1, 2, 4, 8, .."""
+    """Whether a running scale is computed anew after this many values: 1, 2, 4, 8, .."""
     return count & (count - 1) == 0
 
 
