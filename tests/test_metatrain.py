@@ -239,7 +239,7 @@ def test_window_gradient_is_that_of_the_surrogate(seed, hidden, preprocess, func
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 @given(seed=st.integers(0, 10**6), hidden=st.sampled_from([(2,), (3, 2)]), preprocess=st.sampled_from([None, 1.0]),
        functions=st.integers(1, 4))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_with_second_derivatives_the_gradient_of_a_window_is_that_of_its_loss(backend, seed, hidden, preprocess,
                                                                               functions):
     """The window is run again with other weights: theta moves, and with it the gradients that the optimizer sees."""
