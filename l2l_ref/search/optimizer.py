@@ -105,7 +105,7 @@ class BlackBoxOptimizer:
         scaling: Literal["running"] | tuple[float, float] = "running", backend: Backend = "auto",
     ) -> None:
         self._box = Box(bounds, integers, log)
-        self._given, self._scaling = given_scale(scaling), scaling
+        self._given = given_scale(scaling)
         self._seed = whole_number("seed", seed, least=0)
         self._name, self._proposer = resolve_model(model, self._box.dim, backend)
         self._moments = moments_of(self._proposer.card)
