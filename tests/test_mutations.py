@@ -78,6 +78,7 @@ HARMLESS = {
     },
     "trajectory_backward": {
         "sign: np.empty_like(d_out.f) -> -np.empty_like(d_out.f)": "every column is written before it is read",
+        "sign: d_y.dtype.type(0) -> -d_y.dtype.type(0)": ZERO,
         "sign: np.zeros_like(like.x) -> -np.zeros_like(like.x)": ZERO,
         "sign: np.zeros_like(like.z) -> -np.zeros_like(like.z)": ZERO,
         "sign: np.zeros_like(like.L) -> -np.zeros_like(like.L)": ZERO,
@@ -94,7 +95,7 @@ HARMLESS = {
     "_times": {
         "index: (W @ v[:, :, None])[:, :, 0] -> (W @ v[:, :, None])[:, :, -1]": ONE_COLUMN,
     },
-    "_walk_back": {  # these lists are for mlp_gradient, which calls it on the way forward
+    "_backward_with_intermediates": {  # these lists are for mlp_gradient, which calls it on the way forward
         mutant: "not read by mlp_loss_backward; with it mlp_gradient_backward fails" for mutant in (
             "swap: (np.concatenate(pieces[::-1]), d_as[::-1], d_zs[::-1]) -> "
             "(np.concatenate(pieces[::-1]), d_zs[::-1], d_as[::-1])",
@@ -148,8 +149,7 @@ HARMLESS = {
         "sign: np.empty_like(d_state.x) -> -np.empty_like(d_state.x)": "every row is written before it is read",
         "sign: np.empty_like(d_f) -> -np.empty_like(d_f)": "every column is written before it is read",
         "sign: np.zeros(B, d_f.dtype) -> -np.zeros(B, d_f.dtype)": ZERO,
-        "swap: (d_x, d_z, d_length_scale, d_variance) -> (d_x, d_z, d_variance, d_length_scale)":
-            "two names for two zeros to begin a sum with",
+        "sign: d_f.dtype.type(0) -> -d_f.dtype.type(0)": ZERO,
         "constant: in_place=True -> in_place=False": "copies have the same values",
     },
     "gp_initial_state": {
