@@ -18,6 +18,7 @@ else:
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "quick"))
 
 ROOT = Path(__file__).parent.parent
+SLOW = bool(os.environ.get("L2L_REF_SLOW"))  # tests of many minutes run whole, where otherwise they run on a sample
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import SLOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -261,7 +262,7 @@ def test_with_second_derivatives_the_gradient_of_a_window_is_that_of_its_loss(ba
         moved, (_, _, _, _, gradients, loss_gradients, products) = run(phi)
         return d_loss * second_order_window_gradient(moved, gradients, loss_gradients, products, start[1], functions)
 
-    gradcheck(loss, backward, (weights(model),), seed=seed).raise_if_failed()
+    gradcheck(loss, backward, (weights(model),), seed=seed, thorough=SLOW).raise_if_failed()
 
 
 def test_without_curvature_the_second_derivatives_change_nothing():

@@ -8,6 +8,7 @@ the change cannot change a value: those are named in HARMLESS with the reason.
 import ast
 import copy
 import inspect
+import random
 import sys
 from collections import Counter
 from functools import cache
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from conftest import SLOW
 from mutants import RULES, Remembered, mutants, source_of
 
 from l2l_ref.audit.check import examples
@@ -30,6 +32,7 @@ ONE_SHAPE = "only the shape is used, and they have one"
 ONE_COLUMN = "the product has one column, or row: 0 and -1 are the same"
 STOPPED = "read where the gradient is stopped: test_dnc.py has it"
 UNUSED = "where large does not hold, the divisor and with it d_large is not used"
+SAMPLE = 40  # mutants of a function, unless all are asked for
 D_K = "W * d_residual[:, None] @ W.swapaxes(1, 2)"
 # function: {mutant: why the gradients stay the same}
 HARMLESS = {
@@ -321,9 +324,13 @@ def is_caught(backward, wrong):
 @pytest.mark.parametrize("backward, part", PARTS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_every_mutant_is_caught_but_the_harmless_ones(backward, part):
+    harmless = HARMLESS.get(part.__name__, {})
     wrong = {str(mutant): compiled(backward, part, mutant.tree) for mutant in mutants_of(backward, part)}
+    assert set(harmless) <= set(wrong), "harmless, but not a mutant"
+    if not SLOW and len(wrong) > SAMPLE:
+        wrong = {name: wrong[name] for name in random.Random(part.__name__).sample(sorted(wrong), SAMPLE)}
     survivors = {name for name in wrong if not is_caught(backward, wrong[name])}
-    assert survivors == set(HARMLESS.get(part.__name__, {}))
+    assert survivors == set(harmless) & set(wrong)
 
 
 @pytest.mark.parametrize("backward", BACKWARDS, ids=lambda backward: backward.__name__)

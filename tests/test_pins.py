@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import SLOW
 
 import l2l_ref as l2l
 from l2l_ref.cli import main
@@ -32,7 +33,6 @@ FILE = Path(__file__).with_name("pins.json")
 FLOAT64, FLOAT32 = 1e-6, 1e-4
 DIGITS = 10  # of a number that is recorded
 PINS = {}    # {name: (function, tolerance, whether it needs numba, whether it is slow)}
-SLOW = "L2L_REF_SLOW_PINS"  # this variable asks for the slow ones too: half a minute for two kinds of keys
 
 BACKENDS = ("numpy", "numba")
 GRADIENT_BASED = ("digits-lstm", "mnist-lstm", "quadratic-lstm", "quadratic-normal-lstm")
@@ -673,8 +673,8 @@ def kernels():
 @pytest.mark.parametrize("name", PINS)
 def test_pin(name, recorded):
     _, tolerance, numba, slow = PINS[name]
-    if slow and not os.environ.get(SLOW):
-        pytest.skip(f"slow: asked for by the variable {SLOW}")
+    if slow and not SLOW:
+        pytest.skip("slow: asked for by the variable L2L_REF_SLOW")
     if numba and numba_is_missing():
         pytest.skip(f"it is of numba, which cannot be imported: {numba_is_missing()}")
     found = difference(recorded[name], value_of(name), tolerance)
