@@ -14,6 +14,9 @@ D3, rounding: if each output is off by at most noise, then 4/3 D(h) is off by at
 most 1/6 noise / h. At first, noise is `ULPS` units in the last place of the output. Before anything is called wrong,
 the noise is measured as well, see `measured_noise`.
 
+Before anything is called wrong, the slope at the best step is also computed with other roundings inside of f, see
+rounding.py, and twice its change is added to the bound.
+
 No step suits every function, so a ladder of steps is tried and the step with the smallest bound is taken. If no step is
 good enough, all bounds are large.
 """
@@ -24,17 +27,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .rounding import both_ways
+
 # The most that elementary functions and short sums lose, in units in the last place. Longer sums are measured.
 ULPS = 4
-# Steps relative to the first one, which balances h^4 against eps / h, as powers of two: first smaller ones for
-# functions that change on a scale far below max(1, |x|), then a larger one for noisy functions.
-RUNGS = (0, -6, -12, -18, -24, -30, 4)
+# Steps relative to the first one, which balances h^4 against eps / h, as powers of two: smaller ones for functions that
+# change on a scale far below that of x, and a larger one for noisy functions.
+FIRST_RUNGS = (0, -18)
+OTHER_RUNGS = (-6, -12, -24, -30, 4)
 ROUNDING = 1.5  # the factor 1.5 of D3
+DIRECTED = 2.0  # the error of f's own arithmetic, in units of the difference between its two roundings
 STAIR = 1.5  # the noise of a staircase, in units of the smallest change that was seen
 CERTAIN = 10.0  # an error of this many limits is one, whatever f is like
 TINY = 2.0**-12  # an input below this may have a scale of its own
-COMPLEX_STEP = 1e-30
-ROUGH = 1e-4  # the relative accuracy of a slope on which no decision depends
+COMPLEX_STEP = 2.0**-100  # relative to the scale of x
+SMALLEST = 2.0**-1000     # complex step; below it, numbers lose their digits
+ROUGH = 1e-4     # the relative accuracy of a slope on which no decision depends
+ACCURATE = 0.45  # a slope within eps^ACCURATE of itself is accurate: another step would better it by little
 
 Line = Callable[[Any], np.ndarray]  # t -> outputs (M,)
 Confirms = Callable[..., bool]  # slope, times=1 -> whether the expected value is within so many limits of the slope
@@ -47,30 +56,43 @@ class Slope(NamedTuple):
     bound: float
     rounding: float = 0.0    # the part of the bound that is due to rounding
     terms: float = 0.0       # the sum of |w_j d out_j / dx|, the terms of which the value is the sum
-    natural: float = 0.0     # a slope of ordinary size: the change of w . |out| over a whole scale, or its value
+    natural: float = 0.0     # a slope of ordinary size: the change of w . |out| over a whole scale
     reach: float = 0.0       # the sum of |w_j out_j| over the outputs that depend on the entry, the largest near x
     sides: tuple[float, float] | None = None  # the lowest and the highest one-sided slope if x is a kink
     one_sided: bool = False  # f is defined on one side of x only
     jump: bool = False       # f seems to jump at x
     by_output: np.ndarray | None = None  # (M,) the slope of each output
+    step: float = 0.0        # the step h that was taken
+
+    def widened(self, ways: tuple[float, float] | None) -> "Slope":
+        """This slope with the error of f's own arithmetic in its bound, from its value rounded up and down (G6)."""
+        inside = DIRECTED * abs(ways[0] - ways[1]) if ways else 0.0
+        return self._replace(bound=self.bound + inside, rounding=self.rounding + inside)
 
 
-def first_step(x: float, eps: float) -> float:
-    """The step that balances h^4 against eps / h for a function that changes on the scale of max(1, |x|).
+def first_step(scale: float, eps: float) -> float:
+    """The step that balances h^4 against eps / h for a function that changes on the given scale.
 
     It is a power of two, so that x + h is usually exact.
     """
-    return float(2.0 ** np.round(np.log2(eps**0.2 / 4.0)) * scale_of(x))
+    return float(2.0 ** np.round(np.log2(eps**0.2 / 4.0)) * scale)
 
 
-def scale_of(x: float) -> float:
-    """The largest power of two that is at most max(1, |x|)."""
-    return float(2.0 ** np.floor(np.log2(max(abs(x), 1.0))))
+def scale_of(x: float, others: float = 1.0) -> float:
+    """On what scale f may change at x: a power of two.
+
+    It is that of |x| where this is large, as for 1e6, or tiny, as for the mass of an electron in kg. Otherwise it is 1.
+    Where x is 0, ``others``, the typical size of the numbers beside it, may be tiny instead.
+    """
+    size = abs(x) or min(others, 1.0)
+    if not 0.0 < size < TINY:
+        size = max(size, 1.0)
+    return float(2.0 ** max(np.floor(np.log2(size)), -1000.0))
 
 
 def central_slope(
     line: Line, x: float, w: np.ndarray, eps: float, noise: float, confirms: Confirms | None = None,
-    dtype: DTypeLike = np.float64,
+    dtype: DTypeLike = np.float64, scale: float | None = None,
 ) -> Slope:
     """The slope of w . line(t) at t = x by central differences.
 
@@ -91,17 +113,18 @@ def central_slope(
         noise of the function measured. Without ``confirms`` a rough first estimate is enough.
     dtype : dtype
         The precision to which t is rounded before it is passed to ``line``. The steps are computed after this rounding.
+    scale : float, optional
+        The scale on which f may change at x, by default `scale_of` x.
     """
-    out, scale = line(x), scale_of(x)
-    far = np.array([line(x + scale), line(x - scale)])
+    scale = scale_of(x) if scale is None else scale
+    out = line(x)
+    away = [x + scale, x - scale, 0.0]
+    far = np.array([line(t) for t in (away if abs(x) > scale_of(0.0) else away[:2])])
     # An output that is the same bit for bit even a whole scale away either does not depend on x, or changes by less
     # than a unit in its last place. It contributes eps |out| / scale to the rounding error.
     idle = (far == out).all(axis=0)
     w_abs = np.abs(w)
-    natural = w_abs @ _typical_size(out, far, eps) / scale
-    if 0.0 < abs(x) < TINY:  # f may change on the scale of x itself
-        near = np.array([line(2.0 * x), line(0.0)])
-        natural = min(natural, w_abs @ _typical_size(out, near, eps) / abs(x))
+    natural = float(w_abs @ _change(out, far, eps) / scale)
     with np.errstate(invalid="ignore"):
         largest = np.fmax(np.abs(out), np.abs(np.where(np.isfinite(far), far, 0.0)).max(axis=0))
     reach = w_abs @ np.where(idle, 0.0, largest)
@@ -111,49 +134,66 @@ def central_slope(
         still = np.maximum(eps * np.abs(out), noise if idle.all() else 0.0)
         return float(ROUNDING / h * (w_abs @ np.where(idle, 0.0, of)) + w_abs @ np.where(idle, still, 0.0) / scale)
 
-    first = _Rung(line, x, first_step(x, eps), dtype)
+    first = _Rung(line, x, first_step(scale, eps), dtype)
     slope = first.slope(w, out, rounding(ULPS * eps * first.size, first.h, idle))
     slope = slope._replace(natural=natural, reach=reach)
-    accuracy = ROUGH if confirms is None else eps**0.6
+    accuracy = ROUGH if confirms is None else eps**ACCURATE
     accurate = slope.bound <= accuracy * (slope.terms + natural)
     if accurate and (confirms is None or slope.sides is None and confirms(slope)):
         return slope
 
-    powers = list(RUNGS)
-    if 0.0 < abs(x) < TINY:
-        powers += [round(np.log2(abs(x))) + power for power in (0, -6)]
-    steps = sorted(first.h * 2.0**power for power in powers)
-    rungs = [_Rung(line, x, h, dtype) for h in steps if h >= 4.0 * np.spacing(np.asarray(abs(x), dtype))]
-    if not rungs:
-        return slope
-    tables = [_nearby_outputs(line, x, rung.h, out, dtype) for rung in rungs]
-    # The noise does not depend on the step, but its estimates vary by chance. No estimate below their median counts, so
-    # that the best bound does not merely belong to the smallest estimate. Nor is the noise below the smallest change
-    # that was seen, because f may be a staircase.
-    measured = [measured_noise(table) for table in tables]
-    typical = _median(measured)
-    stair = np.min([_least_change(f, out) for f in (*tables, *(rung.values for rung in rungs))], axis=0)
-    floor = np.where(np.isfinite(stair), STAIR * stair, noise)
+    rungs = [first]
+    tables = {first.h: _nearby_outputs(line, x, first.h, out, dtype)}
 
-    def estimate(floor: np.ndarray) -> list[Slope]:
+    def climb(powers: Iterable[int], measure: bool) -> None:
+        """Add the rungs of these powers of two."""
+        smallest = 4.0 * np.spacing(np.asarray(abs(x), dtype))
+        added = [_Rung(line, x, h, dtype) for power in powers if (h := first.h * 2.0**power) >= smallest]
+        if measure:
+            tables.update({rung.h: _nearby_outputs(line, x, rung.h, out, dtype) for rung in added})
+        rungs[:] = sorted(rungs + added, key=lambda rung: rung.h)
+
+    def estimate(staircase: bool = True) -> list[Slope]:
+        # The noise does not depend on the step, but its estimates vary by chance. No estimate below their median counts,
+        # so that the best bound does not merely belong to the smallest estimate. Nor is the noise below the smallest
+        # change that was seen, because f may be a staircase.
+        measured = {h: measured_noise(table) for h, table in tables.items()}
+        typical = _median(measured.values())
+        stair = np.min([_least_change(f, out) for f in (*tables.values(), *(rung.values for rung in rungs))], axis=0)
+        floor = np.where(np.isfinite(stair), STAIR * stair, noise) if staircase else noise * (stair == np.inf)
         slopes = []
-        for rung, sigma in zip(rungs, measured):
-            of = np.maximum(ULPS * np.maximum(eps * rung.size, np.fmax(sigma, typical)), floor)
+        for rung in rungs:
+            sigma = np.fmax(measured.get(rung.h, typical), typical)
+            of = np.maximum(ULPS * np.maximum(eps * rung.size, sigma), floor)
             slope = rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)))
             slopes.append(slope._replace(natural=natural, reach=reach))
         return slopes
 
-    slopes = estimate(floor)
+    # Two steps that lie far apart, and agree with each other but not with the expected value, settle it.
+    climb(FIRST_RUNGS[1:], measure=False)
+    slopes = estimate()
     best = _trusted(slopes)
+    settled = confirms is not None and len(slopes) > 1 and all(
+        slope.sides is None and not slope.jump and not confirms(slope, CERTAIN)
+        and abs(slope.value - best.value) <= slope.bound + best.bound for slope in slopes
+    )
+    if not settled:
+        climb((*OTHER_RUNGS, *_powers_to_one(scale)), measure=True)
+        slopes = estimate()
+        best = _trusted(slopes)
     if confirms is None or confirms(best):
         return best
     kinks = [slope for slope in slopes if slope.sides is not None]
     if kinks:  # a kink that is small compared with the curvature only shows for small steps
         return min(kinks, key=lambda slope: slope.bound)
-    if not confirms(best, CERTAIN):
+    if not np.isfinite(best.bound):
+        return best
+    rung = next(rung for rung in rungs if rung.h == best.step)
+    best = best.widened(both_ways(lambda: rung.extrapolated(line, w)))
+    if confirms(best) or not confirms(best, CERTAIN):
         return best
     # f may be level here, with a kink further away, instead of a staircase. Then small steps are right.
-    level = _trusted(estimate(noise * (stair == np.inf)))
+    level = _trusted(estimate(staircase=False))
     return level if confirms(level) else best
 
 
@@ -208,26 +248,38 @@ class _Rung:
         sides = _kink((f_up - out) / (up - x)[:, None], (out - f_down) / (x - down)[:, None], w, rounding)
         across = w_abs @ np.abs(f_up - f_down).T  # at a jump it is the same for every step
         jump = bool(across[0] > 0.75 * across[2] > 0.0)
-        return Slope(w @ R, bound, rounding, w_abs @ np.abs(R), sides=sides, by_output=R, jump=jump)
+        return Slope(w @ R, bound, rounding, w_abs @ np.abs(R), sides=sides, by_output=R, jump=jump, step=self.h)
+
+    def extrapolated(self, line: Line, w: np.ndarray) -> float:
+        """D2 once more, from new values of the line."""
+        ends = [np.array([line(t) for t in points[:2]]) @ w for points in (self.up, self.down)]
+        D = (ends[0] - ends[1]) / (self.up - self.down)[:2]                                     # D1
+        return float((4.0 * D[0] - D[1]) / 3.0)                                                 # D2
 
 
-def _typical_size(out: np.ndarray, far: np.ndarray, eps: float) -> np.ndarray:
-    """The median of three sizes of each output (M,): its own, and its changes on the way to the two ``far`` (2, M).
+def _change(out: np.ndarray, far: np.ndarray, eps: float) -> np.ndarray:
+    """The change of each output (M,) on the way to the points ``far`` (., M): the middle one, or the smaller one of two.
 
-    The median is robust if f explodes on one side, is constant on the other, or is mostly an offset. Changes that are
-    tiny compared with the output are left out.
+    It is 0 where no change stands out of the rounding of f. The middle one is robust if f explodes on one side, or is
+    constant or not finite on the other.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        sizes = np.abs([out, *(far - out)])
-        sizes[~np.isfinite(sizes) | (sizes <= eps**0.75 * np.abs(out))] = np.inf
-    sizes, count = np.sort(sizes, axis=0), np.isfinite(sizes).sum(axis=0)
-    middle = np.take_along_axis(sizes, np.minimum(count // 2, 2)[None], axis=0)[0]
+        sizes = np.abs(far - out)
+        seen = np.isfinite(sizes) & (sizes > 64.0 * eps * np.abs(out))
+    sizes, count = np.sort(np.where(seen, sizes, np.inf), axis=0), seen.sum(axis=0)
+    middle = np.take_along_axis(sizes, np.maximum(count - 1, 0)[None] // 2, axis=0)[0]
     return np.where(count > 0, middle, 0.0)
+
+
+def _powers_to_one(scale: float) -> tuple[int, ...]:
+    """The powers of two that lead from a tiny scale to that of 1, since a tiny x may be so by chance."""
+    up = -round(np.log2(scale))
+    return (up, up - 12, up - 24) if scale < TINY else ()
 
 
 def _median(arrays: Iterable[np.ndarray]) -> np.ndarray:
     """The median (M,) of the finite numbers among the arrays (M,); 0 where none is finite."""
-    table = np.sort(np.array(arrays), axis=0)
+    table = np.sort(np.array(list(arrays)), axis=0)
     count = np.isfinite(table).sum(axis=0)
     middle = np.take_along_axis(table, np.maximum(count - 1, 0)[None] // 2, axis=0)[0]
     return np.where(count > 0, middle, 0.0)
@@ -278,21 +330,36 @@ def measured_noise(table: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(sigma), sigma, np.inf)
 
 
-def complex_slope(line: Line, x: float, w: np.ndarray, eps: float) -> Slope:
+def complex_slope(
+    line: Line, x: float, w: np.ndarray, eps: float, scale: float | None = None, confirms: Confirms | None = None
+) -> Slope:
     """The slope of w . line(t) at t = x by a complex step. Nothing is subtracted, so nothing cancels.
+
+        D4  C(h) = Im line(x + i h) / h,   error h^2 / 6 line''', which is 4/3 |w . (C(h) - C(h/2))|
+
+    The step is so small beside the ``scale`` of x that the error D4 vanishes in rounding, unless the slope itself
+    vanishes, as that of x^3 at 0. So it is computed before the expected value is contradicted, see ``confirms`` of
+    `central_slope`, together with the error of f's own arithmetic.
 
     Raises TypeError if the outputs are not complex. A function that loses the imaginary part gives a wrong slope
     silently, so compare the result with `central_slope` once before you trust it.
     """
-    out = line(x + 1j * COMPLEX_STEP)
+    scale = scale_of(x) if scale is None else scale
+    h = max(COMPLEX_STEP * scale, SMALLEST)
+    out = line(x + 1j * h)
     if not np.iscomplexobj(out):
         raise TypeError("expected complex outputs for complex inputs, got real ones")
-    d_out = out.imag / COMPLEX_STEP
+    d_out = out.imag / h                                                                        # D4
     w_abs = np.abs(w)
-    terms = w_abs @ np.abs(d_out)
+    terms = float(w_abs @ np.abs(d_out))
     bound = 8.0 * eps * terms
-    reach = w_abs @ np.abs(out.real)
-    return Slope(float(w @ d_out), bound, bound, terms, reach / scale_of(x), reach, by_output=d_out)
+    reach = float(w_abs @ np.abs(out.real))
+    slope = Slope(float(w @ d_out), bound, bound, terms, reach / scale, reach, by_output=d_out, step=h)
+    if confirms is None or confirms(slope):
+        return slope
+    truncation = 2.0 * w_abs @ np.abs(d_out - line(x + 0.5j * h).imag / (0.5 * h))              # D4
+    slope = slope._replace(bound=bound + float(truncation))
+    return slope.widened(both_ways(lambda: w @ line(x + 1j * h).imag / h))
 
 
 def taylor_rate(line: Line, w: np.ndarray, claim: float, eps: float) -> float | None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .differences import Slope, central_slope, complex_slope, v_curve
+from .differences import Slope, central_slope, complex_slope, scale_of, v_curve
 from .pair import Arrays, Pair
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
@@ -109,10 +109,11 @@ def _slope(
     def confirms(slope: Slope, times: float = 1.0) -> bool:
         return all(abs(c.gradient[index] - slope.value) <= times * limit(slope, c) for c in claims)
 
-    x = values[index]
+    x = float(values[index])
+    scale = scale_of(x, size)
     by_complex = None
     if arbiter is not None:
-        by_complex = complex_slope(exact.line(k, index, np.complex128), x, weights, exact.out_eps)
+        by_complex = complex_slope(exact.line(k, index, np.complex128), x, weights, exact.out_eps, scale, confirms)
         # If the slope is close to 0, central differences must say what size of slope to compare it with.
         clear = limit(by_complex, claims[0]) <= 0.1 * abs(by_complex.value)
         plain = all(
@@ -121,7 +122,9 @@ def _slope(
         if clear and plain:
             return by_complex, limit
     line = exact.line(k, index, values.dtype)
-    slope = central_slope(line, x, weights, exact.out_eps, exact.noise, None if quick else confirms, values.dtype)
+    slope = central_slope(
+        line, x, weights, exact.out_eps, exact.noise, None if quick else confirms, values.dtype, scale
+    )
     if arbiter is not None and by_complex is not None and by_complex.bound < slope.bound and slope.sides is None:
         if abs(claims[0].gradient[index] - by_complex.value) > limit(by_complex, claims[0]):
             if arbiter(k, index, float(claims[0].gradient[index]), by_complex):
@@ -150,7 +153,7 @@ class Arbiter:
             self.shrunk = [(pair, pair.claims(self.cotangent)) for pair in pairs]
         compared = 0
         for pair, claims in self.shrunk:
-            x, line = np.asarray(pair.leaves[k])[index], pair.line(k, index, np.complex128)
+            x, line = float(np.asarray(pair.leaves[k])[index]), pair.line(k, index, np.complex128)
             value = complex_slope(line, x, self.weights, self.exact.out_eps).value
             gradient = claims[k]
             if gradient is None or not np.isfinite(value) or value == 0.0:
