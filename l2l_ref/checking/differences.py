@@ -32,12 +32,13 @@ from .rounding import both_ways
 # The most that elementary functions and short sums lose, in units in the last place. Longer sums are measured.
 ULPS = 4
 # Steps relative to the first one, which balances h^4 against eps / h, as powers of two: smaller ones for functions that
-# change on a scale far below that of x, and a larger one for noisy functions.
-FIRST_RUNGS = (0, -18)
-OTHER_RUNGS = (-6, -12, -24, -30, 4)
+# change on a scale far below that of x, and a larger one for noisy functions. The first and the second often suffice.
+SECOND_RUNG = -24
+OTHER_RUNGS = (-6, -12, -18, -30, 4)
 ROUNDING = 1.5  # the factor 1.5 of D3
 DIRECTED = 2.0  # the error of f's own arithmetic, in units of the difference between its two roundings
 STAIR = 1.5  # the noise of a staircase, in units of the smallest change that was seen
+CLOSER = 0.1  # smaller steps that come so much closer to the expected value let it count as possible
 CERTAIN = 10.0  # an error of this many limits is one, whatever f is like
 TINY = 2.0**-12  # an input below this may have a scale of its own
 COMPLEX_STEP = 2.0**-100  # relative to the scale of x
@@ -143,20 +144,19 @@ def central_slope(
         return slope
 
     rungs = [first]
-    tables = {first.h: _nearby_outputs(line, x, first.h, out, dtype)}
+    tables: dict[float, np.ndarray] = {}  # by the step
 
-    def climb(powers: Iterable[int], measure: bool) -> None:
-        """Add the rungs of these powers of two."""
+    def climb(powers: Iterable[int]) -> None:
+        """Add the rungs of these powers of two, and measure the noise on them."""
         smallest = 4.0 * np.spacing(np.asarray(abs(x), dtype))
         added = [_Rung(line, x, h, dtype) for power in powers if (h := first.h * 2.0**power) >= smallest]
-        if measure:
-            tables.update({rung.h: _nearby_outputs(line, x, rung.h, out, dtype) for rung in added})
         rungs[:] = sorted(rungs + added, key=lambda rung: rung.h)
+        tables.update({rung.h: _nearby_outputs(line, x, rung.h, out, dtype) for rung in added or rungs})
 
     def estimate(staircase: bool = True) -> list[Slope]:
-        # The noise does not depend on the step, but its estimates vary by chance. No estimate below their median counts,
-        # so that the best bound does not merely belong to the smallest estimate. Nor is the noise below the smallest
-        # change that was seen, because f may be a staircase.
+        # The noise does not depend on the step, but its estimates vary by chance. No estimate below their median
+        # counts, so that the best bound does not merely belong to the smallest estimate. Nor is the noise below the
+        # smallest change that was seen, because f may be a staircase.
         measured = {h: measured_noise(table) for h, table in tables.items()}
         typical = _median(measured.values())
         stair = np.min([_least_change(f, out) for f in (*tables.values(), *(rung.values for rung in rungs))], axis=0)
@@ -170,7 +170,7 @@ def central_slope(
         return slopes
 
     # Two steps that lie far apart, and agree with each other but not with the expected value, settle it.
-    climb(FIRST_RUNGS[1:], measure=False)
+    climb([SECOND_RUNG])
     slopes = estimate()
     best = _trusted(slopes)
     settled = confirms is not None and len(slopes) > 1 and all(
@@ -178,11 +178,16 @@ def central_slope(
         and abs(slope.value - best.value) <= slope.bound + best.bound for slope in slopes
     )
     if not settled:
-        climb((*OTHER_RUNGS, *_powers_to_one(scale)), measure=True)
+        tables[first.h] = _nearby_outputs(line, x, first.h, out, dtype)
+        climb((*OTHER_RUNGS, *_powers_to_one(scale)))
         slopes = estimate()
         best = _trusted(slopes)
     if confirms is None or confirms(best):
         return best
+    closer = [slope for slope in slopes if slope.step < best.step and confirms(
+        best._replace(value=slope.value, bound=CLOSER * abs(slope.value - best.value)))]
+    if len(closer) > 1:  # f changes on a scale that only the smallest steps see, where rounding drowns it
+        return min(closer, key=lambda slope: slope.bound)
     kinks = [slope for slope in slopes if slope.sides is not None]
     if kinks:  # a kink that is small compared with the curvature only shows for small steps
         return min(kinks, key=lambda slope: slope.bound)
@@ -258,7 +263,7 @@ class _Rung:
 
 
 def _change(out: np.ndarray, far: np.ndarray, eps: float) -> np.ndarray:
-    """The change of each output (M,) on the way to the points ``far`` (., M): the middle one, or the smaller one of two.
+    """The change of each output (M,) on the way to the points ``far`` (., M): the middle one, or the smaller of two.
 
     It is 0 where no change stands out of the rounding of f. The middle one is robust if f explodes on one side, or is
     constant or not finite on the other.

@@ -1,13 +1,15 @@
 """Checks of single entries, each with a step and a bound of its own."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .differences import Slope, central_slope, complex_slope, scale_of, v_curve
-from .pair import Arrays, Pair
+from .differences import Line, Slope, central_slope, complex_slope, scale_of, v_curve
+from .pair import Arrays, Pair, Stopped, typical_size
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
+from .rounding import rounding_mode
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 
 AGREE = 1e-6  # how closely a right claim that lost few digits agrees with the complex step
@@ -18,8 +20,20 @@ SHRUNK = (0.5, 2.0**-3, 2.0**-6, 2.0**-10)
 Limit = Callable[[Slope, Claim], Any]  # how far a claim may be from a slope
 
 
+class Row(NamedTuple):
+    """What one entry of an input is differentiated for: a weighted sum of the outputs, or a single output."""
+
+    index: tuple[int, ...]  # of the output in its array; () for a weighted sum
+    weights: np.ndarray     # (M,)
+    claims: Sequence[Claim]  # the most exact one first
+    single: bool = False    # whether this is a row of a Jacobian
+
+
 class Checked(NamedTuple):
-    """The check of one array. The arrays have its shape, with nan where an entry was not checked."""
+    """The check of one array. The arrays have its shape, with nan where an entry was not checked.
+
+    For a Jacobian their shape is that of the output, then that of the array.
+    """
 
     k: int
     entry: Entry
@@ -27,54 +41,66 @@ class Checked(NamedTuple):
     numeric: np.ndarray
     limit: np.ndarray     # absolute
     terms: np.ndarray     # (M, ...), w_j d out_j / d entry for each output; (0, ...) if these are too many to keep
+    stopped: bool = False  # the budget was spent on the way
 
 
 def check_array(
-    exact: Pair, k: int, weights: np.ndarray, claims: Sequence[Claim], arbiter: "Arbiter | None" = None,
-    indices: Iterable[tuple[int, ...]] | None = None, quick: bool = False,
+    exact: Pair, k: int, rows: Sequence[Row], arbiter: "Arbiter | None" = None,
+    indices: Iterable[tuple[int, ...]] | None = None, quick: bool = False, out: str = "",
 ) -> Checked:
     """Compare one array with differences, entry by entry or at the given ``indices``.
 
-    ``claims`` come with the most exact one first. With an ``arbiter`` the complex step is used as well. ``quick`` takes
-    the first step that gives a rough slope, whatever the claim is.
+    With an ``arbiter`` the complex step is used as well. ``quick`` takes the first step that gives a rough slope,
+    whatever the claim is. ``out`` is the name of the output whose Jacobian the ``rows`` are.
     """
     path, _, leaf = exact.named[k]
     values = np.asarray(leaf)
-    shape = values.shape
+    gradient, out_shape = rows[0].claims[0].gradient, ()
+    if out:
+        out_shape = tuple(int(n) + 1 for n in rows[-1].index)
+        gradient = np.array([row.claims[0].gradient for row in rows]).reshape(out_shape + values.shape)
+    shape = out_shape + values.shape
     numeric, limits = np.full(shape, np.nan), np.full(shape, np.nan)
-    by_output = len(weights) * values.size <= MANY
-    terms = np.full((len(weights) if by_output else 0, *shape), np.nan)
-    if values.size == 0:
-        return Checked(k, Entry(path, 0, (), 0.0, 0.0, 0.0, 0.0, PASS), claims[0].gradient, numeric, limits, terms)
-    size = float(np.sqrt(np.mean(np.square(values)))) or 1.0
-    ordinary = 1e-6 * float(np.abs(claims[0].gradient).max())
+    count = len(rows[0].weights)
+    by_output = not out and count * values.size <= MANY
+    terms = np.full((count if by_output else 0, *shape), np.nan)
+    size = typical_size(values) if values.size else 1.0
+    ordinary = 1e-6 * float(np.abs(gradient).max(initial=0.0))
     checked: list[Entry] = []
     kinks: list[tuple[int, ...]] = []
     naturals: list[float] = []
-    for index in np.ndindex(shape) if indices is None else indices:
+    stopped = False
+    for column in np.ndindex(values.shape) if indices is None else indices:
         # If the array is known to be wrong, the other entries need no confirmation.
-        known = sum(e.verdict == FAIL for e in checked) >= CONFIRMED
-        slope, limit = _slope(exact, k, index, weights, claims, arbiter, size, quick or known)
-        if slope.by_output is not None:
-            numeric[index] = slope.value
-            if by_output:
-                terms[(slice(None), *index)] = weights * slope.by_output
-        limits[index] = limit(slope, claims[0])
-        naturals.append(slope.natural)
-        for claim in claims:
-            analytic, value, bound = float(claim.gradient[index]), float(slope.value), float(limit(slope, claim))
-            verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[index]), ordinary)
-            if verdict == KINK:
-                if claim is claims[0]:
-                    kinks.append(index)
-                continue
-            error = abs(analytic - value)
-            checked.append(Entry(path, 1, index, analytic, value, error, bound, verdict, bound, note=note))
-    gradient = claims[0].gradient
-    if not checked:  # every entry lies on a kink
-        entry = Entry(path, len(kinks), (), 0.0, 0.0, 0.0, 0.0, PASS, kinks=tuple(kinks),
-                      size=values.size)
-        return Checked(k, entry, gradient, numeric, limits, terms)
+        known = quick or sum(e.verdict == FAIL for e in checked) >= CONFIRMED
+        lines = Lines(exact, k, column)
+        try:
+            slopes = [_slope(lines, row, arbiter, size, known) for row in rows]
+        except (Stopped, KeyboardInterrupt):
+            stopped = True
+            break
+        for row, (slope, limit, claims) in zip(rows, slopes):
+            index = row.index + column
+            if slope.by_output is not None:
+                numeric[index] = slope.value
+                if by_output:
+                    terms[(slice(None), *index)] = row.weights * slope.by_output
+            limits[index] = limit(slope, claims[0])
+            naturals.append(slope.natural)
+            for claim in claims:
+                analytic, value, bound = float(claim.gradient[column]), slope.value, float(limit(slope, claim))
+                verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[column]), ordinary)
+                if verdict == KINK:
+                    if claim is claims[0]:
+                        kinks.append(index)
+                    continue
+                unseen = verdict == PASS and 0.1 * max(abs(analytic), abs(value)) < bound
+                error = abs(analytic - value)
+                checked.append(Entry(path, 1, index, analytic, value, error, bound, verdict, bound, note=note, out=out,
+                                     rows=len(out_shape), unseen=int(unseen and claim is claims[0])))
+    if not checked:  # no entry was checked, or every entry lies on a kink
+        entry = Entry(path, len(kinks), (), 0.0, 0.0, 0.0, 0.0, PASS, kinks=tuple(kinks), size=gradient.size, out=out)
+        return Checked(k, entry, gradient, numeric, limits, terms, stopped)
     largest = max(np.abs(numeric[np.isfinite(numeric)]).max(initial=0.0), np.abs(gradient).max(initial=0.0))
     bounds = [e.bound for e in checked if np.isfinite(e.bound)]
     # If the whole gradient is close to 0, errors are relative to a slope of ordinary size.
@@ -84,18 +110,44 @@ def check_array(
     wrong, undecided = ({e.index for e in checked if e.verdict == v} for v in (FAIL, INCONCLUSIVE))
     entry = worst._replace(
         count=len({e.index for e in checked} | set(kinks)), error=worst.error / scale, bound=worst.bound / scale,
-        widest=max(e.bound for e in checked) / scale, wrong=len(wrong), undecided=len(undecided), kinks=tuple(kinks),
-        size=values.size,
+        widest=max(e.bound for e in checked if e.bound < np.inf or not bounds) / scale,
+        wrong=len(wrong), undecided=len(undecided), kinks=tuple(kinks), size=gradient.size,
+        unseen=sum(e.unseen for e in checked),
     )
-    return Checked(k, entry, gradient, numeric, limits, terms)
+    return Checked(k, entry, gradient, numeric, limits, terms, stopped)
+
+
+class Lines:
+    """The outputs as functions of one entry of leaf k, real and complex; each value is computed once.
+
+    So the rows of a Jacobian share the calls of f.
+    """
+
+    def __init__(self, exact: Pair, k: int, index: tuple[int, ...]) -> None:
+        self.exact, self.k, self.index = exact, k, index
+        self.dtype = np.asarray(exact.leaves[k]).dtype
+        self.x = float(np.asarray(exact.leaves[k])[index])
+        self.real, self.complex = (_remembered(exact.line(k, index, dtype)) for dtype in (self.dtype, np.complex128))
+
+
+def _remembered(line: Line) -> Line:
+    values: dict[Any, np.ndarray] = {}
+
+    def once(t: Any) -> np.ndarray:
+        key = t, rounding_mode()  # with another rounding f is another function
+        if key not in values:
+            values[key] = line(t)
+        return values[key]
+
+    return once
 
 
 def _slope(
-    exact: Pair, k: int, index: tuple[int, ...], weights: np.ndarray, claims: Sequence[Claim],
-    arbiter: "Arbiter | None", size: float, quick: bool,
-) -> tuple[Slope, Limit]:
-    """The slope along one entry, and a function (slope, claim) -> limit."""
-    values = np.asarray(exact.leaves[k])
+    lines: Lines, row: Row, arbiter: "Arbiter | None", size: float, quick: bool
+) -> tuple[Slope, Limit, list[Claim]]:
+    """The slope along one entry, a function (slope, claim) -> limit, and the claims with their spread."""
+    exact, weights, index, x = lines.exact, row.weights, lines.index, lines.x
+    claims = list(row.claims)
 
     def limit(slope: Slope, claim: Claim) -> Any:
         terms = slope.terms
@@ -109,27 +161,30 @@ def _slope(
     def confirms(slope: Slope, times: float = 1.0) -> bool:
         return all(abs(c.gradient[index] - slope.value) <= times * limit(slope, c) for c in claims)
 
-    x = float(values[index])
+    expected = None if quick else confirms
     scale = scale_of(x, size)
     by_complex = None
     if arbiter is not None:
-        by_complex = complex_slope(exact.line(k, index, np.complex128), x, weights, exact.out_eps, scale, confirms)
+        by_complex = complex_slope(lines.complex, x, weights, exact.out_eps, scale, expected)
+        if not quick and not confirms(by_complex):
+            claims = [claim.widened() for claim in claims]
         # If the slope is close to 0, central differences must say what size of slope to compare it with.
         clear = limit(by_complex, claims[0]) <= 0.1 * abs(by_complex.value)
-        plain = all(
-            abs(c.gradient[index] - by_complex.value) <= limit(by_complex, c) - 4.0 * c.spread[index] for c in claims
-        )
-        if clear and plain:
-            return by_complex, limit
-    line = exact.line(k, index, values.dtype)
-    slope = central_slope(
-        line, x, weights, exact.out_eps, exact.noise, None if quick else confirms, values.dtype, scale
-    )
-    if arbiter is not None and by_complex is not None and by_complex.bound < slope.bound and slope.sides is None:
-        if abs(claims[0].gradient[index] - by_complex.value) > limit(by_complex, claims[0]):
-            if arbiter(k, index, float(claims[0].gradient[index]), by_complex):
-                return by_complex, limit
-    return slope, limit
+        if clear and (quick or confirms(by_complex)):
+            return by_complex, limit, claims
+    slope = central_slope(lines.real, x, weights, exact.out_eps, exact.noise, expected, lines.dtype, scale)
+    if not quick and not confirms(slope):
+        claims = [claim.widened() for claim in claims]
+    if by_complex is not None and by_complex.bound < slope.bound and slope.sides is None:
+        # Where both agree, the complex step is the sharper one; but a lost imaginary part gives 0, too.
+        if by_complex.value != 0.0 and abs(by_complex.value - slope.value) <= slope.bound:
+            if confirms(by_complex) or not confirms(slope):
+                return by_complex, limit, claims
+        claimed = float(claims[0].gradient[index])
+        if abs(claimed - by_complex.value) > limit(by_complex, claims[0]):
+            if arbiter is not None and arbiter(lines, row, claimed, by_complex):
+                return by_complex, limit, claims
+    return slope, limit, claims
 
 
 class Arbiter:
@@ -140,25 +195,33 @@ class Arbiter:
     complex step at some of these inputs, and a wrong one at none of them.
     """
 
-    def __init__(self, exact: Pair, cotangent: Arrays, weights: np.ndarray) -> None:
-        self.exact, self.cotangent, self.weights = exact, cotangent, weights
-        self.shrunk: list[tuple[Pair, Arrays]] | None = None  # pairs and their claims
+    def __init__(self, exact: Pair, cotangent: Arrays) -> None:
+        self.exact, self.cotangent = exact, cotangent
 
-    def __call__(self, k: int, index: tuple[int, ...], claim: float, slope: Slope) -> bool:
+    @cached_property
+    def shrunk(self) -> list[tuple[Pair, Arrays]]:
+        """Pairs with smaller inputs, and their claims."""
+        pairs = [self.exact.shrunk(factor) for factor in SHRUNK]
+        return [(pair, pair.claims(self.cotangent)) for pair in pairs]
+
+    @cached_property
+    def matrices(self) -> list[tuple[Pair, Arrays]]:
+        """The same with Jacobians."""
+        return [(pair, pair.matrices()) for pair, _ in self.shrunk]
+
+    def __call__(self, lines: Lines, row: Row, claim: float, slope: Slope) -> bool:
         """Whether to believe the complex step."""
         if slope.value == 0.0 or abs(claim - slope.value) <= AGREE * abs(slope.value):
             return False  # a lost imaginary part gives a slope of 0, too
-        if self.shrunk is None:
-            pairs = [self.exact.shrunk(factor) for factor in SHRUNK]
-            self.shrunk = [(pair, pair.claims(self.cotangent)) for pair in pairs]
+        k, index = lines.k, lines.index
         compared = 0
-        for pair, claims in self.shrunk:
+        for pair, claims in self.matrices if row.single else self.shrunk:
             x, line = float(np.asarray(pair.leaves[k])[index]), pair.line(k, index, np.complex128)
-            value = complex_slope(line, x, self.weights, self.exact.out_eps).value
+            value = complex_slope(line, x, row.weights, self.exact.out_eps).value
             gradient = claims[k]
             if gradient is None or not np.isfinite(value) or value == 0.0:
                 continue
-            if abs(gradient[index] - value) <= AGREE * abs(value):
+            if abs(gradient[row.index + index] - value) <= AGREE * abs(value):
                 return False
             compared += 1
         return compared > 1

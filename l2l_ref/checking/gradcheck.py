@@ -18,7 +18,10 @@ given, and on the same values in float64, so that float32 rounding cannot hide a
 
 from __future__ import annotations  # so that no annotation loads numpy.random
 
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
@@ -29,22 +32,25 @@ from .directions import (
     JVP,
     bisect,
     check_direction,
+    check_ties,
     claimed_slope,
     curve_along,
     random_direction,
     rate_along,
     why_not_analytic,
 )
-from .entries import Arbiter, Checked, check_array, curve_of
-from .pair import KINDS, Arrays, Pair
-from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Entry, Guess, Report, severity
-from .structure import Structure, examine, nonlinear
+from .entries import Arbiter, Checked, Row, check_array, curve_of
+from .pair import KINDS, Arrays, Meter, Pair, Stopped, guessed_kind
+from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Guess, Report, severity
+from .structure import SINGLE_EPS, Structure, examine, nonlinear
 from .verdict import Claim
 
 FEW = 1000     # up to this many entries are checked one by one by default
 COARSE = 0.01  # a direction with a wider bound decides nothing
 STREAM = (7,)  # the key of the random numbers of a check
-SAMPLE = 32    # entries of a large wrong array that are examined for a guess
+SAMPLE = 64    # entries of a large wrong array that are examined for a guess
+MATRIX = 10_000  # up to this many entries of Jacobians are compared one by one
+NEAR = 2       # nearby points that are looked at where the whole gradient is zero
 
 Kind = Literal["backward", "gradient", "jacobian", "hvp"]
 Method = Literal["auto", "central", "complex"]
@@ -53,7 +59,7 @@ Method = Literal["auto", "central", "complex"]
 class Options(TypedDict, total=False):
     """The keyword arguments of `gradcheck`."""
 
-    kind: Kind
+    kind: Kind | None
     wrt: int | str | Sequence[int | str] | None
     jvp: Callable[..., Any] | None
     method: Method
@@ -61,6 +67,9 @@ class Options(TypedDict, total=False):
     rtol: float
     seed: int
     cache: bool | None
+    also_near: int | None
+    max_evaluations: int | None
+    progress: Callable[[int], Any] | None
 
 
 def gradcheck(
@@ -68,7 +77,7 @@ def gradcheck(
     f_backward: Callable[..., Any] | Literal[True] | None,
     inputs: Any,
     *,
-    kind: Kind = "backward",
+    kind: Kind | None = None,
     wrt: int | str | Sequence[int | str] | None = None,
     jvp: Callable[..., Any] | None = None,
     method: Method = "auto",
@@ -76,6 +85,9 @@ def gradcheck(
     rtol: float = 0.0,
     seed: int = 0,
     cache: bool | None = None,
+    also_near: int | None = None,
+    max_evaluations: int | None = None,
+    progress: Callable[[int], Any] | None = None,
 ) -> Report:
     """Compare a hand-written derivative with differences of its function.
 
@@ -92,11 +104,13 @@ def gradcheck(
     inputs : tuple
         The arguments of f, at which the derivative is checked. Anything but a tuple or list is taken as the only
         argument. Each is an array, scalar, tuple, list, NamedTuple or dict, nested as you like.
-    kind : {"backward", "gradient", "jacobian", "hvp"}
-        The form of f_backward. "gradient": ``f(*inputs)`` is one number and ``f_backward(*inputs)`` is its gradient, as
-        in scipy.optimize; ``f_backward=True`` means that f itself returns (value, gradient). "jacobian":
-        ``f_backward(*inputs)`` is d out / d input for each input, of shape out.shape + input.shape. "hvp": f is a
-        gradient, and ``f_backward(*inputs, v)`` is the product of the Hessian and v.
+    kind : {"backward", "gradient", "jacobian", "hvp"}, optional
+        The form of f_backward. If you leave it out, it is guessed: an f_backward that takes the inputs alone is a
+        gradient if f returns one number, else a Jacobian; any other is a backward function. "gradient": ``f(*inputs)``
+        is one number and ``f_backward(*inputs)`` is its gradient, as in scipy.optimize; ``f_backward=True`` means that
+        f itself returns (value, gradient). "jacobian": ``f_backward(*inputs)`` is d out / d input for each input, of
+        shape out.shape + input.shape. "hvp": f is a gradient, and ``f_backward(*inputs, v)`` is the product of the
+        Hessian and v.
     wrt : int, str or sequence of these, optional
         The positions of the inputs to check, or the names that f gives them. By default all are checked.
     jvp : callable, optional
@@ -118,6 +132,14 @@ def gradcheck(
         The seed of the random cotangent and directions.
     cache : bool, optional
         Whether f returns (out, cache). It overrides the rule above.
+    also_near : int, optional
+        At how many points nearby, drawn at random, directions are checked as well. Special inputs hide mistakes: where
+        a gradient is 0, no wrong sign can be seen. By default two are looked at where the whole gradient is 0.
+    max_evaluations : int, optional
+        After so many calls of f the check ends, with what it knows; what is not decided by then is INCONCLUSIVE. By
+        default there is no limit. Ctrl-C does the same at any time.
+    progress : callable, optional
+        It is called with the number of calls of f before each of them.
 
     Returns
     -------
@@ -134,20 +156,94 @@ def gradcheck(
         inputs = np.asarray(inputs, float)  # one vector, as SciPy takes it
     inputs = tuple(inputs) if type(inputs) in (tuple, list) else (inputs,)
     _require_arguments(f, f_backward, jvp, kind, method, cache, rtol)
-    pair = Pair(f, f_backward, inputs, cache, kind, wrt)
+    _require_counts(also_near, max_evaluations, progress)
+    meter = Meter(max_evaluations, progress)
+    note = ""
+    if kind is None:
+        kind, note = guessed_kind(f, f_backward, inputs, cache, meter)
+    pair = Pair(f, f_backward, inputs, cache, kind, wrt, meter)
     _require_floating(pair)
     # The key keeps the cotangent from repeating the inputs, if these were drawn from default_rng(seed).
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=STREAM))
-    if f_backward is None and jvp is not None:
-        return JVP(pair, jvp, rng).report(seed)
+    try:
+        # The caller's floating point settings, warnings as errors among them, must not decide a verdict.
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            report = _checked(pair, jvp, rng, method, thorough, rtol, also_near)
+    finally:
+        pair.restore()
+    return replace(report, seed=seed, evaluations=meter.calls, notes=report.notes + ((note,) if note else ()))
 
-    structure = examine(pair, rng)
+
+def _checked(
+    pair: Pair, jvp: Callable[..., Any] | None, rng: np.random.Generator, method: Method, thorough: bool | None,
+    rtol: float, also_near: int | None,
+) -> Report:
+    if pair.f_backward is None and jvp is not None:
+        return JVP(pair, jvp, rng).report()
+    try:
+        structure = examine(pair, rng)
+    except (Stopped, KeyboardInterrupt):
+        undecided = (f"stopped after {pair.meter.calls:,} calls of f, before anything was compared",)
+        return Report(INCONCLUSIVE, undecided=undecided)
     if structure.problems or structure.undecided:
         guesses = _guess_shapes(pair, structure) if structure.misshapen else ()
         verdict = FAIL if structure.problems else INCONCLUSIVE
-        return Report(verdict, problems=structure.problems, undecided=structure.undecided, guesses=guesses, seed=seed,
-                      evaluations=pair.evaluations)
-    return _Check(pair, structure, rng, method, thorough, jvp, rtol).report(seed)
+        return Report(verdict, problems=structure.problems, undecided=structure.undecided, guesses=guesses)
+    report = _Check(pair, structure, rng, method, thorough, jvp, rtol).run().report
+    return _elsewhere(report, pair, structure, rng, method, rtol, also_near) if report.ok else report
+
+
+def _elsewhere(
+    report: Report, pair: Pair, structure: Structure, rng: np.random.Generator, method: Method, rtol: float,
+    also_near: int | None,
+) -> Report:
+    """The report with what cannot be seen at these inputs, and what is seen at points nearby."""
+    claims = {pair.path(k): structure.claims[k] for k in pair.tested if np.size(structure.claims[k])}
+    zero = [path for path, claim in claims.items() if not claim.any()]
+    notes = [f"{path} {look}" for k in pair.tested for path, look in [(pair.path(k), _special(pair.leaves[k]))] if look]
+    if zero:
+        which = "the whole gradient" if len(zero) == len(claims) else f"the gradient of {', '.join(zero)}"
+        notes.insert(0, f"{which} is zero here, where a wrong sign or factor cannot be seen")
+    seen = 0
+    points = (NEAR if zero and len(zero) == len(claims) else 0) if also_near is None else also_near
+    for _ in range(points):
+        near = pair.nearby(rng)
+        try:
+            there = examine(near, rng)
+            if there.problems or there.undecided:
+                continue  # f or its gradient may not be defined there
+            found = _Check(near, there, rng, method, False, None, rtol).run().report
+        except (Stopped, KeyboardInterrupt):
+            break
+        except Exception:  # f may refuse these inputs with any exception
+            continue
+        if found.verdict == FAIL:
+            problem = "the gradient passes at these inputs, but is wrong at a point nearby: " + found.headline
+            return replace(found, problems=(problem,), notes=(*notes, *found.notes))
+        seen += found.ok and any(d.analytic != 0.0 for d in found.directions)
+    if seen:
+        notes.append(f"it is right at {seen} of {points} points nearby as well")
+    elif notes:
+        notes.append("other inputs, or also_near=3, show more")
+    return replace(report, notes=(*report.notes, *notes))
+
+
+def _special(values: Any) -> str:
+    """What is special about an array, so that a mistake may not show; "" for an ordinary one."""
+    v = np.asarray(values, np.float64)
+    if v.size and (v == 1.0).all():
+        return f"is {'all ones' if v.ndim else '1'}: a factor that is missing cannot be seen"
+    if v.size and (v == 0.0).all():
+        return f"is {'all zeros' if v.ndim else '0'}: a term that is multiplied by it cannot be seen"
+    if v.size > 1 and (v == v.flat[0]).all():
+        return "has equal entries: a wrong order of them cannot be seen"
+    if v.ndim == 2 and len(v) > 1 and v.shape[0] == v.shape[1] and np.array_equal(v, v.T):
+        return "is symmetric: a missing transposition cannot be seen"
+    norms = np.sqrt(np.square(v).sum(axis=-1)) if v.ndim and v.shape[-1] > 1 else np.zeros(1)
+    if norms.size and (np.abs(norms - 1.0) < 1e-9).all():
+        return "has the norm 1: a factor of its norm cannot be seen"
+    return ""
 
 
 def assert_gradients(
@@ -167,104 +263,175 @@ def assert_gradients(
 
 
 class _Check:
-    """The numerical part of a check, once the structure is known to be right."""
+    """The numerical part of a check, once the structure is known to be right. It can be stopped at any call of f."""
 
     def __init__(
         self, pair: Pair, structure: Structure, rng: np.random.Generator, method: Method, thorough: bool | None,
         jvp: Callable[..., Any] | None, rtol: float,
     ) -> None:
-        self.pair, self.rng, self.method, self.jvp = pair, rng, method, jvp
-        self.exact = exact = pair.widened()
+        self.pair, self.rng, self.method, self.jvp, self.rtol = pair, rng, method, jvp, rtol
         self.leaves = pair.tested
-        exact_claims = structure.claims if exact is pair else exact.claims(structure.cotangent)
-        self.weights = exact.weights(structure.cotangent)
-        self.cotangent, self.notes = structure.cotangent, list(structure.notes)
-        self.broken = [
+        self.cotangent, self.notes, self.structure = structure.cotangent, list(structure.notes), structure
+        self.entries = sum(np.size(pair.leaves[k]) for k in self.leaves)
+        self.each_entry = self.entries <= FEW if thorough is None else thorough
+        self.thorough = thorough
+        self.problems: list[str] = []
+        self.directions: list[Direction] = []
+        self.checked: list[Checked] = []
+        self.guesses: tuple[Guess, ...] = ()
+        self.rate: float | None = None
+        self.use_complex = self.stopped = False
+        self._curve: Callable[[], Curve] | None = None
+
+    def run(self) -> "_Check":
+        """Take one stage after the other, until the end or until the budget is spent."""
+        try:
+            self._stages()
+        except (Stopped, KeyboardInterrupt) as stop:
+            self.stopped = True
+            why = "the budget is spent" if isinstance(stop, Stopped) else "interrupted"
+            self.notes.append(f"{why}: stopped after {self.pair.meter.calls:,} calls of f")
+        return self
+
+    def _stages(self) -> None:
+        self.exact = exact = self.pair.widened()
+        self.weights = weights = exact.weights(self.cotangent)
+        self._claim()
+        if self.problems:
+            return
+        use_complex = self.method == "complex" or self.method == "auto" and self.each_entry
+        refusal = why_not_analytic(exact, self.leaves, weights, self.rng) if use_complex else None
+        self.use_complex = use_complex and not refusal
+        if refusal and self.method == "complex":
+            self.notes.append(f"complex step not used: {refusal}")
+        arbiter = Arbiter(exact, self.cotangent) if self.use_complex else None
+
+        drawn = [random_direction(exact, self.leaves, self.rng, relative=n % 2 == 1) for n in range(DIRECTIONS)]
+        for direction in () if self.entries == 1 and self.each_entry else drawn:
+            self.directions.append(self._along(direction))
+        if self.directions:
+            self.rate = rate_along(exact, drawn[0], weights, self.sharpest)
+        self._curve = lambda: curve_along(exact, drawn[0], weights, self.sharpest)
+        if self.each_entry and (self.use_complex or self.thorough or self.entries <= SAMPLE or not self._any_wrong()):
+            self._check_entries(arbiter)
+        elif self._any_wrong():
+            self._bisect(arbiter)
+        elif not any(d.ok and d.bound <= COARSE for d in self.directions):
+            # Directions decide nothing at kinks. Then entries are checked, all of them or a sample.
+            few = self.entries <= FEW
+            self._check_entries(arbiter, None if few else self._sample)
+        self.guesses = self._guesses()
+        self._find_curve()
+        kinks = [(c.k, index) for c in self.checked for index in c.entry.kinks if not c.entry.out]
+        self.directions += check_ties(exact, kinks, weights, self.sharpest)
+        if self.jvp is not None:
+            self.directions += JVP(exact, self.jvp, self.rng).directions(weights, self.sharpest)
+
+    def _claim(self) -> None:
+        """Collect the claims of f_backward, and how exact they are."""
+        pair, exact, structure, cotangent = self.pair, self.exact, self.structure, self.cotangent
+        exact_claims = structure.claims if exact is pair else exact.claims(cotangent)
+        self.problems += [
             f"the gradient of {pair.path(k)} is not finite on the same inputs in float64"
             for k in self.leaves if exact_claims[k] is None or not np.isfinite(exact_claims[k]).all()
         ]
+        if self.problems:
+            return
         eps = [pair.eps(k) for k in range(len(pair.leaves))]
-        spread = exact.spread(structure.cotangent, exact_claims, eps, rng)
-        self.claims: dict[int, list[Claim]] = {}  # by the number of the leaf, the most exact first
-        for k in () if self.broken else self.leaves:
-            forgiven = rtol * np.abs(exact_claims[k]).max(initial=0.0)
-            ratio = exact.eps(k) / pair.eps(k)
-            self.claims[k] = [Claim(exact_claims[k], exact.eps(k), spread[k] * ratio, forgiven)]
-            if exact is not pair:
-                self.claims[k].append(Claim(structure.claims[k], pair.eps(k), spread[k], forgiven))
-        self.sharpest = {k: claims[0] for k, claims in self.claims.items()}
-        self.entries = sum(np.size(pair.leaves[k]) for k in self.leaves)
-        self.each_entry = self.entries <= FEW if thorough is None else thorough
+        by_row = self._by_row()
+        form = None if by_row else cotangent
+        claimed = [(exact, exact.matrices() if by_row else exact_claims)]
+        if exact is not pair:
+            claimed.append((pair, pair.matrices() if by_row else structure.claims))
+        spread = exact.spread(form, claimed[0][1], eps, self.rng)
+        inside = cache(lambda: exact.inside(form))
+        self.rows: dict[int, list[Row]] = {}   # by the number of the leaf
+        self.sharpest: dict[int, Claim] = {}   # for directions
+        claims: dict[int, list[Claim]] = {}
+        for k in self.leaves:
+            forgiven = self.rtol * np.abs(claimed[0][1][k]).max(initial=0.0)
+            claims[k] = []
+            for of, gradients in claimed:
+                # The spread was found with the precision of the inputs, the error of the arithmetic in float64.
+                claims[k].append(Claim(
+                    gradients[k], of.eps(k), spread[k] * (of.eps(k) / pair.eps(k)), forgiven,
+                    partial(_scaled, inside, k, of.eps(k) / exact.eps(k)),
+                ))
+        self._require_linear(claims)
+        for k in self.leaves:
+            self.sharpest[k] = claims[k][0]
+            self.rows[k] = [Row((), self.weights, claims[k])]
+            if by_row:
+                self.sharpest[k] = claims[k][0].combined(self.weights.reshape(self._out_shape))
+                self.rows[k] = [Row(row, unit, [c.at(row) for c in claims[k]], single=True)
+                                for row, unit in zip(np.ndindex(self._out_shape), np.eye(len(self.weights)))]
 
-    def report(self, seed: int) -> Report:
-        problems = list(self.broken)
-        if not problems and self.pair.kind == "backward":
-            spread = [self.claims[k][-1].spread if k in self.claims else None for k in range(len(self.pair.leaves))]
-            claims = [self.claims[k][-1].gradient if k in self.claims else None for k in range(len(self.pair.leaves))]
-            sentence = nonlinear(self.pair, self.cotangent, claims, spread, self.rng)
-            problems += [sentence] if sentence else []
-        if problems:
-            return Report(FAIL, problems=tuple(problems), seed=seed, evaluations=self.evaluations)
-        exact, weights, rng = self.exact, self.weights, self.rng
-        use_complex = self.method == "complex" or self.method == "auto" and self.each_entry
-        refusal = why_not_analytic(exact, self.leaves, weights, rng) if use_complex else None
-        use_complex = use_complex and not refusal
-        if refusal and self.method == "complex":
-            self.notes.append(f"complex step not used: {refusal}")
+    def _require_linear(self, claims: dict[int, list[Claim]]) -> None:
+        """Add a problem if f_backward is not linear, and lower the precision of the claims to what it shows."""
+        if self.pair.kind != "backward":
+            return
+        for number, of in enumerate([self.exact] if self.exact is self.pair else [self.exact, self.pair]):
+            every: list[Any] = [None] * len(of.leaves)
+            gradients, spread = list(every), list(every)
+            for k, forms in claims.items():
+                gradients[k], spread[k] = forms[number].gradient, forms[number].spread
+            sentence, precision = nonlinear(of, self.cotangent, gradients, spread, self.rng, self.rtol,
+                                            max(SINGLE_EPS, *(self.pair.eps(k) for k in claims)))
+            if sentence:
+                self.problems.append(sentence)
+                return
+            for k, eps in precision.items():
+                if eps > of.eps(k):
+                    claims[k][number] = claims[k][number]._replace(eps=eps)
+                    if number == len(claims[k]) - 1:
+                        self.notes.append(f"f_backward computes the gradient of {of.path(k)} in float32 inside")
 
-        drawn = [random_direction(exact, self.leaves, rng, relative=number % 2 == 1) for number in range(DIRECTIONS)]
-        directions = [check_direction(exact, d, weights, claimed_slope(d, self.sharpest), use_complex) for d in drawn]
-        rate = rate_along(exact, drawn[0], weights, self.sharpest)
-        checked: list[Checked] = []
-        arbiter = Arbiter(exact, self.cotangent, weights) if use_complex else None
-        if self.each_entry:
-            checked = [check_array(exact, k, weights, self.claims[k], arbiter) for k in self.leaves]
-        elif any(d.verdict == FAIL for d in directions):
-            checked = self._bisected(arbiter)
-        elif not any(d.ok and d.bound <= COARSE for d in directions):
-            # Directions decide nothing at kinks. Then entries are checked, all of them or a sample.
-            few = self.entries <= FEW
-            checked = [check_array(exact, k, weights, self.claims[k], arbiter, None if few else self._sample(k))
-                       for k in self.leaves]
-        guesses = self._guesses(checked)
-        entries = tuple(c.entry for c in checked)
-        curve = self._curve(checked, drawn[0])
-        if self.jvp is not None:
-            directions += JVP(exact, self.jvp, rng).directions(weights, self.sharpest)
-        verdict = self._verdict(entries, directions)
-        if verdict == FAIL and self.pair.taken_as_cache:
-            self.notes.append("f returned a tuple of two, taken as (out, cache): with cache=False both are outputs")
-        return Report(verdict, entries, tuple(directions), (), (), guesses, tuple(self.notes),
-                      "complex" if use_complex else "central", rate, seed, self.evaluations, curve)
+    def _by_row(self) -> bool:
+        """Whether the rows of a Jacobian or Hessian are compared one by one."""
+        exact = self.exact
+        one_output = len(exact.output_leaves) == 1
+        one_input = self.pair.kind == "jacobian" or trees.children(self.pair.inputs[0]) is None
+        small = len(self.weights) * self.entries <= MATRIX
+        self._out_shape = np.shape(exact.output_leaves[0][1])
+        return self.pair.kind in ("jacobian", "hvp") and one_output and one_input and small and self.each_entry
 
-    @property
-    def evaluations(self) -> int:
-        return self.pair.evaluations + (self.exact.evaluations if self.exact is not self.pair else 0)
+    def _along(self, direction: Arrays) -> Direction:
+        """Check one direction; before it is called wrong, with the error of f_backward's own arithmetic."""
+        found = check_direction(self.exact, direction, self.weights, claimed_slope(direction, self.sharpest),
+                                self.use_complex)
+        if found.verdict == FAIL:
+            wider = {k: claim.widened() for k, claim in self.sharpest.items()}
+            found = check_direction(self.exact, direction, self.weights, claimed_slope(direction, wider),
+                                    self.use_complex)
+        return found
 
-    def _verdict(self, entries: Sequence[Entry], directions: Sequence[Direction]) -> str:
-        """The verdict of the check. Entries, each with a step and bound of its own, count more than directions."""
-        verdicts = [entry.verdict for entry in entries]
-        along = [d.verdict for d in directions if d.what == "f_backward"]
-        if FAIL in verdicts or any(d.verdict == FAIL for d in directions if d.what != "f_backward"):
-            return FAIL
-        if self.each_entry:
-            undecided = INCONCLUSIVE in verdicts
-            return FAIL if undecided and set(along) == {FAIL} else INCONCLUSIVE if undecided else PASS
-        if FAIL in along:  # bisection found no wrong entry, so all directions must agree
-            return INCONCLUSIVE if PASS in along else FAIL
-        decided = any(d.ok and d.bound <= COARSE for d in directions if d.what == "f_backward")
-        each = all(entry.count == entry.size for entry in entries) and {*verdicts} == {PASS}
-        return PASS if decided or each else INCONCLUSIVE
+    def _any_wrong(self) -> bool:
+        return any(d.verdict == FAIL for d in self.directions)
 
-    def _bisected(self, arbiter: Arbiter | None) -> list[Checked]:
+    def _check_entries(self, arbiter: Arbiter | None, sample: Callable[[int], Any] | None = None) -> None:
+        """Check the entries of all arrays, or those that ``sample`` draws."""
+        for k in self.leaves:
+            self._check_array(k, arbiter, sample and sample(k))
+
+    def _check_array(self, k: int, arbiter: Arbiter | None, indices: Any = None, quick: bool = False) -> Checked:
+        out = self.exact.output_leaves[0][0] if self.rows[k][0].single else ""
+        found = check_array(self.exact, k, self.rows[k], arbiter, indices, quick, out)
+        self.checked.append(found)
+        if found.stopped:
+            raise Stopped
+        return found
+
+    def _bisect(self, arbiter: Arbiter | None) -> None:
         """Check the wrong entry that bisection finds, together with a sample of other entries of its array."""
         k, index = bisect(self.exact, self.leaves, self.weights, self.sharpest, self.rng)
-        first = check_array(self.exact, k, self.weights, self.claims[k], arbiter, [index])
-        if first.entry.verdict != FAIL:
-            return [first]
-        # A guess at the mistake needs a few more entries, for which a rough slope is enough.
-        sample = sorted({index, *self._sample(k)})
-        return [check_array(self.exact, k, self.weights, self.claims[k], arbiter, sample, quick=True)]
+        if self._check_array(k, arbiter, [index]).entry.verdict == FAIL:
+            # A guess at the mistake needs a few more entries, for which a rough slope is enough.
+            first = self.checked.pop()
+            try:
+                self._check_array(k, arbiter, sorted({index, *self._sample(k)}), quick=True)
+            except (Stopped, KeyboardInterrupt):
+                self.checked = [first]
+                raise
 
     def _sample(self, k: int) -> list[tuple[int, ...]]:
         """The indices of a random sample of the entries of an array."""
@@ -273,25 +440,64 @@ class _Check:
         places = np.unravel_index(self.rng.choice(size, min(size, SAMPLE), replace=False), shape)
         return [tuple(int(i) for i in where) for where in zip(*places)] if shape else [()]
 
-    def _guesses(self, checked: Sequence[Checked]) -> tuple[Guess, ...]:
-        if not any(c.entry.wrong for c in checked):
+    @property
+    def report(self) -> Report:
+        """What was found, as far as the check went."""
+        verdict = FAIL if self.problems else self._verdict()
+        notes = list(self.notes)
+        if verdict == FAIL and self.pair.taken_as_cache:
+            notes.append("f returned a tuple of two, taken as (out, cache): with cache=False both are outputs")
+        nothing = self.stopped and not self.checked and not self.directions
+        return Report(
+            verdict, tuple(c.entry for c in self.checked), tuple(self.directions), tuple(self.problems),
+            ("stopped before anything was compared",) if nothing else (), self.guesses, tuple(notes),
+            "none" if nothing or self.problems else "complex" if self.use_complex else "central", self.rate, 0,
+            self.pair.meter.calls, self._curve,
+        )
+
+    def _verdict(self) -> str:
+        """The verdict of the check. Entries, each with a step and bound of its own, count more than directions."""
+        verdicts = [c.entry.verdict for c in self.checked]
+        along = [d.verdict for d in self.directions if d.what == "f_backward"]
+        if FAIL in verdicts or any(d.verdict == FAIL for d in self.directions if d.what != "f_backward"):
+            return FAIL
+        if self.stopped:
+            return INCONCLUSIVE
+        if self.each_entry and not self._any_wrong():
+            return INCONCLUSIVE if INCONCLUSIVE in verdicts else PASS
+        if self.each_entry:
+            undecided = INCONCLUSIVE in verdicts
+            return FAIL if undecided and set(along) == {FAIL} else INCONCLUSIVE if undecided else PASS
+        if FAIL in along:  # bisection found no wrong entry, so all directions must agree
+            return INCONCLUSIVE if PASS in along else FAIL
+        decided = any(d.ok and d.bound <= COARSE for d in self.directions if d.what == "f_backward")
+        each = all(c.entry.count == c.entry.size for c in self.checked) and {*verdicts} == {PASS}
+        return PASS if decided or each else INCONCLUSIVE
+
+    def _guesses(self) -> tuple[Guess, ...]:
+        if not any(c.entry.wrong for c in self.checked):
             return ()
         from .diagnosis import Compared, diagnose  # which a check that passes does not need
 
         outputs = [(path, np.shape(leaf)) for path, leaf in self.exact.output_leaves if trees.is_floating(leaf)]
         wrong: list[Compared] = []
         right: list[Compared] = []
-        for c in checked:
+        for c in self.checked:
             if c.entry.count and c.gradient.shape == c.numeric.shape:
                 (wrong if c.entry.wrong else right).append(Compared(c.entry.path, c, outputs))
         return diagnose(wrong, right)
 
-    def _curve(self, checked: Sequence[Checked], direction: Arrays) -> Callable[[], Curve]:
-        shown = [c for c in checked if c.entry.count and len(c.entry.index) == np.ndim(self.exact.leaves[c.k])]
-        if not shown:
-            return lambda: curve_along(self.exact, direction, self.weights, self.sharpest)
-        worst = max(shown, key=lambda c: severity(c.entry))
-        return lambda: curve_of(self.exact, self.weights, worst.entry, worst.k)
+    def _find_curve(self) -> None:
+        """The curve of the worst entry takes the place of a direction's."""
+        shown = [c for c in self.checked if c.entry.count and not c.entry.out
+                 and len(c.entry.index) == np.ndim(self.exact.leaves[c.k])]
+        if shown:
+            worst = max(shown, key=lambda c: severity(c.entry))
+            self._curve = lambda: curve_of(self.exact, self.weights, worst.entry, worst.k)
+
+
+def _scaled(inside: Callable[[], Arrays], k: int, factor: float) -> np.ndarray:
+    return np.asarray(inside()[k]) * factor
 
 
 def _guess_shapes(pair: Pair, structure: Structure) -> tuple[Guess, ...]:
@@ -305,7 +511,7 @@ def _guess_shapes(pair: Pair, structure: Structure) -> tuple[Guess, ...]:
         if values.size > FEW or not np.isfinite(gradient).all():
             continue
         nothing = Claim(np.full(values.shape, np.nan), pair.eps(k), np.zeros(values.shape))
-        checked = check_array(exact, k, weights, [nothing])
+        checked = check_array(exact, k, [Row((), weights, [nothing])])
         rounding = 16.0 * pair.eps(k) * (np.abs(checked.numeric) + np.abs(checked.terms).sum(axis=0))
         checked = checked._replace(limit=rounding + np.nan_to_num(checked.limit, nan=0.0, posinf=0.0))
         guess = of_shape(pair.path(k), gradient, checked)
@@ -317,9 +523,9 @@ def _guess_shapes(pair: Pair, structure: Structure) -> tuple[Guess, ...]:
 def _require_arguments(f: Any, f_backward: Any, jvp: Any, kind: Any, method: Any, cache: Any, rtol: Any) -> None:
     if not callable(f):
         raise TypeError(f"f: expected a callable, got {type(f).__name__}")
-    if kind not in KINDS:
+    if kind is not None and kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(map(repr, KINDS))}, got {kind!r}")
-    alone = f_backward is None and jvp is not None or f_backward is True and kind == "gradient"
+    alone = f_backward is None and jvp is not None or f_backward is True and kind in ("gradient", None)
     if not callable(f_backward) and not alone:
         raise TypeError(f"f_backward: expected a callable, got {type(f_backward).__name__}")
     if jvp is not None and not callable(jvp):
@@ -330,6 +536,16 @@ def _require_arguments(f: Any, f_backward: Any, jvp: Any, kind: Any, method: Any
         raise ValueError(f"rtol: expected a number in [0, 1), got {rtol!r}")
     if cache not in (None, True, False):
         raise TypeError(f"cache: expected None, True or False, got {cache!r}")
+
+
+def _require_counts(also_near: Any, max_evaluations: Any, progress: Any) -> None:
+    for name, value, least in (("also_near", also_near, 0), ("max_evaluations", max_evaluations, 1)):
+        if value is None:
+            continue
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress: expected a callable, got {type(progress).__name__}")
 
 
 def _require_floating(pair: Pair) -> None:

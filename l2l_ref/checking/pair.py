@@ -5,6 +5,7 @@ Every form of derivative is turned into a backward function: d_out -> gradients.
 
 from __future__ import annotations  # so that no annotation loads numpy.random
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import trees
+from .rounding import both_ways
 
 KINDS = ("backward", "gradient", "jacobian", "hvp")
 DRAWS = 5  # times that all inputs are perturbed in their last place; a claim of 0 may stay 0 in three of them by chance
@@ -26,6 +28,25 @@ class Misfit(Exception):
     """A function returned something that cannot be used; the text is a sentence for the report."""
 
 
+class Stopped(BaseException):
+    """The budget is spent. It is no Exception, so that what catches those of f lets it through."""
+
+
+class Meter:
+    """The number of calls of f, over all pairs of a check, and its limit. One call is kept for `Pair.restore`."""
+
+    def __init__(self, limit: int | None = None, progress: Callable[[int], Any] | None = None) -> None:
+        self.calls, self.limit, self.progress = 0, limit, progress
+
+    def count(self) -> None:
+        """Count a call that is about to be made. Raises Stopped if it is one too many."""
+        if self.limit is not None and self.calls >= self.limit - 1:
+            raise Stopped
+        self.calls += 1
+        if self.progress is not None:
+            self.progress(self.calls)
+
+
 class Pair:
     """f and its derivative, called with inputs that are put together from their leaves.
 
@@ -34,9 +55,10 @@ class Pair:
 
     def __init__(
         self, f: Callable[..., Any], f_backward: Any, inputs: tuple[Any, ...], cache: bool | None = None,
-        kind: str = "backward", wrt: int | str | Sequence[int | str] | None = None,
+        kind: str = "backward", wrt: int | str | Sequence[int | str] | None = None, meter: Meter | None = None,
     ) -> None:
         self.f, self.f_backward, self.inputs, self.cache, self.kind, self.wrt = f, f_backward, inputs, cache, kind, wrt
+        self.meter = Meter() if meter is None else meter
         self.names = names_of(f, len(inputs))
         self.named = [
             (path, position, leaf)
@@ -44,7 +66,6 @@ class Pair:
             for path, leaf in trees.leaves(tree, name)
         ]
         self.leaves = [leaf for _, _, leaf in self.named]
-        self.evaluations = 0  # the number of calls of f
         self.taken_as_cache = False  # whether an array was taken as a cache that may have been meant as an output
 
     @cached_property
@@ -85,12 +106,12 @@ class Pair:
     def arguments(self, values: Iterable[Any] | None = None) -> tuple[Any, ...]:
         """A copy of the inputs, with the leaves ``values`` if given. An f that writes into it does no harm."""
         values = self.leaves if values is None else values
-        copies = (v.copy() if isinstance(v, np.ndarray) else v for v in values)
+        copies = (v.copy(order="K") if isinstance(v, np.ndarray) else v for v in values)
         return tuple(trees.rebuild(self.inputs, copies))
 
     def forward(self, arguments: tuple[Any, ...]) -> tuple[Any, Backward]:
         """Call f. Return its outputs, and a function d_out -> gradients."""
-        self.evaluations += 1
+        self.meter.count()
         result = self.f(*arguments)
         if self.kind == "backward":
             pair = type(result) is tuple and len(result) == 2
@@ -118,33 +139,51 @@ class Pair:
         return result, lambda d_out: self._rows(self.f_backward(*arguments), d_out)
 
     def _rows(self, jacobians: Any, d_out: Any) -> tuple[Any, ...]:
-        """d_out^T J for each input, from Jacobians of shape out.shape + input.shape."""
-        if trees.children(d_out) is not None:
-            raise Misfit("kind='jacobian' is for one output array, f returns several")
+        """d_out^T J for each input."""
         d_out = np.asarray(d_out)
-        products: list[Any] = []
+        return tuple(None if J is None else np.tensordot(d_out, J, d_out.ndim) for J in self._fitting(jacobians, d_out))
+
+    def _fitting(self, jacobians: Any, out: Any) -> list[Any]:
+        """The Jacobians as arrays of shape out.shape + input.shape, one for each input; None where there is none."""
+        if trees.children(out) is not None:
+            raise Misfit("kind='jacobian' is for one output array, f returns several")
         jacobians = (jacobians,) if len(self.positions) == 1 and type(jacobians) is not tuple else jacobians
         given: Sequence[int] = self.positions
         if type(jacobians) not in (tuple, list) or len(jacobians) not in (len(given), len(self.inputs)):
             raise Misfit(f"f_backward: expected {len(given)} Jacobians, one for each input")
         if len(jacobians) == len(self.inputs):
             given = range(len(self.inputs))
+        found: dict[int, Any] = {}
         for i, jacobian in zip(given, jacobians):
             name, leaf = self.names[i], self.inputs[i]
             if trees.children(leaf) is not None:
                 raise Misfit(f"kind='jacobian' is for arrays, {name} is a {type(leaf).__name__}")
             if jacobian is None or not trees.is_floating(leaf):
-                products.append(None)
                 continue
-            wanted = d_out.shape + np.shape(leaf)
+            wanted = np.shape(out) + np.shape(leaf)
             if np.shape(jacobian) != wanted:
                 raise Misfit(
                     f"the Jacobian of {name} has shape {np.shape(jacobian)}, expected {wanted}: that of the output, "
                     "then that of the input"
                 )
-            products.append(np.tensordot(d_out, jacobian, d_out.ndim))
-        by_input = dict(zip(given, products))
-        return tuple(by_input.get(i) for i in range(len(self.inputs)))
+            found[i] = np.asarray(jacobian)
+        return [found.get(i) for i in range(len(self.inputs))]
+
+    def matrices(self, values: Iterable[Any] | None = None) -> Arrays:
+        """The Jacobian or Hessian that f_backward returns for each leaf, of shape out.shape + leaf.shape.
+
+        That of kind="hvp" is put together from its products with the unit vectors.
+        """
+        arguments = self.arguments(values)
+        if self.kind == "jacobian":  # whose inputs are arrays, each of them one leaf
+            return self._fitting(self.f_backward(*arguments), self.output_leaves[0][1])
+        x = np.asarray(arguments[0])
+        columns = []
+        for j in range(x.size):
+            unit = np.zeros(x.size, x.dtype)
+            unit[j] = 1.0
+            columns.append(np.asarray(self.f_backward(*arguments, unit.reshape(x.shape))))
+        return [np.stack(columns, -1).reshape(x.shape + x.shape), *[None] * (len(self.leaves) - 1)]
 
     def by_leaf(self, gradients: Any) -> tuple[list[Any], list[str]]:
         """One gradient for each leaf of the inputs, and a sentence for each place where they do not fit.
@@ -187,7 +226,7 @@ class Pair:
         if all(np.asarray(a).dtype == np.asarray(b).dtype for a, b in zip(leaves, self.leaves)):
             return self
         inputs = tuple(trees.rebuild(self.inputs, iter(leaves)))
-        pair = Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.wrt)
+        pair = self.at(inputs)
         try:
             pair.forward(pair.arguments())
         except Exception:  # f was not made for this dtype
@@ -197,8 +236,28 @@ class Pair:
     def shrunk(self, factor: float) -> Pair:
         """The same pair with all floating inputs multiplied by ``factor``."""
         leaves = [trees.like(v * factor, v) if trees.is_floating(v) else v for v in self.leaves]
-        inputs = tuple(trees.rebuild(self.inputs, iter(leaves)))
-        return Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.wrt)
+        return self.at(tuple(trees.rebuild(self.inputs, iter(leaves))))
+
+    def nearby(self, rng: np.random.Generator, distance: float = 0.1) -> Pair:
+        """The same pair with every entry to be checked moved at random, by a part of the size of its array."""
+
+        def moved(v: Any) -> Any:
+            size = typical_size(v)
+            step = distance * size * rng.uniform(0.5, 1.0, np.shape(v)) * rng.choice([-1.0, 1.0], np.shape(v))
+            return trees.like((np.asarray(v) + step).astype(np.asarray(v).dtype), v)
+
+        leaves = [moved(v) if k in self.tested else v for k, v in enumerate(self.leaves)]
+        return self.at(tuple(trees.rebuild(self.inputs, iter(leaves))))
+
+    def at(self, inputs: tuple[Any, ...]) -> Pair:
+        """The same pair with other inputs."""
+        return Pair(self.f, self.f_backward, inputs, self.cache, self.kind, self.wrt, self.meter)
+
+    def restore(self) -> None:
+        """Call f with the original inputs, since it may keep what it was called with last."""
+        self.meter.calls += 1
+        with contextlib.suppress(Exception):
+            self.f(*self.arguments())
 
     def claims(self, cotangent: Arrays, values: Iterable[Any] | None = None) -> Arrays:
         """The gradients that f_backward returns, one for each leaf of the inputs."""
@@ -218,27 +277,44 @@ class Pair:
         """The cotangent as one vector (M,)."""
         return np.concatenate([np.zeros(0), *(np.ravel(c).astype(np.float64) for c in cotangent if c is not None)])
 
-    def spread(self, cotangent: Arrays, claims: Arrays, eps: list[float], rng: np.random.Generator) -> Arrays:
-        """How much each claim changes when inputs and d_out change by about their eps: the largest of `DRAWS`."""
-        spread: Arrays = [None if g is None else np.zeros(g.shape) for g in claims]
+    def spread(self, cotangent: Arrays | None, claims: Arrays, eps: list[float], rng: np.random.Generator) -> Arrays:
+        """By how much each claim varies among `DRAWS` draws of inputs and d_out that differ by about their eps.
+
+        The claim itself is no draw, since it may be wrong at this point alone. Without a cotangent the claims are
+        `matrices`.
+        """
+        drawn: list[Arrays] = []
         finest = min((e for e in eps if e), default=0.0)
         for _ in range(DRAWS):
-            d_out = [
+            d_out = cotangent and [
                 None if c is None else c * (1.0 + 2.0 * finest * rng.uniform(-1.0, 1.0, c.shape)) for c in cotangent
             ]
             try:
-                others = self.claims(d_out, self._perturbed(rng, eps))
+                values = self._perturbed(rng, eps)
+                others = self.matrices(values) if d_out is None else self.claims(d_out, values)
             except Exception:  # the inputs lie at the edge of the domain of f
                 continue
-            for k, (g, other) in enumerate(zip(claims, others)):
-                if g is not None and other is not None and other.shape == g.shape:
-                    spread[k] = np.fmax(spread[k], np.abs(other - g))
-        return spread
+            drawn.append(others)
+        if len(drawn) < 2:
+            drawn.append(claims)
+        return [None if g is None else _range([others[k] for others in drawn], g) for k, g in enumerate(claims)]
+
+    def inside(self, cotangent: Arrays | None) -> Arrays:
+        """How much each claim changes when every operation is rounded up, and down (G6); 0 where that is unknown."""
+        ways = both_ways(lambda: self.matrices() if cotangent is None else self.claims(cotangent))
+        if ways is None:
+            return [0.0] * len(self.leaves)
+        return [None if up is None else np.abs(up - down) for up, down in zip(*ways)]
+
+    @cached_property
+    def base_out(self) -> Any:
+        """What f returns at the unchanged inputs."""
+        return self.forward(self.arguments())[0]
 
     @cached_property
     def base_outputs(self) -> np.ndarray:
         """All floating outputs at the unchanged inputs, as one vector (M,)."""
-        return self.outputs(self.leaves)
+        return _flat(self.base_out)
 
     @cached_property
     def largest(self) -> float:
@@ -273,19 +349,20 @@ class Pair:
     @cached_property
     def output_leaves(self) -> list[tuple[str, Any]]:
         """(path, leaf) of all outputs."""
-        return trees.leaves(self.forward(self.arguments())[0], "out")
+        return trees.leaves(self.base_out, "out")
 
     def outputs(self, values: Iterable[Any]) -> np.ndarray:
         """All floating outputs as one vector (M,), for inputs with the leaves ``values``."""
-        out, _ = self.forward(self.arguments(values))
-        arrays = [v for _, v in trees.leaves(out) if trees.is_floating(v) or trees.is_complex(v)]
-        return np.concatenate([np.zeros(0), *map(np.ravel, arrays)])
+        return _flat(self.forward(self.arguments(values))[0])
 
     def line(self, k: int, index: tuple[int, ...], dtype: DTypeLike) -> Callable[[Any], np.ndarray]:
         """The function t -> outputs (M,) where entry ``index`` of leaf k has the value t. Leaves are cast to dtype."""
         base = [trees.like(np.asarray(v, dtype), v) if trees.is_floating(v) else v for v in self.leaves]
+        x = np.asarray(self.leaves[k])[index]
 
         def line(t: Any) -> np.ndarray:
+            if t == x and not np.iscomplexobj(t):
+                return self.base_outputs
             leaf = np.array(base[k])
             leaf[index] = t
             return self._outputs_or_nan([*base[:k], trees.like(leaf, self.leaves[k]), *base[k + 1 :]])
@@ -321,6 +398,24 @@ class Pair:
             return np.full(len(self.base_outputs), np.nan)
 
 
+def typical_size(values: Any) -> float:
+    """The root of the mean square of an array, or 1 if that is 0."""
+    squares = np.square(np.asarray(values, np.float64))
+    return float(np.sqrt(squares.mean())) if squares.any() else 1.0
+
+
+def _range(arrays: Sequence[Any], like: np.ndarray) -> np.ndarray:
+    """The largest less the smallest of several arrays, entry by entry."""
+    fitting = [a for a in arrays if a is not None and a.shape == like.shape]
+    return np.ptp(np.array(fitting), axis=0) if fitting else np.zeros(like.shape)
+
+
+def _flat(out: Any) -> np.ndarray:
+    """All floating outputs as one vector."""
+    arrays = [v for _, v in trees.leaves(out) if trees.is_floating(v) or trees.is_complex(v)]
+    return np.concatenate([np.zeros(0), *map(np.ravel, arrays)])
+
+
 def names_of(f: Callable[..., Any], count: int) -> list[str]:
     """The names of the inputs: those of the parameters of f, or inputs[0], inputs[1], ..."""
     try:
@@ -351,3 +446,40 @@ def _times(gradients: Any, factor: float) -> Any:
     """A tree of gradients, each multiplied by a number."""
     scaled = (g * factor if trees.is_floating(g) else g for _, g in trees.leaves(gradients))
     return trees.rebuild(gradients, scaled)
+
+
+def guessed_kind(
+    f: Callable[..., Any], f_backward: Any, inputs: tuple[Any, ...], cache: bool | None, meter: Meter
+) -> tuple[str, str]:
+    """The kind of derivative by what the functions take and return, and a note if that is not "backward"."""
+    n = len(inputs)
+    if f_backward is True:
+        return "gradient", ""
+    least, most = _positional(f_backward)
+    if least == n + 1 or least != n and any(least <= count <= most for count in (2, n + 1)):
+        return "backward", ""
+    if not least <= n <= most:
+        takes = f"{least}" if least == most else f"{least} to {most}"
+        raise TypeError(
+            f"f_backward: expected a function of (d_out, cache) or (d_out, *inputs), or of the inputs alone with "
+            f"kind='gradient' or 'jacobian'; it takes {takes} arguments, and there are {n} inputs"
+        )
+    pair = Pair(f, f_backward, inputs, cache, "jacobian", meter=meter)
+    out = pair.forward(pair.arguments())[0]
+    if n == 2 and cache is not False and type(out) is tuple and len(out) == 2:
+        return "backward", ""
+    kind = "gradient" if trees.children(out) is None and np.size(out) == 1 else "jacobian"
+    return kind, f"f_backward takes the inputs alone, so it is taken as kind={kind!r}"
+
+
+def _positional(function: Any) -> tuple[int, float]:
+    """The least and the largest number of positional arguments that a function takes."""
+    if isinstance(function, np.ufunc):
+        return function.nin, function.nin
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # compiled functions do not tell
+        return 0, np.inf
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    any_number = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+    return sum(p.default is p.empty for p in positional), np.inf if any_number else len(positional)

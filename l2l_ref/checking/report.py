@@ -20,6 +20,7 @@ INCONCLUSIVE: Final = "INCONCLUSIVE"
 MISSED = 1e-3  # the probability of a miss to which `Report.checked_to` refers if only directions were checked
 
 ADJOINT = "<J^T v, u> against <v, J u>"
+TIES = "f_backward, tied entries moved together"
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # steps and errors
 METHODS = {"central": "central differences", "complex": "the complex step"}
 
@@ -50,6 +51,9 @@ class Entry(NamedTuple):
     kinks: tuple[tuple[int, ...], ...] = ()  # the indices of entries on a kink, between the two one-sided slopes
     note: str = ""
     size: int = 0        # the number of entries of the array
+    out: str = ""        # the output, if this is an entry of a Jacobian: ``index`` is its row, then its column
+    rows: int = 0        # the number of axes of the row
+    unseen: int = 0      # the number of entries that passed, but are smaller than their bound
 
     @property
     def ok(self) -> bool:
@@ -58,8 +62,14 @@ class Entry(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Path and index of the worst entry, as in ``params.W_x[3, 17]``."""
-        return trees.name(self.path, self.index)
+        """Path and index of the worst entry, as in ``params.W_x[3, 17]`` or ``d out[1] / d x[2]``."""
+        return self.named(self.index)
+
+    def named(self, index: tuple[int, ...]) -> str:
+        """`name` for another entry."""
+        if not self.out:
+            return trees.name(self.path, index)
+        return f"d {trees.name(self.out, index[:self.rows])} / d {trees.name(self.path, index[self.rows:])}"
 
     @property
     def excess(self) -> float:
@@ -99,6 +109,9 @@ class Direction(NamedTuple):
 
     def __str__(self) -> str:
         says = _numbers(self, self.what, "differences") if self.what != ADJOINT else _numbers(self, "f_backward", "jvp")
+        if self.what == TIES:
+            says = _numbers(self, "the sum of the claims of f_backward", "differences")
+            return f"tied entries moved together ({self.note}): {says}"
         return f"along a random direction {says}" + (f"; {self.note}" if self.note else "")
 
 
@@ -192,9 +205,11 @@ class Report:
         return max((e for e in self.entries if e.count), key=severity, default=None)
 
     def __str__(self) -> str:
-        return "\n  ".join([f"gradcheck {self.verdict}: {self._headline()}", *self._details()])
+        return "\n  ".join([f"gradcheck {self.verdict}: {self.headline}", *self._details()])
 
-    def _headline(self) -> str:
+    @property
+    def headline(self) -> str:
+        """The first line of the report, after the verdict."""
         if self.problems or self.undecided:
             return (self.problems + self.undecided)[0]
         if self.ok:

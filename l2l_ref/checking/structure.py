@@ -19,6 +19,9 @@ from .pair import Misfit, Pair, cotangent_tree, snapshot
 
 # The rounding error of a sum of two gradients, in eps of the largest entry. No mistake in a formula is that small.
 LINEAR_EPS = 1e4
+SINGLE_EPS = float(np.finfo(np.float32).eps)
+TOLERANCE = 1e-2  # relative: a larger error is no solver's
+SOLVED = "; an error as small as this may be the tolerance of a solver: if so, pass rtol={rtol}"
 
 
 class Structure(NamedTuple):
@@ -41,6 +44,7 @@ def examine(pair: Pair, rng: np.random.Generator) -> Structure:
 
     arguments = pair.arguments()
     out, vjp = pair.forward(arguments)
+    pair.base_out = snapshot(out)
     problems = [f"f changed its argument {path}" for path in _changed(originals, leaves_now(arguments))]
     undecided, notes = [], []
     outputs = trees.leaves(out, "out")
@@ -52,9 +56,11 @@ def examine(pair: Pair, rng: np.random.Generator) -> Structure:
     if not any(trees.is_floating(leaf) for _, leaf in outputs):
         got = ", ".join(sorted({type(leaf).__name__ for _, leaf in outputs})) or "nothing"
         raise TypeError(f"f: expected at least one output of floating dtype, got {got}")
+    # The gradient of a single number is shown as f_backward returns it.
+    one = sum(np.size(leaf) for _, leaf in outputs if trees.is_floating(leaf)) == 1
     cotangent = [
-        rng.standard_normal(np.shape(leaf)).astype(np.asarray(leaf).dtype) if trees.is_floating(leaf) else None
-        for _, leaf in outputs
+        (np.ones if one else rng.standard_normal)(np.shape(leaf)).astype(np.asarray(leaf).dtype)
+        if trees.is_floating(leaf) else None for _, leaf in outputs
     ]
     again = trees.leaves(pair.forward(pair.arguments())[0], "out")
     if len(again) != len(outputs) or _changed(outputs, again):
@@ -91,14 +97,23 @@ def examine(pair: Pair, rng: np.random.Generator) -> Structure:
 
 
 def nonlinear(
-    pair: Pair, cotangent: list[Any], claims: list[Any], spread: list[Any], rng: np.random.Generator
-) -> str | None:
-    """G5: a sentence if f_backward is not linear in its cotangent, else None."""
+    pair: Pair, cotangent: list[Any], claims: list[Any], spread: list[Any], rng: np.random.Generator, rtol: float = 0.0,
+    coarsest: float = SINGLE_EPS,
+) -> tuple[str | None, dict[int, float]]:
+    """G5: a sentence if f_backward is not linear in its cotangent, and the precision that it shows.
+
+    That is the eps of each gradient, by the number of its leaf: at most ``coarsest``, for code that fills a float32
+    buffer, or casts its cotangent, whatever it is given. Such code misses G5 by its rounding, and it is known by
+    standing still where a cotangent changes by 2^-30 of itself.
+    """
+    precision = {k: pair.eps(k) for k in pair.tested}
+    cotangent = [None if c is None else np.asarray(c, np.float64) for c in cotangent]  # mixed without rounding
     other: list[Any] = [None if c is None else rng.standard_normal(c.shape) for c in cotangent]
     a, c = 1.75, -0.625  # exact in every dtype
     mixed = [None if u is None else a * u + c * v for u, v in zip(cotangent, other)]
     zero = [None if u is None else np.zeros_like(u) for u in cotangent]
-    of_other, of_mixed, of_zero = pair.claims_for([other, mixed, zero])
+    nudged = [[None if u is None else u * (1.0 + step) for u in cotangent] for step in (2.0**-30, -(2.0**-30))]
+    of_other, of_mixed, of_zero, *of_nudged = pair.claims_for([other, mixed, zero, *nudged])
     for k in pair.tested:
         u, v, both, nothing = (np.asarray(g[k], np.float64) for g in (claims, of_other, of_mixed, of_zero))
         if both.shape != u.shape or v.shape != u.shape or not u.size:
@@ -108,17 +123,33 @@ def nonlinear(
         weight = sum(np.abs(c).sum() for c in (*cotangent, *other) if c is not None)
         largest = weight * np.abs(pair.base_outputs).max(initial=0.0)
         natural = largest * max(1.0, 1.0 / (np.abs(pair.leaves[k]).max() or 1.0))
-        allowed = pair.eps(k) * (LINEAR_EPS * size + 64.0 * natural) + 64.0 * spread[k]
+        allowed = pair.eps(k) * (LINEAR_EPS * size + 64.0 * natural) + 64.0 * spread[k] + rtol * size
         if (np.abs(nothing) > allowed).any() and np.array_equal(u, v):
-            return f"f_backward ignores d_out: the gradient of {pair.path(k)} is the same whatever d_out is"
+            return f"f_backward ignores d_out: the gradient of {pair.path(k)} is the same whatever d_out is", precision
         off = np.abs(both - (a * u + c * v)) + np.abs(nothing)
-        if not (off <= allowed).all():
-            index = np.unravel_index(int(np.argmax(np.nan_to_num(off, nan=np.inf))), off.shape)
-            return (
-                f"f_backward is not linear in d_out: {trees.name(pair.path(k), index)} is {both[index]:.6g} for "
-                f"a sum of two cotangents, where the sum of its two values is {(a * u + c * v)[index]:.6g}"
-            )
-    return None
+        if (off <= allowed).all():
+            continue
+        stands = (u == of_nudged[0][k]) | (u == of_nudged[1][k])
+        if stands[u != 0.0].mean() > 0.5 and (off <= coarsest * (64.0 * size + natural)).all():
+            precision[k] = max(precision[k], coarsest)
+            continue
+        index = np.unravel_index(int(np.argmax(np.nan_to_num(off, nan=np.inf))), off.shape)
+        sentence = (
+            f"f_backward is not linear in d_out: {trees.name(pair.path(k), index)} is {both[index]:.6g} for "
+            f"a sum of two cotangents, where the sum of its two values is {(a * u + c * v)[index]:.6g}"
+        )
+        return sentence + solved(float(off.max() / size)), precision
+    return None, precision
+
+
+def solved(error: float) -> str:
+    """What to say of a relative error that is no larger than the tolerance of a solver; "" of a larger one."""
+    return SOLVED.format(rtol=_above(error)) if 0.0 < error <= TOLERANCE else ""
+
+
+def _above(error: float) -> str:
+    """The power of ten above an error."""
+    return f"{10.0 ** np.ceil(np.log10(2.0 * error)):.0e}"
 
 
 def _same(a: Any, b: Any) -> bool:
