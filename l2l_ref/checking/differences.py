@@ -37,6 +37,7 @@ SECOND_RUNG = -24
 OTHER_RUNGS = (-6, -12, -18, -30, 4)
 ROUNDING = 1.5  # the factor 1.5 of D3
 DIRECTED = 2.0  # the error of f's own arithmetic, in units of the difference between its two roundings
+HIGH_STAIR = 1e6  # relative to the rounding of the outputs: a change so large is no stair of rounding
 STAIR = 1.5  # the noise of a staircase, in units of the smallest change that was seen
 CLOSER = 0.1  # smaller steps that come so much closer to the expected value let it count as possible
 CERTAIN = 10.0  # an error of this many limits is one, whatever f is like
@@ -58,6 +59,8 @@ class Slope(NamedTuple):
     rounding: float = 0.0    # the part of the bound that is due to rounding
     terms: float = 0.0       # the sum of |w_j d out_j / dx|, the terms of which the value is the sum
     natural: float = 0.0     # a slope of ordinary size: the change of w . |out| over a whole scale
+    moved: float = 0.0       # the same, but the largest that was seen, rounding included
+    digit: float = 0.0       # eps w . |out| over a whole scale: a slope that shows in the last digit of the outputs
     reach: float = 0.0       # the sum of |w_j out_j| over the outputs that depend on the entry, the largest near x
     sides: tuple[float, float] | None = None  # the lowest and the highest one-sided slope if x is a kink
     one_sided: bool = False  # f is defined on one side of x only
@@ -119,31 +122,41 @@ def central_slope(
     """
     scale = scale_of(x) if scale is None else scale
     out = line(x)
-    away = [x + scale, x - scale, 0.0]
-    far = np.array([line(t) for t in (away if abs(x) > scale_of(0.0) else away[:2])])
+    wide = max(scale, 1.0)  # a tiny x may be so by chance, and f may change on the scale of 1
+    away = [x + scale, x - scale] + [0.0] * (abs(x) > 1.0) + [x + wide, x - wide] * (scale < wide)
+    far = np.array([line(t) for t in away])
     # An output that is the same bit for bit even a whole scale away either does not depend on x, or changes by less
     # than a unit in its last place. It contributes eps |out| / scale to the rounding error.
     idle = (far == out).all(axis=0)
     w_abs = np.abs(w)
-    natural = float(w_abs @ _change(out, far, eps) / scale)
-    with np.errstate(invalid="ignore"):
+    natural = float(w_abs @ _change(out, far[:3] if scale == wide else far[:2], eps) / scale)
+    with np.errstate(invalid="ignore", over="ignore"):
+        moved = float(w_abs @ np.nan_to_num(np.abs(far - out), posinf=0.0).max(axis=0) / scale)
         largest = np.fmax(np.abs(out), np.abs(np.where(np.isfinite(far), far, 0.0)).max(axis=0))
     reach = w_abs @ np.where(idle, 0.0, largest)
+    whole = {"natural": natural, "moved": moved, "reach": float(reach), "digit": float(eps * w_abs @ largest / wide)}
 
     def rounding(of: np.ndarray, h: float, idle: np.ndarray) -> float:
         # If no output changes at all, f may be a staircase.
         still = np.maximum(eps * np.abs(out), noise if idle.all() else 0.0)
-        return float(ROUNDING / h * (w_abs @ np.where(idle, 0.0, of)) + w_abs @ np.where(idle, still, 0.0) / scale)
+        return float(ROUNDING / h * (w_abs @ np.where(idle, 0.0, of)) + w_abs @ np.where(idle, still, 0.0) / wide)
 
     first = _Rung(line, x, first_step(scale, eps), dtype)
     slope = first.slope(w, out, rounding(ULPS * eps * first.size, first.h, idle))
-    slope = slope._replace(natural=natural, reach=reach)
+    slope = slope._replace(**whole)
     accuracy = ROUGH if confirms is None else eps**ACCURATE
     accurate = slope.bound <= accuracy * (slope.terms + natural)
     if accurate and (confirms is None or slope.sides is None and confirms(slope)):
         return slope
-
     rungs = [first]
+    if scale < wide:
+        rungs.append(_Rung(line, x, first_step(wide, eps), dtype))
+        far_slope = rungs[1].slope(w, out, rounding(ULPS * eps * rungs[1].size, rungs[1].h, idle))
+        far_slope = far_slope._replace(**whole)
+        accurate = far_slope.bound <= accuracy * (far_slope.terms + natural)
+        agree = far_slope.sides is None and abs(far_slope.value - slope.value) <= far_slope.bound + slope.bound
+        if accurate and agree and (confirms is None or confirms(far_slope)):
+            return far_slope
     tables: dict[float, np.ndarray] = {}  # by the step
 
     def climb(powers: Iterable[int]) -> None:
@@ -166,7 +179,7 @@ def central_slope(
             sigma = np.fmax(measured.get(rung.h, typical), typical)
             of = np.maximum(ULPS * np.maximum(eps * rung.size, sigma), floor)
             slope = rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)))
-            slopes.append(slope._replace(natural=natural, reach=reach))
+            slopes.append(slope._replace(**whole))
         return slopes
 
     # Two steps that lie far apart, and agree with each other but not with the expected value, settle it.
@@ -179,10 +192,19 @@ def central_slope(
     )
     if not settled:
         tables[first.h] = _nearby_outputs(line, x, first.h, out, dtype)
-        climb((*OTHER_RUNGS, *_powers_to_one(scale)))
+        tiny = -round(np.log2(scale)) if scale < wide else 0
+        climb((*OTHER_RUNGS, *((tiny - 12, tiny - 24) if tiny else ())))
         slopes = estimate()
         best = _trusted(slopes)
-    if confirms is None or confirms(best):
+    if confirms is None:
+        return best
+    # f may be level here, with a kink further away that small steps do not reach. The stairs of rounding are lower.
+    steps = np.min([_least_change(rung.values, out) for rung in rungs], axis=0)
+    if (steps > HIGH_STAIR * eps * largest).all():
+        level = _trusted(estimate(staircase=False))
+        if confirms(level) and level.bound < best.bound:
+            return level
+    if confirms(best):
         return best
     closer = [slope for slope in slopes if slope.step < best.step and confirms(
         best._replace(value=slope.value, bound=CLOSER * abs(slope.value - best.value)))]
@@ -276,12 +298,6 @@ def _change(out: np.ndarray, far: np.ndarray, eps: float) -> np.ndarray:
     return np.where(count > 0, middle, 0.0)
 
 
-def _powers_to_one(scale: float) -> tuple[int, ...]:
-    """The powers of two that lead from a tiny scale to that of 1, since a tiny x may be so by chance."""
-    up = -round(np.log2(scale))
-    return (up, up - 12, up - 24) if scale < TINY else ()
-
-
 def _median(arrays: Iterable[np.ndarray]) -> np.ndarray:
     """The median (M,) of the finite numbers among the arrays (M,); 0 where none is finite."""
     table = np.sort(np.array(list(arrays)), axis=0)
@@ -359,7 +375,7 @@ def complex_slope(
     terms = float(w_abs @ np.abs(d_out))
     bound = 8.0 * eps * terms
     reach = float(w_abs @ np.abs(out.real))
-    slope = Slope(float(w @ d_out), bound, bound, terms, reach / scale, reach, by_output=d_out, step=h)
+    slope = Slope(float(w @ d_out), bound, bound, terms, reach / scale, reach=reach, by_output=d_out, step=h)
     if confirms is None or confirms(slope):
         return slope
     truncation = 2.0 * w_abs @ np.abs(d_out - line(x + 0.5j * h).imag / (0.5 * h))              # D4

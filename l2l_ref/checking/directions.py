@@ -15,6 +15,8 @@ from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, TIES, Curve, Direction, R
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 
 DIRECTIONS = 3
+COARSE_DIRECTION = "central differences along one random direction are too coarse to confirm it"
+SHRUNK = (0.5, 2.0**-3, 2.0**-6, 2.0**-10)  # factors of the inputs at which the same code may be less difficult
 TIE_GROUPS = 16  # groups of tied entries that are looked at
 JVP_EPS = 1e4  # the rounding error of a derivative along a direction, in eps of its terms; how jvp computes is unknown
 
@@ -90,7 +92,23 @@ def _line_at_zero(exact: Pair, directions: Arrays) -> Line:
 
 
 def why_not_analytic(exact: Pair, leaves: Sequence[int], weights: np.ndarray, rng: np.random.Generator) -> str | None:
-    """The reason why the complex step cannot be used, from one random direction; None if it can be used."""
+    """The reason why the complex step cannot be used, from one random direction; None if it can be used.
+
+    Where f is saturated no difference can tell, but the same code with smaller inputs can.
+    """
+    for factor in (1.0, *SHRUNK):
+        pair = exact if factor == 1.0 else exact.shrunk(factor)
+        if pair is not exact and not np.isfinite(pair.base_outputs).all():
+            continue
+        reason = _why_not_analytic_at(pair, leaves, weights, rng)
+        if reason != COARSE_DIRECTION:
+            return reason
+    return COARSE_DIRECTION
+
+
+def _why_not_analytic_at(
+    exact: Pair, leaves: Sequence[int], weights: np.ndarray, rng: np.random.Generator
+) -> str | None:
     directions = random_direction(exact, leaves, rng, relative=False)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -101,7 +119,7 @@ def why_not_analytic(exact: Pair, leaves: Sequence[int], weights: np.ndarray, rn
     central = central_slope(exact.direction_line(directions), 0.0, weights, exact.out_eps, 0.0,
                             lambda s, times=1.0: bool(abs(s.value - step.value) <= times * (s.bound + step.bound)))
     if central.sides is not None or central.bound > 1e-3 * max(abs(central.value), central.terms, central.natural):
-        return "central differences along one random direction are too coarse to confirm it"
+        return COARSE_DIRECTION
     if abs(step.value - central.value) <= central.bound + step.bound:
         return None
     return (

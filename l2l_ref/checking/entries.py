@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .differences import Line, Slope, central_slope, complex_slope, scale_of, v_curve
+from .directions import SHRUNK
 from .pair import Arrays, Pair, Stopped, typical_size
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
 from .rounding import rounding_mode
@@ -15,7 +16,6 @@ from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 AGREE = 1e-6  # how closely a right claim that lost few digits agrees with the complex step
 MANY = 10**6  # terms are not kept if there are more numbers than this
 CONFIRMED = 4  # after this many wrong entries of an array, the others are examined with one step only
-SHRUNK = (0.5, 2.0**-3, 2.0**-6, 2.0**-10)
 
 Limit = Callable[[Slope, Claim], Any]  # how far a claim may be from a slope
 
@@ -169,7 +169,7 @@ def _slope(
         if not quick and not confirms(by_complex):
             claims = [claim.widened() for claim in claims]
         # If the slope is close to 0, central differences must say what size of slope to compare it with.
-        clear = limit(by_complex, claims[0]) <= 0.1 * abs(by_complex.value)
+        clear = 0.0 < limit(by_complex, claims[0]) <= 0.1 * abs(by_complex.value)
         if clear and (quick or confirms(by_complex)):
             return by_complex, limit, claims
     slope = central_slope(lines.real, x, weights, exact.out_eps, exact.noise, expected, lines.dtype, scale)

@@ -456,7 +456,8 @@ def guessed_kind(
     if f_backward is True:
         return "gradient", ""
     least, most = _positional(f_backward)
-    if least == n + 1 or least != n and any(least <= count <= most for count in (2, n + 1)):
+    optional = least == n and most < np.inf  # f(x, scale=1.0) takes the inputs alone, f(x, *rest) perhaps does not
+    if least == n + 1 or not optional and any(least <= count <= most for count in (2, n + 1)):
         return "backward", ""
     if not least <= n <= most:
         takes = f"{least}" if least == most else f"{least} to {most}"
