@@ -1,0 +1,209 @@
+"""Common mistakes of hand-written gradients, each with the guess that a user would want to read.
+
+The list was written before the hypotheses of `diagnosis` that it tests. Threads are named where they show the mistake;
+the functions are our own.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from l2l_ref import gradcheck
+
+rng = np.random.default_rng(21)
+A, X = rng.normal(size=(4, 4)), rng.normal(size=(6, 3))
+SPD = A @ A.T + np.eye(4)
+x4, w3, y6 = rng.normal(size=4), rng.normal(size=3), rng.normal(size=6)
+p5, q5 = rng.uniform(0.5, 2.0, 5), rng.uniform(1.5, 3.0, 5)
+rows = np.array([2, 0, 2, 1, 2])  # of an embedding: row 2 is read three times
+kept = np.arange(18).reshape(6, 3) % 5 % 2  # by dropout
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+class Mistake(NamedTuple):
+    """A function, its wrong derivative, and what the guess should be.
+
+    Each word of `words` must be in the text of the guess; "a|b" means one of the two.
+    """
+
+    name: str
+    f: Callable[..., Any]
+    wrong: Callable[..., Any]
+    inputs: Any
+    patterns: str
+    words: str = ""
+    kind: str = "backward"
+
+
+def bias_rows(x, b):
+    return x + b
+
+
+def embedding_numpy_adds_once(d, E):
+    g = np.zeros_like(E)
+    g[rows] += d  # NumPy adds once for each row, however often it is named
+    return g
+
+
+def shared_weight_last_step(d, w, X):
+    for t in reversed(range(len(X))):
+        g = d[t] * X[t]
+    return g, d[:, None] * w
+
+
+def windows_assigned(d, x):
+    g = np.zeros_like(x)
+    for i in range(len(d)):
+        g[i : i + 3] = d[i] / 3
+    return g
+
+
+def hessian_of_rosenbrock(x):
+    H = np.diag([1200 * x[0] ** 2 - 400 * x[1] + 2, 200.0])
+    H[0, 1] = -400 * x[0]
+    H[1, 0] = 400 * x[0]
+    return H
+
+
+def cross_block_left_out(x):
+    H = np.zeros((5, 5))
+    H[:2, :2] = 2 * x[2:].sum() * np.eye(2)
+    return H
+
+
+def gradient_of_two_blocks(x):
+    """Of sum(a^2) sum(b), where a is x[:2] and b is x[2:]."""
+    return np.concatenate([2 * x[:2] * x[2:].sum(), np.full(3, (x[:2] ** 2).sum())])
+
+
+MISTAKES = [
+    # Off by a function of the input.
+    Mistake("derivative by log(variance), f takes the variance (scikit-learn#6701)",
+            lambda v: (np.log(v) + q5 / v).sum(), lambda v: 1 - q5 / v, p5, "ratio", "input|times", "gradient"),
+    Mistake("derivative by the variance, f takes its logarithm",
+            lambda u: (u + q5 * np.exp(-u)).sum(), lambda u: (1 - q5 * np.exp(-u)) / np.exp(u), w3[[0, 1, 2, 0, 1]],
+            "ratio", "exp", "gradient"),
+    Mistake("exponent not lowered", lambda x: x**3, lambda d, x: 3 * d * x**3, x4, "ratio", "times"),
+    Mistake("derivative by the variance, f takes the standard deviation",
+            lambda s: (np.log(s) + q5 / (2 * s**2)).sum(), lambda s: (1 / s - q5 / s**3) / (2 * s), p5,
+            "ratio", "2", "gradient"),
+    Mistake("the square in the quotient rule left out", lambda x, s: x / s, lambda d, x, s: (d / s, -d * x / s),
+            (p5, q5), "ratio", "times"),
+    # Off by another input.
+    Mistake("layer's scale left out on the way back", lambda x, scale: x * scale,
+            lambda d, x, scale: (d, (d * x).sum(0)), (X, w3), "ratio", "scale"),
+    Mistake("1/sigma^2 left out", lambda mu, sigma: -((y6 - mu) ** 2).sum() / (2 * sigma**2),
+            lambda mu, sigma: ((y6 - mu), ((y6 - mu) ** 2).sum() / sigma**3), (y6 * 0.3 + 1, np.array(1.7)),
+            "ratio", "sigma", "gradient"),
+    Mistake("log of the base left out", lambda x, p: x**p, lambda d, x, p: (d * p * x ** (p - 1), d * x**p), (q5, p5),
+            "ratio", "log"),
+    # Off by a function of the output.
+    Mistake("tanh' left out, in a layer", lambda W, x: np.tanh(W @ x),
+            lambda d, W, x: (np.outer(d, x), W.T @ (d * (1 - np.tanh(W @ x) ** 2))), (A, x4), "ratio", "output"),
+    Mistake("exp' left out", lambda x: np.exp(x), lambda d, x: d, x4, "ratio", "output"),
+    Mistake("sqrt: times the output where it must be divided", lambda x: np.sqrt(x), lambda d, x: d * np.sqrt(x) / 2,
+            p5, "ratio", "output|input"),
+    Mistake("gradient of log f where f is asked for", lambda x: np.exp(-(x**2).sum()), lambda x: -2 * x, x4,
+            "ratio", "output", "gradient"),
+    Mistake("norm not divided by itself", lambda x: np.linalg.norm(x), lambda x: x, x4, "ratio", "output", "gradient"),
+    Mistake("RMSE: gradient of the mean square", lambda w: np.sqrt(((X @ w - y6) ** 2).mean()),
+            lambda w: 2 * X.T @ (X @ w - y6) / 6, w3, "ratio", "output", "gradient"),
+    Mistake("sigmoid': x (1 - x) of the input", lambda x: sigmoid(x), lambda d, x: d * x * (1 - x), x4,
+            "ratio", "output"),
+    # Off by a factor.
+    Mistake("sign of the residual (GaussianProcesses.jl#26)", lambda w: 0.5 * ((y6 - X @ w) ** 2).sum(),
+            lambda w: X.T @ (y6 - X @ w), w3, "sign", "sign", "gradient"),
+    Mistake("degrees", lambda x: np.sin(np.deg2rad(x)), lambda d, x: d * np.cos(np.deg2rad(x)), 40 * x4,
+            "factor", "180"),
+    Mistake("log10", lambda x: np.log10(x), lambda d, x: d / x, p5, "factor", "10"),
+    Mistake("normaliser of the normal density", lambda x: np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
+            lambda d, x: -d * x * np.exp(-(x**2) / 2), x4, "factor", "sqrt"),
+    Mistake("volume of a ball: 3 for 4", lambda r: 4 / 3 * np.pi * r**3, lambda d, r: 3 * np.pi * d * r**2, p5,
+            "factor", "3/4"),
+    Mistake("sum, f is the mean (fromscratchtoml#65)", lambda X, w: ((X @ w) ** 2).mean(),
+            lambda X, w: (2 * np.outer(X @ w, w), 2 * X.T @ (X @ w)), (X, w3), "factor", "6", "gradient"),
+    # Something added, or not.
+    Mistake("weight decay left out", lambda w: -np.log(sigmoid(X @ w)).sum() + 0.05 * (w**2).sum(),
+            lambda w: -X.T @ (1 - sigmoid(X @ w)), w3, "added", "0.1", "gradient"),
+    Mistake("L1 penalty left out", lambda w: 0.5 * ((X @ w - y6) ** 2).sum() + 0.3 * abs(w).sum(),
+            lambda w: X.T @ (X @ w - y6), w3, "added", "sign", "gradient"),
+    Mistake("the mean taken as a constant in x - mean(x)", lambda x: x - x.mean(0), lambda d, x: d, X,
+            "added", "constant|axis"),
+    Mistake("residual connection left out", lambda x: x + np.tanh(A @ x),
+            lambda d, x: A.T @ (d * (1 - np.tanh(A @ x) ** 2)), x4, "added|term", "d_out|cotangent"),
+    # Contributions that are left out.
+    Mistake("embedding: += of repeated rows", lambda E: E[rows], embedding_numpy_adds_once, X, "overwrite", "+="),
+    Mistake("gradient of a bias: the last row, not the sum", bias_rows, lambda d, x, b: (d, d[-1]), (X, w3),
+            "overwrite", "last"),
+    Mistake("weights shared by the steps, = in the loop (qixianbiao/RNN#2)", lambda w, X: X @ w,
+            shared_weight_last_step, (w3, X), "overwrite", "first"),
+    Mistake("moving average, = for +=", lambda x: (x[:-2] + x[1:-1] + x[2:]) / 3, windows_assigned, y6,
+            "overwrite", "+="),
+    Mistake("softmax: the diagonal alone", softmax, lambda d, x: d * softmax(x) * (1 - softmax(x)), X,
+            "diagonal", "diagonal|own"),
+    Mistake("the second of two outputs forgotten", lambda x: {"h": np.sin(x), "c": x**2},
+            lambda d, x: d["h"] * np.cos(x), x4, "term", "c"),
+    # The right numbers in the wrong places.
+    Mistake("W for its transpose", lambda x: A @ x, lambda d, x: A @ d, x4, "transpose", "transpose"),
+    Mistake("factors of a product not exchanged", lambda x, y: x * y, lambda d, x, y: (d * x, d * y), (p5, q5),
+            "swap", ""),
+    Mistake("kernel flipped", lambda w: np.convolve(y6, w), lambda d, w: np.convolve(d, y6[::-1], "valid")[::-1], w3,
+            "flip|shift", "revers"),
+    Mistake("bias summed over the wrong axis of a square", bias_rows, lambda d, x, b: (d, d.sum(1)), (A, x4),
+            "broadcast|transpose", "axis"),
+    # Right for some inputs.
+    Mistake("leaky ReLU without its leak", lambda x: np.where(x > 0, x, 0.01 * x), lambda d, x: np.where(x > 0, d, 0),
+            y6, "where", "negative"),
+    Mistake("dropout: the mask left out", lambda x: 2 * x * kept, lambda d, x: 2 * d, X, "where", "0"),
+    # One triangle.
+    Mistake("logdet by a Cholesky factor that reads one triangle: the inverse (pytorch#18825)",
+            lambda S: 2 * np.log(np.diag(np.linalg.cholesky(S))).sum(), lambda S: np.linalg.inv(S), SPD,
+            "symmetric", "triangle", "gradient"),
+    # Jacobians and Hessians.
+    Mistake("Hessian of Rosenbrock: one of two signs", lambda x: np.array(
+            [-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)]), hessian_of_rosenbrock,
+            np.array([-1.2, 0.7]), "symmetric", "symmetric", "jacobian"),
+    Mistake("cross block of a Hessian left out (statsmodels' ZeroInflatedPoisson)", gradient_of_two_blocks,
+            cross_block_left_out, p5, "block|zero", "0", "jacobian"),
+]
+
+
+def found(mistake):
+    return gradcheck(mistake.f, mistake.wrong, mistake.inputs, kind=mistake.kind)
+
+
+def named(mistake, report):
+    """Whether a guess has the pattern that is wanted and all of the words."""
+    return any(
+        guess.pattern in mistake.patterns.split("|")
+        and all(any(word in guess.text for word in words.split("|")) for words in mistake.words.split())
+        for guess in report.guesses
+    )
+
+
+def test_there_are_forty_and_each_is_wrong():
+    assert len(MISTAKES) == 40
+    assert {mistake.name: found(mistake).verdict for mistake in MISTAKES} == {m.name: "FAIL" for m in MISTAKES}
+
+
+def test_at_least_four_fifths_are_named():
+    missed = [mistake.name for mistake in MISTAKES if not named(mistake, found(mistake))]
+    assert len(missed) <= 8, missed
+
+
+def test_none_is_named_wrongly():
+    """What is said without "perhaps" is of the pattern that the mistake was made by, or says only where."""
+    wrong = {
+        mistake.name: str(guess) for mistake in MISTAKES for guess in found(mistake).guesses
+        if guess.likely and guess.pattern not in {*mistake.patterns.split("|"), "place"}
+    }
+    assert not wrong
