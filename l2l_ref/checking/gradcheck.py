@@ -484,7 +484,10 @@ class _Check:
         right: list[Compared] = []
         for c in self.checked:
             if c.entry.count and c.gradient.shape == c.numeric.shape:
-                (wrong if c.entry.wrong else right).append(Compared(c.entry.path, c, outputs))
+                (wrong if c.entry.wrong else right).append(Compared(
+                    c.entry.path, c, outputs, values=self.exact.leaves[c.k], outputs_values=self.exact.base_outputs,
+                    cotangent=self.weights, others=[(path, leaf) for k, (path, _, leaf) in enumerate(self.exact.named)
+                                                    if k != c.k and trees.is_floating(leaf)]))
         return diagnose(wrong, right)
 
     def _find_curve(self) -> None:
