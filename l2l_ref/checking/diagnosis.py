@@ -24,11 +24,11 @@ import numpy as np
 from .entries import Checked
 from .report import Guess
 
-ENOUGH = 2   # a likely hypothesis must explain at least this many entries,
-LIKELY = 6   # and this many digits
-POSSIBLE = 4 # with fewer digits it is not printed
-NICE = 1e-6  # how close a factor must be to a number like 2 or 1/8 to be called so
-CLEAR = 10.0 # a number above this many bounds is certainly not 0
+ENOUGH = 2    # a likely hypothesis must explain at least this many entries,
+LIKELY = 6    # and this many digits
+POSSIBLE = 4  # with fewer digits it is not printed
+NICE = 1e-6   # how close a factor must be to a number like 2 or 1/8 to be called so
+CLEAR = 10.0  # a number above this many bounds is certainly not 0
 
 Outputs = Sequence[tuple[str, tuple[int, ...]]]  # (path, shape) of each output
 Function = Callable[[np.ndarray], np.ndarray]
@@ -37,7 +37,7 @@ Function = Callable[[np.ndarray], np.ndarray]
 FUNCTIONS: dict[str, Function] = {
     "{t}": lambda t: t,
     "{t}**2": np.square,
-    "{t} (1 - {t})": lambda t: t * (1.0 - t),
+    "{t} * (1 - {t})": lambda t: t * (1.0 - t),
     "(1 - {t}**2)": lambda t: 1.0 - t**2,
     "(1 - {t})": lambda t: 1.0 - t,
     "sqrt({t})": np.sqrt,
@@ -45,17 +45,17 @@ FUNCTIONS: dict[str, Function] = {
     "log({t})": np.log,
     "sign({t})": np.sign,
 }
-MULTIPLES = {1.0: "", -1.0: "-", 2.0: "2 ", -2.0: "-2 ", 0.5: "1/2 ", -0.5: "-1/2 "}  # of these functions
+MULTIPLES = {1.0: "", -1.0: "-", 2.0: "2 * ", -2.0: "-2 * ", 0.5: "1/2 * ", -0.5: "-1/2 * "}  # of these functions
 WHY = {  # where such a factor may come from
-    ("input", "{t}", "times"): "the derivative by the logarithm of this input?",
-    ("input", "{t}", "divided"): "the derivative by its exponential, or a power too low?",
+    ("input", "{t}", "times"): "the derivative by the logarithm of this input, or a power too high?",
+    ("input", "{t}", "divided"): "a power too low?",
     ("output", "{t}", "divided"): "the derivative of exp left out, or that of log(y) taken?",
-    ("output", "{t} (1 - {t})", "divided"): "the derivative of a sigmoid left out?",
-    ("output", "{t} (1 - {t})", "times"): "the derivative of a sigmoid taken twice?",
+    ("output", "{t} * (1 - {t})", "divided"): "the derivative of a sigmoid left out?",
+    ("output", "{t} * (1 - {t})", "times"): "the derivative of a sigmoid taken twice?",
     ("output", "(1 - {t}**2)", "divided"): "the derivative of tanh left out?",
     ("output", "(1 - {t}**2)", "times"): "the derivative of tanh taken twice?",
 }
-FROM_OUTPUT: dict[str, Function] = {name: FUNCTIONS[name] for name in ("{t} (1 - {t})", "(1 - {t}**2)")}
+FROM_OUTPUT: dict[str, Function] = {name: FUNCTIONS[name] for name in ("{t} * (1 - {t})", "(1 - {t}**2)")}
 
 CONSTANTS = {
     "pi": math.pi, "2 pi": 2 * math.pi, "4 pi": 4 * math.pi, "pi/2": math.pi / 2, "sqrt(pi)": math.sqrt(math.pi),
@@ -106,9 +106,11 @@ class Compared:
         return f"the {'Jacobian' if self.rows else 'gradient'} of {self.path}"
 
     @property
-    def unit(self) -> float:
-        """What a number that was added to a derivative is multiplied by in C."""
-        return float(self.cotangent[0]) if self.cotangent is not None and self.cotangent.size == 1 else 1.0
+    def scale(self) -> float:
+        """By what a number that was added to a derivative is multiplied in C; 0 if that is not one number."""
+        if self.cotangent is None or self.rows:
+            return 1.0
+        return float(self.cotangent[0]) if self.cotangent.size == 1 else 0.0
 
     def fits(self, value: np.ndarray, bound: Any = 0.0) -> bool:
         """Whether C agrees with another gradient, within B and the bound of that gradient, wherever G is known."""
@@ -217,7 +219,7 @@ def _whole(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
                 first, second = sorted((wrong.path, other.path))  # so that it is said once
                 yield Hypothesis("swap", f"the gradients of {first} and {second} are swapped", other.G, other.B)
             else:
-                yield Hypothesis("swap", f"{other.this} stands where {{this}} should", other.G, other.B)
+                yield Hypothesis("swap", f"{{this}} is that of {other.path} instead", other.G, other.B)
     for axes in itertools.permutations(range(G.ndim)):
         if axes != tuple(range(G.ndim)) and G.transpose(axes).shape == G.shape:
             name = "transposed" if G.ndim == 2 else f"transposed, axes {axes}"
@@ -277,15 +279,18 @@ def _parts(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
         part = terms[rows].sum(axis=0)
         if wrong.nonzero(part):
             yield Hypothesis("broadcast", f"a sum over axis {axis} of {name} is missing in {{this}}: it is that of "
-                             f"{_ordinal(k, length)} alone", part)
-    for name, rows_of_output in _whole_outputs(wrong.outputs) if len(wrong.outputs) > 1 else ():
-        part = terms[rows_of_output].sum(axis=0)
+                             f"{_ordinal(k, length)} alone ('=' where '+=' is due?)", part)
+    parts = [(name, terms[rows].sum(axis=0)) for name, rows in _whole_outputs(wrong.outputs)]
+    for name, part in parts if len(parts) > 1 else ():
         for times, what in ((1.0, "is missing"), (2.0, "has the wrong sign"), (-1.0, "is there twice")):
             yield Hypothesis("term", f"the part of {{this}} that comes through {name} {what}", G - times * part, B)
+    for name, part in parts if len(parts) > 2 else ():
         yield Hypothesis("term", f"only the part of {{this}} that comes through {name} is there", part)
     for name, rows, axis, k, length in _slices(wrong.outputs):
-        yield Hypothesis("term", f"the part of {{this}} that comes through {_ordinal(k, length)} of axis {axis} of "
-                         f"{name} is missing", G - terms[rows].sum(axis=0), B)
+        part = terms[rows].sum(axis=0)
+        if wrong.nonzero(np.minimum(np.abs(part), np.abs(G - part))):  # otherwise a part of the array is merely 0
+            yield Hypothesis("term", f"the part of {{this}} that comes through {_ordinal(k, length)} of axis {axis} of "
+                             f"{name} is missing", G - part, B)
     if len(terms) > 1:
         there = np.abs(terms) > B
         for which, j in (("last", len(terms) - 1 - there[::-1].argmax(0)), ("first", there.argmax(0))):
@@ -349,23 +354,28 @@ def _moved(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
 # --- something added
 
 def _added(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
-    """A constant, or a multiple of the input, that was added or left out."""
-    C, G, B, x = wrong.C, wrong.G, wrong.B, wrong.values
-    simple = [("", np.ones(G.shape))]
+    """A constant, or a multiple of the input or the output, that was added or left out."""
+    G, B, x, y = wrong.G, wrong.B, wrong.values, wrong.outputs_values
+    off = np.where(wrong.known, wrong.C - G, 0.0)
+    added = [("", np.ones(G.shape), "a mean taken as a constant?")]
     if x is not None and _broadcasts(x.shape, G.shape):
-        simple += [(f" {wrong.path}", x + np.zeros(G.shape)), (f" sign({wrong.path})", np.sign(x) + np.zeros(G.shape))]
-    for name, shape in simple:
-        k = _multiple_of(wrong, shape, 0.0 * B, C - G)
-        if k is not None and k != 0.0:
-            number = f"{abs(k / wrong.unit):.6g}{name}"
-            where = "" if name else " in every entry"
-            says = f"contains {number} too much" if k / wrong.unit > 0.0 else f"lacks {number}"
-            hint = " (a penalty?)" if name else ""
-            yield Hypothesis("added", f"{{this}} {says}{where}{hint}", G + k * shape, 0.0, 1)
-    for axis in range(G.ndim) if wrong.known.all() else ():
-        off = (C - G).mean(axis, keepdims=True)
-        yield Hypothesis("added", f"{{this}} is off by a number that is constant along axis {axis} (a mean taken as a "
-                         "constant?)", G + off, B.mean(axis, keepdims=True), off.size)
+        added += [(wrong.path, x + 0.0 * off, "a norm taken as a constant?"),
+                  (f"sign({wrong.path})", np.sign(x) + 0.0 * off, "")]
+    if y is not None and len(wrong.outputs) == 1 and wrong.outputs[0][1] == G.shape:
+        added.append(("the output", y.reshape(G.shape), "a sum or a norm taken as a constant?"))
+    for name, unit, why in added:
+        for axis in (None, *range(G.ndim)) if wrong.known.all() else (None,):
+            squares = np.where(wrong.known, unit**2, 0.0).sum(axis, keepdims=True)
+            k = (off * unit).sum(axis, keepdims=True) / squares
+            bound = (B * np.abs(unit)).sum(axis, keepdims=True) / squares * np.abs(unit)
+            if k.size == 1 and wrong.scale:  # a derivative of one number, so k has a meaning
+                number = float(k.ravel()[0]) / wrong.scale
+                amount = f"{abs(number):.6g} * {name} (a penalty?)" if name else f"{abs(number):.6g} in every entry"
+                text = f"contains {amount} too much" if number > 0.0 else f"lacks {amount}"
+            else:
+                text = f"is off by a {f'multiple of {name}' if name else 'number'} that is constant along " + (
+                    "all axes" if axis is None else f"axis {axis}") + (f" ({why})" if why else "")
+            yield Hypothesis("added", f"{{this}} {text}", G + k * unit, bound, k.size)
 
 
 # --- where the wrong entries are
