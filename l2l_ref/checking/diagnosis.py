@@ -49,13 +49,13 @@ MULTIPLES = {1.0: "", -1.0: "-", 2.0: "2 * ", -2.0: "-2 * ", 0.5: "1/2 * ", -0.5
 WHY = {  # where such a factor may come from
     ("input", "{t}", "times"): "the derivative by the logarithm of this input, or a power too high?",
     ("input", "{t}", "divided"): "a power too low?",
-    ("output", "{t}", "divided"): "the derivative of exp left out, or that of log(y) taken?",
+    ("output", "{t}", "divided"): "the derivative of exp left out, or that of the logarithm of f?",
     ("output", "{t} * (1 - {t})", "divided"): "the derivative of a sigmoid left out?",
     ("output", "{t} * (1 - {t})", "times"): "the derivative of a sigmoid taken twice?",
     ("output", "(1 - {t}**2)", "divided"): "the derivative of tanh left out?",
     ("output", "(1 - {t}**2)", "times"): "the derivative of tanh taken twice?",
 }
-FROM_OUTPUT: dict[str, Function] = {name: FUNCTIONS[name] for name in ("{t} * (1 - {t})", "(1 - {t}**2)")}
+FROM_OUTPUT = ("{t} * (1 - {t})", "(1 - {t}**2)")  # derivatives that are computed from the output, not from the input
 
 CONSTANTS = {
     "pi": math.pi, "2 pi": 2 * math.pi, "4 pi": 4 * math.pi, "pi/2": math.pi / 2, "sqrt(pi)": math.sqrt(math.pi),
@@ -100,6 +100,9 @@ class Compared:
         self.cotangent = None if cotangent is None else np.asarray(cotangent, float)
         self.others = [(name, np.asarray(value, float)) for name, value in others]
         self.rows = rows
+        count = math.prod(self.G.shape[:rows]) if rows else len(self.terms)
+        if self.outputs_values is not None and self.outputs_values.size != count:
+            self.outputs_values = None  # the parts of G that come through each output number are not known
 
     @property
     def this(self) -> str:
@@ -119,12 +122,28 @@ class Compared:
     def nonzero(self, value: np.ndarray) -> bool:
         return bool((np.abs(value) > CLEAR * self.B)[self.known].any())
 
-    def weighted(self, factors: np.ndarray) -> np.ndarray:
-        """G, with the part of each output number multiplied by its own factor (M,)."""
+    @property
+    def sources(self) -> list[tuple[str, str, np.ndarray]]:
+        """(kind, name, values) of what a factor of G may depend on."""
+        found = [] if self.values is None else [("input", self.path, self.values)]
+        found += [] if self.outputs_values is None else [("output", "out", self.outputs_values)]
+        found += [("other", name, value) for name, value in self.others]
+        return [item for item in found if item[0] == "output" or _broadcasts(item[2].shape, self.G.shape)]
+
+    def times(self, kind: str, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """G times a factor, and the bound of that. If the kind is "output", each output number has its own factor."""
+        if kind != "output":
+            return self.G * factor, self.B * np.abs(factor)
+        bound = self.B * np.abs(factor).max()
         if self.rows:
-            shape = self.G.shape[: self.rows]
-            return np.asarray(self.G * factors.reshape(shape + (1,) * (self.G.ndim - self.rows)))
-        return np.asarray(np.tensordot(factors, self.terms, 1))
+            return self.G * factor.reshape(self.G.shape[: self.rows] + (1,) * (self.G.ndim - self.rows)), bound
+        return np.tensordot(factor, self.terms, 1), bound
+
+    def is_symmetric(self, M: np.ndarray) -> bool:
+        """Whether M, which has the shape of C, is a symmetric matrix within the bounds."""
+        if M.ndim != 2 or M.shape[0] != M.shape[1] or not self.known.all():
+            return False
+        return bool((np.abs(M - M.T) <= self.B + self.B.T).all())
 
     @property
     def informative(self) -> np.ndarray:
@@ -209,9 +228,9 @@ def _tried(hypothesis: Hypothesis, wrong: Compared) -> Guess | None:
 def _whole(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
     """Zero, a sign, another input's gradient, a transpose, a factor with a name."""
     G, B = wrong.G, wrong.B
-    if not wrong.C[wrong.known].any():
-        yield Hypothesis("zero", "{this} is all zero", 0.0 * G)
-        return
+    yield Hypothesis("zero", "{this} is all zero", 0.0 * G)
+    if wrong.fits(0.0 * G):
+        return  # a number times nothing
     yield Hypothesis("sign", "the sign of {this} is flipped", -G)
     for other in others:
         if other.G.shape == G.shape and wrong.nonzero(other.G):
@@ -240,34 +259,25 @@ def _factor(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]
 
 def _ratios(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
     """The right gradient times, or divided by, a function of the input, the output or another input."""
-    y = wrong.outputs_values
-    if y is not None and y.size != (math.prod(wrong.G.shape[: wrong.rows]) if wrong.rows else len(wrong.terms)):
-        y = None
-    inputs = [("input", wrong.path, wrong.values), *(("other", path, value) for path, value in wrong.others)]
-    inputs = [(kind, path, t) for kind, path, t in inputs if t is not None and _broadcasts(t.shape, wrong.G.shape)]
-    for name, function in FUNCTIONS.items():
-        sources = [(kind, path, function(t)) for kind, path, t in inputs]
-        for kind, path, t in [*sources[:1], *([] if y is None else [("output", "y", function(y))]), *sources[1:]]:
-            for way, factor in (("times", t), ("divided", 1.0 / t)):
-                value = wrong.weighted(factor) if kind == "output" else wrong.G * factor
-                bound = wrong.B * (np.abs(factor).max() if kind == "output" else np.abs(factor))
-                k = _multiple_of(wrong, value, bound) if np.isfinite(value[wrong.known]).all() else None
-                k = next((m for m in MULTIPLES if k is not None and abs(k - m) <= NICE), None)
-                if k is None:
-                    continue
-                shown = MULTIPLES[k if way == "times" else 1.0 / k] + name.format(t=path)
-                says = f"{shown} times the right one" if way == "times" else f"the right one divided by {shown}"
-                where = ", where y is the output" if kind == "output" else ""
-                why = WHY.get((kind, name, way))
-                hint = f" ({why})" if why and abs(k) == 1.0 else ""
-                yield Hypothesis("ratio", f"{{this}} is {says}{where}{hint}", k * value, abs(k) * bound)
-    x = wrong.values
-    if x is not None and y is not None and _broadcasts(x.shape, wrong.G.shape):
-        for name, function in FROM_OUTPUT.items():
-            yield Hypothesis(
-                "ratio", f"{{this}} has the factor {name.format(t=wrong.path)} where {name.format(t='y')} is due, and "
-                "y is the output", function(x) * wrong.weighted(1.0 / function(y)),
-                wrong.B * np.abs(function(x)) * np.abs(1.0 / function(y)).max())
+    sources = wrong.sources
+    for (name, function), (kind, path, t) in itertools.product(FUNCTIONS.items(), sources):
+        for way, factor in (("times", function(t)), ("divided", 1.0 / function(t))):
+            value, bound = wrong.times(kind, factor)
+            k = _multiple_of(wrong, value, bound) if np.isfinite(value[wrong.known]).all() else None
+            k = next((m for m in MULTIPLES if k is not None and abs(k - m) <= NICE), None)
+            if k is None:
+                continue
+            shown = MULTIPLES[k if way == "times" else 1.0 / k] + name.format(t=path)
+            text = f"{shown} times the right one" if way == "times" else f"the right one divided by {shown}"
+            text += ", where out is the output" if kind == "output" else ""
+            why = WHY.get((kind, name, way)) if abs(k) == 1.0 else None
+            yield Hypothesis("ratio", f"{{this}} is {text}" + (f" ({why})" if why else ""), k * value, abs(k) * bound)
+    by_kind = {kind: t for kind, _, t in sources}
+    for name in FROM_OUTPUT if {"input", "output"} <= {*by_kind} else ():
+        factor = FUNCTIONS[name](by_kind["input"])
+        value, bound = wrong.times("output", 1.0 / FUNCTIONS[name](by_kind["output"]))
+        text = f"has the factor {name.format(t=wrong.path)} where {name.format(t='out')} is due, out being the output"
+        yield Hypothesis("ratio", f"{{this}} {text}", factor * value, np.abs(factor) * bound)
 
 
 # --- parts of the sum over the outputs
@@ -370,8 +380,9 @@ def _added(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
             bound = (B * np.abs(unit)).sum(axis, keepdims=True) / squares * np.abs(unit)
             if k.size == 1 and wrong.scale:  # a derivative of one number, so k has a meaning
                 number = float(k.ravel()[0]) / wrong.scale
-                amount = f"{abs(number):.6g} * {name} (a penalty?)" if name else f"{abs(number):.6g} in every entry"
+                amount = f"{abs(number):.6g}" + (f" * {name}" if name else "")
                 text = f"contains {amount} too much" if number > 0.0 else f"lacks {amount}"
+                text += " (a penalty?)" if name else " in every entry"
             else:
                 text = f"is off by a {f'multiple of {name}' if name else 'number'} that is constant along " + (
                     "all axes" if axis is None else f"axis {axis}") + (f" ({why})" if why else "")
@@ -382,46 +393,50 @@ def _added(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
 
 def _places(wrong: Compared) -> Iterator[Guess]:
     """Where the wrong entries are, if they form a pattern, and what they have in common."""
-    C, shape, bad, known = wrong.C, wrong.C.shape, wrong.bad, wrong.known
+    C, G, shape, bad, known = wrong.C, wrong.G, wrong.C.shape, wrong.bad, wrong.known
     if not bad.any() or bad[known].all() and bad.sum() < C.size:
         return
     look = _common_feature(wrong)
     dense = bad | wrong.informative  # entries that would be wrong if they were in the wrong part
 
-    def is_all(part: np.ndarray) -> bool:
+    def fills(part: Any) -> bool:
         """Whether the wrong entries are this part of the array, and others are right."""
-        return bool((bad == (part & dense))[known].all()) and int(bad.sum()) >= ENOUGH and bool((dense & ~bad).any())
+        return bool((bad == (part & dense))[known].all() and (dense & ~bad).any())
 
-    square = C.ndim == 2 and shape[0] == shape[1] > 1 and known.all()
-    if wrong.rows and square and (np.abs(wrong.G - wrong.G.T) <= wrong.B + wrong.B.T).all():
-        if (np.abs(C - C.T) > wrong.B + wrong.B.T).any():
-            part = next((f"; only the part {name} the diagonal is wrong{look}" for name, mask in
-                         (("below", np.tril(bad)), ("above", np.triu(bad))) if (mask == bad).all()), "")
-            yield Guess("", "symmetric", f"{{this}} is not symmetric, and the right one is{part}")
-        upper = np.argwhere(np.triu(bad, 1))
-        if len(upper):
-            box = _box(upper, shape)
-            if is_all(box | box.T):
-                yield Guess("", "block", f"only the block {_slices_of(upper)} of {{this}} and its transpose are "
-                            f"wrong{look}")
-    yield from _by_value(wrong, is_all, look)
+    def is_all(part: Any) -> bool:
+        return fills(part) and int(bad.sum()) >= ENOUGH  # a single entry is no pattern
+
+    box = np.argwhere(bad)
+    triangles = []
     if C.ndim == 2 and shape[0] > 1 and shape[1] > 1:
         row, column = np.indices(shape)
-        for mask, name in ((row == column, "the diagonal"), (row != column, "everything but the diagonal"),
-                           (row > column, "the part below the diagonal"),
-                           (row < column, "the part above the diagonal")):
+        triangles = [("only the part below the diagonal", row > column),
+                     ("only the part above the diagonal", row < column)]
+    if wrong.rows and wrong.is_symmetric(G) and not wrong.is_symmetric(C):
+        parts = [(f"only {_slices_of(box)}", _box(box, shape)), *triangles]
+        part = next((f"; {name} is wrong{look}" for name, mask in parts if fills(mask)), "")
+        yield Guess("", "symmetric", f"{{this}} is not symmetric, and the right one is{part}")
+    if wrong.rows and wrong.is_symmetric(G):
+        above = np.argwhere(np.triu(bad, 1))
+        block = _box(above, shape)
+        if is_all(block | block.T):
+            text = f"only the block {_slices_of(above)} of {{this}} and its transpose are wrong{look}"
+            yield Guess("", "block", text)
+    yield from _by_value(wrong, is_all, look)
+    if triangles:
+        diagonal = row == column
+        for name, mask in (("only the diagonal", diagonal), ("everything but the diagonal", ~diagonal), *triangles):
             if mask.sum() > 1 and is_all(mask):
-                yield Guess("", "place", f"only {name} of {{this}} is wrong{look}")
+                yield Guess("", "place", f"{name} of {{this}} is wrong{look}")
     for axis in range(C.ndim):
         blocks = _blocks(wrong, axis)
         if blocks:
             yield Guess("", "block", f"{{this}} is the right one times the factors {blocks} along axis {axis}")
-    box = np.argwhere(bad)
     if is_all(_box(box, shape)):
         limited = [axis for axis in range(C.ndim) if np.ptp(box[:, axis]) + 1 < shape[axis]]
         if len(limited) == 1:
-            name = _slice_name(wrong, limited[0], *(int(end(box[:, limited[0]])) for end in (np.min, np.max)))
-            yield Guess("", "place", f"only {name} of {{this}} is wrong{look}")
+            text = _slice_text(wrong, limited[0], *(int(end(box[:, limited[0]])) for end in (np.min, np.max)))
+            yield Guess("", "place", f"{text}{look}")
         else:
             yield Guess("", "block", f"only the block {_slices_of(box)} of {{this}} is wrong{look}")
     if not C[bad].any() and int(bad.sum()) >= ENOUGH and (wrong.informative & ~bad).any():
@@ -435,10 +450,12 @@ def _by_value(wrong: Compared, is_all: Callable[[np.ndarray], bool], look: str) 
         return
     x = wrong.values
     sure = int((wrong.bad | wrong.informative).sum()) >= LIKELY + 1  # the chance of such a set is 1 in 2^7
-    for name, part in () if x is None or not _broadcasts(x.shape, wrong.C.shape) else (
-            ("negative", x < 0.0), ("positive", x > 0.0)):
-        if is_all(part + np.zeros(wrong.C.shape, bool)):
-            yield Guess("", "where", f"only the entries of {{this}} where {wrong.path} is {name} are wrong{look}", sure)
+    if x is not None and _broadcasts(x.shape, wrong.C.shape):
+        sign = np.broadcast_to(np.sign(x), wrong.C.shape)
+        for name, which in (("negative", -1.0), ("positive", 1.0)):
+            if is_all(sign == which):
+                text = f"only the entries of {{this}} where {wrong.path} is {name} are wrong{look}"
+                yield Guess("", "where", text, sure)
     if np.array_equal(wrong.bad, wrong.known & (np.abs(wrong.G) <= wrong.B)):
         yield Guess("", "where", "only the entries of {this} that should be 0 are wrong (a mask left out?)")
 
@@ -489,15 +506,20 @@ def _slices_of(indices: np.ndarray) -> str:
     return "[" + ", ".join(f"{low}" if low == high else f"{low}:{high + 1}" for low, high in limits) + "]"
 
 
-def _slice_name(wrong: Compared, axis: int, start: int, stop: int) -> str:
-    """The slices from start to stop, inclusive, along an axis."""
+def _slice_text(wrong: Compared, axis: int, start: int, stop: int) -> str:
+    """That the slices from start to stop, inclusive, along an axis are wrong."""
+    length = wrong.C.shape[axis]
     if wrong.rows and wrong.C.ndim == 2:
-        word = ("row", "column")[axis]
-        return f"{word} {start}" if start == stop else f"{word}s {start} to {stop}"
-    place = _ordinal(start, wrong.C.shape[axis]) if start == stop else f"{start} to {stop}"
-    if not wrong.rows:
-        return f"{place} of axis {axis}"
-    return f"{place} of " + (f"output axis {axis}" if axis < wrong.rows else f"input axis {axis - wrong.rows}")
+        name = ("row", "column")[axis]
+        return f"only {name} {start} of {{this}} is wrong" if start == stop else (
+            f"only {name}s {start} to {stop} of {{this}} are wrong")
+    along = f"axis {axis}" if not wrong.rows else (
+        f"output axis {axis}" if axis < wrong.rows else f"input axis {axis - wrong.rows}")
+    if start == stop:
+        return f"only {_ordinal(start, length)} of {along} of {{this}} is wrong"
+    if stop - start == length - 2:
+        return f"everything but {_ordinal(0 if start else length - 1, length)} of {along} of {{this}} is wrong"
+    return f"only indices {start} to {stop} of {along} of {{this}} are wrong"
 
 
 # --- a gradient of the wrong shape
@@ -559,7 +581,7 @@ def _name_of(k: float, wrong: Compared) -> tuple[str, str]:
             lengths.setdefault(math.prod(shape), f"{name} has {math.prod(shape)} entries")
     named = {f"{p}/{q}" if q > 1 else f"{p}": p / q for p in range(1, LARGEST + 1) for q in range(1, LARGEST + 1)
              if math.gcd(p, q) == 1}
-    hints = {}
+    hints: dict[str, str] = {}
     for n, length in lengths.items():
         for p, q, hint in ((n, 1, "a mean for a sum, or the reverse?"), (1, n, "a mean for a sum, or the reverse?"),
                            (n - 1, n, "n for n - 1?"), (n, n - 1, "n - 1 for n?")):
