@@ -24,7 +24,7 @@ import numpy as np
 from .compared import CLEAR, ENOUGH, LIKELY, Compared, Outputs, broadcasts, multiple_of
 from .entries import Checked
 from .factors import FROM_OUTPUT, FUNCTIONS, MULTIPLES, NICE, WHY, name_of
-from .places import ordinal, places
+from .places import places
 from .report import Guess
 
 POSSIBLE = 4  # with fewer digits than these a hypothesis is not printed
@@ -159,21 +159,23 @@ def _ratios(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]
 def _parts(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
     """Terms of the sum over the output numbers, or of the sum over the uses of an input, that are missing or twice."""
     G, B, terms = wrong.G, wrong.B, wrong.terms
-    for name, rows, axis, k, length in _slices(wrong.outputs):
+    for name, rows, axes, which in _corners(wrong.outputs):
         part = terms[rows].sum(axis=0)
         if wrong.nonzero(part):
-            yield Hypothesis("broadcast", f"a sum over axis {axis} of {name} is missing in {{this}}: it is that of "
-                             f"{ordinal(k, length)} alone ('=' where '+=' is due?)", part)
+            along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
+            yield Hypothesis("broadcast", f"a sum over {along} of {name} is missing in {{this}}: it is that of the "
+                             f"{which} {'index' if len(axes) == 1 else 'indices'} alone ('=' where '+=' is due?)", part)
     parts = [(name, terms[rows].sum(axis=0)) for name, rows in _whole_outputs(wrong.outputs)]
     for name, part in parts if len(parts) > 1 else ():
         for times, what in ((1.0, "is missing"), (2.0, "has the wrong sign"), (-1.0, "is there twice")):
             yield Hypothesis("term", f"the part of {{this}} that comes through {name} {what}", G - times * part, B)
     for name, part in parts if len(parts) > 2 else ():
         yield Hypothesis("term", f"only the part of {{this}} that comes through {name} is there", part)
-    for name, rows, axis, k, length in _slices(wrong.outputs):
+    for name, rows, axes, which in _corners(wrong.outputs):
         part = terms[rows].sum(axis=0)
-        if wrong.nonzero(np.minimum(np.abs(part), np.abs(G - part))):  # otherwise a part of the array is merely 0
-            yield Hypothesis("term", f"the part of {{this}} that comes through {ordinal(k, length)} of axis {axis} of "
+        rest = wrong.nonzero(np.minimum(np.abs(part), np.abs(G - part)))  # otherwise a part of the array is merely 0
+        if len(axes) == 1 and rest:
+            yield Hypothesis("term", f"the part of {{this}} that comes through the {which} index of axis {axes[0]} of "
                              f"{name} is missing", G - part, B)
     if len(terms) > 1:
         there = np.abs(terms) > B
@@ -305,11 +307,13 @@ def _whole_outputs(outputs: Outputs) -> Iterator[tuple[str, slice]]:
         start += size
 
 
-def _slices(outputs: Outputs) -> Iterator[tuple[str, np.ndarray, int, int, int]]:
-    """(path, rows of the terms, axis, k, length) for the first and the last slice along each axis of each output."""
+def _corners(outputs: Outputs) -> Iterator[tuple[str, np.ndarray, tuple[int, ...], str]]:
+    """(path, rows of the terms, axes, "first" or "last") where the indices along some axes of an output are that."""
     for (name, shape), (_, rows) in zip(outputs, _whole_outputs(outputs)):
         numbers = np.arange(rows.start, rows.stop).reshape(shape)
-        for axis, length in enumerate(shape):
-            if length > 1:
-                for k in (0, length - 1):
-                    yield name, numbers.take(k, axis).ravel(), axis, k, length
+        long = [axis for axis, length in enumerate(shape) if length > 1]
+        for count in range(1, len(long) + 1):
+            for axes in itertools.combinations(long, count):
+                for which, end in (("first", slice(0, 1)), ("last", slice(-1, None))):
+                    corner = tuple(end if axis in axes else slice(None) for axis in range(len(shape)))
+                    yield name, numbers[corner].ravel(), axes, which

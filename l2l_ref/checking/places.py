@@ -150,11 +150,11 @@ def _slice_text(wrong: Compared, axis: int, start: int, stop: int) -> str:
     along = f"axis {axis}" if not wrong.rows else (
         f"output axis {axis}" if axis < wrong.rows else f"input axis {axis - wrong.rows}")
     if start == stop:
-        return f"only {ordinal(start, length)} of {along} of {{this}} is wrong"
+        return f"only {_ordinal(start, length)} of {along} of {{this}} is wrong"
     if stop - start == length - 2:
-        return f"everything but {ordinal(0 if start else length - 1, length)} of {along} of {{this}} is wrong"
+        return f"everything but {_ordinal(0 if start else length - 1, length)} of {along} of {{this}} is wrong"
     return f"only indices {start} to {stop} of {along} of {{this}} are wrong"
 
 
-def ordinal(k: int, length: int) -> str:
+def _ordinal(k: int, length: int) -> str:
     return "the first index" if k == 0 else "the last index" if k == length - 1 else f"index {k}"
