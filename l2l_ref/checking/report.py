@@ -119,7 +119,7 @@ class Guess(NamedTuple):
     """What may be wrong with the gradient of one array. ``likely`` is False if the pattern could fit by chance."""
 
     path: str
-    pattern: str  # "sign", "factor", "transpose", "broadcast", "zero", "swap", "term", "shift", "block", "place"
+    pattern: str  # "sign", "factor", "ratio", "transpose" and so on: see `diagnosis` and `places`
     text: str
     likely: bool = True
 
