@@ -44,10 +44,10 @@ class Compared:
         self.B = np.where(self.known, checked.limit, 0.0)
         self.terms = checked.terms  # (M, ...)
         self.outputs = outputs if len(self.terms) else ()
-        self.values = None if values is None else np.asarray(values, float)
-        self.outputs_values = None if outputs_values is None else np.asarray(outputs_values, float)
-        self.cotangent = None if cotangent is None else np.asarray(cotangent, float)
-        self.others = [(name, np.asarray(value, float)) for name, value in others]
+        self.values = _real(values)
+        self.outputs_values = _real(outputs_values)
+        self.cotangent = _real(cotangent)
+        self.others = [(name, real) for name, value in others if (real := _real(value)) is not None]
         self.rows = rows
         count = math.prod(self.G.shape[:rows]) if rows else len(self.terms)
         if self.outputs_values is not None and self.outputs_values.size != count:
@@ -107,6 +107,11 @@ class Compared:
     def bad(self) -> np.ndarray:
         """The entries that are wrong."""
         return np.asarray(self.known & ~(np.abs(self.C - self.G) <= self.B))
+
+
+def _real(values: Any) -> np.ndarray | None:
+    """An array of floats; None without values or if they are complex."""
+    return None if values is None or np.iscomplexobj(values) else np.asarray(values, float)
 
 
 def multiple_of(
