@@ -94,22 +94,20 @@ def _line_at_zero(exact: Pair, directions: Arrays) -> Line:
 def why_not_analytic(exact: Pair, leaves: Sequence[int], weights: np.ndarray, rng: np.random.Generator) -> str | None:
     """The reason why the complex step cannot be used, from one random direction; None if it can be used.
 
-    Where f is saturated no difference can tell, but the same code with smaller inputs can.
+    Near the edge of its domain f may allow for moves alone that are relative to each entry. Where f is saturated no
+    difference can tell, but the same code with smaller inputs can.
     """
-    for factor in (1.0, *SHRUNK):
+    for factor, relative in ((1.0, False), (1.0, True), *((factor, False) for factor in SHRUNK)):
         pair = exact if factor == 1.0 else exact.shrunk(factor)
         if pair is not exact and not np.isfinite(pair.base_outputs).all():
             continue
-        reason = _why_not_analytic_at(pair, leaves, weights, rng)
+        reason = _why_not_analytic_at(pair, random_direction(pair, leaves, rng, relative), weights)
         if reason != COARSE_DIRECTION:
             return reason
     return COARSE_DIRECTION
 
 
-def _why_not_analytic_at(
-    exact: Pair, leaves: Sequence[int], weights: np.ndarray, rng: np.random.Generator
-) -> str | None:
-    directions = random_direction(exact, leaves, rng, relative=False)
+def _why_not_analytic_at(exact: Pair, directions: Arrays, weights: np.ndarray) -> str | None:
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a cast to real numbers warns, and is detected below
@@ -118,7 +116,8 @@ def _why_not_analytic_at(
         return f"f refuses complex inputs ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     central = central_slope(exact.direction_line(directions), 0.0, weights, exact.out_eps, 0.0,
                             lambda s, times=1.0: bool(abs(s.value - step.value) <= times * (s.bound + step.bound)))
-    if central.sides is not None or central.bound > 1e-3 * max(abs(central.value), central.terms, central.natural):
+    narrow = central.bound <= 1e-3 * max(abs(central.value), central.terms, central.natural)  # False for nan
+    if central.sides is not None or not narrow:
         return COARSE_DIRECTION
     if abs(step.value - central.value) <= central.bound + step.bound:
         return None

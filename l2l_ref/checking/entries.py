@@ -46,7 +46,7 @@ class Checked(NamedTuple):
 
 def check_array(
     exact: Pair, k: int, rows: Sequence[Row], arbiter: "Arbiter | None" = None,
-    indices: Iterable[tuple[int, ...]] | None = None, quick: bool = False, out: str = "",
+    indices: Iterable[tuple[int, ...]] | None = None, quick: bool = False, out: str = "", all_zero: bool = False,
 ) -> Checked:
     """Compare one array with differences, entry by entry or at the given ``indices``.
 
@@ -89,7 +89,8 @@ def check_array(
             naturals.append(slope.natural)
             for claim in claims:
                 analytic, value, bound = float(claim.gradient[column]), slope.value, float(limit(slope, claim))
-                verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[column]), ordinary)
+                verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[column]), ordinary,
+                                           all_zero)
                 if verdict == KINK:
                     if claim is claims[0]:
                         kinks.append(index)
@@ -147,7 +148,7 @@ def _slope(
 ) -> tuple[Slope, Limit, list[Claim]]:
     """The slope along one entry, a function (slope, claim) -> limit, and the claims with their spread."""
     exact, weights, index, x = lines.exact, row.weights, lines.index, lines.x
-    claims = list(row.claims)
+    claims = [claim.widened() for claim in row.claims] if quick else list(row.claims)
 
     def limit(slope: Slope, claim: Claim) -> Any:
         terms = slope.terms
@@ -176,6 +177,7 @@ def _slope(
     if not quick and not confirms(slope):
         claims = [claim.widened() for claim in claims]
     if by_complex is not None and by_complex.bound < slope.bound and slope.sides is None:
+        slope = slope._replace(moved=0.0)  # what is lost in the last digits of f, the complex step has seen
         # Where both agree, the complex step is the sharper one; but a lost imaginary part gives 0, too.
         if by_complex.value != 0.0 and abs(by_complex.value - slope.value) <= slope.bound:
             if confirms(by_complex) or not confirms(slope):

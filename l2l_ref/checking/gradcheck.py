@@ -42,7 +42,7 @@ from .directions import (
 from .entries import Arbiter, Checked, Row, check_array, curve_of
 from .pair import KINDS, Arrays, Meter, Pair, Stopped, guessed_kind
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Guess, Report, severity
-from .structure import SINGLE_EPS, Structure, examine, nonlinear
+from .structure import SINGLE_EPS, Structure, examine, nonlinear, solved
 from .verdict import Claim
 
 FEW = 1000     # up to this many entries are checked one by one by default
@@ -415,7 +415,8 @@ class _Check:
 
     def _check_array(self, k: int, arbiter: Arbiter | None, indices: Any = None, quick: bool = False) -> Checked:
         out = self.exact.output_leaves[0][0] if self.rows[k][0].single else ""
-        found = check_array(self.exact, k, self.rows[k], arbiter, indices, quick, out)
+        all_zero = not any(claim.gradient.any() for claim in self.sharpest.values())
+        found = check_array(self.exact, k, self.rows[k], arbiter, indices, quick, out, all_zero)
         self.checked.append(found)
         if found.stopped:
             raise Stopped
@@ -447,6 +448,10 @@ class _Check:
         notes = list(self.notes)
         if verdict == FAIL and self.pair.taken_as_cache:
             notes.append("f returned a tuple of two, taken as (out, cache): with cache=False both are outputs")
+        if verdict == FAIL and not any(guess.likely for guess in self.guesses):
+            entries = [c.entry for c in self.checked if c.entry.verdict == FAIL] or self.directions
+            sentence = solved(max((item.error for item in entries if item.verdict == FAIL), default=0.0))
+            notes += [sentence] if sentence else []
         nothing = self.stopped and not self.checked and not self.directions
         return Report(
             verdict, tuple(c.entry for c in self.checked), tuple(self.directions), tuple(self.problems),
@@ -486,7 +491,7 @@ class _Check:
             if c.entry.count and c.gradient.shape == c.numeric.shape:
                 (wrong if c.entry.wrong else right).append(Compared(
                     c.entry.path, c, outputs, values=self.exact.leaves[c.k], outputs_values=self.exact.base_outputs,
-                    cotangent=self.weights, others=[(path, leaf) for k, (path, _, leaf) in enumerate(self.exact.named)
+                    cotangent=None if c.entry.rows else self.weights, rows=c.entry.rows, others=[(path, leaf) for k, (path, _, leaf) in enumerate(self.exact.named)
                                                     if k != c.k and trees.is_floating(leaf)]))
         return diagnose(wrong, right)
 

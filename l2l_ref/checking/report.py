@@ -214,9 +214,10 @@ class Report:
             return (self.problems + self.undecided)[0]
         if self.ok:
             to = f"checked to {self.checked_to:.1g}"
+            unseen, count = (sum(getattr(entry, what) for entry in self.entries) for what in ("unseen", "count"))
+            to += f", {unseen} of {count} {_plural(count, 'entry', 'entries')} below the noise" if unseen else ""
             if self.entries and self.checked_to == 0.0 and any(entry.kinks for entry in self.entries):
                 return "every entry lies on a kink, between the one-sided slopes"
-            count = sum(entry.count for entry in self.entries)
             if count or not self.directions:
                 arrays = f"{count} {_plural(count, 'entry', 'entries')} of {len(self.entries)} "
                 return f"{to}: {arrays}{_plural(len(self.entries), 'array', 'arrays')}, by {METHODS[self.method]}"
@@ -243,7 +244,7 @@ class Report:
             if e.note and e.verdict != FAIL:
                 lines.append(f"  {e.name}: {e.note}")
             if e.kinks:
-                names = ", ".join(trees.name(e.path, index) for index in e.kinks[:8])
+                names = ", ".join(e.named(index) for index in e.kinks[:8])
                 more = f" and {len(e.kinks) - 8} more" if len(e.kinks) > 8 else ""
                 lines.append(f"  at a kink of f, between the one-sided slopes: {names}{more}")
         if len(shown) > 20:

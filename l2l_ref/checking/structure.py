@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import trees
-from .pair import Misfit, Pair, cotangent_tree, snapshot
+from .differences import scale_of
+from .pair import Misfit, Pair, cotangent_tree, snapshot, typical_size
 
 # The rounding error of a sum of two gradients, in eps of the largest entry. No mistake in a formula is that small.
 LINEAR_EPS = 1e4
 SINGLE_EPS = float(np.finfo(np.float32).eps)
+GROWS = 1.2  # a slope that grows so for each smaller step is infinite
 TOLERANCE = 1e-2  # relative: a larger error is no solver's
-SOLVED = "; an error as small as this may be the tolerance of a solver: if so, pass rtol={rtol}"
+SOLVED = "an error as small as this may be the tolerance of a solver: if so, pass rtol={rtol}"
 
 
 class Structure(NamedTuple):
@@ -90,10 +92,31 @@ def examine(pair: Pair, rng: np.random.Generator) -> Structure:
     if not sentences:
         for k in pair.tested:
             sentence, wrong_shape = _form(f"gradient of {pair.path(k)}", claims[k], pair.leaves[k])
-            problems += sentence
+            edge = _edge(pair, k, claims[k], cotangent) if sentence and not wrong_shape else ""
+            undecided += [edge] if edge else []
+            problems += sentence if not edge else []
             misshapen += [(k, claims[k])] * wrong_shape
     arrays = [np.asarray(g) if trees.is_floating(g) else None for g in claims]
-    return Structure(arrays, cotangent, tuple(problems), (), tuple(misshapen), tuple(notes))
+    return Structure(arrays, cotangent, tuple(problems), tuple(undecided), tuple(misshapen), tuple(notes))
+
+
+def _edge(pair: Pair, k: int, gradient: Any, cotangent: list[Any]) -> str:
+    """A sentence if an entry of a gradient that is not finite lies where the slope of f is infinite or not defined."""
+    if gradient is None or not trees.is_floating(gradient) or np.isfinite(gradient).all():
+        return ""
+    index = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(gradient)))[0])
+    values = np.asarray(pair.leaves[k])
+    x, line, weights = float(values[index]), pair.line(k, index, values.dtype), pair.weights(cotangent)
+    steps = scale_of(x, typical_size(values)) * 2.0 ** -np.arange(4.0, 24.0, 4.0)
+    name = f"the gradient of {trees.name(pair.path(k), index)} is {np.asarray(gradient)[index]}"
+    for sign in (1.0, -1.0):
+        sums = np.array([weights @ line(x + sign * h) for h in steps])
+        slopes = np.abs(sums - weights @ line(x)) / steps
+        if not np.isfinite(sums).all():
+            return f"{name}, and {trees.name(pair.path(k), index)} lies at the edge of the domain of f"
+        if (slopes[1:] > GROWS * slopes[:-1]).all():
+            return f"{name}, and the slope of f is infinite there, as at the edge of a domain"
+    return ""
 
 
 def nonlinear(
@@ -123,7 +146,8 @@ def nonlinear(
         weight = sum(np.abs(c).sum() for c in (*cotangent, *other) if c is not None)
         largest = weight * np.abs(pair.base_outputs).max(initial=0.0)
         natural = largest * max(1.0, 1.0 / (np.abs(pair.leaves[k]).max() or 1.0))
-        allowed = pair.eps(k) * (LINEAR_EPS * size + 64.0 * natural) + 64.0 * spread[k] + rtol * size
+        smallest = np.finfo(np.asarray(pair.leaves[k]).dtype).tiny  # below it, numbers lose their digits
+        allowed = smallest + pair.eps(k) * (LINEAR_EPS * size + 64.0 * natural) + 64.0 * spread[k] + rtol * size
         if (np.abs(nothing) > allowed).any() and np.array_equal(u, v):
             return f"f_backward ignores d_out: the gradient of {pair.path(k)} is the same whatever d_out is", precision
         off = np.abs(both - (a * u + c * v)) + np.abs(nothing)
@@ -138,7 +162,7 @@ def nonlinear(
             f"f_backward is not linear in d_out: {trees.name(pair.path(k), index)} is {both[index]:.6g} for "
             f"a sum of two cotangents, where the sum of its two values is {(a * u + c * v)[index]:.6g}"
         )
-        return sentence + solved(float(off.max() / size)), precision
+        return "; ".join(filter(None, [sentence, solved(float(off.max() / size))])), precision
     return None, precision
 
 

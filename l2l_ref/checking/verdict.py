@@ -50,11 +50,13 @@ class Claim(NamedTuple):
         return self if self.inside is None else self._replace(spread=np.fmax(self.spread, self.inside()), inside=None)
 
 
-def verdict_on(analytic: float, slope: Slope, limit: float, spread: float, ordinary: float = 0.0) -> tuple[str, str]:
+def verdict_on(
+    analytic: float, slope: Slope, limit: float, spread: float, ordinary: float = 0.0, all_zero: bool = False
+) -> tuple[str, str]:
     """The verdict on a single number, or KINK, and the reason.
 
     Nothing is decided unless the bound of the slope is narrow. The ``spread`` of the claim must be narrow, too, if the
-    error is not explained without it. A bound below ``ordinary`` counts as narrow.
+    error is not explained without it. A bound below ``ordinary`` counts as narrow. ``all_zero``: every claim is 0.
     """
     error = abs(analytic - slope.value)
     width = slope.bound + (spread if error > limit - spread else 0.0)
@@ -71,11 +73,10 @@ def verdict_on(analytic: float, slope: Slope, limit: float, spread: float, ordin
         return INCONCLUSIVE, f"the edge of the domain: f is not finite {where}"
     if not error <= limit:  # written so that nan is not within the limit
         return FAIL, ""
-    # A claim so small that f would not move by a digit over a whole scale is right where f shows no such move. But where
-    # f moves by a few of its last digits, its slope is lost in them.
-    size = max(abs(analytic), abs(slope.value))
-    lost = 2.0 * slope.digit < slope.moved < 64.0 * slope.digit
-    if size <= slope.digit and (not lost or 0.0 < size <= np.finfo(float).eps * slope.digit):
+    # A claim so small that f would not move by a digit over a whole scale is right where the slope is no larger. But
+    # where all claims are 0, and f moves by a few of its last digits, its slope is lost in them.
+    lost = all_zero and slope.digit < slope.moved < 64.0 * slope.digit
+    if max(abs(analytic), abs(slope.value)) <= slope.digit and not lost:
         return PASS, ""
     if width <= max(0.1 * abs(slope.value), 0.1 * abs(analytic), 1e-3 * slope.natural, ordinary):
         return PASS, ""
