@@ -12,7 +12,7 @@ from sphinx.addnodes import download_reference, pending_xref
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWN = ("README.md", "CHANGELOG.md", "l2l_ref/**/*.py", "l2l_ref/**/*.md", "tests/*.py", "examples/*.py")
+SHOWN = ("README.md", "CHANGELOG.md", "l2l_ref/**/*.py", "l2l_ref/**/*.md", "tests/*.py", "examples/**/*.py")
 SECTION = re.compile(r"^## (.+?)$(.*?)(?=^## |\Z)", re.M | re.S)
 
 
