@@ -56,6 +56,13 @@ def not_seen(path, printed):
     return "" if found == version else f"seen in {library} {version}, installed is {found}"
 
 
+def verdicts(printed):
+    """The two reports of a script, of which the first must be FAIL and the second PASS."""
+    wrong, right = printed.split("\n\n")
+    assert wrong.startswith("gradcheck FAIL: ") and right.startswith("gradcheck PASS: "), printed
+    return wrong, right
+
+
 def code_of(path):
     """The function of a script, and the difference between its wrong and its right backward pass, as Markdown."""
     source = path.read_text("utf-8")
@@ -80,8 +87,9 @@ def section(path, printed):
     """What stands on the page between the markers of a script."""
     if path in LIBRARIES:
         return f"\n```text\n{printed}\n```\n\n"
-    wrong, right = printed.split("\n\n")
-    return f"{code_of(path)}\n```text\n{wrong}\n\n{right.splitlines()[0]}\n```\n\n"
+    wrong, right = verdicts(printed)
+    where = f"Reported as {report_link(path)}; the script is {script_link(path)}."
+    return f"\n{where}\n{code_of(path)}\n```text\n{wrong}\n\n{right.splitlines()[0]}\n```\n\n"
 
 
 def between(text, name):
@@ -109,22 +117,29 @@ def report_link(path):
     return f"[{repository}#{number}](https://github.com/{repository}/issues/{number})"
 
 
+def script_link(path):
+    return f"[{path.name}](../../examples/wrong_gradients/{path.name})"
+
+
 def in_order(text, paths):
     return sorted(paths, key=lambda path: text.index(markers(path.stem)[0]))
 
 
 def mistakes_table(text):
+    """Each mistake with the first guess of its report or, where there is none, the verdict without its numbers."""
     rows = []
     for path in in_order(text, MISTAKES):
-        guess = re.search(r"^  (?:guess|perhaps): (.*)", between(text, path.stem), re.M)
-        rows.append([heading(text, path), report_link(path), guess[1] if guess else "-"])
-    return table(["mistake", "reported in", "what `gradcheck` guesses"], rows)
+        report = between(text, path.stem)
+        guess = re.search(r"^  (?:guess|perhaps): (.*)", report, re.M)
+        verdict = re.search(r"^gradcheck FAIL: (.*?)(?: \(error.*)?$", report, re.M)
+        says = re.sub(r"-?\d+\.\d{5,}", lambda number: f"{float(number[0]):.4g}", guess[1] if guess else verdict[1])
+        rows.append([heading(text, path), says, report_link(path)])
+    return table(["mistake", "what `gradcheck` says", "reported as"], rows)
 
 
 def libraries_table(text):
     rows = [
-        [f"{' '.join(SEEN.search(DOCSTRINGS[path]).groups())}", heading(text, path),
-         f"[{path.name}](../../examples/wrong_gradients/{path.name})"]
+        [" ".join(SEEN.search(DOCSTRINGS[path]).groups()), heading(text, path), script_link(path)]
         for path in in_order(text, LIBRARIES)
     ]
     return table(["seen in", "defect", "script"], rows)
@@ -147,11 +162,10 @@ def test_each_script_names_its_report_or_its_library():
 @each_mistake
 def test_the_wrong_gradient_fails_and_the_right_one_passes(path):
     printed = output(path)
-    wrong, right = printed.split("\n\n")
-    assert wrong.startswith("gradcheck FAIL: ") and right.startswith("gradcheck PASS: ")
+    verdicts(printed)
     shown = between(PAGE.read_text("utf-8"), path.stem)
     write = "run python tests/test_wrong_gradients.py --write"
-    assert shown.startswith(code_of(path)), write
+    assert code_of(path) in shown, write
     assert essence(shown) == essence(section(path, printed)), write
 
 

@@ -1,8 +1,8 @@
 """A symmetric gradient, of a function that reads one triangle.
 
-Reported as pytorch/pytorch#137284, and closed as a convention: a symmetric gradient is right for a function of
-symmetric matrices. It is not the gradient in the entries of the array, of which the factorisation reads the lower
-triangle alone.
+Reported as pytorch/pytorch#137284. The change that was proposed was not taken: a symmetric gradient is right for a
+function of symmetric matrices. It is not the gradient in the entries of the array, of which the factorisation reads the
+lower triangle alone.
 """
 
 import numpy as np

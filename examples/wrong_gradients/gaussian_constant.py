@@ -10,7 +10,8 @@ import l2l_ref as l2l
 
 
 def log_likelihood(mean, log_var, x):
-    return np.sum(-0.5 * (np.log(2 * np.pi) + log_var) - 0.5 * (x - mean) ** 2 / np.exp(log_var))
+    z2 = (x - mean) ** 2 / np.exp(log_var)
+    return np.sum(-0.5 * (np.log(2 * np.pi) + log_var) - 0.5 * z2)
 
 
 def wrong(d_out, mean, log_var, x):

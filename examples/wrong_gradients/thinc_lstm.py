@@ -57,4 +57,5 @@ print(f"\nthinc {importlib.metadata.version('thinc')}")
 for t in range(2):
     step = 1e-30j * (np.indices(X.shape) == np.array([t, 0])[:, None, None]).all(axis=0)
     print(f"input [{t}, 0]: gradient {d_X[t, 0]:.7f}, complex step {own_lstm(X + step).imag.sum() / 1e-30:.7f}")
-print(f"gradients of the weights W_x for d_Y = 0: {nothing[:3]}, the weights: {params[:3]}")
+print(f"the first three parameters:         {params[:3]}")
+print(f"their gradients for a d_Y of zeros: {nothing[:3]}")
