@@ -38,6 +38,7 @@ OTHER_RUNGS = (-6, -12, -18, -30, 4)
 ROUNDING = 1.5  # the factor 1.5 of D3
 DIRECTED = 2.0  # the error of f's own arithmetic, in units of the difference between its two roundings
 HIGH_STAIR = 1e6  # relative to the rounding of the outputs: a change so large is no stair of rounding
+SPIKE = 0.5  # a change over the step that was taken, relative to the largest value of f nearby
 STAIR = 1.5  # the noise of a staircase, in units of the smallest change that was seen
 CLOSER = 0.1  # smaller steps that come so much closer to the expected value let it count as possible
 CERTAIN = 10.0  # an error of this many limits is one, whatever f is like
@@ -65,12 +66,13 @@ class Slope(NamedTuple):
     sides: tuple[float, float] | None = None  # the lowest and the highest one-sided slope if x is a kink
     one_sided: bool = False  # f is defined on one side of x only
     jump: bool = False       # f seems to jump at x
+    spike: bool = False      # f is another function a step away from x
     by_output: np.ndarray | None = None  # (M,) the slope of each output
     step: float = 0.0        # the step h that was taken
 
-    def widened(self, ways: tuple[float, float] | None) -> "Slope":
-        """This slope with the error of f's own arithmetic in its bound, from its value rounded up and down (G6)."""
-        inside = DIRECTED * abs(ways[0] - ways[1]) if ways else 0.0
+    def widened(self, others: Iterable[float] | None) -> "Slope":
+        """This slope with the error of f's own arithmetic in its bound, from its value with other roundings (G6)."""
+        inside = DIRECTED * max((abs(other - self.value) for other in others or ()), default=0.0)
         return self._replace(bound=self.bound + inside, rounding=self.rounding + inside)
 
 
@@ -215,7 +217,15 @@ def central_slope(
         return min(kinks, key=lambda slope: slope.bound)
     if not np.isfinite(best.bound):
         return best
+    # A step that is wider than a tiny x sees nothing of what f does on the scale of x: at least a few digits of f.
+    unseen = best._replace(bound=best.bound + 64.0 * eps * (w_abs @ np.abs(out)) / scale)
+    if best.step > scale and confirms(unseen):
+        return unseen
+    # Where the best step leaves most of f behind, f changes on a scale that no step resolves.
     rung = next(rung for rung in rungs if rung.h == best.step)
+    bend = w_abs @ np.abs(rung.f_up[0] - 2.0 * out + rung.f_down[0])
+    if bend > SPIKE * (w_abs @ np.fmax(rung.size, np.abs(out))):
+        return best._replace(spike=True)
     best = best.widened(both_ways(lambda: rung.extrapolated(line, w)))
     if confirms(best) or not confirms(best, CERTAIN):
         return best
@@ -380,7 +390,10 @@ def complex_slope(
         return slope
     truncation = 2.0 * w_abs @ np.abs(d_out - line(x + 0.5j * h).imag / (0.5 * h))              # D4
     slope = slope._replace(bound=bound + float(truncation))
-    return slope.widened(both_ways(lambda: w @ line(x + 1j * h).imag / h))
+    # Where terms nearly cancel, the next numbers, and steps that are no power of two, show it best.
+    near = [w @ line(x + k * np.spacing(x) + 1j * h * c).imag / (h * c)
+            for k, c in ((0.0, 1.1), (0.0, 1.7), (-3.0, 1.3), (2.0, 0.7))]
+    return slope.widened([*near, *(both_ways(lambda: w @ line(x + 1j * h).imag / h) or ())])
 
 
 def taylor_rate(line: Line, w: np.ndarray, claim: float, eps: float) -> float | None:

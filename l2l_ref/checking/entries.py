@@ -8,11 +8,12 @@ import numpy as np
 
 from .differences import Line, Slope, central_slope, complex_slope, scale_of, v_curve
 from .directions import SHRUNK
-from .pair import Arrays, Pair, Stopped, typical_size
+from .pair import ENDED, Arrays, Pair, typical_size
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
 from .rounding import rounding_mode
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 
+COARSE = 1e-3  # the relative bound of a complex step that tells nothing
 AGREE = 1e-6  # how closely a right claim that lost few digits agrees with the complex step
 MANY = 10**6  # terms are not kept if there are more numbers than this
 CONFIRMED = 4  # after this many wrong entries of an array, the others are examined with one step only
@@ -41,7 +42,7 @@ class Checked(NamedTuple):
     numeric: np.ndarray
     limit: np.ndarray     # absolute
     terms: np.ndarray     # (M, ...), w_j d out_j / d entry for each output; (0, ...) if these are too many to keep
-    stopped: bool = False  # the budget was spent on the way
+    end: BaseException | None = None  # what ended it on the way, one of `ENDED`
 
 
 def check_array(
@@ -69,15 +70,15 @@ def check_array(
     checked: list[Entry] = []
     kinks: list[tuple[int, ...]] = []
     naturals: list[float] = []
-    stopped = False
+    end: BaseException | None = None
     for column in np.ndindex(values.shape) if indices is None else indices:
         # If the array is known to be wrong, the other entries need no confirmation.
         known = quick or sum(e.verdict == FAIL for e in checked) >= CONFIRMED
         lines = Lines(exact, k, column)
         try:
             slopes = [_slope(lines, row, arbiter, size, known) for row in rows]
-        except (Stopped, KeyboardInterrupt):
-            stopped = True
+        except ENDED as early:
+            end = early
             break
         for row, (slope, limit, claims) in zip(rows, slopes):
             index = row.index + column
@@ -101,7 +102,7 @@ def check_array(
                                      rows=len(out_shape), unseen=int(unseen and claim is claims[0])))
     if not checked:  # no entry was checked, or every entry lies on a kink
         entry = Entry(path, len(kinks), (), 0.0, 0.0, 0.0, 0.0, PASS, kinks=tuple(kinks), size=gradient.size, out=out)
-        return Checked(k, entry, gradient, numeric, limits, terms, stopped)
+        return Checked(k, entry, gradient, numeric, limits, terms, end)
     largest = max(np.abs(numeric[np.isfinite(numeric)]).max(initial=0.0), np.abs(gradient).max(initial=0.0))
     bounds = [e.bound for e in checked if np.isfinite(e.bound)]
     # If the whole gradient is close to 0, errors are relative to a slope of ordinary size.
@@ -115,7 +116,7 @@ def check_array(
         wrong=len(wrong), undecided=len(undecided), kinks=tuple(kinks), size=gradient.size,
         unseen=sum(e.unseen for e in checked),
     )
-    return Checked(k, entry, gradient, numeric, limits, terms, stopped)
+    return Checked(k, entry, gradient, numeric, limits, terms, end)
 
 
 class Lines:
@@ -219,11 +220,11 @@ class Arbiter:
         compared = 0
         for pair, claims in self.matrices if row.single else self.shrunk:
             x, line = float(np.asarray(pair.leaves[k])[index]), pair.line(k, index, np.complex128)
-            value = complex_slope(line, x, row.weights, self.exact.out_eps).value
-            gradient = claims[k]
-            if gradient is None or not np.isfinite(value) or value == 0.0:
-                continue
-            if abs(gradient[row.index + index] - value) <= AGREE * abs(value):
+            there = complex_slope(line, x, row.weights, self.exact.out_eps, confirms=lambda slope, times=1.0: False)
+            value, gradient = there.value, claims[k]
+            if gradient is None or not there.bound <= COARSE * abs(value) or value == 0.0:
+                continue  # nothing can be told here
+            if abs(gradient[row.index + index] - value) <= AGREE * abs(value) + there.bound:
                 return False
             compared += 1
         return compared > 1

@@ -40,7 +40,7 @@ from .directions import (
     why_not_analytic,
 )
 from .entries import Arbiter, Checked, Row, check_array, curve_of
-from .pair import KINDS, Arrays, Meter, Pair, Stopped, guessed_kind
+from .pair import ENDED, KINDS, Arrays, Meter, Pair, guessed_kind
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Guess, Report, severity
 from .structure import SINGLE_EPS, Structure, examine, nonlinear, solved
 from .verdict import Claim
@@ -158,18 +158,20 @@ def gradcheck(
     _require_arguments(f, f_backward, jvp, kind, method, cache, rtol)
     _require_counts(also_near, max_evaluations, progress)
     meter = Meter(max_evaluations, progress)
-    note = ""
-    if kind is None:
-        kind, note = guessed_kind(f, f_backward, inputs, cache, meter)
-    pair = Pair(f, f_backward, inputs, cache, kind, wrt, meter)
+    pair = Pair(f, f_backward, inputs, cache, kind or "backward", wrt, meter)
     _require_floating(pair)
     # The key keeps the cotangent from repeating the inputs, if these were drawn from default_rng(seed).
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=STREAM))
+    note = ""
     try:
         # The caller's floating point settings, warnings as errors among them, must not decide a verdict.
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if kind is None:
+                pair.kind, note = guessed_kind(pair)
             report = _checked(pair, jvp, rng, method, thorough, rtol, also_near)
+    except ENDED as end:
+        report = Report(INCONCLUSIVE, undecided=(f"{meter.when(end)}, before anything was compared",))
     finally:
         pair.restore()
     return replace(report, seed=seed, evaluations=meter.calls, notes=report.notes + ((note,) if note else ()))
@@ -181,11 +183,7 @@ def _checked(
 ) -> Report:
     if pair.f_backward is None and jvp is not None:
         return JVP(pair, jvp, rng).report()
-    try:
-        structure = examine(pair, rng)
-    except (Stopped, KeyboardInterrupt):
-        undecided = (f"stopped after {pair.meter.calls:,} calls of f, before anything was compared",)
-        return Report(INCONCLUSIVE, undecided=undecided)
+    structure = examine(pair, rng)
     if structure.problems or structure.undecided:
         guesses = _guess_shapes(pair, structure) if structure.misshapen else ()
         verdict = FAIL if structure.problems else INCONCLUSIVE
@@ -214,7 +212,8 @@ def _elsewhere(
             if there.problems or there.undecided:
                 continue  # f or its gradient may not be defined there
             found = _Check(near, there, rng, method, False, None, rtol).run().report
-        except (Stopped, KeyboardInterrupt):
+        except ENDED as end:
+            notes.append(f"no more points nearby: {pair.meter.when(end)}")
             break
         except Exception:  # f may refuse these inputs with any exception
             continue
@@ -280,17 +279,16 @@ class _Check:
         self.checked: list[Checked] = []
         self.guesses: tuple[Guess, ...] = ()
         self.rate: float | None = None
-        self.use_complex = self.stopped = False
+        self.use_complex = False
+        self.ended = ""  # why, if the check was ended early
         self._curve: Callable[[], Curve] | None = None
 
     def run(self) -> "_Check":
         """Take one stage after the other, until the end or until the budget is spent."""
         try:
             self._stages()
-        except (Stopped, KeyboardInterrupt) as stop:
-            self.stopped = True
-            why = "the budget is spent" if isinstance(stop, Stopped) else "interrupted"
-            self.notes.append(f"{why}: stopped after {self.pair.meter.calls:,} calls of f")
+        except ENDED as end:
+            self.ended = self.pair.meter.when(end)
         return self
 
     def _stages(self) -> None:
@@ -344,7 +342,7 @@ class _Check:
         if exact is not pair:
             claimed.append((pair, pair.matrices() if by_row else structure.claims))
         spread = exact.spread(form, claimed[0][1], eps, self.rng)
-        inside = cache(lambda: exact.inside(form))
+        inside = cache(lambda: exact.inside(form, claimed[0][1]))
         self.rows: dict[int, list[Row]] = {}   # by the number of the leaf
         self.sharpest: dict[int, Claim] = {}   # for directions
         claims: dict[int, list[Claim]] = {}
@@ -383,8 +381,7 @@ class _Check:
             for k, eps in precision.items():
                 if eps > of.eps(k):
                     claims[k][number] = claims[k][number]._replace(eps=eps)
-                    if number == len(claims[k]) - 1:
-                        self.notes.append(f"f_backward computes the gradient of {of.path(k)} in float32 inside")
+                    self.notes.append(f"f_backward computes the gradient of {of.path(k)} in float32 inside")
 
     def _by_row(self) -> bool:
         """Whether the rows of a Jacobian or Hessian are compared one by one."""
@@ -418,8 +415,8 @@ class _Check:
         all_zero = not any(claim.gradient.any() for claim in self.sharpest.values())
         found = check_array(self.exact, k, self.rows[k], arbiter, indices, quick, out, all_zero)
         self.checked.append(found)
-        if found.stopped:
-            raise Stopped
+        if found.end is not None:
+            raise found.end
         return found
 
     def _bisect(self, arbiter: Arbiter | None) -> None:
@@ -430,7 +427,7 @@ class _Check:
             first = self.checked.pop()
             try:
                 self._check_array(k, arbiter, sorted({index, *self._sample(k)}), quick=True)
-            except (Stopped, KeyboardInterrupt):
+            except ENDED:
                 self.checked = [first]
                 raise
 
@@ -452,11 +449,16 @@ class _Check:
             entries = [c.entry for c in self.checked if c.entry.verdict == FAIL] or self.directions
             sentence = solved(max((item.error for item in entries if item.verdict == FAIL), default=0.0))
             notes += [sentence] if sentence else []
-        nothing = self.stopped and not self.checked and not self.directions
+        undecided = ()
+        if self.ended and verdict == FAIL:
+            notes.append(f"ended early: {self.ended}")
+        elif self.ended:
+            undecided = (f"{self.ended}; nothing wrong was seen by then",)
+        nothing = not self.checked and not self.directions
         return Report(
             verdict, tuple(c.entry for c in self.checked), tuple(self.directions), tuple(self.problems),
-            ("stopped before anything was compared",) if nothing else (), self.guesses, tuple(notes),
-            "none" if nothing or self.problems else "complex" if self.use_complex else "central", self.rate, 0,
+            undecided, self.guesses, tuple(notes),
+            "none" if nothing else "complex" if self.use_complex else "central", self.rate, 0,
             self.pair.meter.calls, self._curve,
         )
 
@@ -466,8 +468,8 @@ class _Check:
         along = [d.verdict for d in self.directions if d.what == "f_backward"]
         if FAIL in verdicts or any(d.verdict == FAIL for d in self.directions if d.what != "f_backward"):
             return FAIL
-        if self.stopped:
-            return INCONCLUSIVE
+        if self.ended:
+            return FAIL if {*along} == {FAIL} else INCONCLUSIVE
         if self.each_entry and not self._any_wrong():
             return INCONCLUSIVE if INCONCLUSIVE in verdicts else PASS
         if self.each_entry:
@@ -489,10 +491,12 @@ class _Check:
         right: list[Compared] = []
         for c in self.checked:
             if c.entry.count and c.gradient.shape == c.numeric.shape:
+                others = [(path, leaf) for k, (path, _, leaf) in enumerate(self.exact.named)
+                          if k != c.k and trees.is_floating(leaf)]
                 (wrong if c.entry.wrong else right).append(Compared(
                     c.entry.path, c, outputs, values=self.exact.leaves[c.k], outputs_values=self.exact.base_outputs,
-                    cotangent=None if c.entry.rows else self.weights, rows=c.entry.rows, others=[(path, leaf) for k, (path, _, leaf) in enumerate(self.exact.named)
-                                                    if k != c.k and trees.is_floating(leaf)]))
+                    cotangent=None if c.entry.rows else self.weights, others=others, rows=c.entry.rows,
+                ))
         return diagnose(wrong, right)
 
     def _find_curve(self) -> None:

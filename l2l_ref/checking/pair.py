@@ -32,11 +32,19 @@ class Stopped(BaseException):
     """The budget is spent. It is no Exception, so that what catches those of f lets it through."""
 
 
+ENDED = (Stopped, KeyboardInterrupt)  # either ends a check early, with what it knows by then
+
+
 class Meter:
     """The number of calls of f, over all pairs of a check, and its limit. One call is kept for `Pair.restore`."""
 
     def __init__(self, limit: int | None = None, progress: Callable[[int], Any] | None = None) -> None:
         self.calls, self.limit, self.progress = 0, limit, progress
+
+    def when(self, end: BaseException) -> str:
+        """Why and when the check was ended early."""
+        why = "max_evaluations is reached" if isinstance(end, Stopped) else "interrupted"
+        return f"{why}, after {self.calls:,} calls of f"
 
     def count(self) -> None:
         """Count a call that is about to be made. Raises Stopped if it is one too many."""
@@ -299,12 +307,12 @@ class Pair:
             drawn.append(claims)
         return [None if g is None else _range([others[k] for others in drawn], g) for k, g in enumerate(claims)]
 
-    def inside(self, cotangent: Arrays | None) -> Arrays:
-        """How much each claim changes when every operation is rounded up, and down (G6); 0 where that is unknown."""
+    def inside(self, cotangent: Arrays | None, claims: Arrays) -> Arrays:
+        """How much each claim changes when every operation is rounded up, or down (G6); 0 where that is unknown."""
         ways = both_ways(lambda: self.matrices() if cotangent is None else self.claims(cotangent))
         if ways is None:
             return [0.0] * len(self.leaves)
-        return [None if up is None else np.abs(up - down) for up, down in zip(*ways)]
+        return [None if g is None else np.fmax(np.abs(up - g), np.abs(down - g)) for g, up, down in zip(claims, *ways)]
 
     @cached_property
     def base_out(self) -> Any:
@@ -335,7 +343,8 @@ class Pair:
         """The leaves, with every entry changed by up to 2 eps of itself; one ``eps`` for each leaf."""
 
         def perturbed(v: Any, e: float) -> Any:
-            changed = np.asarray(v) * (1.0 + 2.0 * e * rng.uniform(-1.0, 1.0, np.shape(v)))
+            parts = rng.choice([-1.0, 1.0], np.shape(v)) * rng.uniform(0.75, 1.0, np.shape(v))  # none stays as it is
+            changed = np.asarray(v) * (1.0 + 2.0 * e * parts)
             return trees.like(changed.astype(np.asarray(v).dtype), v)
 
         return [perturbed(v, e) if e else v for v, e in zip(self.leaves, eps)]
@@ -448,11 +457,12 @@ def _times(gradients: Any, factor: float) -> Any:
     return trees.rebuild(gradients, scaled)
 
 
-def guessed_kind(
-    f: Callable[..., Any], f_backward: Any, inputs: tuple[Any, ...], cache: bool | None, meter: Meter
-) -> tuple[str, str]:
-    """The kind of derivative by what the functions take and return, and a note if that is not "backward"."""
-    n = len(inputs)
+def guessed_kind(pair: Pair) -> tuple[str, str]:
+    """The kind of derivative by what the functions take and return, and a note if that is not "backward".
+
+    Raises TypeError if f_backward takes a number of arguments that fits no kind.
+    """
+    n, f_backward = len(pair.inputs), pair.f_backward
     if f_backward is True:
         return "gradient", ""
     least, most = _positional(f_backward)
@@ -465,9 +475,9 @@ def guessed_kind(
             f"f_backward: expected a function of (d_out, cache) or (d_out, *inputs), or of the inputs alone with "
             f"kind='gradient' or 'jacobian'; it takes {takes} arguments, and there are {n} inputs"
         )
-    pair = Pair(f, f_backward, inputs, cache, "jacobian", meter=meter)
-    out = pair.forward(pair.arguments())[0]
-    if n == 2 and cache is not False and type(out) is tuple and len(out) == 2:
+    pair.meter.count()
+    out = pair.f(*pair.arguments())
+    if n == 2 and pair.cache is not False and type(out) is tuple and len(out) == 2:
         return "backward", ""
     kind = "gradient" if trees.children(out) is None and np.size(out) == 1 else "jacobian"
     return kind, f"f_backward takes the inputs alone, so it is taken as kind={kind!r}"

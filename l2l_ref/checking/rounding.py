@@ -1,6 +1,6 @@
 """The rounding error inside of somebody's code, measured: the code runs with every operation rounded up, then down.
 
-    G6  error of a computed number  <  about |number rounded up - number rounded down|
+    G6  error of a computed number  <  about |number rounded up, or down - number as it is|
 
 A difference of values of f sees the function that f computes, and not the one that it means. If a matrix that f solves
 with has the condition number 1e12, then f is off by a factor of 1 + 1e-4 everywhere, in the same way: its slopes agree

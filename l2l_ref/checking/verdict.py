@@ -20,6 +20,7 @@ from .report import FAIL, INCONCLUSIVE, PASS
 # The rounding error of a claim, in eps of its dtype, relative to the terms of which the claim is the sum.
 CLAIM_EPS = 8.0
 KINK: Final = "kink"
+NOT_SMOOTH = "f is not smooth here: no step gives a difference that settles"
 
 
 class Claim(NamedTuple):
@@ -72,10 +73,10 @@ def verdict_on(
         where = "on one side of here" if slope.one_sided else "around here"
         return INCONCLUSIVE, f"the edge of the domain: f is not finite {where}"
     if not error <= limit:  # written so that nan is not within the limit
-        return FAIL, ""
+        return (INCONCLUSIVE, NOT_SMOOTH) if slope.spike else (FAIL, "")
     # A claim so small that f would not move by a digit over a whole scale is right where the slope is no larger. But
     # where all claims are 0, and f moves by a few of its last digits, its slope is lost in them.
-    lost = all_zero and slope.digit < slope.moved < 64.0 * slope.digit
+    lost = all_zero and 0.25 * slope.digit < slope.moved < 64.0 * slope.digit
     if max(abs(analytic), abs(slope.value)) <= slope.digit and not lost:
         return PASS, ""
     if width <= max(0.1 * abs(slope.value), 0.1 * abs(analytic), 1e-3 * slope.natural, ordinary):
@@ -83,5 +84,5 @@ def verdict_on(
     if width > 2.0 * slope.bound:
         return INCONCLUSIVE, "f_backward changes too much when its inputs change in their last place"
     if slope.jump or slope.rounding < 0.5 * slope.bound:
-        return INCONCLUSIVE, "f is not smooth here: no step gives a difference that settles"
+        return INCONCLUSIVE, NOT_SMOOTH
     return INCONCLUSIVE, "below the noise: the slope is lost in the rounding of f"

@@ -1,9 +1,12 @@
 """Check a hand-written gradient of your own: is MODULE:BACKWARD the derivative of MODULE:FUNCTION?
 
-The exit code is 0 for PASS, 1 for FAIL and 3 for INCONCLUSIVE. What the functions print goes to stderr.
+The exit code is 0 for PASS, 1 for FAIL and 3 for INCONCLUSIVE. It is 2 if no check was possible, because an argument or
+the code of the functions is at fault. What the functions print goes to stderr. Ctrl-C ends the check with what it
+knows.
 """
 
 import inspect
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +15,30 @@ from ..checking import gradcheck
 from ..checking.pair import KINDS
 from ..checking.report import FAIL, INCONCLUSIVE, PASS
 from ..plotting import matplotlib_figure, require_figure
-from .arguments import JSON, progress, require_writable, whole
+from .arguments import JSON, number, progress, require_writable, whole
 from .user_code import Marked, described, import_object, output_on_stderr
 
+LARGEST = 4 << 30  # bytes of arrays in a file
 CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
+
+
+class TooLarge(ValueError):
+    """A file declares more than anybody would check."""
 
 
 def configure(parser):
     parser.add_argument("function", metavar="MODULE:FUNCTION", help="the forward function, in an importable module")
-    parser.add_argument("backward", metavar="MODULE:BACKWARD", help="its hand-written derivative")
+    parser.add_argument("backward", metavar="MODULE:BACKWARD", nargs="?",
+                        help="its hand-written derivative; leave it out if FUNCTION returns (value, gradient)")
     parser.add_argument("--inputs", metavar="FILE.npz", required=True,
                         help="the arguments of FUNCTION, one array each: np.savez(FILE, x=x, W=W) by the names of its "
                              "parameters, or np.savez(FILE, x, W) in their order")
-    parser.add_argument("--kind", choices=KINDS, default="backward",
+    parser.add_argument("--kind", choices=KINDS,
                         help="what BACKWARD is: backward(d_out, cache or inputs), the gradient of a function with one "
-                             "number as its value, its Jacobian, or a Hessian-vector product (default backward)")
+                             "number as its value, its Jacobian, or a Hessian-vector product (default: by the number "
+                             "of its arguments)")
+    parser.add_argument("--cache", choices=("yes", "no"),
+                        help="whether FUNCTION returns (out, cache) (default: yes if it returns a tuple of two)")
     parser.add_argument("--wrt", metavar="NAME,NAME", help="check the gradients of these arguments only (default: all)")
     parser.add_argument("--method", choices=("auto", "central", "complex"), default="auto",
                         help="compare single entries with central differences, or with the complex step, which is "
@@ -34,6 +46,14 @@ def configure(parser):
                              "auto)")
     parser.add_argument("--thorough", action="store_true",
                         help="check every entry (default: only if there are at most 1000, otherwise random directions)")
+    parser.add_argument("--rtol", type=number, default=0.0,
+                        help="an error to forgive, relative to the largest entry of a gradient, where a function is "
+                             "solved to a tolerance (default 0)")
+    parser.add_argument("--also-near", metavar="N", type=whole(0),
+                        help="check directions at so many points nearby, too (default: 2 where the whole gradient is "
+                             "zero, else 0)")
+    parser.add_argument("--max-evaluations", metavar="N", type=whole(1),
+                        help="end after so many calls of FUNCTION, with what is known by then (default: no limit)")
     parser.add_argument("--plot", metavar="FILE",
                         help="draw the error against the step of the differences; the ending of FILE is the format")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of the random directions (default 0)")
@@ -41,15 +61,20 @@ def configure(parser):
 
 
 def run(args):
-    f, f_backward = (Marked(import_object(text), text) for text in (args.function, args.backward))
+    f = Marked(import_object(args.function), args.function)
+    f_backward = True if args.backward is None else Marked(import_object(args.backward), args.backward)
     if args.plot:
         require_writable(Path(args.plot))
         require_figure(args.plot)
     arrays = inputs(args.inputs, f)
     try:
         with output_on_stderr():
-            report = gradcheck(f, f_backward, arrays, kind=args.kind, method=args.method, seed=args.seed,
-                               wrt=args.wrt.split(",") if args.wrt else None, thorough=args.thorough or None)
+            report = gradcheck(
+                f, f_backward, arrays, kind=args.kind, method=args.method, seed=args.seed,
+                wrt=args.wrt.split(",") if args.wrt else None, thorough=args.thorough or None, rtol=args.rtol,
+                cache=None if args.cache is None else args.cache == "yes", also_near=args.also_near,
+                max_evaluations=args.max_evaluations, progress=Calls(args.max_evaluations),
+            )
     except Exception as error:
         if hasattr(error, "raised_by"):
             raise ValueError(f"{error.raised_by} raised {described(error)}") from error
@@ -60,6 +85,19 @@ def run(args):
     if args.plot:
         plot(report, args.plot)
     return CODES[report.verdict]
+
+
+class Calls:
+    """Shows the number of calls of a slow function in the line of progress."""
+
+    def __init__(self, limit):
+        self._limit, self._shown = f" of at most {limit:,}" if limit else "", time.monotonic()
+
+    def __call__(self, calls):
+        now = time.monotonic()
+        if now - self._shown > 1.0:
+            self._shown = now
+            progress(f"{calls:,}{self._limit} calls of the function")
 
 
 def plot(report, path):
@@ -88,8 +126,12 @@ def inputs(path, f):
     """
     try:
         with np.load(path, allow_pickle=False) as file:
+            declared = sum(member.file_size for member in file.zip.infolist())
+            if declared > LARGEST:
+                raise TooLarge(f"{path}: expected at most {LARGEST >> 20:,} MB of arrays, "
+                               f"it declares {declared >> 20:,} MB")
             arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
+    except (FileNotFoundError, TooLarge):
         raise
     except Exception as error:  # whatever zipfile and numpy say to a file of another kind
         raise ValueError(f"{path}: expected an .npz file of arrays, as numpy.savez writes them") from error
