@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from . import optimizees as optimizees
     from .checking import assert_gradients as assert_gradients
     from .checking import gradcheck as gradcheck
+    from .checking.layers import of_layer as of_layer
     from .learned.optimizer import CoordinatewiseLSTM as CoordinatewiseLSTM
     from .learned.proposer import Proposer as Proposer
     from .metatrain.black_box import meta_train_black_box as meta_train_black_box
@@ -42,6 +43,7 @@ _HOME = {
     "minimize": "search.minimize",
     "minimize_many": "search.minimize",
     "models": "pretrained",
+    "of_layer": "checking.layers",
     "save": "pretrained",
 }
 _MODULES = ("baselines", "black_boxes", "catalogue", "checking", "datasets", "metatrain", "ops",

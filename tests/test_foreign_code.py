@@ -226,8 +226,8 @@ def test_kinks_at_equal_values_that_are_no_ties():
 @given(SEEDS, st.sampled_from([0.0, 1.0, 0.5]))
 def test_wrong_at_one_special_point_alone(seed, special):
     x = np.append(normal(seed, 3), special)
-    report = gradcheck(lambda x: np.sin(np.abs(x) + x), lambda d, x: d * 2 * (x > 0) * np.cos(2 * x) * (x != special), x,
-                       seed=seed)
+    report = gradcheck(lambda x: np.sin(np.abs(x) + x),
+                       lambda d, x: d * 2 * (x > 0) * np.cos(2 * x) * (x != special), x, seed=seed)
     assert report.verdict == ("PASS" if special == 0.0 else "FAIL"), report
 
 
@@ -258,8 +258,8 @@ def test_special_inputs_are_named(value, words):
 
 def test_entries_below_the_noise_are_counted():
     scale = np.array([1.0, 1e-14, 1.0, 1e-15])
-    report = gradcheck(lambda x: (scale * np.sin(np.abs(x))).sum(), lambda x: scale * np.cos(x), np.full(4, 0.7) + scale,
-                       kind="gradient")
+    x = np.full(4, 0.7) + scale
+    report = gradcheck(lambda x: (scale * np.sin(np.abs(x))).sum(), lambda x: scale * np.cos(x), x, kind="gradient")
     assert report.ok and "2 of 4 entries below the noise" in report.headline, report
 
 
@@ -453,3 +453,10 @@ def test_other_roundings_show_the_error_of_a_solver(seed, n):
     came = np.linalg.solve(H, b)
     shown = max(np.abs(way - came).max() for way in ways)
     assert np.abs(came - exact).max() <= 8 * shown + 4 * np.finfo(float).eps * np.abs(exact).max()
+
+
+def test_a_sparsity_pattern_that_lacks_an_entry():
+    sparse = pytest.importorskip("scipy.sparse")
+    x = normal(0, 3)
+    report = gradcheck(lambda x: x * x[::-1], lambda x: sparse.csr_array(np.diag(x[::-1])), x, kind="jacobian")
+    assert report.verdict == "FAIL" and "the sparsity pattern of the Jacobian of x lacks row" in str(report)

@@ -40,6 +40,7 @@ from .directions import (
     why_not_analytic,
 )
 from .entries import Arbiter, Checked, Row, check_array, curve_of
+from .foreign import dtype_name, entry_not_stored
 from .pair import ENDED, KINDS, Arrays, Meter, Pair, guessed_kind
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Guess, Report, severity
 from .structure import SINGLE_EPS, Structure, examine, nonlinear, solved
@@ -103,7 +104,8 @@ def gradcheck(
         the other forms of derivative.
     inputs : tuple
         The arguments of f, at which the derivative is checked. Anything but a tuple or list is taken as the only
-        argument. Each is an array, scalar, tuple, list, NamedTuple or dict, nested as you like.
+        argument. Each is an array, number, tuple, list, NamedTuple, dict or object that holds arrays, nested as you
+        like. Arrays may be complex, or those of another library; f gets them in their own type.
     kind : {"backward", "gradient", "jacobian", "hvp"}, optional
         The form of f_backward. If you leave it out, it is guessed: an f_backward that takes the inputs alone is a
         gradient if f returns one number, else a Jacobian; any other is a backward function. "gradient": ``f(*inputs)``
@@ -149,7 +151,7 @@ def gradcheck(
     Raises
     ------
     TypeError, ValueError
-        The arguments make a check impossible: no floating input, complex inputs, an unknown method. Mistakes of f or
+        The arguments make a check impossible: no floating input, masked entries, an unknown method. Mistakes of f or
         f_backward do not raise; they are in the report.
     """
     if type(inputs) is list and all(isinstance(item, (int, float)) for item in inputs):
@@ -319,6 +321,7 @@ class _Check:
             few = self.entries <= FEW
             self._check_entries(arbiter, None if few else self._sample)
         self.guesses = self._guesses()
+        self.notes += self._not_stored()
         self._find_curve()
         kinks = [(c.k, index) for c in self.checked for index in c.entry.kinks if not c.entry.out]
         self.directions += check_ties(exact, kinks, weights, self.sharpest)
@@ -499,6 +502,16 @@ class _Check:
                 ))
         return diagnose(wrong, right)
 
+    def _not_stored(self) -> list[str]:
+        """Sentences on derivatives that are not 0, and have no place in a sparse Jacobian."""
+        found = []
+        for c in self.checked:
+            stored = self.exact.patterns.get(c.k) if c.entry.out else None
+            if stored is not None:
+                numeric, limit = (np.reshape(a, stored.shape) for a in (c.numeric, c.limit))
+                found.append(entry_not_stored(c.entry.path, stored, numeric, limit))
+        return [sentence for sentence in found if sentence]
+
     def _find_curve(self) -> None:
         """The curve of the worst entry takes the place of a direction's."""
         shown = [c for c in self.checked if c.entry.count and not c.entry.out
@@ -564,10 +577,8 @@ def _require_floating(pair: Pair) -> None:
     """Raise TypeError unless there is an input to differentiate with respect to."""
     kinds = []
     for position in range(len(pair.inputs)) if pair.wrt is None else pair.positions:
-        for path, leaf in trees.leaves(pair.inputs[position], pair.names[position]):
-            if trees.is_complex(leaf):
-                raise TypeError(f"{path}: expected a real array, got {np.asarray(leaf).dtype}")
-            kinds.append(str(np.asarray(leaf).dtype))
+        for _, leaf in trees.leaves(pair.inputs[position]):
+            kinds.append(dtype_name(leaf))
     if not pair.tested:
         got = ", ".join(sorted(set(kinds))) or "nothing"
         raise TypeError(f"inputs: expected at least one array of floating dtype, got {got}")

@@ -15,6 +15,16 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import trees
+from .foreign import (
+    as_numpy,
+    attributes,
+    dense_jacobian,
+    from_numbers,
+    is_sparse,
+    refusal_of_input,
+    stored_entries,
+    vector_times_jacobian,
+)
 from .rounding import both_ways
 
 KINDS = ("backward", "gradient", "jacobian", "hvp")
@@ -68,12 +78,18 @@ class Pair:
         self.f, self.f_backward, self.inputs, self.cache, self.kind, self.wrt = f, f_backward, inputs, cache, kind, wrt
         self.meter = Meter() if meter is None else meter
         self.names = names_of(f, len(inputs))
+        for name, tree in zip(self.names, inputs):
+            for path, leaf in trees.as_they_are(tree, name):
+                sentence = refusal_of_input(path, leaf)
+                if sentence:
+                    raise TypeError(sentence)
         self.named = [
             (path, position, leaf)
             for position, (name, tree) in enumerate(zip(self.names, inputs))
             for path, leaf in trees.leaves(tree, name)
         ]
-        self.leaves = [leaf for _, _, leaf in self.named]
+        self.leaves = [leaf for _, _, leaf in self.named]  # arrays of other libraries as NumPy arrays
+        self.patterns: dict[int, np.ndarray | None] = {}  # which entries of a sparse Jacobian are stored, by the leaf
         self.taken_as_cache = False  # whether an array was taken as a cache that may have been meant as an output
 
     @cached_property
@@ -83,6 +99,8 @@ class Pair:
         if wrt is None:
             wrt = range(1) if self.kind == "hvp" else range(len(self.inputs))
         positions = {self._position(item) for item in ([wrt] if isinstance(wrt, str) or np.ndim(wrt) == 0 else wrt)}
+        if self.kind == "jacobian" and self.wrt is None:  # which is for arrays
+            positions = {i for i in positions if attributes(self.inputs[i]) is None} or positions
         return [
             i for i in sorted(positions) if any(trees.is_floating(leaf) for _, leaf in trees.leaves(self.inputs[i]))
         ]
@@ -114,13 +132,16 @@ class Pair:
     def arguments(self, values: Iterable[Any] | None = None) -> tuple[Any, ...]:
         """A copy of the inputs, with the leaves ``values`` if given. An f that writes into it does no harm."""
         values = self.leaves if values is None else values
-        copies = (v.copy(order="K") if isinstance(v, np.ndarray) else v for v in values)
+        copies = (_copy(v, leaf) for v, leaf in zip(values, self.leaves))
         return tuple(trees.rebuild(self.inputs, copies))
 
     def forward(self, arguments: tuple[Any, ...]) -> tuple[Any, Backward]:
         """Call f. Return its outputs, and a function d_out -> gradients."""
         self.meter.count()
         result = self.f(*arguments)
+        if self.kind in ("jacobian", "hvp") and trees.children(self.inputs[0]) is None:
+            array = from_numbers(result)  # as SciPy takes it
+            result = result if array is None else array
         if self.kind == "backward":
             pair = type(result) is tuple and len(result) == 2
             if self.cache and not pair:
@@ -137,25 +158,35 @@ class Pair:
                 if type(result) is not tuple or len(result) != 2:
                     raise TypeError(f"f: with f_backward=True expected (value, gradient), got {type(result).__name__}")
                 result, gradients = result
-            if trees.children(result) is not None or np.size(result) != 1:
-                one = trees.children(result) is None
-                got = f"shape {np.shape(result)}" if one else f"a {type(result).__name__}"
+            value = as_numpy(result)
+            one = trees.children(value) is None or trees.is_complex(value)
+            if not one or np.size(value) != 1:
+                got = f"shape {np.shape(value)}" if one else f"a {type(result).__name__}"
                 raise TypeError(f"f: with kind='gradient' expected one number, got {got}")
             return result, lambda d_out: _times(
-                self.f_backward(*arguments) if gradients is None else gradients, np.ravel(d_out)[0]
+                self.f_backward(*arguments) if gradients is None else gradients, np.ravel(as_numpy(d_out))[0]
             )
         return result, lambda d_out: self._rows(self.f_backward(*arguments), d_out)
 
     def _rows(self, jacobians: Any, d_out: Any) -> tuple[Any, ...]:
         """d_out^T J for each input."""
-        d_out = np.asarray(d_out)
-        return tuple(None if J is None else np.tensordot(d_out, J, d_out.ndim) for J in self._fitting(jacobians, d_out))
+        d_out = np.asarray(as_numpy(d_out))
+        products: list[Any] = [None] * len(self.inputs)
+        for i, jacobian in self._jacobians(jacobians, d_out).items():
+            products[i], problems = vector_times_jacobian(d_out, jacobian, np.shape(as_numpy(self.inputs[i])))
+            if problems:
+                raise Misfit(f"the Jacobian of {self.names[i]} {problems[0]}")
+        return tuple(products)
 
-    def _fitting(self, jacobians: Any, out: Any) -> list[Any]:
-        """The Jacobians as arrays of shape out.shape + input.shape, one for each input; None where there is none."""
+    def _jacobians(self, jacobians: Any, out: Any) -> dict[int, Any]:
+        """The Jacobians that f_backward returned, by the number of the input."""
         if trees.children(out) is not None:
-            raise Misfit("kind='jacobian' is for one output array, f returns several")
-        jacobians = (jacobians,) if len(self.positions) == 1 and type(jacobians) is not tuple else jacobians
+            several = "complex numbers; view them as pairs of real ones" if trees.is_complex(out) else "several"
+            raise Misfit(f"kind='jacobian' is for one output array, f returns {several}")
+        if len(self.positions) == 1:
+            shape = np.shape(out) + np.shape(as_numpy(self.inputs[self.positions[0]]))
+            bare = type(jacobians) is not tuple or _are_numbers(jacobians, shape)
+            jacobians = (jacobians,) if bare else jacobians
         given: Sequence[int] = self.positions
         if type(jacobians) not in (tuple, list) or len(jacobians) not in (len(given), len(self.inputs)):
             raise Misfit(f"f_backward: expected {len(given)} Jacobians, one for each input")
@@ -168,30 +199,30 @@ class Pair:
                 raise Misfit(f"kind='jacobian' is for arrays, {name} is a {type(leaf).__name__}")
             if jacobian is None or not trees.is_floating(leaf):
                 continue
-            wanted = np.shape(out) + np.shape(leaf)
-            if np.shape(jacobian) != wanted:
-                raise Misfit(
-                    f"the Jacobian of {name} has shape {np.shape(jacobian)}, expected {wanted}: that of the output, "
-                    "then that of the input"
-                )
-            found[i] = np.asarray(jacobian)
-        return [found.get(i) for i in range(len(self.inputs))]
+            found[i] = jacobian
+        return found
 
     def matrices(self, values: Iterable[Any] | None = None) -> Arrays:
         """The Jacobian or Hessian that f_backward returns for each leaf, of shape out.shape + leaf.shape.
 
         That of kind="hvp" is put together from its products with the unit vectors.
         """
-        arguments = self.arguments(values)
+        arguments, out = self.arguments(values), self.output_leaves[0][1]
+        dense: Arrays = [None] * len(self.leaves)
         if self.kind == "jacobian":  # whose inputs are arrays, each of them one leaf
-            return self._fitting(self.f_backward(*arguments), self.output_leaves[0][1])
-        x = np.asarray(arguments[0])
+            for i, jacobian in self._jacobians(self.f_backward(*arguments), out).items():
+                self.patterns[i] = stored_entries(jacobian)
+                dense[i] = dense_jacobian(jacobian, np.shape(out), np.shape(self.leaves[i]))[0]
+            return dense
+        x = np.asarray(self.leaves[0])
         columns = []
         for j in range(x.size):
             unit = np.zeros(x.size, x.dtype)
             unit[j] = 1.0
-            columns.append(np.asarray(self.f_backward(*arguments, unit.reshape(x.shape))))
-        return [np.stack(columns, -1).reshape(x.shape + x.shape), *[None] * (len(self.leaves) - 1)]
+            v = trees.rebuild(self.inputs[0], iter([trees.like(unit.reshape(x.shape), self.leaves[0])]))
+            columns.append(np.asarray(as_numpy(self.f_backward(*arguments, v))))
+        dense[0] = np.stack(columns, -1).reshape(x.shape + x.shape)
+        return dense
 
     def by_leaf(self, gradients: Any) -> tuple[list[Any], list[str]]:
         """One gradient for each leaf of the inputs, and a sentence for each place where they do not fit.
@@ -199,7 +230,10 @@ class Pair:
         f_backward may leave out the constants, and the inputs that are not to be checked.
         """
         n = len(self.inputs)
-        if n == 1:
+        only = self.inputs[self.positions[0]] if len(self.positions) == 1 else None
+        if trees.is_floating(only) and _are_numbers(gradients, np.shape(as_numpy(only))):
+            gradients = (gradients,)  # and not one gradient for each input
+        elif n == 1:
             # A single gradient comes bare or as a tuple of one. If the input is itself a tuple of one, a gradient (a,)
             # is bare and ((a,),) is not.
             one = type(gradients) is tuple and len(gradients) == 1
@@ -215,7 +249,7 @@ class Pair:
         if type(gradients) not in (tuple, list) or len(gradients) != n:
             several = type(gradients) in (tuple, list)
             got = f"{len(gradients)} gradients" if several else f"one {type(gradients).__name__}"
-            return [], [f"f_backward returned {got}, expected {n} gradients, one for each input"]
+            return [], [f"f_backward returned {got}, expected {n} gradients, one for each input (or for those in wrt)"]
         matched: list[Any] = []
         problems: list[str] = []
         for name, gradient, tree in zip(self.names, gradients, self.inputs):
@@ -223,6 +257,20 @@ class Pair:
             matched += below
             problems += wrong
         return matched, problems
+
+    def leave_out(self, gradients: Any) -> list[str]:
+        """Take the objects for which f_backward returns nothing as constants. Return a sentence for each of them.
+
+        An object may be anything that f needs, so it is checked only if there is a gradient, or if ``wrt`` names it.
+        """
+        objects = [i for i in self.positions if self.wrt is None and attributes(self.inputs[i]) is not None]
+        each = gradients if type(gradients) in (tuple, list) and len(gradients) == len(self.inputs) else None
+        left = [i for i in objects if each is None or each[i] is None]
+        if not 0 < len(left) < len(self.positions):
+            return []
+        self.wrt = self.positions = [i for i in self.positions if i not in left]
+        self.__dict__.pop("tested", None)  # which depends on the positions
+        return [f"{self.names[i]} is taken as a constant, since f_backward returns no gradient for it" for i in left]
 
     def widened(self) -> Pair:
         """The same pair on the same values in float64, or this pair if f does not accept float64."""
@@ -235,6 +283,8 @@ class Pair:
             return self
         inputs = tuple(trees.rebuild(self.inputs, iter(leaves)))
         pair = self.at(inputs)
+        if any(np.asarray(a).dtype != np.asarray(b).dtype for a, b in zip(leaves, pair.leaves)):
+            return self  # another library may have no float64
         try:
             pair.forward(pair.arguments())
         except Exception:  # f was not made for this dtype
@@ -362,7 +412,17 @@ class Pair:
 
     def outputs(self, values: Iterable[Any]) -> np.ndarray:
         """All floating outputs as one vector (M,), for inputs with the leaves ``values``."""
-        return _flat(self.forward(self.arguments(values))[0])
+        values = list(values)
+        out, _ = self.forward(self.arguments(values))
+        if not any([trees.is_complex(v) for v in values]):
+            return _flat(out)
+        # A complex step: the outputs are still those of a real function.
+        arrays = [as_numpy(v) for _, v in trees.as_they_are(out)]
+        numbers = [np.ravel(v) for v in arrays if trees.is_floating(v) or trees.is_complex(v)]
+        vector = np.concatenate([np.zeros(0), *numbers])
+        if vector.size != self.base_outputs.size:
+            raise TypeError("a complex step needs real outputs")
+        return vector
 
     def line(self, k: int, index: tuple[int, ...], dtype: DTypeLike) -> Callable[[Any], np.ndarray]:
         """The function t -> outputs (M,) where entry ``index`` of leaf k has the value t. Leaves are cast to dtype."""
@@ -402,9 +462,12 @@ class Pair:
         """The outputs, or nan if f refuses these inputs."""
         try:
             with np.errstate(all="ignore"):
-                return self.outputs(values)
+                outputs = self.outputs(values)
+            if outputs.shape == self.base_outputs.shape:  # there may be more, as of a square root that becomes complex
+                return outputs
         except Exception:  # f may refuse with any exception
-            return np.full(len(self.base_outputs), np.nan)
+            pass
+        return np.full(len(self.base_outputs), np.nan)
 
 
 def typical_size(values: Any) -> float:
@@ -421,8 +484,7 @@ def _range(arrays: Sequence[Any], like: np.ndarray) -> np.ndarray:
 
 def _flat(out: Any) -> np.ndarray:
     """All floating outputs as one vector."""
-    arrays = [v for _, v in trees.leaves(out) if trees.is_floating(v) or trees.is_complex(v)]
-    return np.concatenate([np.zeros(0), *map(np.ravel, arrays)])
+    return np.concatenate([np.zeros(0), *(np.ravel(v) for _, v in trees.leaves(out) if trees.is_floating(v))])
 
 
 def names_of(f: Callable[..., Any], count: int) -> list[str]:
@@ -439,7 +501,7 @@ def names_of(f: Callable[..., Any], count: int) -> list[str]:
 
 def snapshot(tree: Any) -> Any:
     """A copy of a tree of results, since the next call may write into the same arrays."""
-    copies = (v.copy() if isinstance(v, np.ndarray) else v for _, v in trees.leaves(tree))
+    copies = (_copy(v, v) for _, v in trees.leaves(tree))
     return trees.rebuild(tree, copies)
 
 
@@ -447,13 +509,36 @@ def cotangent_tree(out: Any, cotangent: Arrays) -> Any:
     """The cotangent as a tree with the structure of ``out``; constants among the outputs get None."""
     items = []
     for (_, leaf), c in zip(trees.leaves(out), cotangent):
-        items.append(None if c is None else trees.like(np.array(c, np.asarray(leaf).dtype), leaf))
+        items.append(None if c is None else _copy(trees.like(np.asarray(c, np.asarray(leaf).dtype), leaf), leaf))
     return trees.rebuild(out, iter(items))
+
+
+def _are_numbers(tree: Any, shape: tuple[int, ...]) -> bool:
+    """Whether these are nested lists of numbers that make an array of this shape."""
+    if type(tree) not in (list, tuple) or any(isinstance(item, np.ndarray) for item in tree):
+        return False
+    array = from_numbers(tree)
+    return array is not None and array.shape == shape
+
+
+def _copy(value: Any, leaf: Any) -> Any:
+    """A copy of an array, in the memory order of ``leaf``. What is no array needs no copy."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.flags.c_contiguous and leaf.flags.c_contiguous:
+        return value.copy()
+    copied = np.empty_like(leaf, value.dtype)
+    copied[...] = value
+    return copied
 
 
 def _times(gradients: Any, factor: float) -> Any:
     """A tree of gradients, each multiplied by a number."""
-    scaled = (g * factor if trees.is_floating(g) else g for _, g in trees.leaves(gradients))
+
+    def is_number(g: Any) -> bool:  # an integer may be one of a list of numbers
+        return trees.is_floating(g) or is_sparse(g) or np.ndim(g) == 0 and np.asarray(g).dtype.kind in "iu"
+
+    scaled = (g * factor if is_number(g) else g for _, g in trees.leaves(gradients))
     return trees.rebuild(gradients, scaled)
 
 

@@ -10,13 +10,15 @@ ignores d_out, squares it or applies it twice.
 
 from __future__ import annotations  # so that no annotation loads numpy.random
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import trees
 from .differences import scale_of
-from .pair import Misfit, Pair, cotangent_tree, snapshot, typical_size
+from .foreign import NUMERIC, dtype_name, refusal
+from .pair import Arrays, Misfit, Pair, cotangent_tree, snapshot, typical_size
 
 # The rounding error of a sum of two gradients, in eps of the largest entry. No mistake in a formula is that small.
 LINEAR_EPS = 1e4
@@ -50,13 +52,17 @@ def examine(pair: Pair, rng: np.random.Generator) -> Structure:
     problems = [f"f changed its argument {path}" for path in _changed(originals, leaves_now(arguments))]
     undecided, notes = [], []
     outputs = trees.leaves(out, "out")
+    if pair.kind == "gradient" and trees.is_complex(out):
+        raise TypeError(f"f: with kind='gradient' expected one real number, got {dtype_name(out)}")
+    for path, leaf in trees.as_they_are(out, "out"):
+        reason = refusal(path, leaf)
+        if reason:
+            raise TypeError(f"f: {reason}")
     for path, leaf in outputs:
-        if trees.is_complex(leaf):
-            raise TypeError(f"f: expected real outputs, got {np.asarray(leaf).dtype} in {path}")
         if trees.is_floating(leaf) and not np.isfinite(leaf).all():
             undecided.append(f"{path} is not finite at these inputs")
     if not any(trees.is_floating(leaf) for _, leaf in outputs):
-        got = ", ".join(sorted({type(leaf).__name__ for _, leaf in outputs})) or "nothing"
+        got = ", ".join(sorted({dtype_name(leaf) for _, leaf in outputs})) or "nothing"
         raise TypeError(f"f: expected at least one output of floating dtype, got {got}")
     # The gradient of a single number is shown as f_backward returns it.
     one = sum(np.size(leaf) for _, leaf in outputs if trees.is_floating(leaf)) == 1
@@ -82,10 +88,13 @@ def examine(pair: Pair, rng: np.random.Generator) -> Structure:
     kept = [(path, c) for (path, _), c in zip(outputs, cotangent) if c is not None]
     problems += [f"f_backward changed its d_out: {p}" for p in _changed(kept, trees.leaves(d_out, "out"))]
     first = snapshot(first)
-    second = vjp(cotangent_tree(out, cotangent))
+    refused = [refusal(path, leaf) for path, leaf in trees.as_they_are(first, "gradient")]
+    problems += [f"f_backward: {reason}" for reason in refused if reason]
+    second = snapshot(vjp(cotangent_tree(out, cotangent)))
     if _changed(trees.leaves(first, "gradient"), trees.leaves(second, "gradient")):
-        problems.append("f_backward is not deterministic: two calls with the same cotangent and cache differ")
+        problems.append(_why_different(first, second, lambda c: snapshot(vjp(cotangent_tree(out, c))), cotangent))
 
+    notes += pair.leave_out(first)
     claims, sentences = pair.by_leaf(first)
     problems += sentences
     misshapen = []
@@ -96,6 +105,9 @@ def examine(pair: Pair, rng: np.random.Generator) -> Structure:
             undecided += [edge] if edge else []
             problems += sentence if not edge else []
             misshapen += [(k, claims[k])] * wrong_shape
+        for k, leaf in enumerate(pair.leaves):
+            if not trees.is_floating(leaf) and trees.is_floating(claims[k]) and np.any(claims[k]):
+                notes.append(f"the gradient of {pair.path(k)} is not checked, since the input is {dtype_name(leaf)}")
     arrays = [np.asarray(g) if trees.is_floating(g) else None for g in claims]
     return Structure(arrays, cotangent, tuple(problems), tuple(undecided), tuple(misshapen), tuple(notes))
 
@@ -117,6 +129,31 @@ def _edge(pair: Pair, k: int, gradient: Any, cotangent: list[Any]) -> str:
         if (slopes[1:] > GROWS * slopes[:-1]).all():
             return f"{name}, and the slope of f is infinite there, as at the edge of a domain"
     return ""
+
+
+def _why_different(first: Any, second: Any, backward: Callable[[Arrays], Any], cotangent: Arrays) -> str:
+    """Why two calls of f_backward with equal arguments differ: perhaps it adds to a buffer, which more calls show."""
+    unknown = "f_backward is not deterministic: two calls with the same cotangent and cache differ"
+    try:
+        third = backward(cotangent)
+        of_zero = backward([None if u is None else np.zeros_like(u) for u in cotangent])
+    except Exception:  # f_backward may not work a third time
+        return unknown
+    a, b, c, d = ([leaf for _, leaf in trees.leaves(gradients)] for gradients in (first, second, third, of_zero))
+    if len(a) == len(b) == len(c) == len(d):
+        changed = [k for k in range(len(a)) if not _same(a[k], b[k])]
+        buffer = "it adds to a buffer (accumulates), which has to be set to zero before each call"
+        if all(_times(2, a[k], b[k]) and _times(3, a[k], c[k]) for k in changed):
+            return f"f_backward: the second call returned twice what the first returned: {buffer}"
+        # A call with d_out = 0 adds nothing to what was there.
+        if all(_close(c[k], d[k]) and not _close(b[k], c[k]) for k in changed):
+            return f"f_backward: what one call returns is added to what the next one returns: {buffer}"
+    return unknown
+
+
+def _times(factor: int, a: Any, b: Any) -> bool:
+    """Whether b is a multiple of a."""
+    return trees.is_floating(a) and np.shape(a) == np.shape(b) and _close(factor * a, b)
 
 
 def nonlinear(
@@ -206,6 +243,9 @@ def _form(name: str, gradient: Any, leaf: Any) -> tuple[list[str], bool]:
     if gradient is None:
         return [f"{name} is missing, expected an array of shape {np.shape(leaf)}"], False
     got, wanted = np.asarray(gradient), np.asarray(leaf)
+    if got.dtype.kind not in NUMERIC:
+        what = f"has dtype {got.dtype}" if isinstance(gradient, np.ndarray) else f"is a {type(gradient).__name__}"
+        return [f"{name} {what}, expected an array of {wanted.dtype}"], False
     if got.shape != wanted.shape:
         return [f"{name} has shape {got.shape}, expected {wanted.shape}"], True
     # A Python float has no precision of its own, so its gradient may take that of the other inputs.

@@ -130,9 +130,19 @@ def square_backward(d_y: Floats, x: Floats) -> Floats:
     return 2 * d_y * x
 
 
+class Square:
+    def forward(self, x: Floats) -> Floats:
+        self.x = x
+        return x**2
+
+    def backward(self, d_y: Floats) -> Floats:
+        return 2 * d_y * self.x
+
+
 report = l2l.gradcheck(square, square_backward, (theta,))
 print(report.ok, report.max_error, report)
 l2l.assert_gradients(square, square_backward, (theta,))
+l2l.assert_gradients(*l2l.of_layer(Square(), theta, params={}), wrt="x")
 
 # ---------------------------------------------------------------------------------------- meta-training, save and load
 
