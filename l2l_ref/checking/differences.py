@@ -27,8 +27,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .rounding import both_ways
-
 # The most that elementary functions and short sums lose, in units in the last place. Longer sums are measured.
 ULPS = 4
 # Steps relative to the first one, which balances h^4 against eps / h, as powers of two: smaller ones for functions that
@@ -226,12 +224,18 @@ def central_slope(
     bend = w_abs @ np.abs(rung.f_up[0] - 2.0 * out + rung.f_down[0])
     if bend > SPIKE * (w_abs @ np.fmax(rung.size, np.abs(out))):
         return best._replace(spike=True)
-    best = best.widened(both_ways(lambda: rung.extrapolated(line, w)))
+    best = best.widened(_both_ways(lambda: rung.extrapolated(getattr(line, "fresh", line), w)))
     if confirms(best) or not confirms(best, CERTAIN):
         return best
     # f may be level here, with a kink further away, instead of a staircase. Then small steps are right.
     level = _trusted(estimate(staircase=False))
     return level if confirms(level) else best
+
+
+def _both_ways(function: Callable[[], float]) -> tuple[float, float] | None:
+    from .rounding import both_ways  # which a check that passes does not need
+
+    return both_ways(function)
 
 
 def _trusted(slopes: Sequence[Slope]) -> Slope:
@@ -393,7 +397,8 @@ def complex_slope(
     # Where terms nearly cancel, the next numbers, and steps that are no power of two, show it best.
     near = [w @ line(x + k * np.spacing(x) + 1j * h * c).imag / (h * c)
             for k, c in ((0.0, 1.1), (0.0, 1.7), (-3.0, 1.3), (2.0, 0.7))]
-    return slope.widened([*near, *(both_ways(lambda: w @ line(x + 1j * h).imag / h) or ())])
+    fresh = getattr(line, "fresh", line)
+    return slope.widened([*near, *(_both_ways(lambda: w @ fresh(x + 1j * h).imag / h) or ())])
 
 
 def taylor_rate(line: Line, w: np.ndarray, claim: float, eps: float) -> float | None:

@@ -10,7 +10,6 @@ from .differences import Line, Slope, central_slope, complex_slope, scale_of, v_
 from .directions import SHRUNK
 from .pair import ENDED, Arrays, Pair, typical_size
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
-from .rounding import rounding_mode
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 
 COARSE = 1e-3  # the relative bound of a complex step that tells nothing
@@ -129,19 +128,20 @@ class Lines:
         self.exact, self.k, self.index = exact, k, index
         self.dtype = np.asarray(exact.leaves[k]).dtype
         self.x = float(np.asarray(exact.leaves[k])[index])
-        self.real, self.complex = (_remembered(exact.line(k, index, dtype)) for dtype in (self.dtype, np.complex128))
+        self.real, self.complex = (Remembered(exact.line(k, index, dtype)) for dtype in (self.dtype, np.complex128))
 
 
-def _remembered(line: Line) -> Line:
-    values: dict[Any, np.ndarray] = {}
+class Remembered:
+    """A line of which each value is computed once; ``fresh`` computes it anew, as another rounding needs it."""
 
-    def once(t: Any) -> np.ndarray:
-        key = t, rounding_mode()  # with another rounding f is another function
-        if key not in values:
-            values[key] = line(t)
-        return values[key]
+    def __init__(self, fresh: Line) -> None:
+        self.fresh = fresh
+        self._values: dict[Any, np.ndarray] = {}
 
-    return once
+    def __call__(self, t: Any) -> np.ndarray:
+        if t not in self._values:
+            self._values[t] = self.fresh(t)
+        return self._values[t]
 
 
 def _slope(

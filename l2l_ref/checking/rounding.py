@@ -50,12 +50,6 @@ def both_ways(function: Callable[[], Any]) -> tuple[Any, Any] | None:
         return up, function()
 
 
-def rounding_mode() -> int:
-    """A number for the rounding that is chosen now."""
-    control = _control()
-    return 0 if control is None else control.fegetround()
-
-
 @cache
 def _control() -> Any:
     """The C library with fegetround and fesetround, or None."""
