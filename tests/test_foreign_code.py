@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from l2l_ref.checking import gradcheck
-from l2l_ref.checking.rounding import both_ways, rounded
+from l2l_ref.checking.differences import both_ways, rounded
 
 SETTINGS = settings(max_examples=40, deadline=None)
 SEEDS = st.integers(0, 10**6)

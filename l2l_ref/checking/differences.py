@@ -14,15 +14,26 @@ D3, rounding: if each output is off by at most noise, then 4/3 D(h) is off by at
 most 1/6 noise / h. At first, noise is `ULPS` units in the last place of the output. Before anything is called wrong,
 the noise is measured as well, see `measured_noise`.
 
-Before anything is called wrong, the slope at the best step is also computed with other roundings inside of f, see
-rounding.py, and twice its change is added to the bound.
+A difference sees the function that f computes, and not the one that it means. If a matrix that f solves with has the
+condition number 1e12, then f is off by a factor of 1 + 1e-4 everywhere, in the same way: its slopes agree with each
+other to the last digit, and with nothing else. Only other roundings show this. The processor can be told to round every
+result up, or every result down, and then
+
+    G6  error of a computed number  <  about |number rounded up, or down - number as it is|
+
+(J. Vignes, "A stochastic arithmetic for reliable scientific computing", 1993). It costs two calls, and is used before
+anything is called wrong.
 
 No step suits every function, so a ladder of steps is tried and the step with the smallest bound is taken. If no step is
 good enough, all bounds are large.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+import ctypes
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -36,7 +47,6 @@ OTHER_RUNGS = (-6, -12, -18, -30, 4)
 ROUNDING = 1.5  # the factor 1.5 of D3
 DIRECTED = 2.0  # the error of f's own arithmetic, in units of the difference between its two roundings
 HIGH_STAIR = 1e6  # relative to the rounding of the outputs: a change so large is no stair of rounding
-SPIKE = 0.5  # a change over the step that was taken, relative to the largest value of f nearby
 STAIR = 1.5  # the noise of a staircase, in units of the smallest change that was seen
 CLOSER = 0.1  # smaller steps that come so much closer to the expected value let it count as possible
 CERTAIN = 10.0  # an error of this many limits is one, whatever f is like
@@ -64,7 +74,6 @@ class Slope(NamedTuple):
     sides: tuple[float, float] | None = None  # the lowest and the highest one-sided slope if x is a kink
     one_sided: bool = False  # f is defined on one side of x only
     jump: bool = False       # f seems to jump at x
-    spike: bool = False      # f is another function a step away from x
     by_output: np.ndarray | None = None  # (M,) the slope of each output
     step: float = 0.0        # the step h that was taken
 
@@ -210,7 +219,7 @@ def central_slope(
         best._replace(value=slope.value, bound=CLOSER * abs(slope.value - best.value)))]
     if len(closer) > 1:  # f changes on a scale that only the smallest steps see, where rounding drowns it
         return min(closer, key=lambda slope: slope.bound)
-    kinks = [slope for slope in slopes if slope.sides is not None]
+    kinks = [slope for slope in slopes if slope.sides is not None and not _beside(slope, slopes)]
     if kinks:  # a kink that is small compared with the curvature only shows for small steps
         return min(kinks, key=lambda slope: slope.bound)
     if not np.isfinite(best.bound):
@@ -219,23 +228,13 @@ def central_slope(
     unseen = best._replace(bound=best.bound + 64.0 * eps * (w_abs @ np.abs(out)) / scale)
     if best.step > scale and confirms(unseen):
         return unseen
-    # Where the best step leaves most of f behind, f changes on a scale that no step resolves.
     rung = next(rung for rung in rungs if rung.h == best.step)
-    bend = w_abs @ np.abs(rung.f_up[0] - 2.0 * out + rung.f_down[0])
-    if bend > SPIKE * (w_abs @ np.fmax(rung.size, np.abs(out))):
-        return best._replace(spike=True)
-    best = best.widened(_both_ways(lambda: rung.extrapolated(getattr(line, "fresh", line), w)))
+    best = best.widened(both_ways(lambda: rung.extrapolated(getattr(line, "fresh", line), w)))
     if confirms(best) or not confirms(best, CERTAIN):
         return best
     # f may be level here, with a kink further away, instead of a staircase. Then small steps are right.
     level = _trusted(estimate(staircase=False))
     return level if confirms(level) else best
-
-
-def _both_ways(function: Callable[[], float]) -> tuple[float, float] | None:
-    from .rounding import both_ways  # which a check that passes does not need
-
-    return both_ways(function)
 
 
 def _trusted(slopes: Sequence[Slope]) -> Slope:
@@ -251,6 +250,13 @@ def _trusted(slopes: Sequence[Slope]) -> Slope:
         if not any(abs(s.value - best.value) > s.bound + best.bound for s in smaller):
             return best
         kept = smaller
+
+
+def _beside(kink: Slope, slopes: Sequence[Slope]) -> bool:
+    """Whether x lies beside this kink, not on it: a smaller step sees one slope, and would see the two sides."""
+    assert kink.sides is not None
+    gap = kink.sides[1] - kink.sides[0]
+    return any(s.step < kink.step and s.sides is None and s.bound < CLOSER * gap for s in slopes)
 
 
 class _Rung:
@@ -289,6 +295,13 @@ class _Rung:
         sides = _kink((f_up - out) / (up - x)[:, None], (out - f_down) / (x - down)[:, None], w, rounding)
         across = w_abs @ np.abs(f_up - f_down).T  # at a jump it is the same for every step
         jump = bool(across[0] > 0.75 * across[2] > 0.0)
+        # Values on both sides, extrapolated to x, miss f(x) by O(h^4) where f is smooth. If they miss it by the same
+        # for every step, f turns at x on a scale below h, as beside a pole: any slope is possible.
+        middle = (f_up + f_down) / 2.0
+        missed = out - (4.0 * middle[:2] - middle[1:]) / 3.0
+        spike, apart = w_abs @ np.abs(missed[0]), w_abs @ np.abs(missed[0] - missed[1])
+        if spike > CERTAIN * apart and spike > 64.0 * np.finfo(float).eps * (w_abs @ self.size):
+            jump, sides, bound = True, None, bound + spike / float(np.spacing(max(abs(x), self.h)))
         return Slope(w @ R, bound, rounding, w_abs @ np.abs(R), sides=sides, by_output=R, jump=jump, step=self.h)
 
     def extrapolated(self, line: Line, w: np.ndarray) -> float:
@@ -398,7 +411,7 @@ def complex_slope(
     near = [w @ line(x + k * np.spacing(x) + 1j * h * c).imag / (h * c)
             for k, c in ((0.0, 1.1), (0.0, 1.7), (-3.0, 1.3), (2.0, 0.7))]
     fresh = getattr(line, "fresh", line)
-    return slope.widened([*near, *(_both_ways(lambda: w @ fresh(x + 1j * h).imag / h) or ())])
+    return slope.widened([*near, *(both_ways(lambda: w @ fresh(x + 1j * h).imag / h) or ())])
 
 
 def taylor_rate(line: Line, w: np.ndarray, claim: float, eps: float) -> float | None:
@@ -434,3 +447,51 @@ def v_curve(
     errors = np.abs(slopes - claim) / max(1.0, abs(claim))
     kept = np.isfinite(errors)
     return steps[kept], errors[kept]
+
+
+# --- other roundings, G6
+
+Mode = Literal["up", "down"]
+
+# The C header fenv.h has these numbers: the two bits of the control register that choose the rounding.
+_MODES: dict[str, dict[Mode, int]] = {
+    "x86_64": {"down": 0x400, "up": 0x800},
+    "aarch64": {"down": 0x800000, "up": 0x400000},
+    "arm64": {"down": 0x800000, "up": 0x400000},
+}
+
+
+@contextmanager
+def rounded(mode: Mode) -> Iterator[bool]:
+    """Round every floating operation of this thread ``mode``, where that can be done: the value says whether it is."""
+    control = _control()
+    if control is None:
+        yield False
+        return
+    before = control.fegetround()
+    try:
+        yield control.fesetround(_MODES[platform.machine()][mode]) == 0
+    finally:
+        control.fesetround(before)
+
+
+def both_ways(function: Callable[[], Any]) -> tuple[Any, Any] | None:
+    """What ``function()`` returns rounded up and rounded down; None where the rounding cannot be chosen."""
+    if _control() is None:
+        return None
+    with rounded("up"):
+        up = function()
+    with rounded("down"):
+        return up, function()
+
+
+@cache
+def _control() -> Any:
+    """The C library with fegetround and fesetround, or None."""
+    if platform.machine() not in _MODES:
+        return None
+    try:
+        library = ctypes.CDLL(None)
+        return library if library.fesetround(library.fegetround()) == 0 else None
+    except (AttributeError, OSError, TypeError):  # another system
+        return None

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import trees
+from .differences import both_ways
 from .foreign import (
     as_numpy,
     attributes,
@@ -358,8 +359,6 @@ class Pair:
 
     def inside(self, cotangent: Arrays | None, claims: Arrays) -> Arrays:
         """How much each claim changes when every operation is rounded up, or down (G6); 0 where that is unknown."""
-        from .rounding import both_ways  # which a check that passes does not need
-
         ways = both_ways(lambda: self.matrices() if cotangent is None else self.claims(cotangent))
         if ways is None:
             return [0.0] * len(self.leaves)
