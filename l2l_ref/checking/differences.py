@@ -7,6 +7,7 @@ value t, or if all inputs are moved by t along a direction. We want the slope of
     D2  R(h)  = (4 D(h) - D(2h)) / 3                          Richardson: the h^2 term cancels
     D3  bound = 2 |w| . |R(h) - R(2h)|                        truncation
               + 1.5 / h  |w| . noise                          rounding
+    D4  C(h)  = Im line(x + i h) / h                          complex step, where line takes complex numbers
 
 D3, truncation: the error of R falls as h^4, so that of R(h) is 1/15 of R(h) - R(2h). Taking twice the whole difference
 leaves a factor of 30 for functions on which this expansion is not yet accurate.
@@ -21,7 +22,7 @@ result up, or every result down, and then
 
     G6  error of a computed number  <  about |number rounded up, or down - number as it is|
 
-(J. Vignes, "A stochastic arithmetic for reliable scientific computing", 1993). It costs two calls, and is used before
+(J. Vignes, "A stochastic arithmetic for reliable scientific computation", 1993). It costs two calls, and is used before
 anything is called wrong.
 
 No step suits every function, so a ladder of steps is tried and the step with the smallest bound is taken. If no step is
@@ -226,7 +227,7 @@ def central_slope(
         return best
     # A step that is wider than a tiny x sees nothing of what f does on the scale of x: at least a few digits of f.
     unseen = best._replace(bound=best.bound + 64.0 * eps * (w_abs @ np.abs(out)) / scale)
-    if best.step > scale and confirms(unseen):
+    if (best.step > scale or scale < wide and idle.all()) and confirms(unseen):
         return unseen
     rung = next(rung for rung in rungs if rung.h == best.step)
     best = best.widened(both_ways(lambda: rung.extrapolated(getattr(line, "fresh", line), w)))
@@ -383,11 +384,9 @@ def complex_slope(
 ) -> Slope:
     """The slope of w . line(t) at t = x by a complex step. Nothing is subtracted, so nothing cancels.
 
-        D4  C(h) = Im line(x + i h) / h,   error h^2 / 6 line''', which is 4/3 |w . (C(h) - C(h/2))|
-
-    The step is so small beside the ``scale`` of x that the error D4 vanishes in rounding, unless the slope itself
-    vanishes, as that of x^3 at 0. So it is computed before the expected value is contradicted, see ``confirms`` of
-    `central_slope`, together with the error of f's own arithmetic.
+    Its error is h^2 / 6 line''', or 4/3 |w . (C(h) - C(h/2))|. The step is so small beside the ``scale`` of x that this
+    vanishes in rounding, unless the slope itself vanishes, as that of x^3 at 0. So it is computed before the expected
+    value is contradicted, see ``confirms`` of `central_slope`, together with the error of f's own arithmetic.
 
     Raises TypeError if the outputs are not complex. A function that loses the imaginary part gives a wrong slope
     silently, so compare the result with `central_slope` once before you trust it.
