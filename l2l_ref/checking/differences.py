@@ -216,13 +216,13 @@ def central_slope(
             return level
     if confirms(best):
         return best
+    kinks = [slope for slope in slopes if slope.sides is not None and not _beside(slope, slopes)]
+    if kinks:  # a kink that is small compared with the curvature only shows for small steps
+        return min(kinks, key=lambda slope: slope.bound)
     closer = [slope for slope in slopes if slope.step < best.step and confirms(
         best._replace(value=slope.value, bound=CLOSER * abs(slope.value - best.value)))]
     if len(closer) > 1:  # f changes on a scale that only the smallest steps see, where rounding drowns it
         return min(closer, key=lambda slope: slope.bound)
-    kinks = [slope for slope in slopes if slope.sides is not None and not _beside(slope, slopes)]
-    if kinks:  # a kink that is small compared with the curvature only shows for small steps
-        return min(kinks, key=lambda slope: slope.bound)
     if not np.isfinite(best.bound):
         return best
     # A step that is wider than a tiny x sees nothing of what f does on the scale of x: at least a few digits of f.
