@@ -177,7 +177,7 @@ OPERATIONS = (
         ROW + r" m_t = l_t \cdot z_{< t} \qquad f_t = m_t + \delta_t z_t", GP_SOURCE,
         cases={
             "coincident": partial(_gp_append, T=2, t=1, repeated=True),
-            "nearly coincident": partial(_gp_append, T=2, t=1, repeated=True, apart=1e-6),
+            "nearly coincident": partial(_gp_append, T=2, t=1, repeated=True, apart=1e-5),
             "a scale for each dimension": partial(_gp_append, T=3, scales=True),
             "six dimensions": partial(_gp_append, B=1, T=2, d=6, t=1),
             "first query": partial(_gp_append, T=2, t=0),

@@ -298,10 +298,10 @@ class _Rung:
         jump = bool(across[0] > 0.75 * across[2] > 0.0)
         # Values on both sides, extrapolated to x, miss f(x) by O(h^4) where f is smooth. If they miss it by the same
         # for every step, f turns at x on a scale below h, as beside a pole: any slope is possible.
-        middle = (f_up + f_down) / 2.0
-        missed = out - (4.0 * middle[:2] - middle[1:]) / 3.0
+        middle = (f_up - out) / 2.0 + (f_down - out) / 2.0
+        missed = (4.0 * middle[:2] - middle[1:]) / 3.0
         spike, apart = w_abs @ np.abs(missed[0]), w_abs @ np.abs(missed[0] - missed[1])
-        if spike > CERTAIN * apart and spike > 64.0 * np.finfo(float).eps * (w_abs @ self.size):
+        if spike > CERTAIN * apart and spike > 8.0 * rounding * self.h:
             jump, sides, bound = True, None, bound + spike / float(np.spacing(max(abs(x), self.h)))
         return Slope(w @ R, bound, rounding, w_abs @ np.abs(R), sides=sides, by_output=R, jump=jump, step=self.h)
 

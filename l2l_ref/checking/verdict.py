@@ -73,7 +73,9 @@ def verdict_on(
         where = "on one side of here" if slope.one_sided else "around here"
         return INCONCLUSIVE, f"the edge of the domain: f is not finite {where}"
     if not error <= limit:  # written so that nan is not within the limit
-        return FAIL, ""
+        # Beside a pole, or at a jump, no bound holds unless it is narrow.
+        beside = slope.jump and slope.bound > 0.5 * abs(slope.value)
+        return (INCONCLUSIVE, NOT_SMOOTH) if beside else (FAIL, "")
     # A claim so small that f would not move by a digit over a whole scale is right where the slope is no larger. But
     # where all claims are 0, and f moves by a few of its last digits, its slope is lost in them.
     lost = all_zero and 0.25 * slope.digit < slope.moved < 64.0 * slope.digit
