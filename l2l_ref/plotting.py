@@ -1,10 +1,12 @@
 """Figures need matplotlib, which is optional. It is imported when a figure is asked for."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 from .extras import require
+from .files import write_bytes
 
 
 def matplotlib_figure() -> Any:
@@ -19,6 +21,16 @@ def matplotlib_figure() -> Any:
     from matplotlib.figure import Figure
 
     return Figure
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str], **settings: Any) -> None:
+    """Write a figure to ``path``, whole or not at all, in the format that the file name asks for.
+
+    ``settings`` are those of ``Figure.savefig``.
+    """
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=Path(path).suffix[1:].lower(), **settings)
+    write_bytes(path, drawn.getbuffer())
 
 
 def require_figure(path: str | os.PathLike[str]) -> None:

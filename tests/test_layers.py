@@ -21,10 +21,10 @@ FLOOR = {
     "audit": 4, "bench": 4, "compare": 4,
     "cli": 5,
 }
-# Within a floor: the types of arguments below their checks, data sets below what uses them, weights below what searches
-# with them, the catalogue above what it lists.
+# Within a floor: the types of arguments below their checks, the writing of files below figures, data sets below what
+# uses them, weights below what searches with them, the catalogue above what it lists.
 SAME_FLOOR = {
-    ("checks", "protocols"),
+    ("checks", "protocols"), ("plotting", "files"),
     ("optimizees", "datasets"), ("black_boxes", "datasets"),
     ("catalogue", "learned"), ("catalogue", "optimizees"),
     ("search", "pretrained"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..plotting import matplotlib_figure
+from ..plotting import matplotlib_figure, save_figure
 
 if TYPE_CHECKING:
     from ..protocols import Path
@@ -47,4 +47,4 @@ def bench_bars(rows: list[dict[str, Any]], unit: str, title: str, path: Path) ->
     axes.set_title(rows[0]["work"] if len({row["work"] for row in rows}) == 1 else "", fontsize=10)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)

@@ -123,10 +123,13 @@ def require_writable(path):
     """Do nothing if a file can be written to ``path``. Raises ValueError otherwise, before hours of work."""
     if path.is_dir():
         raise ValueError(f"{path}: is a folder")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path}: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: the folder {path.parent} cannot be written to")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: expected a regular file, got a device, a pipe or a socket")
+    folder = path.resolve().parent if path.is_symlink() else path.parent
+    if not folder.is_dir():
+        raise ValueError(f"{path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{path}: the folder {folder} cannot be written to")
 
 
 def planned_figure(asked, default):

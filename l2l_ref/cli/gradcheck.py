@@ -9,21 +9,16 @@ import inspect
 import time
 from pathlib import Path
 
-import numpy as np
-
 from ..checking import gradcheck
 from ..checking.pair import KINDS
 from ..checking.report import FAIL, INCONCLUSIVE, PASS
-from ..plotting import matplotlib_figure, require_figure
+from ..files import read_npz
+from ..plotting import matplotlib_figure, require_figure, save_figure
 from .arguments import JSON, number, progress, require_writable, whole
 from .user_code import Marked, described, import_object, output_on_stderr
 
-LARGEST = 4 << 30  # bytes of arrays in a file
+LARGEST = 2**28  # bytes of arrays in a file
 CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
-
-
-class TooLarge(ValueError):
-    """A file declares more than anybody would check."""
 
 
 def configure(parser):
@@ -108,7 +103,7 @@ def plot(report, path):
     except ValueError as error:
         progress(f"no plot: {error}")
     else:
-        figure.savefig(path)
+        save_figure(figure, path)
 
 
 def inputs(path, f):
@@ -119,24 +114,16 @@ def inputs(path, f):
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
+    OSError
+        There is no such file, or it cannot be opened.
     ValueError
-        It is no .npz file of arrays, or its names are not those of parameters.
+        It is no .npz file of arrays, holds more than `LARGEST` bytes of them, or its names are not those of parameters.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            declared = sum(member.file_size for member in file.zip.infolist())
-            if declared > LARGEST:
-                raise TooLarge(f"{path}: expected at most {LARGEST >> 20:,} MB of arrays, "
-                               f"it declares {declared >> 20:,} MB")
-            arrays = {name: file[name] for name in file.files}
-    except (FileNotFoundError, TooLarge):
-        raise
-    except Exception as error:  # whatever zipfile and numpy say to a file of another kind
-        raise ValueError(f"{path}: expected an .npz file of arrays, as numpy.savez writes them") from error
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise ValueError(f"{path}: expected an .npz file of arrays, as numpy.savez writes them")
+        arrays = read_npz(path, LARGEST)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected an .npz file of arrays, as numpy.savez writes them; "
+                         f"{str(error).removeprefix(f'{path}: ')}") from None
     if not arrays:
         raise ValueError(f"{path}: expected the arguments of the function, got no array")
     names = parameters(f)

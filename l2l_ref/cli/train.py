@@ -9,6 +9,7 @@ import json
 import shlex
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.propose import OUTPUTS
 from ..learned.proposer import Proposer
 from ..learned.trajectory import LOSSES
-from ..metatrain import black_box, presets
+from ..metatrain import black_box, gradient_based, presets
 from ..metatrain.gradient_based import Recipe, meta_train
 from ..ops.covariance import OF_R2
 from ..optimizees import MLP, Quadratic
@@ -63,7 +64,7 @@ SEARCH_OUTPUT_MAP = "linear"
 OPTIONS = {problem: (*RECIPE, "preset", *options, *MODEL) for problem, options in DISTRIBUTION_OPTIONS.items()}
 OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
             for problem, options in SEARCH_DISTRIBUTION_OPTIONS.items()}
-NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "data_dir", "backend", "threads")
+NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "overwrite", "data_dir", "backend", "threads")
 
 # The texts of the options that are numbers. Their order is that of the options in the command on a card.
 WHOLE_NUMBERS = {
@@ -112,9 +113,13 @@ def configure(parser):
     add("--seed", type=whole(0), default=0, help="seed of the initial weights and of all functions (default 0)")
     add("--output", metavar="FILE",
         help="where the weights are written (default PROBLEM-lstm.npz, or PROBLEM-DIM-lstm.npz of black boxes)")
-    add("--checkpoint", metavar="FILE", help="write the state of the run to this file after each epoch (default: none)")
+    add("--checkpoint", metavar="FILE",
+        help="write the state of the run to this file after each epoch (default: none; Ctrl-C then writes the best "
+             "weights so far beside --output, to a file that ends in -interrupted.npz)")
     add("--resume", action="store_true",
         help="continue from the checkpoint; start afresh if there is none yet")
+    add("--overwrite", action="store_true",
+        help="start afresh and replace the checkpoint, which is otherwise refused if it is there")
     for name, text in WHOLE_NUMBERS.items():
         add(f"--{name}", type=whole(1), metavar="N", help=text + _default(name))
     for name, text in NUMBERS.items():
@@ -171,8 +176,9 @@ DEFAULTS = {problem: _defaults(problem) for problem in OPTIONS}
 
 
 def run(args):
-    if args.resume and not args.checkpoint:
-        raise ValueError("--resume: needs --checkpoint FILE")
+    for option in ("resume", "overwrite"):
+        if getattr(args, option) and not args.checkpoint:
+            raise ValueError(f"--{option}: needs --checkpoint FILE")
     search = args.problem in DISTRIBUTIONS
     refuse_others(args, args.problem, OPTIONS)
     if search and args.dim is None:
@@ -185,8 +191,16 @@ def run(args):
             raise ValueError("--checkpoint: expected another file than --output")
     check_backend(args.backend)
 
-    trained, card = (_search if search else _gradient)(args)
-    card = {"name": output.stem, "version": __version__, "seed": args.seed, "command": command(args), **card}
+    reporter = Reporter()
+    made_by = {"version": __version__, "seed": args.seed, "command": command(args)}
+    try:
+        trained, card = (_search if search else _gradient)(args, reporter)
+    except KeyboardInterrupt:
+        if args.checkpoint or not reporter.log:
+            raise
+        _keep(reporter, output, made_by)
+        return 130
+    card = {"name": output.stem, **made_by, **card}
     save(trained, output, card)
     taken = card["score"]
     final, total = ("not finite" if taken[name] is None else f"{taken[name]:.4g}" for name in ("final", "sum"))
@@ -198,21 +212,31 @@ def run(args):
     return 0
 
 
-def _gradient(args):
+def _keep(reporter, output, made_by):
+    """Write the best optimizer of a training that was interrupted, not to ``output``, which may hold a finished one."""
+    kept = output.with_name(f"{output.stem}-interrupted{output.suffix}")
+    save(reporter.model_of(reporter.phi), kept,
+         {"name": kept.stem, **made_by, **reporter.about, **_history(reporter.log)})
+    progress(f"l2l-ref train: interrupted; {kept} has the best weights of {len(reporter.log)} epochs, without a score")
+
+
+def _gradient(args, reporter):
     """Train a coordinatewise optimizer. Returns the model and its part of the card."""
     model, problem, recipe = presets.build(
         args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL),
         distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend,
         threads=args.threads,
     )
-    trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
-                              report=Reporter(), **recipe)
     made_with = _made_with(backends.choose("coordinatewise", model.backend, np.inf))
-    return trained, {"made with": made_with, "model": trained.config, "problem": problem.config, "recipe": recipe,
-                     **_history(log), "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}
+    reporter.model_of = partial(gradient_based.with_phi, model)
+    reporter.about = {"made with": made_with, "model": model.config, "problem": problem.config, "recipe": recipe}
+    trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
+                              overwrite=args.overwrite, report=reporter, **recipe)
+    return trained, {**reporter.about, **_history(log),
+                     "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}
 
 
-def _search(args):
+def _search(args, reporter):
     """Train a black-box optimizer. Returns the model and its part of the card."""
     chosen = given(args, SEARCH_MODEL)
     if "hidden" in chosen and len(chosen["hidden"]) != 1:
@@ -224,16 +248,18 @@ def _search(args):
     asked = given(args, SEARCH_RECIPE)
     if args.constant_incumbent:
         asked["through_incumbent"] = False
+    recipe = black_box.Recipe(**asked)
+    made_with = _made_with(backends.choose("gp", args.backend, np.inf))
+    reporter.model_of = partial(black_box.with_phi, model)
+    reporter.about = {"made with": made_with, "model": model.config, "problem": distribution.config,
+                      "recipe": asdict(recipe)}
     trained, log = black_box.meta_train_black_box(
         model, distribution, args.seed, backend=args.backend, threads=args.threads, checkpoint=args.checkpoint,
-        resume=args.resume, report=Reporter(), **asked
+        resume=args.resume, overwrite=args.overwrite, report=reporter, **asked
     )
-    recipe = black_box.Recipe(**asked)
     best, moments = black_box.evaluate_held_out(trained, distribution, SEARCH_TEST_FUNCTIONS, recipe.steps,
                                                 child(args.seed, TEST), args.backend, args.threads)
-    made_with = _made_with(backends.choose("gp", args.backend, np.inf))
-    return trained, {"made with": made_with, "model": trained.config, "problem": distribution.config,
-                     "recipe": asdict(recipe), **_history(log), "moments": moments,
+    return trained, {**reporter.about, **_history(log), "moments": moments,
                      "score": {"functions": SEARCH_TEST_FUNCTIONS, "steps": recipe.steps, "final": float(best[-1]),
                                "sum": float(best.sum())}}
 
@@ -284,13 +310,19 @@ def score(model, problem, steps, args):
 
 
 class Reporter:
-    """Prints a line per epoch on stderr, with an estimate of the time that is left."""
+    """Prints a line per epoch on stderr, with an estimate of the time that is left.
+
+    It also holds what an interrupted training has come to: ``model_of`` makes a model of a vector of weights, ``about``
+    is what its card says of the training, ``phi`` the best weights so far and ``log`` the log.
+    """
 
     def __init__(self):
         self.started, self.first_epoch = time.monotonic(), None
+        self.model_of, self.about, self.phi, self.log = None, {}, None, []
 
     def __call__(self, state, recipe):
         entry = state.log[-1]
+        self.phi, self.log = state.best_phi, list(state.log)
         if self.first_epoch is None:
             self.first_epoch = state.epoch - 1
         pace = (time.monotonic() - self.started) / (state.epoch - self.first_epoch)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..black_boxes import repellers
-from ..plotting import matplotlib_figure
+from ..plotting import matplotlib_figure, save_figure
 from . import published
 from .black_box import GPProblem, Instances, SearchResult, comparison_seed, regret
 from .statistics import LEARNED, interval
@@ -73,7 +73,7 @@ def plot_learning_curves(results: dict[str, Curves], problem: Any, steps: int, p
     figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9, handlelength=3,
                   title="optimizer, learning rate")
     figure.suptitle(describe(problem.config))
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
 def logarithmic_band(mean: Array, half: Array) -> tuple[Array, Array]:
@@ -169,7 +169,7 @@ def plot_best_so_far(
     figure.legend([handles[name] for name in results], [titles.get(name, name) for name in results],
                   loc="outside right center" if columns == 1 else "outside lower center", frameon=False, fontsize=9,
                   handlelength=3, ncols=1 if columns == 1 else min(4, len(results)))
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
 def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array | None) -> dict[str, Any]:
@@ -251,7 +251,7 @@ def plot_repeller_paths(
         axes.remove()
     figure.suptitle("The particle's path in the best search (black, a dot every 10 steps) and in others (grey).\n"
                     "Regions of reward are green, repellers orange; the numbers are their strengths.", fontsize=9)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
 def _rewards(axes: Any) -> None:
@@ -303,4 +303,4 @@ def plot_queries(
     for axes in panels[-1]:
         axes.set_xlabel("x")
     figure.colorbar(dots, ax=panels, label="query", ticks=[1, 5, 10, 15, 20])
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)

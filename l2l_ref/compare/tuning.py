@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .. import files
 from ..baselines.gradient import OPTIMIZERS
 from ..optimizees.rollout import rollout
 
 if TYPE_CHECKING:
     from ..protocols import Problem, Seed
 
+LARGEST = 2**16  # bytes of a file in the cache
 GRID = tuple(float(f"{10 ** (k / 5):.3g}") for k in range(-20, 6))  # 1e-4 .. 10
 
 
@@ -96,7 +98,7 @@ def _sources() -> str:
 def _read(file: Path | None) -> list[float] | None:
     """The cached losses, or None if there are none or the file cannot be read."""
     try:
-        losses = None if file is None else json.loads(file.read_text(encoding="utf-8"))
+        losses = None if file is None else json.loads(files.read_bytes(file, LARGEST).decode())
     except (OSError, ValueError, RecursionError):
         return None
     valid = isinstance(losses, list) and len(losses) == len(GRID) and all(
@@ -110,8 +112,6 @@ def _write(file: Path | None, losses: list[float]) -> None:
         return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(losses), encoding="utf-8")
-        temporary.replace(file)
-    except OSError:  # without a cache tuning takes longer, but it has the same result
+        files.write_text(file, json.dumps(losses))
+    except (OSError, ValueError):  # without a cache tuning takes longer, but it has the same result
         pass

@@ -8,17 +8,19 @@ A file that is missing raises FileNotFoundError; one with other content than exp
 
 from __future__ import annotations
 
-import gzip
 import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
+
+from ..files import PIECE, open_file
 
 if TYPE_CHECKING:
     from ..protocols import Path as PathLike
 
 VARIABLE = "L2L_REF_DATA"
+MOST_MEMBERS = 2**14  # of a gzip stream; most have one
 
 
 def data_folder(data_dir: PathLike | None = None) -> Path:
@@ -68,9 +70,32 @@ def read_at_most(path: Path, size: int) -> bytes:
 
     Raises ValueError when the file cannot be read, and when a file named ``.gz`` is not in that format.
     """
-    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rb") as stream:
-            return stream.read(size)
-    except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
+        with open_file(path) as stream:
+            return _inflated(stream, size) if path.suffix == ".gz" else stream.read(size)
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
+
+
+def _inflated(stream: IO[bytes], size: int) -> bytes:
+    """The first ``size`` bytes of a gzip stream.
+
+    Python's gzip would read zeros that follow the end one by one, and empty members without limit.
+    """
+    content, data = bytearray(), stream.read(PIECE)
+    if data[:2] != b"\x1f\x8b":
+        raise OSError("Not a gzipped file")
+    for _ in range(MOST_MEMBERS):
+        member = zlib.decompressobj(wbits=31)  # with gzip's header, and its CRC at the end
+        while not member.eof:
+            content += member.decompress(data, size - len(content))
+            if len(content) == size:
+                return bytes(content)
+            data = member.unused_data or member.unconsumed_tail or stream.read(PIECE)
+            if not data and not member.eof:
+                raise EOFError("the compressed data ends too early")
+        while not (data := data.lstrip(b"\0")) and (data := stream.read(PIECE)):
+            pass  # zeros may follow a member
+        if not data:
+            return bytes(content)
+    raise OSError(f"more than {MOST_MEMBERS} members of a gzip stream")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # A file that promises more than this is not believed, so no larger model can be made either.
-LARGEST_LAYER, MOST_LAYERS = 4096, 64
+LARGEST_LAYER, MOST_LAYERS, MOST_WEIGHTS = 4096, 64, 2**24
 
 P = TypeVar("P", bound=tuple[Any, ...])
 Made = TypeVar("Made")
@@ -78,9 +78,14 @@ class _ShapesAlone:
 def shapes_of(init: Callable[..., P], *arguments: Any) -> P:
     """The tree of weights that ``init(rng, *arguments)`` would draw, of which only the shapes mean anything.
 
-    So the shapes of weights are written once, where the weights are drawn.
+    So the shapes of weights are written once, where the weights are drawn. Raises ValueError when there are more than
+    `MOST_WEIGHTS`.
     """
-    return init(_ShapesAlone(), *arguments)
+    shapes = init(_ShapesAlone(), *arguments)
+    count = sum(array.size for array in leaves(shapes))
+    if count > MOST_WEIGHTS:
+        raise ValueError(f"hidden: expected a model of at most {MOST_WEIGHTS:,} weights, got {count:,}")
+    return shapes
 
 
 def _read_only(params: P) -> P:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,7 +82,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
                  threads: int | None = None) -> None:
         if preprocess is not None and not 0 < preprocess < 80:
             raise ValueError(f"preprocess: expected None or a number between 0 and 80, got {preprocess!r}")
-        if not np.isfinite(output_scale) or output_scale == 0:
+        if not 0 < abs(output_scale) <= sys.float_info.max:
             raise ValueError(f"output_scale: expected a finite number other than 0, got {output_scale!r}")
         self.backend = choice("backend", backend, backends.BACKENDS)
         self.hidden = whole_numbers("hidden", hidden, most=LARGEST_LAYER, most_count=MOST_LAYERS)

@@ -144,8 +144,8 @@ def evaluate_held_out(
 
 def meta_train_black_box(
     proposer: Proposer, distribution: FunctionDistribution, seed: int = 0, *, backend: Backend | None = None,
-    threads: int | None = None, checkpoint: Path | None = None, resume: bool = False, report: loop.Report | None = None,
-    **recipe: Any,
+    threads: int | None = None, checkpoint: Path | None = None, resume: bool = False, overwrite: bool = False,
+    report: loop.Report | None = None, **recipe: Any,
 ) -> tuple[Proposer, list[dict[str, Any]]]:
     """Meta-train a black-box optimizer on functions drawn from a distribution.
 
@@ -162,7 +162,7 @@ def meta_train_black_box(
         By default that of the proposer.
     threads : int, optional
         For the compiled twins. By default all cores of the process.
-    checkpoint, resume, report
+    checkpoint, resume, overwrite, report
         As in `meta_train`.
     **recipe
         The fields of ``Recipe``.
@@ -177,8 +177,7 @@ def meta_train_black_box(
     Raises
     ------
     ValueError
-        For a bad recipe, a distribution of another dimension, or a checkpoint that is broken or belongs to another run:
-        another model, distribution, recipe, seed or backend.
+        For a bad recipe, a distribution of another dimension, or a checkpoint that `meta_train` would refuse.
     ImportError
         For the backend "numba" where it does not work.
     """
@@ -200,20 +199,20 @@ def meta_train_black_box(
                 workers = int(rng.integers(2, settings.workers, endpoint=True))
             fed = trajectory.arrivals(steps, workers, rng)            # U3
             return trajectory_gradient(
-                _with_phi(proposer, progress.phi), distribution, settings, steps, fed,
+                with_phi(proposer, progress.phi), distribution, settings, steps, fed,
                 child(seed, TRAINING, progress.epoch, k), backend, threads=threads
             )
 
         return {"steps": longest} | loop.train_updates(settings, progress, map(gradient, range(settings.updates)))  # U1
 
     def validate(phi: Array) -> dict[str, float]:
-        best = best_so_far(_with_phi(proposer, phi), distribution, settings.validation_functions, settings.steps,
+        best = best_so_far(with_phi(proposer, phi), distribution, settings.validation_functions, settings.steps,
                            child(seed, VALIDATION), backend, threads).mean(axis=0, dtype=np.float64)
         return loop.validation(best[-1], best.sum(), settings.judge)
 
     progress = loop.run(settings, identity, flatten(proposer.params).astype(np.float64), train_epoch, validate,
-                        checkpoint=checkpoint, resume=resume, report=report)
-    return _with_phi(proposer, progress.best_phi), progress.log
+                        checkpoint=checkpoint, resume=resume, overwrite=overwrite, report=report)
+    return with_phi(proposer, progress.best_phi), progress.log
 
 
 def _problem_identity(distribution: FunctionDistribution, steps: int, seed: int) -> dict[str, Any]:
@@ -225,7 +224,7 @@ def _problem_identity(distribution: FunctionDistribution, steps: int, seed: int)
     return loop.problem_identity(distribution, arguments, *leaves(sample))
 
 
-def _with_phi(proposer: Proposer, phi: Array) -> Proposer:
+def with_phi(proposer: Proposer, phi: Array) -> Proposer:
     """The same proposer with other weights, in float32, as they will be saved."""
     params = unflatten(phi.astype(np.float32), proposer.params)
     return Proposer(proposer.dim, proposer.hidden, proposer.output, cell=proposer.cell, memory=proposer.memory,

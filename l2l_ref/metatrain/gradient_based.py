@@ -172,7 +172,8 @@ def second_order_window_gradient(
 
 def meta_train(
     model: CoordinatewiseLSTM, problem: Problem, steps: int = 100, unroll: int = 20, seed: int = 0, *,
-    checkpoint: Path | None = None, resume: bool = False, report: loop.Report | None = None, **recipe: Any,
+    checkpoint: Path | None = None, resume: bool = False, overwrite: bool = False, report: loop.Report | None = None,
+    **recipe: Any,
 ) -> tuple[CoordinatewiseLSTM, list[dict[str, Any]]]:
     """Meta-train an optimizer on the functions of a problem.
 
@@ -188,10 +189,13 @@ def meta_train(
     seed : int
         The same seed gives the same weights, whatever the number of threads.
     checkpoint : path, optional
-        Written after each epoch, completely or not at all.
+        Written after each epoch, completely or not at all. A file that is there already is refused, unless ``resume``
+        or ``overwrite`` says what to do with it. It belongs to one run at a time: meanwhile, another one is refused.
     resume : bool
         Continue from the checkpoint, or start afresh if there is none yet. The final weights are those of training that
         was never interrupted, bit for bit.
+    overwrite : bool
+        Start afresh, and replace the checkpoint after the first epoch.
     report : callable, optional
         Called as report(progress, recipe) after each epoch.
     **recipe
@@ -207,8 +211,9 @@ def meta_train(
     Raises
     ------
     ValueError
-        For a bad recipe, or a checkpoint that is broken or belongs to another run: another model, problem, recipe, seed
-        or backend.
+        For a bad recipe; for a checkpoint that is broken, or belongs to another run: another model, problem, recipe,
+        seed or backend; and for one that is there and neither to be resumed nor overwritten, or that another run is
+        writing.
     """
     settings, seed = Recipe(steps=steps, unroll=unroll, **recipe), whole_number("seed", seed, least=0)
     train_on = problem.on("train") if hasattr(problem, "on") else problem
@@ -229,7 +234,7 @@ def meta_train(
     def validate(phi: Array) -> dict[str, float]:
         validation = validate_on.sample(settings.validation_functions, child(seed, VALIDATION))
         with np.errstate(over="ignore", invalid="ignore"):
-            curve = rollout(_with_phi(model, phi), validation, settings.steps).mean(axis=1)
+            curve = rollout(with_phi(model, phi), validation, settings.steps).mean(axis=1)
             return loop.validation(curve[-max(1, settings.steps // 10) :].mean(), curve[1:].sum(), settings.judge)
 
     def warn(progress: loop.Progress) -> str | None:
@@ -239,8 +244,8 @@ def meta_train(
         return None
 
     progress = loop.run(settings, identity, flatten(model.params).astype(np.float64), train_epoch, validate, warn=warn,
-                        checkpoint=checkpoint, resume=resume, report=report)
-    return _with_phi(model, progress.best_phi), progress.log
+                        checkpoint=checkpoint, resume=resume, overwrite=overwrite, report=report)
+    return with_phi(model, progress.best_phi), progress.log
 
 
 def _choose(wanted: int | None, n: int, rng: np.random.Generator) -> Array | None:
@@ -250,7 +255,7 @@ def _choose(wanted: int | None, n: int, rng: np.random.Generator) -> Array | Non
     return np.sort(rng.choice(n, wanted, replace=False))
 
 
-def _with_phi(model: CoordinatewiseLSTM, phi: Array) -> CoordinatewiseLSTM:
+def with_phi(model: CoordinatewiseLSTM, phi: Array) -> CoordinatewiseLSTM:
     """The same optimizer with other weights, in float32, as they will be saved."""
     with np.errstate(over="ignore"):
         params = unflatten(phi.astype(np.float32), model.params)
@@ -269,7 +274,7 @@ def _gradients(
         theta, evaluation = task.theta0, evaluate(task.theta0)
         state = model.init(theta)
         for _ in range(recipe.steps // recipe.unroll):
-            current = _with_phi(model, progress.phi)
+            current = with_phi(model, progress.phi)
             before, first = state, evaluation[0]
             theta, state, evaluation, losses, gradients, loss_gradients, products = run_window(
                 current, task, theta, state, evaluation, recipe.unroll

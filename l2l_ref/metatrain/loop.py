@@ -103,7 +103,7 @@ class Progress:
 def run(
     schedule: Schedule, identity: dict[str, Any], phi: Array, train_epoch: Callable[[Progress], dict[str, Any]],
     validate: Callable[[Array], dict[str, float]], *, warn: Callable[[Progress], str | None] | None = None,
-    checkpoint: PathLike | None = None, resume: bool = False, report: Report | None = None,
+    checkpoint: PathLike | None = None, resume: bool = False, overwrite: bool = False, report: Report | None = None,
 ) -> Progress:
     """Train phi by epochs.
 
@@ -120,7 +120,7 @@ def run(
         phi -> dict with ``validation_final``, ``validation_sum`` and ``judged``. A smaller ``judged`` is better.
     warn : callable, optional
         ``warn(progress)`` -> a sentence for the user when training gets nowhere, or None.
-    checkpoint, resume, report
+    checkpoint, resume, overwrite, report
         As in `meta_train`.
 
     Returns
@@ -130,17 +130,39 @@ def run(
     Raises
     ------
     ValueError
-        When the identity is not of JSON's types, and when the checkpoint is broken or belongs to another run.
+        When the identity is not of JSON's types; when the checkpoint is broken, belongs to another run, or is there
+        and neither to be resumed nor overwritten; and while another run writes it.
     """
     try:
         json.dumps(identity)
     except (TypeError, ValueError) as error:
         raise ValueError(f"config: expected values of JSON's types, but {error}") from None
-    if resume and checkpoint and Path(checkpoint).exists():
-        progress = _resume(checkpoint, identity, len(phi))
-    else:
-        adam = Adam(schedule.learning_rate).init(phi)
-        progress = Progress(phi, phi, adam, phi, adam)
+    if not checkpoint:
+        return _train(schedule, _begin(schedule, phi), train_epoch, validate, warn, None, report)
+    if resume and overwrite:
+        raise ValueError("overwrite: expected False with resume, got True")
+    with files.only_writer(checkpoint):
+        if not Path(checkpoint).exists() or overwrite:
+            progress = _begin(schedule, phi)
+        elif resume:
+            progress = _resume(checkpoint, identity, len(phi))
+        else:
+            raise ValueError(f"{checkpoint}: expected no file, got one: resume goes on with its run, overwrite "
+                             "replaces it")
+        return _train(schedule, progress, train_epoch, validate, warn,
+                      lambda progress: _save(checkpoint, progress, identity), report)
+
+
+def _begin(schedule: Schedule, phi: Array) -> Progress:
+    adam = Adam(schedule.learning_rate).init(phi)
+    return Progress(phi, phi, adam, phi, adam)
+
+
+def _train(
+    schedule: Schedule, progress: Progress, train_epoch: Callable[[Progress], dict[str, Any]],
+    validate: Callable[[Array], dict[str, float]], warn: Callable[[Progress], str | None] | None,
+    save: Callable[[Progress], None] | None, report: Report | None,
+) -> Progress:
     while progress.epoch < schedule.epochs and not _patience_is_over(progress, schedule):
         started = time.perf_counter()
         entry = {"epoch": progress.epoch + 1, **train_epoch(progress)}
@@ -158,8 +180,8 @@ def run(
         warning = warn(progress) if warn else None
         if warning:
             entry["stuck"] = warning
-        if checkpoint:
-            _save(checkpoint, progress, identity)
+        if save:
+            save(progress)
         if report:
             report(progress, schedule)
     return progress
@@ -203,7 +225,7 @@ def train_updates(schedule: Schedule, progress: Progress, gradients: Iterable[tu
 
 def rate(schedule: Schedule, progress: Progress) -> float:
     """Adam's present learning rate: that of the epoch, halved by each rollback."""
-    return schedule.rate(progress.epoch) / 2**progress.rollbacks
+    return schedule.rate(progress.epoch) * 0.5**progress.rollbacks
 
 
 def grown(recipe: Any, epoch: int) -> float:
@@ -237,6 +259,7 @@ def _patience_is_over(progress: Progress, recipe: Schedule) -> bool:
 
 
 COUNTS = ("epoch", "adam_t", "best_adam_t", "rollbacks", "since")
+MOST_COUNTED = 2**53  # as far as a float counts
 
 
 def _save(path: PathLike, progress: Progress, run: dict[str, Any]) -> None:
@@ -259,8 +282,10 @@ def _resume(path: PathLike, run: dict[str, Any], n: int) -> Progress:
             _require_same(part, saved.get(part), current)
         epoch, log = card.get("epoch"), card.get("log")
         for name in COUNTS:
-            if type(card.get(name)) is not int or card[name] < 0:
+            if type(card.get(name)) is not int or not 0 <= card[name] <= MOST_COUNTED:
                 raise ValueError(f"its {name} is not a count")
+        if max(card["rollbacks"], card["since"]) > epoch:
+            raise ValueError(f"its rollbacks and since do not fit {epoch} epochs")
         if not isinstance(log, list) or len(log) != epoch or not all(_is_entry(*pair) for pair in enumerate(log)):
             raise ValueError(f"its log does not describe {epoch} epochs")
         return {name: ((n,), np.float64) for name in ("phi", "average", "m", "v", "best_phi", "best_m", "best_v")}
@@ -288,4 +313,4 @@ def _require_same(part: str, saved: Any, current: Any) -> None:
 def _is_entry(index: int, entry: Any) -> bool:
     numbers = ("validation_final", "validation_sum", "judged", "seconds")
     return (isinstance(entry, dict) and entry.get("epoch") == index + 1
-            and all(type(entry.get(name)) is float for name in numbers))
+            and all(type(entry.get(name)) is float and np.isfinite(entry[name]) for name in numbers))

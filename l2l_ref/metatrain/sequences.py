@@ -158,7 +158,8 @@ def wrong_bits(params: SequenceParams, cell: RecurrentCell, x: Array, y: Array, 
 
 def train_on_sequences(
     params: SequenceParams, cell: RecurrentCell, task: SequenceTask, seed: int = 0, *, backend: Backend = "auto",
-    checkpoint: Path | None = None, resume: bool = False, report: loop.Report | None = None, **recipe: Any,
+    checkpoint: Path | None = None, resume: bool = False, overwrite: bool = False, report: loop.Report | None = None,
+    **recipe: Any,
 ) -> tuple[SequenceParams, list[dict[str, Any]]]:
     """Train a recurrent cell on a task.
 
@@ -170,7 +171,7 @@ def train_on_sequences(
     task : SequenceTask
         `Copy`, `Recall`, or any object with ``shortest``, ``longest`` and ``sample``. Its ``config`` is used if it has
         one.
-    seed, checkpoint, resume, report
+    seed, checkpoint, resume, overwrite, report
         As in `meta_train`.
     backend : {"auto", "numpy", "numba"}
     **recipe
@@ -215,5 +216,5 @@ def train_on_sequences(
         return loop.validation(wrong[-1], sum(wrong) / len(wrong), "sum")
 
     progress = loop.run(settings, identity, flatten(params).astype(np.float64), train_epoch, validate,
-                        checkpoint=checkpoint, resume=resume, report=report)
+                        checkpoint=checkpoint, resume=resume, overwrite=overwrite, report=report)
     return weights(progress.best_phi), progress.log

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -214,20 +213,22 @@ class BlackBoxOptimizer:
         return bb
 
     def save(self, path: protocols.Path) -> None:
-        """Write the state as JSON to ``path``: whole or not at all."""
-        files.write_text(path, json.dumps(self.state_dict(), allow_nan=False) + "\n")
+        """Write the state as JSON to ``path``, with a hash at its end: whole or not at all."""
+        files.write_json(path, self.state_dict())
 
     @classmethod
     def load(cls, path: protocols.Path, model: protocols.Path | Proposer | None = None,
              backend: Backend = "auto") -> BlackBoxOptimizer:
         """`from_state` of a file that ``save`` wrote.
 
-        Raises ValueError when it is not such a file, and OSError when it cannot be read.
+        Raises ValueError when it is not such a file or was changed, and OSError when it cannot be opened. A state
+        without the hash that ``save`` writes is refused, too; `from_state` takes what ``json.load`` makes of it.
         """
+        state = files.read_json(path)
         try:
-            return cls.from_state(json.loads(Path(path).read_text("utf-8")), model, backend)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+            return cls.from_state(state, model, backend)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     # ------------------------------------------------------------------------------------------ a log once more
 
