@@ -31,6 +31,7 @@ import struct
 import tokenize
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
@@ -58,8 +59,8 @@ _BINARY = getattr(os, "O_BINARY", 0)  # Windows has the first, POSIX the others
 _NO_LINK, _AT_ONCE = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 
 # The errors of zipfile and NumPy on bytes that are not what they should be. (An OSError comes from a seek there.)
-_BROKEN = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OverflowError, MemoryError, struct.error,
-           UnicodeError, OSError)
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError, MemoryError,
+           struct.error, UnicodeError, OSError)
 
 
 # ----------------------------------------------------------------------------------------------------------- writing
@@ -366,7 +367,7 @@ def read_json(path: protocols.Path) -> dict[str, Any]:
         if not _matches_hash(text, ""):
             raise ValueError("it does not match the hash at its end")
     except ValueError as error:
-        raise ValueError(f"{path}: {_in_one_line(error)}") from None
+        raise ValueError(f"{path}: {in_one_line(error)}") from None
     del content["sha256"]
     return content
 
@@ -437,12 +438,13 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except _BROKEN as error:
-        raise ValueError(f"{name}: not a readable .npz file ({_in_one_line(error)})") from None
+        raise ValueError(f"{name}: not a readable .npz file ({in_one_line(error)})") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{name}: {_in_one_line(error)}") from None
+        raise ValueError(f"{name}: {in_one_line(error)}") from None
 
 
-def _in_one_line(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
+    """The message of an error, on one line and not too long."""
     text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
     return text if len(text) <= 500 else f"{text[:500]} ..."
 

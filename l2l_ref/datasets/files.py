@@ -80,7 +80,7 @@ def read_at_most(path: Path, size: int) -> bytes:
 def _inflated(stream: IO[bytes], size: int) -> bytes:
     """The first ``size`` bytes of a gzip stream.
 
-    Python's gzip would read zeros that follow the end one by one, and empty members without limit.
+    Python's gzip would read zeros behind the end one by one, and any number of empty members.
     """
     content, data = bytearray(), stream.read(PIECE)
     if data[:2] != b"\x1f\x8b":
@@ -94,8 +94,7 @@ def _inflated(stream: IO[bytes], size: int) -> bytes:
             data = member.unused_data or member.unconsumed_tail or stream.read(PIECE)
             if not data and not member.eof:
                 raise EOFError("the compressed data ends too early")
-        while not (data := data.lstrip(b"\0")) and (data := stream.read(PIECE)):
-            pass  # zeros may follow a member
-        if not data:
+        data = (data or stream.read(PIECE)).lstrip(b"\0")
+        if not data:  # zeros may follow the last member
             return bytes(content)
     raise OSError(f"more than {MOST_MEMBERS} members of a gzip stream")

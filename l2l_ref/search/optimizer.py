@@ -228,7 +228,7 @@ class BlackBoxOptimizer:
         try:
             return cls.from_state(state, model, backend)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise ValueError(f"{path}: {files.in_one_line(error)}") from None
 
     # ------------------------------------------------------------------------------------------ a log once more
 
