@@ -85,8 +85,9 @@ def write_bytes(path: protocols.Path, content: bytes | memoryview) -> None:
     now = "nothing was written" if old is None else "the old file was kept"
     try:
         _remove_leftovers(target)
-        temporary, handle = _temporary(target, 0o666 if old is None else 0o600)
+        temporary, handle = "", -1
         try:
+            temporary, handle = _temporary(target, 0o666 if old is None else 0o600)
             rest = memoryview(content)
             while rest:
                 rest = rest[os.write(handle, rest[:PIECE]):]
@@ -191,18 +192,19 @@ def _require_file(mode: int, path: protocols.Path) -> None:
 def _temporary(target: str, mode: int) -> tuple[str, int]:
     """(path, handle) of a new file beside ``target``, with a lock on it."""
     while True:
-        temporary = f"{target}.{secrets.token_hex(8)}.tmp"
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+        temporary, handle = f"{target}.{secrets.token_hex(8)}.tmp", -1
         try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
             if fcntl is not None:
                 with contextlib.suppress(OSError):  # a file system without locks, on which nobody finds leftovers
                     fcntl.flock(handle, fcntl.LOCK_EX)
             if os.path.lexists(temporary):
                 return temporary, handle
         except BaseException:
-            os.close(handle)
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            if handle >= 0:
+                os.close(handle)
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
             raise
         os.close(handle)  # another writer found it before it was locked, and took it for a leftover
 
@@ -286,20 +288,12 @@ def only_writer(path: protocols.Path) -> Iterator[None]:
         When the folder cannot be written to.
     """
     name = f"{os.path.realpath(path)}.lock"
-    while True:
-        try:
-            handle = os.open(name, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        try:
-            if not _lock(handle):
-                raise ValueError(f"{path}: another run is writing it")
-            if os.path.lexists(name) and os.path.samestat(os.stat(name), os.fstat(handle)):
-                break
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)  # the one before us removed the file when it was done
+    try:
+        handle = _locked(name)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    if handle is None:
+        raise ValueError(f"{path}: another run is writing it")
     _held.add(handle)
     try:
         yield
@@ -309,6 +303,22 @@ def only_writer(path: protocols.Path) -> Iterator[None]:
             with contextlib.suppress(OSError):  # Windows removes no open file
                 os.unlink(name)
             os.close(handle)
+
+
+def _locked(name: str) -> int | None:
+    """The handle of a file that we made or found, and locked; None while another one holds the lock."""
+    while True:
+        handle, ours = os.open(name, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666), False
+        try:
+            if not _lock(handle):
+                return None
+            with contextlib.suppress(FileNotFoundError):
+                ours = os.path.samestat(os.stat(name), os.fstat(handle))
+            if ours:
+                return handle  # otherwise the one before us has removed the file in between
+        finally:
+            if not ours:
+                os.close(handle)
 
 
 def _lock(handle: int) -> bool:

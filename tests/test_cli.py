@@ -31,6 +31,8 @@ PACKAGE = Path(__file__).resolve().parent.parent
 TRAIN = ["--epochs", "2", "--tasks", "1", "--functions", "2", "--steps", "4", "--unroll", "2", "--hidden", "3",
          "--backend", "numpy"]
 COMPARE = ["--functions", "2", "--steps", "3", "--backend", "numpy"]
+SEARCH = ["train", "gp", "--dim", "2", "--epochs", "2", "--updates", "2", "--functions", "3", "--steps", "4",
+          "--first-steps", "2", "--hidden", "3", "--backend", "numpy"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,6 +109,7 @@ MISTAKES = {
     "a checkpoint in no folder": (["train", "quadratic", "--checkpoint", "nowhere/c"], "no folder nowhere"),
     "a checkpoint that is a folder": (["train", "quadratic", "--checkpoint", "folder"], "folder: is a folder"),
     "a checkpoint that is the output": (["train", "digits", "--checkpoint", "q", "--output", "./q"], "--checkpoint"),
+    "overwrite nothing": (["train", "quadratic", "--overwrite"], "--overwrite: needs --checkpoint"),
     "resume from nothing": (["train", "quadratic", "--resume"], "--resume: needs --checkpoint"),
     "resume from a text": (["train", "quadratic", "--resume", "--checkpoint", "text"], "text: not a readable"),
     "dist of digits": (["train", "digits", "--dist", "normal"], "--distribution: not for digits"),
@@ -354,6 +357,65 @@ def test_the_command_on_the_card_trains_the_same_weights(trained, run, tmp_path)
     assert again.card["score"] == card["score"] and again.card["validation"] == card["validation"]
 
 
+@pytest.mark.parametrize("more, kept", [([], ["o-interrupted.npz", "o.npz"]),
+                                        (["--checkpoint", "run.ckpt"], ["o.npz", "run.ckpt"])])
+@pytest.mark.parametrize("problem", ["quadratic", "gp"])
+def test_an_interrupted_training_keeps_what_there_is(run, tmp_path, monkeypatch, problem, more, kept):
+    """The best weights so far, beside those of an earlier training; or the checkpoint."""
+    (tmp_path / "o.npz").write_text("of an earlier training")
+    words = ["train", "quadratic", *TRAIN] if problem == "quadratic" else SEARCH
+    called = train_command.Reporter.__call__
+
+    def interrupted(self, state, recipe):
+        called(self, state, recipe)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_command.Reporter, "__call__", interrupted)
+    code, out, err = run(*words, *more, "--output", "o.npz")
+    assert (code, out) == (130, "") and "l2l-ref train: interrupted" in err and sorted(os.listdir(tmp_path)) == kept
+    assert (tmp_path / "o.npz").read_text() == "of an earlier training"
+    if not more:
+        card = load("o-interrupted.npz").card
+        assert card["name"] == "o-interrupted" and card["epochs"] == 1 and "score" not in card
+        assert {"command", "made with", "problem", "recipe", "validation", "version"} <= set(card)
+        monkeypatch.setattr(train_command.Reporter, "__call__", called)
+        assert run(*words, "--epochs", "1", "--output", "one.npz")[0] == 0
+        assert flatten(load("one.npz").params).tobytes() == flatten(load("o-interrupted.npz").params).tobytes()
+
+
+def test_an_interrupt_before_the_first_epoch_keeps_nothing(run, tmp_path, monkeypatch):
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("l2l_ref.cli.train.meta_train", interrupted)
+    assert run("train", "quadratic", *TRAIN) == (130, "", "l2l-ref train: interrupted\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_checkpoint_is_overwritten_only_when_asked(trained, run, tmp_path):
+    folder, _, _ = trained
+    content = (folder / "run.ckpt").read_bytes()
+    (tmp_path / "run.ckpt").write_bytes(content)
+    words = ["train", "quadratic", *TRAIN, "--seed", "7", "--output", "o.npz", "--checkpoint", "run.ckpt"]
+    code, out, err = run(*words)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "resume" in err and "overwrite" in err
+    assert (tmp_path / "run.ckpt").read_bytes() == content and os.listdir(tmp_path) == ["run.ckpt"]
+    code, out, err = run(*words, "--overwrite")
+    assert (code, out) == (0, "") and (tmp_path / "run.ckpt").read_bytes() != content
+    assert "overwrite" not in load("o.npz").card["command"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX's")
+@pytest.mark.parametrize("words", [["train", "quadratic", *TRAIN, "--output", "pipe"],
+                                   ["train", "quadratic", *TRAIN, "--checkpoint", "pipe"],
+                                   ["audit", "--html", "pipe"]])
+def test_what_is_no_file_is_refused_before_the_work(run, tmp_path, words):
+    os.mkfifo(tmp_path / "pipe")
+    code, out, err = run(*words)
+    assert code == 2 and "pipe: expected a regular file" in err and err.count("\n") == 1
+    assert os.listdir(tmp_path) == ["pipe"] and not (tmp_path / "pipe").is_file()
+
+
 def test_a_finished_training_can_be_resumed(trained, run, tmp_path):
     folder, card, _ = trained
     code, out, err = run("train", "quadratic", *TRAIN, "--output", "again.npz", "--checkpoint", folder / "run.ckpt",
@@ -382,10 +444,6 @@ def test_training_that_diverges_still_ends_well(run):
                          "1e30", "--output", "q.npz", "--json")
     assert code == 0 and np.isfinite(flatten(load("q.npz").params)).all()
     json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
-
-
-SEARCH = ["train", "gp", "--dim", "2", "--epochs", "2", "--updates", "2", "--functions", "3", "--steps", "4",
-          "--first-steps", "2", "--hidden", "3", "--backend", "numpy"]
 
 
 def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch):
@@ -424,7 +482,7 @@ def test_options_of_another_problem_are_refused(run, words, message):
 
 
 @pytest.mark.parametrize("command, for_all", [
-    (train_command, {"seed", "output", "checkpoint", "resume", "backend", "threads", "json"}),
+    (train_command, {"seed", "output", "checkpoint", "resume", "overwrite", "backend", "threads", "json"}),
     (compare_command, {"model", "functions", "seed", "figure", "json"}),
 ])
 def test_an_option_is_listed_for_its_problems_or_for_all(command, for_all):

@@ -1,13 +1,24 @@
+import errno
 import io
 import json
 import os
+import re
+import shutil
+import signal
+import socket
+import stat
 import struct
+import subprocess
+import sys
+import threading
 import tracemalloc
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -182,6 +193,194 @@ def test_what_a_killed_process_left_is_no_obstacle(path):
     assert os.listdir(path.parent) == [path.name]
 
 
+@pytest.mark.skipif(files.fcntl is None, reason="there are no such locks here")
+def test_the_temporary_of_a_living_writer_stays(path, good, monkeypatch):
+    """Another write comes when the first has written its temporary file, and before it is renamed."""
+    fsync, others = os.fsync, []
+
+    def watched(handle):
+        if not others:
+            others.append(set(os.listdir(path.parent)))
+            files.write(path, {"W": W + 1, "b": B}, {})
+            assert set(os.listdir(path.parent)) == others[0]
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", watched)
+    files.write(path, {"W": W + 2, "b": B}, {})
+    assert len(others[0]) == 2 and os.listdir(path.parent) == [path.name]
+    np.testing.assert_array_equal(files.read(path, expect)[0]["W"], W + 2)
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="there are no such locks here")
+def test_a_temporary_that_was_taken_for_a_leftover_is_made_anew(path, monkeypatch):
+    """Another writer comes between the making of the temporary file and its lock."""
+    flock, taken = files.fcntl.flock, []
+
+    def late(handle, operation):
+        if not taken:
+            taken.extend(os.listdir(path.parent))
+            (path.parent / taken[0]).unlink()
+        flock(handle, operation)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    files.write(path, {"W": W, "b": B}, {})
+    assert len(taken) == 1 and os.listdir(path.parent) == [path.name]
+    files.read(path, expect)
+
+
+KILLED = """
+import os, signal, sys
+from l2l_ref import files
+os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
+files.write_text(sys.argv[1], "half")
+"""
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="there are no such locks here")
+def test_the_next_write_removes_what_a_killed_writer_left(path, good):
+    for _ in range(2):
+        assert python(KILLED, path).returncode == -signal.SIGKILL
+        assert len(os.listdir(path.parent)) == 2 and path.read_bytes() == good
+    others = [path.parent / name for name in ("weights.npz.tmp", "weights.npz.mine.tmp", "others.npz.0a.tmp")]
+    for other in others:
+        other.write_text("of somebody else")
+    files.write(path, {"W": W + 1, "b": B}, {})
+    assert sorted(path.parent.iterdir()) == sorted([path, *others])
+
+
+def python(code, *arguments):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=environment, text=True, timeout=60,
+                          capture_output=True)
+
+
+def test_threads_that_write_one_file(path):
+    """Each read sees a whole file, each write succeeds, and nothing stays beside the file."""
+    files.write(path, {"W": W, "b": B}, {})
+    failures, done = [], threading.Event()
+
+    def watched(work):
+        try:
+            work()
+        except Exception as error:
+            failures.append(repr(error))
+
+    def write(k):
+        for _ in range(40):
+            files.write(path, {"W": W + k, "b": B}, {"k": k})
+
+    def read():
+        while not done.is_set():
+            arrays, card = files.read(path, expect)
+            assert (arrays["W"] == W + card.get("k", 0)).all()
+
+    writers = [threading.Thread(target=watched, args=(lambda k=k: write(k),)) for k in range(4)]
+    reader = threading.Thread(target=watched, args=(read,))
+    for thread in [reader, *writers]:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    reader.join()
+    assert failures == [] and os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes, links and devices are POSIX's")
+class TestWhatIsThere:
+    @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o400])
+    def test_a_file_keeps_its_mode(self, path, good, mode):
+        path.chmod(mode)
+        files.write(path, {"W": W + 1, "b": B}, {})
+        assert path.stat().st_mode & 0o7777 == mode and path.read_bytes() != good
+
+    def test_a_secret_file_is_secret_while_it_is_written(self, path, good, monkeypatch):
+        path.chmod(0o600)
+        fsync, modes = os.fsync, []
+        monkeypatch.setattr("os.fsync", lambda handle: (modes.append(os.fstat(handle).st_mode), fsync(handle)))
+        files.write(path, {"W": W, "b": B}, {})
+        assert modes[0] & 0o777 == 0o600
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+    def test_a_file_keeps_its_owner(self, path, good):
+        os.chown(path, 12345, 54321)
+        files.write(path, {"W": W, "b": B}, {})
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_a_link_stays_and_its_target_is_written(self, tmp_path, there):
+        (tmp_path / "other").mkdir()
+        target, link = tmp_path / "other" / "target.npz", tmp_path / "link.npz"
+        if there:
+            files.write(target, {"W": W, "b": B}, {})
+        link.symlink_to("other/target.npz")
+        files.write(link, {"W": W + 1, "b": B}, {})
+        assert os.readlink(link) == "other/target.npz" and not target.is_symlink()
+        np.testing.assert_array_equal(files.read(target, expect)[0]["W"], W + 1)
+        assert os.listdir(tmp_path / "other") == ["target.npz"] and len(os.listdir(tmp_path)) == 2
+
+    def test_a_link_to_itself(self, path):
+        path.symlink_to(path.name)
+        with pytest.raises(OSError, match=path.name):
+            files.write_text(path, "x")
+
+    @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null"), lambda path: listen(path)])
+    def test_what_is_no_file_is_neither_written_nor_read(self, tmp_path, monkeypatch, make):
+        monkeypatch.chdir(tmp_path)  # the names of sockets are short
+        path = Path("special")
+        make(path)
+        before = os.lstat(path)
+        for action in (lambda: files.write(path, {"W": W, "b": B}, {}), lambda: files.write_text(path, "x"),
+                       lambda: files.read(path, expect), lambda: files.read_json(path),
+                       lambda: files.read_npz(path, 99)):
+            with pytest.raises((ValueError, OSError), match="special") as caught:  # a socket is not even opened
+                action()
+            assert isinstance(caught.value, ValueError) or caught.value.errno == errno.ENXIO
+        assert (os.lstat(path).st_ino, os.lstat(path).st_mode) == (before.st_ino, before.st_mode)
+        assert os.listdir() == ["special"]
+
+    def test_the_folder_is_on_disk_at_the_end(self, path, monkeypatch):
+        fsync, replace, seen = os.fsync, os.replace, []
+
+        def watched(handle):
+            seen.append(stat.S_IFMT(os.fstat(handle).st_mode))
+            fsync(handle)
+
+        monkeypatch.setattr("os.fsync", watched)
+        monkeypatch.setattr("os.replace", lambda *names: (seen.append("renamed"), replace(*names)))
+        files.write_text(path, "x")
+        assert seen == [stat.S_IFREG, "renamed", stat.S_IFDIR]
+
+
+def listen(path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("call", ["write", "fsync", "replace", "open"])
+def test_a_failing_write_names_the_file_and_what_is_there(path, monkeypatch, there, call):
+    if there:
+        path.write_text("old")
+    monkeypatch.setattr(f"os.{call}", lambda *arguments: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left on device; ") as caught:
+        files.write_text(path, "new")
+    monkeypatch.undo()
+    assert caught.value.filename == str(path) and caught.value.errno == 28
+    assert ("the old file was kept" if there else "nothing was written") in str(caught.value)
+    assert [(entry.name, entry.read_text()) for entry in path.parent.iterdir()] == [(path.name, "old")] * there
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows removes no open file")
+def test_a_folder_that_vanishes(tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    replace = os.replace
+    monkeypatch.setattr("os.replace", lambda *names: (shutil.rmtree(folder), replace(*names)))
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write_text(folder / "page.html", "new")
+    assert caught.value.filename == str(folder / "page.html") and os.listdir(tmp_path) == []
+
+
 def test_an_interrupted_write_leaves_the_old_file(path, good, monkeypatch):
     def interrupted(stream, **arrays):
         stream.write(good[:100])
@@ -239,6 +438,106 @@ def test_a_path_that_is_a_folder(tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.npz"):
         files.read(tmp_path / "absent.npz", expect)
+
+
+# One writer at a time.
+
+
+def test_a_second_writer_is_refused(path):
+    with files.only_writer(path):
+        with pytest.raises(ValueError, match=f"^{path}: another run is writing it$"):
+            with files.only_writer(path):
+                pass
+        assert "another run" in python(HOLDS, path).stderr
+        with files.only_writer(path.with_name("other")):
+            pass
+    with files.only_writer(path):
+        pass
+    assert os.listdir(path.parent) == [] or os.name == "nt"
+
+
+HOLDS = """
+import os, sys, time
+from l2l_ref import files
+with files.only_writer(sys.argv[1]):
+    if sys.argv[2:]:
+        if sys.argv[2] != "fork" or os.fork() == 0:
+            print(os.getpid(), flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("how", ["alone", "fork"])
+def test_a_dead_writer_holds_no_lock(path, how):
+    """Neither do the children that it leaves behind."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    holder = subprocess.Popen([sys.executable, "-c", HOLDS, path, how], env=environment, stdout=subprocess.PIPE,
+                              text=True)
+    child = int(holder.stdout.readline())
+    try:
+        with pytest.raises(ValueError, match="another run"):
+            with files.only_writer(path):
+                pass
+        holder.kill()
+        holder.wait()
+        assert os.listdir(path.parent) == [f"{path.name}.lock"]  # it stays, without meaning
+        with files.only_writer(path):
+            pass
+        assert os.listdir(path.parent) == []
+    finally:
+        holder.kill()
+        if how == "fork":
+            os.kill(child, signal.SIGKILL)
+        holder.stdout.close()
+
+
+# Everything is under the hash.
+
+
+@given(st.data())
+def test_no_byte_of_the_card_may_change(tmp_path_factory, data):
+    """The sums of the zip file are made anew for each change, as an editor would."""
+    path = tmp_path_factory.mktemp("files") / "any.npz"
+    files.write(path, {"W": W, "b": B}, {"name": "good", "score": 0.5, "log": [1, 2]})
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    card = bytearray(contents["card.npy"])
+    at = data.draw(st.integers(card.index(b'{"'), len(card) - 1))
+    card[at] = data.draw(st.integers(32, 126).filter(lambda byte: byte != card[at]))
+    zipped(path, (contents | {"card.npy": bytes(card)}).items())
+    assert re.search("do not match the hash|not JSON|not a JSON object|its format", refusal(path))
+
+
+def test_a_file_whose_hash_is_that_of_the_arrays_alone_is_older(path):
+    zipped(path, members(card=card_bytes(good_card() | {"name": "old"})))
+    assert files.read(path, expect)[1] == good_card() | {"name": "old"}
+
+
+def test_json_comes_back_with_its_hash_checked(tmp_path):
+    path, content = tmp_path / "state.json", {"a": [1, None, 0.1], "b": {"c": "\N{GREEK SMALL LETTER THETA}"}}
+    files.write_json(path, content)
+    assert files.read_json(path) == content
+    good = path.read_bytes()
+    assert json.loads(good) == content | {"sha256": json.loads(good)["sha256"]}
+    for at in range(len(good) - 1):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        with pytest.raises(ValueError, match=r"state\.json: it (does not match the hash|is not JSON)"):
+            files.read_json(path)
+    for other in (good + good, good[:-1] + b" \n", b" " + good, json.dumps(content).encode(), good[:-9], b"[]"):
+        path.write_bytes(other)
+        with pytest.raises(ValueError, match=r"state\.json: it "):
+            files.read_json(path)
+
+
+def test_what_could_not_be_read_for_its_size_is_not_written(path, monkeypatch):
+    monkeypatch.setattr(files, "MOST_VALUES", 100)
+    for write in (lambda card: files.write(path, {}, card), lambda card: files.write_json(path, card)):
+        write({"log": [0] * 80})
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match="weights.npz: expected at most .* so it is not written"):
+            write({"log": [0] * 120})
+        assert path.read_bytes() == before
 
 
 # Hostile files.

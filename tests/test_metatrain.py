@@ -409,9 +409,30 @@ def test_resume_without_a_checkpoint_starts_afresh(path):
     assert path.exists()
 
 
-def test_without_resume_the_checkpoint_is_not_read(path):
+def test_with_overwrite_the_checkpoint_is_not_read(path):
     path.write_bytes(b"something else")
-    assert same_bits(final(tiny(), checkpoint=path), final(tiny()))
+    assert same_bits(final(tiny(), checkpoint=path, overwrite=True), final(tiny()))
+    assert epochs_in(path) == 3
+
+
+def test_a_checkpoint_that_is_there_is_neither_read_nor_overwritten(checkpoint):
+    before = checkpoint.read_bytes()
+    for changes in ({}, {"seed": 7}):
+        with pytest.raises(ValueError, match=f"^{checkpoint}: expected no file, got one: resume .*, overwrite"):
+            final(tiny(), checkpoint=checkpoint, **changes)
+    with pytest.raises(ValueError, match="^overwrite: expected False with resume"):
+        final(tiny(), checkpoint=checkpoint, resume=True, overwrite=True)
+    assert checkpoint.read_bytes() == before and os.listdir(checkpoint.parent) == [checkpoint.name]
+
+
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_a_checkpoint_belongs_to_one_run_at_a_time(path, how):
+    def report(progress, recipe):
+        with pytest.raises(ValueError, match=f"^{path}: another run is writing it$"):
+            final(tiny(), checkpoint=path, **{how: True})
+
+    assert same_bits(final(tiny(), checkpoint=path, report=report), final(tiny()))
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_a_problem_with_tuples_in_its_config_resumes(path):
@@ -525,6 +546,10 @@ HOSTILE_CARDS = {
     "a word for Adam's t": {"adam_t": "4"},
     "a negative t": {"adam_t": -1},
     "true": {"epoch": True},
+    "more rollbacks than epochs": {"rollbacks": 2},
+    "rollbacks without end": {"rollbacks": 10**10},
+    "a t that no float counts": {"adam_t": 10**400},
+    "a validation that is not finite": {"log": [ENTRY | {"judged": float("nan")}]},
     "no log": {"log": None},
     "an empty log": {"log": []},
     "a log of numbers": {"log": [1]},
