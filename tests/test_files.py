@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from l2l_ref import files
+from l2l_ref import files, plotting
 
 W = np.arange(6, dtype=np.float32).reshape(2, 3)
 B = np.array([0.5, -1.0])
@@ -172,6 +172,19 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         files.write_text(path, "new")
     assert path.read_bytes() == b"\xce\xb8\n" and os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("ending", ["png", "SVG"])
+def test_a_figure_is_written_whole_or_not_at_all(tmp_path, monkeypatch, ending):
+    pytest.importorskip("matplotlib")
+    path, figure = tmp_path / f"figure.{ending}", plotting.matplotlib_figure()()
+    plotting.save_figure(figure, path, dpi=10)
+    first = path.read_bytes()
+    assert first.startswith(b"\x89PNG" if ending == "png" else b"<?xml")
+    monkeypatch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space .* the old file was kept"):
+        plotting.save_figure(figure, path, dpi=20)
+    assert path.read_bytes() == first and os.listdir(tmp_path) == [path.name]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the umask is POSIX's")

@@ -1,6 +1,7 @@
 """Imports point down, and importing the package stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -64,6 +65,24 @@ def test_imports_point_down(path):
             continue
         assert there != "compiled", "backends.py alone knows the twins, and names them in a table"
         assert FLOOR[there] < FLOOR[here] or (here, there) in SAME_FLOOR, f"{path.name} imports {name}"
+
+
+# What would write or read a user's file past files.py, and where it may stand.
+PAST_FILES = re.compile(r"\bopen\(|\.savefig\(|np\.(load|savez?|savetxt|fromfile)\(|Path\([^()]*\)\.(read|write)_|"
+                        r"json\.(load|dump)\(|\.tofile\(")
+EXCEPTIONS = {
+    "datasets/__init__.py": ["open(", "np.load("],       # the digits of the package
+    "cli/__init__.py": ["open(", "open("],               # os.devnull
+    "audit/page.py": [".savefig("], "plotting.py": [".savefig("],  # into memory
+    "cli/gradcheck.py": ["np.savez(", "np.savez("],      # texts for the user
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_alone_opens_files(path):
+    if path != PACKAGE / "files.py":
+        found = [match.group() for match in PAST_FILES.finditer(path.read_text("utf-8"))]
+        assert found == EXCEPTIONS.get(path.relative_to(PACKAGE).as_posix(), [])
 
 
 TWINS = [path for path in FILES if part(path) == "compiled" and path.stem not in ("__init__", "jit", "threads")]

@@ -1,5 +1,6 @@
 import json
 import shlex
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -198,6 +199,33 @@ def test_a_hostile_card_is_refused(path, model, hostile):
     message = refusal(path)
     for name in ("preprocess", "output_scale"):
         assert not hostile.startswith(name) or name in message
+
+
+@pytest.mark.parametrize("scale", [10**30, 3, 10**308])
+def test_a_whole_number_is_an_output_scale(path, model, scale):
+    write_with(path, model, model.config | {"output_scale": scale})
+    assert pretrained.load(path).output_scale == float(scale)
+
+
+def test_a_model_has_no_more_weights_than_are_believed(path, model):
+    write_with(path, model, model.config | {"hidden": [pretrained.LARGEST_LAYER] * 2})
+    assert "hidden: expected a model of at most 16,777,216 weights, got 201,396,225" in refusal(path)
+    tracemalloc.start()
+    try:
+        for make in (lambda: CoordinatewiseLSTM([4096, 4096]), lambda: Proposer(1000, 4096)):
+            with pytest.raises(ValueError, match="^hidden: expected a model of at most"):
+                make()
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_name_of_a_shipped_optimizer_is_no_path(path, model, monkeypatch):
+    """A file of the user is read as such, with its bounds, and by its whole name alone."""
+    pretrained.save(model, path)
+    assert path.suffix == ".npz"
+    with pytest.raises(ValueError, match="^name: expected the path of a file or one of"):
+        pretrained.load(path.with_suffix(""))
 
 
 @pytest.mark.parametrize("one", [True, 1.0, "1", [1]])

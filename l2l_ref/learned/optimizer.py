@@ -91,6 +91,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         self.threads = whole_number("threads", threads, optional=True)
         self.card = None
         if params is None:
+            self._shapes()  # raises if there would be too many weights
             inputs = coordinatewise.input_size(preprocess)
             params = coordinatewise.init_params(np.random.default_rng(rng), self.hidden, inputs)
         self.params = params

@@ -78,6 +78,7 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         self.network = cells.cell_of(cell, self.memory)
         self.card = None
         if params is None:
+            self._shapes()  # raises if there would be too many weights
             rng = np.random.default_rng(rng)
             params = propose.proposer_init(rng, self.dim, self.hidden, self.network, output)
         self.params = params

@@ -103,7 +103,7 @@ def find(name: str, dim: int) -> str:
 
 def is_file(name: protocols.Path) -> bool:
     """Whether `load` would find a file under this name."""
-    return FOLDER.joinpath(f"{name}.npz").is_file() or Path(name).is_file()
+    return str(name) in names() or Path(name).is_file()
 
 
 def save(model: CoordinatewiseLSTM | Proposer, path: protocols.Path, card: Card | None = None) -> None:
@@ -120,8 +120,8 @@ def save(model: CoordinatewiseLSTM | Proposer, path: protocols.Path, card: Card 
 
 def _read(name: protocols.Path) -> tuple[dict[str, Array], Card]:
     """The arrays and the card of a shipped optimizer or of a file."""
-    shipped = FOLDER.joinpath(f"{name}.npz")
-    if shipped.is_file():
+    if str(name) in names():
+        shipped = FOLDER.joinpath(f"{name}.npz")
         return files.read(io.BytesIO(shipped.read_bytes()), _expect, str(shipped))
     if not Path(name).is_file():
         raise ValueError(f"name: expected the path of a file or one of {', '.join(names()) or '(none)'}; "
