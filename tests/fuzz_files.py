@@ -546,14 +546,14 @@ def check(kind: str, path: Path, allowed: Any) -> str:
         if allowed is not None and found != allowed:
             raise Failure("it was read, as something else")
     seconds = time.process_time() - began
+    left = [entry.name for entry in path.parent.iterdir() if entry != path]
+    if left:
+        raise Failure(f"reading has left {left}")
     if seconds > SECONDS:
         raise Failure(f"it took {seconds:.1f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if peak > MEMORY:
         raise Failure(f"the process has held {peak >> 20} MB")
-    left = [entry.name for entry in path.parent.iterdir() if entry != path]
-    if left:
-        raise Failure(f"reading has left {left}")
     return outcome
 
 

@@ -553,6 +553,34 @@ def test_what_could_not_be_read_for_its_size_is_not_written(path, monkeypatch):
         assert path.read_bytes() == before
 
 
+# Archives of somebody else.
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_any_plain_arrays_are_read(path, save):
+    written = {"x": np.arange(6.0).reshape(2, 3), "F": np.asfortranarray(np.arange(24).reshape(2, 3, 4)),
+               "zero-d": np.float32(3), "empty": np.ones((0, 2)), "c": np.ones(2, complex), "big": np.ones(2, ">f4"),
+               "text": np.array(["a", "bc"]), "nan": np.array([np.nan]), "a/b.c": np.array([True])}
+    save(path, **written)
+    read = files.read_npz(path, 10_000)
+    assert read.keys() == written.keys()
+    for name, array in written.items():
+        assert read[name].dtype == array.dtype and read[name].flags.f_contiguous == array.flags.f_contiguous
+        np.testing.assert_array_equal(read[name], array)
+
+
+@pytest.mark.parametrize("content, message", [
+    ({"x": np.ones(200)}, "it promises 1728 bytes of arrays, more than 1500"),
+    ({"x": np.ones(60), "y": np.ones(100)}, "it promises 1536 bytes of arrays, more than 1500"),
+    ({"x": np.array([{}])}, "x: expected plain numbers"),
+])
+def test_no_more_than_asked_for_is_read(path, content, message):
+    for save in (np.savez, np.savez_compressed):
+        save(path, **content)
+        with pytest.raises(ValueError, match=f"^{path}: {message}"):
+            files.read_npz(path, 1500)
+
+
 # Hostile files.
 
 
