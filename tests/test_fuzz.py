@@ -15,7 +15,7 @@ import fuzz_files  # noqa: E402
 from l2l_ref import files  # noqa: E402
 
 QUICK = {"a card of lists", "a model of 34 GB", "a promise of 2 GB", "rollbacks", "device", "pipe", "sparse",
-         "a state of objects", "zeros behind its end", "a large directory behind a small one"}
+         "a state of objects", "zeros behind its end", "two million members", "a large directory behind a small one"}
 
 
 def test_the_fuzzer_finds_nothing():
