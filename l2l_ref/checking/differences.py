@@ -177,7 +177,8 @@ def central_slope(
         rungs[:] = sorted(rungs + added, key=lambda rung: rung.h)
         tables.update({rung.h: _nearby_outputs(line, x, rung.h, out, dtype) for rung in added or rungs})
 
-    def estimate(staircase: bool = True) -> list[Slope]:
+    def estimate(stairs: Any = True) -> list[Slope]:
+        # stairs: whether each output may be a staircase
         # Noise does not depend on the step, but its estimates vary by chance, and those from wide steps see the bends
         # of f as well. No estimate below the median of those from steps up to its own counts, so that the best bound
         # does not merely belong to the smallest estimate. Nor is the noise below the smallest change that was seen,
@@ -185,7 +186,7 @@ def central_slope(
         measured = {h: measured_noise(table) for h, table in tables.items()}
         beside = {h: _noise_beside(table) for h, table in tables.items()}
         stair = np.min([_least_change(f, out) for f in (*tables.values(), *(rung.values for rung in rungs))], axis=0)
-        floor = np.where(np.isfinite(stair), STAIR * stair, noise) if staircase else noise * (stair == np.inf)
+        floor = np.where(np.isinf(stair), noise, np.where(stairs, STAIR * stair, 0.0))
         slopes = []
         for rung in rungs:
             near = [h for h in tables if h <= rung.h] or [min(tables)]
@@ -193,7 +194,10 @@ def central_slope(
             sigma = np.fmax(measured.get(rung.h, typical), typical)
             of = np.maximum(ULPS * np.maximum(eps * rung.size, sigma), floor)
             calm = max(digits, float(ULPS * w_abs @ _median(beside[h] for h in near)))
-            slopes.append(rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)), calm)._replace(**whole))
+            slope = rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)), calm)._replace(**whole)
+            if slope.sides is not None and scale < rung.h:  # a tiny x may lie on either side of this kink
+                slope = slope._replace(bound=slope.bound + slope.sides[1] - slope.sides[0], sides=None)
+            slopes.append(slope)
         return slopes
 
     # Two steps that lie far apart, and agree with each other but not with the expected value, settle it.
@@ -214,17 +218,15 @@ def central_slope(
         return best
     # f may be level here, with a kink further away that small steps do not reach. The stairs of rounding are lower.
     steps = np.min([_least_change(rung.values, out) for rung in rungs], axis=0)
-    if (steps > HIGH_STAIR * eps * largest).all():
-        level = _trusted(estimate(staircase=False))
+    low = steps <= HIGH_STAIR * eps * np.fmax(np.abs(out), np.abs(far[:2]).max(axis=0))
+    if not low.all():
+        level = _trusted(estimate(low))
         if confirms(level) and level.bound < best.bound:
             return level
     if confirms(best):
         return best
-    # A kink that is small compared with the curvature only shows for small steps. A step that is wider than a tiny x
-    # does not tell on which side of a kink x lies.
-    kinks = [slope for slope in slopes if slope.sides is not None and not _beside(slope, slopes)
-             and (slope.step <= scale or scale == wide)]
-    if kinks:
+    kinks = [slope for slope in slopes if slope.sides is not None and not _beside(slope, slopes)]
+    if kinks:  # a kink that is small compared with the curvature only shows for small steps
         return min(kinks, key=lambda slope: slope.bound)
     closer = [slope for slope in slopes if slope.step < best.step and confirms(
         best._replace(value=slope.value, bound=CLOSER * abs(slope.value - best.value)))]
@@ -241,7 +243,7 @@ def central_slope(
     if confirms(best) or not confirms(best, CERTAIN):
         return best
     # f may be level here, with a kink further away, instead of a staircase. Then small steps are right.
-    level = _trusted(estimate(staircase=False))
+    level = _trusted(estimate(False))
     return level if confirms(level) else best
 
 
