@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import trees
-from .differences import Line, Slope, central_slope, complex_slope, scale_of, taylor_rate, v_curve
+from .differences import DIRECTED, Line, Slope, both_ways, central_slope, complex_slope, scale_of, taylor_rate, v_curve
 from .pair import Arrays, Pair, typical_size
-from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, TIES, Curve, Direction, Report
+from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, SYMMETRY, TIES, Curve, Direction, Report
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 
 DIRECTIONS = 3
@@ -232,6 +232,31 @@ def _is_tie(exact: Pair, tied: Sequence[tuple[int, tuple[int, ...]]], weights: n
 
     here = bend(0.0)
     return here > 0.0 and min(bend(distance), bend(-distance)) < 0.1 * here
+
+
+def check_symmetry(exact: Pair, rng: np.random.Generator) -> list[Direction]:
+    """Compare <u, H v> with <v, H u> for random u and v, where f_backward is the product with the Hessian H.
+
+    They are equal because a Hessian is symmetric. That needs no step, and costs two calls of f_backward.
+    """
+    if [np.shape(leaf) for _, leaf in exact.output_leaves] != [np.shape(exact.leaves[k]) for k in exact.tested]:
+        return []  # the product is with a part of the Hessian
+    u, v = ([d for d in random_direction(exact, exact.tested, rng, relative=True) if d is not None] for _ in range(2))
+
+    def products() -> tuple[float, float, float]:
+        Hu, Hv = ([claims[k] for k in exact.tested] for claims in (exact.claims(u), exact.claims(v)))
+        terms = [(np.sum(a * Hb), np.sum(b * Ha), np.sum(np.abs(a * Hb) + np.abs(b * Ha)))
+                 for a, b, Ha, Hb in zip(u, v, Hu, Hv)]
+        uHv, vHu, size = np.sum(terms, axis=0)
+        return float(uHv), float(vHu), float(size)
+
+    uHv, vHu, size = products()
+    error, bound = abs(uHv - vHu), JVP_EPS * exact.out_eps * size
+    if error > bound:
+        inside = [abs(one - other) for way in both_ways(products) or () for one, other in zip(way, (uHv, vHu))]
+        bound += DIRECTED * sum(inside)
+    return [Direction(SYMMETRY, uHv, vHu, error / (size or 1.0), bound / (size or 1.0),
+                      PASS if error <= bound else FAIL)]
 
 
 class JVP:

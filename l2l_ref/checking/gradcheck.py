@@ -32,6 +32,7 @@ from .directions import (
     JVP,
     bisect,
     check_direction,
+    check_symmetry,
     check_ties,
     claimed_slope,
     curve_along,
@@ -325,6 +326,8 @@ class _Check:
         self._find_curve()
         kinks = [(c.k, index) for c in self.checked for index in c.entry.kinks if not c.entry.out]
         self.directions += check_ties(exact, kinks, weights, self.sharpest)
+        if self.pair.kind == "hvp":
+            self.directions += check_symmetry(exact, self.rng)
         if self.jvp is not None:
             self.directions += JVP(exact, self.jvp, self.rng).directions(weights, self.sharpest)
 
