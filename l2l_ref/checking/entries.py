@@ -15,6 +15,7 @@ from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 COARSE = 1e-3  # the relative bound of a complex step that tells nothing
 AGREE = 1e-6  # how closely a right claim that lost few digits agrees with the complex step
 MANY = 10**6  # terms are not kept if there are more numbers than this
+SATURATED = 32.0  # inputs up to this size may saturate a function, or nearly so
 CONFIRMED = 4  # after this many wrong entries of an array, the others are examined with one step only
 
 Limit = Callable[[Slope, Claim], Any]  # how far a claim may be from a slope
@@ -152,13 +153,16 @@ def _slope(
     claims = [claim.widened() for claim in row.claims] if quick else list(row.claims)
 
     def limit(slope: Slope, claim: Claim) -> Any:
-        terms = slope.terms
-        if claim.eps > np.finfo(float).eps:
-            # In low precision a claim may be computed from numbers that nearly cancel, such as 1 - tanh^2. Its error is
-            # then that of a function whose outputs, or intermediate numbers of size 1, change by eps when the inputs
-            # change by their own size; and another input may multiply this error. The formula is checked in float64.
-            terms = terms + (slope.reach + np.abs(weights).sum()) * max(1.0 / size, 1.0, exact.largest)
-        return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * claim.spread[index] + claim.forgiven
+        terms, spread = slope.terms, claim.spread[index]
+        if claim.low:
+            # In low precision a claim may be computed from numbers that nearly cancel, such as 1 - tanh^2. Other
+            # roundings show this error, if not in float32, where tanh may be 1, then in float64. Without these it is
+            # taken as that of a function whose outputs are off by eps.
+            lost = np.nan if claim.lost is None else claim.lost[index]
+            if np.isnan(lost) or claim.eps == claims[0].eps:
+                terms = terms + slope.reach / max(abs(x) / SATURATED, 1.0)
+            spread = spread + np.nan_to_num(lost)
+        return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * spread + claim.forgiven
 
     def confirms(slope: Slope, times: float = 1.0) -> bool:
         return all(abs(c.gradient[index] - slope.value) <= times * limit(slope, c) for c in claims)
