@@ -183,7 +183,7 @@ def _slope(
         claims = [claim.widened() for claim in claims]
     if by_complex is not None and by_complex.bound < slope.bound and slope.sides is None:
         slope = slope._replace(moved=0.0)  # what is lost in the last digits of f, the complex step has seen
-        by_complex = by_complex._replace(natural=slope.natural)
+        by_complex = by_complex._replace(natural=max(by_complex.natural, slope.natural))
         # Where both agree, the complex step is the sharper one; but a lost imaginary part gives 0, too.
         if by_complex.value != 0.0 and abs(by_complex.value - slope.value) <= slope.bound:
             if confirms(by_complex) or not confirms(slope):
