@@ -39,7 +39,7 @@ from .directions import (
     rate_along,
     why_not_analytic,
 )
-from .entries import Arbiter, Checked, Row, check_array, curve_of
+from .entries import ONLY_LOW, Arbiter, Checked, Row, check_array, curve_of
 from .foreign import dtype_name, entry_not_stored
 from .pair import ENDED, KINDS, Arrays, Meter, Pair, guessed_kind
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Guess, Report, severity
@@ -320,6 +320,8 @@ class _Check:
             # Directions decide nothing at kinks. Then entries are checked, all of them or a sample.
             few = self.entries <= FEW
             self._check_entries(arbiter, None if few else self._sample)
+        if any(c.entry.wrong and ONLY_LOW in c.entry.note for c in self.checked):
+            self.rate = None  # which is that of the claims in float64
         self.guesses = self._guesses()
         self.notes += self._not_stored()
         self._find_curve()
