@@ -101,6 +101,8 @@ def check_array(
                     continue
                 unseen = verdict == PASS and 0.1 * max(abs(analytic), abs(value)) < bound
                 error = abs(analytic - value)
+                if verdict == FAIL and slope.sides is not None:  # which hold the bounds of both sides
+                    error, bound = max(slope.sides[0] - analytic, analytic - slope.sides[1]), 0.0
                 precisions.append(n)
                 checked.append(Entry(path, 1, index, analytic, value, error, bound, verdict, bound, note=note, out=out,
                                      rows=len(out_shape), unseen=int(unseen)))
