@@ -113,8 +113,8 @@ def test_a_meta_gradient_without_second_derivatives_is_wrong():
     operation = catalogue.find("second_order_meta_gradient")
 
     def without(d_L, cache):
-        gradients, loss_gradients, A, *others = cache
-        return operation.backward(d_L, (gradients, loss_gradients, np.zeros_like(A), *others))
+        gradients, loss_gradients, products, *others = cache
+        return operation.backward(d_L, (gradients, loss_gradients, [np.zeros_like] * len(products), *others))
 
     assert gradcheck(operation.forward, without, inputs_of(operation, "example", 0)).verdict == "FAIL"
 

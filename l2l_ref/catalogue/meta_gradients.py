@@ -45,17 +45,15 @@ def loss_of_window(params, steps, n, p=None, scale=0.5, backend="numpy"):
         residual = A @ theta - y
         L = L + float(s) * (residual * residual).sum()
         loss_gradients.append(2.0 * float(s) * A.T @ residual)
-    return L, (np.array(gradients), np.array(loss_gradients), A, first, params, p, scale, backend)
+    products = [lambda v: 2.0 * A.T @ (A @ v)] * steps               # C6: H_t v
+    cell = with_backend(LSTM, backend, n)
+    return L, (np.array(gradients), np.array(loss_gradients), products, first, params, p, scale, cell)
 
 
 def loss_of_window_backward(d_L, cache):
     """`second_order_meta_gradient`: d_L () -> d_params, and None for the constants."""
-    gradients, loss_gradients, A, state, params, p, scale, backend = cache
-    products = [lambda v: 2.0 * A.T @ (A @ v)] * len(gradients)
-    cell = with_backend(LSTM, backend, len(A))
-    d_params = coordinatewise.second_order_meta_gradient(
-        gradients, d_L * loss_gradients, products, state, params, p, scale, cell
-    )
+    gradients, loss_gradients, *others = cache
+    d_params = coordinatewise.second_order_meta_gradient(gradients, d_L * loss_gradients, *others)
     return d_params, None, None
 
 
