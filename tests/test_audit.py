@@ -30,7 +30,7 @@ LINKS = {"href", "src", "srcset", "data", "action", "xlink:href"}
 
 def a_report(verdict="PASS", error=1e-12, bound=1e-9):
     """What `gradcheck` returns, as far as the audit looks at it."""
-    number = SimpleNamespace(verdict=verdict, error=error, bound=bound, kinks=(), count=1)
+    number = SimpleNamespace(verdict=verdict, error=error, bound=bound, kinks=(), count=1, unseen=0)
     return SimpleNamespace(verdict=verdict, entries=(number,), directions=(), problems=(), notes=("a note",),
                            checked_to=1e-8, worst=number, curve=lambda: (np.zeros(0), np.zeros(0)))
 
@@ -279,6 +279,20 @@ def test_the_page_shows_every_operation_and_needs_nothing_else(checker):
         for case in op.cases:
             assert case in page.text
     assert "log_and_sign, p = 3.0" in page.text
+
+
+def test_how_to_read_the_page_comes_first(checker):
+    page = Page(audit_page.page(list(audit([RELU], seeds=(0,))), (0,)))
+    order = [page.text.index(text) for text in ("How to read this page", "This audit", "All operations", "relu")]
+    assert order == sorted(order)
+    assert set(audit_page.READING) <= set(page.text)
+
+
+def test_a_table_says_where_the_gradient_is_too_small_to_be_seen():
+    sigmoid = next(op for op in OPERATIONS if op.name == "sigmoid")
+    for case, said in (("huge", True), ("tied", False)):
+        table = audit_page.page(list(audit([sigmoid._replace(example=sigmoid.cases[case], cases={})], (0,))), (0,))
+        assert ("<small>unseen</small>" in table) is said
 
 
 def test_curves_take_the_colours_of_the_page_and_ids_of_their_own():
