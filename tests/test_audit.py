@@ -189,7 +189,7 @@ def test_a_gradient_that_is_wrong_in_float32_alone_fails_at_the_edges(operation,
     assert right.verdict == "PASS", right.report
     kinks = [entry.kinks for entry in right.report.entries]
     for factor in (1.01, 2.0, -1.0):
-        wrong = with_backward(operation, lambda d, cache: only_in_float32(operation.backward(d, cache), factor))
+        wrong = with_backward(operation, lambda d, cache, k=factor: only_in_float32(operation.backward(d, cache), k))
         found = float32_check(wrong, case)
         expected = "FAIL" if shows(operation, case, factor, kinks) else "PASS or FAIL"
         assert found.verdict in expected.split(" or "), (factor, found.report)

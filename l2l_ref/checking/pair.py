@@ -367,7 +367,7 @@ class Pair:
         if ways is None:
             return unknown
         before = claims if cotangent is None else [self.base_outputs, *claims]
-        changes = [None if g is None else np.fmax(np.abs(up - g), np.abs(down - g)) for g, up, down in zip(before, *ways)]
+        changes = [None if a is None else np.fmax(abs(up - a), abs(down - a)) for a, up, down in zip(before, *ways)]
         # If nothing changes, the code may compute in threads or on devices of its own.
         seen = any(np.any(change) for change in changes if change is not None)
         return changes[-len(claims):] if seen else unknown
