@@ -362,7 +362,7 @@ class _Check:
                                        partial(_scaled, measured, k)))
         self._require_linear(claims)
         for k in self.leaves:
-            claims[k] = [claim._replace(lost=claim.inside()) if claim.low else claim for claim in claims[k]]
+            claims[k] = [c._replace(lost=c.inside()) if c.low and c.inside else c for c in claims[k]]
         for k in self.leaves:
             self.sharpest[k] = claims[k][0]
             self.rows[k] = [Row((), self.weights, claims[k])]

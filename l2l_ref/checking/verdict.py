@@ -37,7 +37,7 @@ class Claim(NamedTuple):
     @property
     def low(self) -> bool:
         """Whether it was computed in a lower precision than that of the differences."""
-        return self.eps > np.finfo(np.float64).eps
+        return self.eps > float(np.finfo(np.float64).eps)
 
     def at(self, row: tuple[int, ...]) -> "Claim":
         """One row of the claim of a Jacobian."""
