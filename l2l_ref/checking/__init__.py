@@ -2,5 +2,6 @@
 
 from .gradcheck import assert_gradients, gradcheck
 from .report import GradientMismatch, Report
+from .second_order import gradgradcheck
 
-__all__ = ["GradientMismatch", "Report", "assert_gradients", "gradcheck"]
+__all__ = ["GradientMismatch", "Report", "assert_gradients", "gradcheck", "gradgradcheck"]

@@ -32,6 +32,7 @@ from .directions import (
     JVP,
     bisect,
     check_direction,
+    check_symmetry,
     check_ties,
     claimed_slope,
     curve_along,
@@ -327,6 +328,8 @@ class _Check:
         self._find_curve()
         kinks = [(c.k, index) for c in self.checked for index in c.entry.kinks if not c.entry.out]
         self.directions += check_ties(exact, kinks, weights, self.sharpest)
+        if self.pair.kind == "hvp":
+            self.directions += check_symmetry(exact, self.rng)
         if self.jvp is not None:
             self.directions += JVP(exact, self.jvp, self.rng).directions(weights, self.sharpest)
 
@@ -400,14 +403,8 @@ class _Check:
         return self.pair.kind in ("jacobian", "hvp") and one_output and one_input and small and self.each_entry
 
     def _along(self, direction: Arrays) -> Direction:
-        """Check one direction; before it is called wrong, with the error of f_backward's own arithmetic."""
-        found = check_direction(self.exact, direction, self.weights, claimed_slope(direction, self.sharpest),
-                                self.use_complex)
-        if found.verdict == FAIL:
-            wider = {k: claim.widened() for k, claim in self.sharpest.items()}
-            found = check_direction(self.exact, direction, self.weights, claimed_slope(direction, wider),
-                                    self.use_complex)
-        return found
+        return check_direction(self.exact, direction, self.weights, partial(claimed_slope, direction, self.sharpest),
+                               self.use_complex)
 
     def _any_wrong(self) -> bool:
         return any(d.verdict == FAIL for d in self.directions)
