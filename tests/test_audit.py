@@ -52,6 +52,7 @@ def checker(monkeypatch):
 def run(capsys, monkeypatch, tmp_path):
     """``l2l-ref audit`` of a few operations: (exit code, stdout, stderr)."""
     monkeypatch.setattr("l2l_ref.catalogue.OPERATIONS", (RELU, WRONG))
+    monkeypatch.setattr("l2l_ref.catalogue.TWINS", ())
     monkeypatch.setattr("l2l_ref.catalogue.find", RIGHT.get)
     monkeypatch.chdir(tmp_path)
 
