@@ -196,8 +196,10 @@ class Report:
         is relative to the norm of the whole gradient, and an error of this size is missed with probability `MISSED`,
         because a direction shows a normal number times the norm of the error.
         """
-        if any(entry.count for entry in self.entries):
-            return max(entry.widest for entry in self.entries if entry.count)
+        entries = [entry for entry in self.entries if entry.count]
+        if entries:
+            seen = [entry for entry in entries if entry.unseen + len(entry.kinks) < entry.count]
+            return max(entry.widest for entry in seen or entries)
         bounds = [d.bound for d in self.directions if d.ok and d.what not in COMPARED]
         if not bounds:
             return math.inf if self.directions else 0.0
