@@ -2,6 +2,5 @@
 
 from .gradcheck import assert_gradients, gradcheck
 from .report import GradientMismatch, Report
-from .second_order import gradgradcheck
 
-__all__ = ["GradientMismatch", "Report", "assert_gradients", "gradcheck", "gradgradcheck"]
+__all__ = ["GradientMismatch", "Report", "assert_gradients", "gradcheck"]
