@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .checking import assert_gradients as assert_gradients
     from .checking import gradcheck as gradcheck
     from .checking.layers import of_layer as of_layer
+    from .checking.second_order import gradgradcheck as gradgradcheck
     from .learned.optimizer import CoordinatewiseLSTM as CoordinatewiseLSTM
     from .learned.proposer import Proposer as Proposer
     from .metatrain.black_box import meta_train_black_box as meta_train_black_box
@@ -37,6 +38,7 @@ _HOME = {
     "Proposer": "learned.proposer",
     "assert_gradients": "checking",
     "gradcheck": "checking",
+    "gradgradcheck": "checking.second_order",
     "load": "pretrained",
     "meta_train": "metatrain.gradient_based",
     "meta_train_black_box": "metatrain.black_box",

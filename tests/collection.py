@@ -1312,6 +1312,65 @@ add("an input unused", lambda x, y: np.exp(x), lambda d, x, y: (d * np.exp(x), n
 add("one output constant", lambda x: {"one": np.ones_like(x), "x": x * x}, lambda d, x: (2 * d["x"] * x,), normal(4))
 
 
+# Other people's numbers: units, points where the slope vanishes, digits that are lost inside
+
+
+def with_zero(n):
+    return lambda rng: (np.concatenate([[0.0], rng.uniform(0.5, 2, n)]),)
+
+
+elementwise("cube at 0 and elsewhere", lambda x: x**3, lambda x: 3 * x**2, with_zero(4))
+
+elementwise("x^2 sigmoid(x) at 0 and elsewhere", lambda x: x**2 * sigmoid(x),
+            lambda x: 2 * x * sigmoid(x) + x**2 * sigmoid(x) * (1 - sigmoid(x)), with_zero(4),
+            terms={"the slope of the sigmoid": lambda x: 2 * x * sigmoid(x)})
+
+ELECTRON = 9.1093837e-31  # kg
+
+add("kinetic energy of an electron in J", lambda m, v: m * v**2 / 2, lambda d, m, v: (np.sum(d * v**2 / 2), d * m * v),
+    lambda rng: (ELECTRON * rng.uniform(1, 2), rng.uniform(1e5, 1e6, 4)), float32=False)
+
+elementwise("energy of momenta of 1e-24 kg m/s", lambda p: p**2 / (2 * ELECTRON), lambda p: p / ELECTRON,
+            uniform(1e-25, 1e-24, 5), float32=False)
+
+elementwise("entropy of probabilities of 1e-40", lambda p: -p * np.log(p), lambda p: -np.log(p) - 1,
+            uniform(1e-41, 1e-40, 5), terms={"the derivative of the logarithm": lambda p: -np.log(p)}, float32=False)
+
+elementwise("square roots of numbers from 1e-12 to 1e6", np.sqrt, lambda x: 0.5 / np.sqrt(x),
+            lambda rng: (rng.uniform(1, 2, 7) * 10.0 ** np.arange(-12, 7, 3),), float32=False)
+
+elementwise("sine with a thousand periods", lambda x: np.sin(6e3 * x), lambda x: 6e3 * np.cos(6e3 * x),
+            uniform(0.5, 1.5, 4), float32=False)
+
+elementwise("sine beside a large constant", lambda x: 1e5 + np.sin(x), np.cos, uniform(0, 1, 4), float32=False)
+
+
+HILBERT = 1 / (np.arange(4)[:, None] + np.arange(4) + 1)  # its condition number is 15,500
+
+add("solution with a Hilbert matrix", lambda b: np.linalg.solve(HILBERT, b),
+    lambda d_x, b: (np.linalg.solve(HILBERT, d_x),), normal(4), float32=False)
+
+
+def in_a_float32_buffer(d_y, x, W):
+    gradient = np.empty(x.shape, np.float32)
+    gradient[...] = (d_y * (1 - np.tanh(x @ W) ** 2)) @ W.T
+    return gradient.astype(x.dtype), x.T @ (d_y * (1 - np.tanh(x @ W) ** 2))
+
+
+add("layer with a float32 buffer in its backward pass", lambda x, W: np.tanh(x @ W), in_a_float32_buffer,
+    normal((3, 4), (4, 3)), float32=False)
+
+
+def cube_root(a):
+    x = np.ones_like(a)
+    while np.abs(x**3 - a).max() > 1e-10 * np.abs(a).max():
+        x = x - (x**3 - a) / (3 * x**2)
+    return x - (x**3 - a) / (3 * x**2), x
+
+
+add("cube root by Newton's method", cube_root, lambda d_x, x: (d_x / (3 * x**2),), uniform(1, 8, 4), float32=False)
+
+
 # --- mistakes
 
 

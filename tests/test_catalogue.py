@@ -9,9 +9,9 @@ from conftest import ROOT, with_backward
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l2l_ref import catalogue
+from l2l_ref import backends, catalogue
 from l2l_ref.audit.check import audit, examples, in_float32
-from l2l_ref.catalogue import OPERATIONS
+from l2l_ref.catalogue import OPERATIONS, TWINS
 from l2l_ref.checking import gradcheck, trees
 
 CASES = [pytest.param(op, case, id=f"{op.name}-{case}") for op in OPERATIONS for case in examples(op)]
@@ -82,19 +82,56 @@ def test_every_backward_is_in_the_catalogue():
     assert found == known
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
+def test_every_backward_of_a_twin_is_in_the_catalogue():
+    if not TWINS:
+        pytest.skip("numba does not work here")
+    known = {(op.backward.__module__, op.backward.__name__) for op in TWINS}
+    for part, (_, twin, *_) in backends.PARTS.items():
+        module = backends.choose(part, "numba")
+        for name in vars(module):
+            if name.endswith("_backward") and not name.startswith("_"):
+                assert (module.__name__, name) in known, f"{twin}: {name}"
+    assert {"meta_gradient, compiled", "second_order_meta_gradient, compiled"} <= {op.name for op in TWINS}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("operation", TWINS, ids=lambda op: op.name)
+def test_the_backward_of_a_twin_is_the_derivative_of_its_forward(operation, dtype):
+    inputs = inputs_of(operation, "example", 0)
+    inputs = inputs if dtype == np.float64 else in_float32(inputs)
+    gradcheck(operation.forward, operation.backward, inputs, thorough=False).raise_if_failed()
+    wrong = with_backward(operation, lambda d, cache: _negative(operation.backward(d, cache)))
+    assert gradcheck(wrong.forward, wrong.backward, inputs, thorough=False).verdict == "FAIL"
+
+
+def _negative(tree):
+    return trees.rebuild(tree, iter([-leaf if trees.is_floating(leaf) else leaf for _, leaf in trees.leaves(tree)]))
+
+
+def test_a_meta_gradient_without_second_derivatives_is_wrong():
+    """What the term H_t mu_t of C6 is worth."""
+    operation = catalogue.find("second_order_meta_gradient")
+
+    def without(d_L, cache):
+        gradients, loss_gradients, products, *others = cache
+        return operation.backward(d_L, (gradients, loss_gradients, [np.zeros_like] * len(products), *others))
+
+    assert gradcheck(operation.forward, without, inputs_of(operation, "example", 0)).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS + TWINS, ids=lambda op: op.name)
 def test_an_entry_says_what_it_computes_and_where_it_is_from(operation):
     assert operation.name.strip() and operation.equation.strip() and operation.source.strip()
     assert operation.module == inspect.getmodule(operation.backward).__name__
 
 
 def test_names_are_unique():
-    names = [op.name for op in OPERATIONS]
+    names = [op.name for op in OPERATIONS + TWINS]
     assert len(names) == len(set(names))
 
 
 def test_an_operation_is_found_by_its_name():
-    assert all(catalogue.find(op.name) == op for op in OPERATIONS)
+    assert all(catalogue.find(op.name) == op for op in OPERATIONS + TWINS)
     with pytest.raises(ValueError, match="name: expected an operation, one of sigmoid, .*, got 'no such'"):
         catalogue.find("no such")
 

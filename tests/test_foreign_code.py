@@ -364,7 +364,7 @@ def test_the_settings_of_the_caller_change_no_verdict():
 
 # --- cost in hand
 
-@pytest.mark.parametrize("n, most", [(1, 60), (30, 600), (1000, 2500), (1001, 2500)])
+@pytest.mark.parametrize("n, most", [(1, 60), (30, 750), (1000, 1500), (1001, 1500)])
 def test_a_wrong_gradient_costs_no_more_than_this(n, most):
     A = normal(0, n)
 
@@ -376,6 +376,13 @@ def test_a_wrong_gradient_costs_no_more_than_this(n, most):
     report = gradcheck(lambda x: (np.sin(np.abs(x)) * A).sum(), wrong, normal(1, n), kind="gradient")
     assert report.verdict == "FAIL" and report.evaluations <= most
     assert n == 1 or report.worst.index == (n // 3,)
+
+
+@pytest.mark.parametrize("n, most", [(1, 30), (30, 100), (1000, 1100), (1001, 60)])
+def test_a_right_gradient_costs_no_more_than_this(n, most):
+    A = normal(0, n)
+    report = gradcheck(lambda x: (np.sin(x) * A).sum(), lambda x: np.cos(x) * A, normal(1, n), kind="gradient")
+    assert report.ok and report.evaluations <= most
 
 
 @SETTINGS

@@ -10,7 +10,7 @@ from generator import PRIMITIVES, Composition, Mistake, by_differences, draw
 
 from l2l_ref import gradcheck
 
-FOUND = (60, 75, 104, 112, 251, 269, 668, 733, 2112)  # where the checker was wrong once
+FOUND = (60, 75, 104, 112, 251, 269, 668, 733, 2112, 3075, 3211, 3215, 4846, 6046, 7090, 8748)  # wrong once
 SEEDS = sorted({*range(300 if SLOW else 40), *FOUND})
 SEEN = 1e-3  # a mistake larger than this should be seen
 
@@ -71,10 +71,12 @@ def test_wrong_gradients_never_pass(seed):
     mistake, report = wrong(seed)
     if mistake is None:
         pytest.skip("no term changes anything beyond rounding")
-    assert report.verdict != "PASS", f"{draw(seed)}\n{mistake}\n{report}"
+    below = mistake.error < min(report.checked_to, SEEN)  # the report says that so small an error would not be seen
+    assert report.verdict != "PASS" or below, f"{draw(seed)}\n{mistake}\n{report}"
 
 
 def test_few_wrong_gradients_are_left_undecided():
-    verdicts = [report.verdict for mistake, report in map(wrong, SEEDS) if mistake and mistake.error > SEEN]
-    assert len(verdicts) > len(SEEDS) / 2
+    seeds = [seed for seed in SEEDS if seed not in FOUND]  # those were chosen because they are difficult
+    verdicts = [report.verdict for mistake, report in map(wrong, seeds) if mistake and mistake.error > SEEN]
+    assert len(verdicts) > len(seeds) / 2
     assert verdicts.count("INCONCLUSIVE") < 0.05 * len(verdicts)

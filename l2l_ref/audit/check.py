@@ -14,7 +14,8 @@ KINDS = {
     "central": "Every entry of every input in float64, against central differences.",
     "complex": "Every entry in float64, against the complex step, which subtracts nothing; for analytic operations.",
     "adjoint": "<w, J u> = <J^T w, u> in float64 for random u and w: all inputs and all outputs at once.",
-    "float32": "Every entry in float32, against central differences of the same values in float64.",
+    "float32": "Every entry as the float32 code computes it, against central differences of the same values in "
+    "float64. The bound is the error that the rounding of float32 can explain.",
 }
 SEVERITY = ("PASS", "INCONCLUSIVE", "FAIL")
 

@@ -66,8 +66,8 @@ tbody tr, tfoot tr { border-top: 1px solid var(--line); }
 td small { display: block; color: var(--muted); }
 .pass { color: var(--pass); } .fail { color: var(--fail); } .inconclusive { color: var(--inconclusive); }
 .verdict { font-size: 0.8rem; font-weight: 700; letter-spacing: 0.03em; }
-.equation { margin: 0.6rem 0 0; font-size: 1.35rem; line-height: 2; word-spacing: 1.6em; }
-.equation svg { max-width: 100%; }
+.equation { margin: 0.3rem 0 0; padding: 0.3rem 0; font-size: 1.35rem; line-height: 2; word-spacing: 1.6em; }
+.equation { overflow-x: auto; }
 .columns { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 1.25rem; }
 .reading { max-width: 46rem; }
 .reading summary { font-size: 1rem; font-weight: 600; }
@@ -88,6 +88,10 @@ code { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace
 @media (max-width: 900px) { .columns { grid-template-columns: minmax(0, 1fr); } }
 .summary th:nth-child(2) { text-align: left; }
 @media (max-width: 480px) {
+  .reading dl { display: block; }
+  .reading dt { font-weight: 600; }
+  .reading dd { margin-bottom: 0.4rem; }
+  .equation { font-size: 1.15rem; }
   table, table .verdict { font-size: 0.7rem; }
   th, td { padding-right: 0.45rem; }
   th:first-child, td:first-child { white-space: normal; }
@@ -103,9 +107,12 @@ READING = {
     **KINDS,
     "numbers": "The relative error of the backward function and, below it, the bound: the part of the error that "
     "rounding and truncation can explain. Of all entries and seeds, a table shows the one closest to its bound.",
+    "unseen": "At some of the entries the gradient is so small that rounding hides it, as where a sigmoid is "
+    "saturated. They agree with the differences, but their own size could not be seen.",
     "on a kink": "The function has no derivative at some of the entries. Any value between the two one-sided slopes is "
     "right there.",
-    "checked to": "In every case, an error of at least this relative size would have been found.",
+    "checked to": "In every case, an error of at least this relative size would have been found, except at those that "
+    "are unseen.",
     "PASS": "Every error is within its bound.",
     "FAIL": "An error exceeds its bound, or shapes, dtypes or the like are wrong.",
     "INCONCLUSIVE": "The differences are too inaccurate to decide. This does not count as right.",
@@ -155,8 +162,8 @@ def page(results: Sequence[Result], seeds: Sequence[int]) -> str:
     reading = tag("summary", "How to read this page"), _definitions(READING)
     body = [
         tag("h1", "Audit of the backward passes ", _verdict(verdict)),
-        _definitions(facts),
         tag("details", *reading, open="", class_="reading"),
+        tag("h3", "This audit"), _definitions(facts),
         tag("h3", "All operations"), tag("div", _summary(results), class_="summary"),
         *map(_section, results),
     ]
@@ -214,6 +221,8 @@ def _measured(checks: Sequence[Check]) -> Markup:
     lines = [f"\N{LESS-THAN OR EQUAL TO} {_number(check.bound)}"]
     if any(entry.kinks for check in checks for entry in check.report.entries):
         lines.append("on a kink")
+    if any(entry.unseen for check in checks for entry in check.report.entries):
+        lines.append("unseen")
     if check.verdict != "PASS":
         lines.append(_verdict(check.verdict))
     error = tag("span", _number(check.error), class_=check.verdict.lower())

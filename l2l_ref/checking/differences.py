@@ -46,7 +46,7 @@ ULPS = 4
 SECOND_RUNG = -24
 OTHER_RUNGS = (-6, -12, -18, -30, 4)
 ROUNDING = 1.5  # the factor 1.5 of D3
-DIRECTED = 2.0  # the error of f's own arithmetic, in units of the difference between its two roundings
+DIRECTED = 4.0  # the error of f's own arithmetic, in units of the difference between its two roundings
 HIGH_STAIR = 1e6  # relative to the rounding of the outputs: a change so large is no stair of rounding
 STAIR = 1.5  # the noise of a staircase, in units of the smallest change that was seen
 CLOSER = 0.1  # smaller steps that come so much closer to the expected value let it count as possible
@@ -151,8 +151,9 @@ def central_slope(
         still = np.maximum(eps * np.abs(out), noise if idle.all() else 0.0)
         return float(ROUNDING / h * (w_abs @ np.where(idle, 0.0, of)) + w_abs @ np.where(idle, still, 0.0) / wide)
 
+    digits = float(ULPS * eps * w_abs @ largest)
     first = _Rung(line, x, first_step(scale, eps), dtype)
-    slope = first.slope(w, out, rounding(ULPS * eps * first.size, first.h, idle))
+    slope = first.slope(w, out, rounding(ULPS * eps * first.size, first.h, idle), digits)
     slope = slope._replace(**whole)
     accuracy = ROUGH if confirms is None else eps**ACCURATE
     accurate = slope.bound <= accuracy * (slope.terms + natural)
@@ -161,7 +162,7 @@ def central_slope(
     rungs = [first]
     if scale < wide:
         rungs.append(_Rung(line, x, first_step(wide, eps), dtype))
-        far_slope = rungs[1].slope(w, out, rounding(ULPS * eps * rungs[1].size, rungs[1].h, idle))
+        far_slope = rungs[1].slope(w, out, rounding(ULPS * eps * rungs[1].size, rungs[1].h, idle), digits)
         far_slope = far_slope._replace(**whole)
         accurate = far_slope.bound <= accuracy * (far_slope.terms + natural)
         agree = far_slope.sides is None and abs(far_slope.value - slope.value) <= far_slope.bound + slope.bound
@@ -176,20 +177,27 @@ def central_slope(
         rungs[:] = sorted(rungs + added, key=lambda rung: rung.h)
         tables.update({rung.h: _nearby_outputs(line, x, rung.h, out, dtype) for rung in added or rungs})
 
-    def estimate(staircase: bool = True) -> list[Slope]:
-        # The noise does not depend on the step, but its estimates vary by chance. No estimate below their median
-        # counts, so that the best bound does not merely belong to the smallest estimate. Nor is the noise below the
-        # smallest change that was seen, because f may be a staircase.
+    def estimate(stairs: Any = True) -> list[Slope]:
+        # stairs: whether each output may be a staircase
+        # Noise does not depend on the step, but its estimates vary by chance, and those from wide steps see the bends
+        # of f as well. No estimate below the median of those from steps up to its own counts, so that the best bound
+        # does not merely belong to the smallest estimate. Nor is the noise below the smallest change that was seen,
+        # because f may be a staircase.
         measured = {h: measured_noise(table) for h, table in tables.items()}
-        typical = _median(measured.values())
+        beside = {h: _noise_beside(table) for h, table in tables.items()}
         stair = np.min([_least_change(f, out) for f in (*tables.values(), *(rung.values for rung in rungs))], axis=0)
-        floor = np.where(np.isfinite(stair), STAIR * stair, noise) if staircase else noise * (stair == np.inf)
+        floor = np.where(np.isinf(stair), noise, np.where(stairs, STAIR * stair, 0.0))
         slopes = []
         for rung in rungs:
+            near = [h for h in tables if h <= rung.h] or [min(tables)]
+            typical = _median(measured[h] for h in near)
             sigma = np.fmax(measured.get(rung.h, typical), typical)
             of = np.maximum(ULPS * np.maximum(eps * rung.size, sigma), floor)
-            slope = rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)))
-            slopes.append(slope._replace(**whole))
+            calm = max(digits, float(ULPS * w_abs @ _median(beside[h] for h in near)))
+            slope = rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)), calm)._replace(**whole)
+            if slope.sides is not None and scale < rung.h:  # a tiny x may lie on either side of this kink
+                slope = slope._replace(bound=slope.bound + slope.sides[1] - slope.sides[0], sides=None)
+            slopes.append(slope)
         return slopes
 
     # Two steps that lie far apart, and agree with each other but not with the expected value, settle it.
@@ -210,8 +218,9 @@ def central_slope(
         return best
     # f may be level here, with a kink further away that small steps do not reach. The stairs of rounding are lower.
     steps = np.min([_least_change(rung.values, out) for rung in rungs], axis=0)
-    if (steps > HIGH_STAIR * eps * largest).all():
-        level = _trusted(estimate(staircase=False))
+    low = steps <= HIGH_STAIR * eps * np.fmax(np.abs(out), np.abs(far[:2]).max(axis=0))
+    if not low.all():
+        level = _trusted(estimate(low))
         if confirms(level) and level.bound < best.bound:
             return level
     if confirms(best):
@@ -234,7 +243,7 @@ def central_slope(
     if confirms(best) or not confirms(best, CERTAIN):
         return best
     # f may be level here, with a kink further away, instead of a staircase. Then small steps are right.
-    level = _trusted(estimate(staircase=False))
+    level = _trusted(estimate(False))
     return level if confirms(level) else best
 
 
@@ -283,8 +292,11 @@ class _Rung:
         """Which outputs (M,) are the same at all of these points."""
         return np.asarray((self.values == out).all(axis=0))
 
-    def slope(self, w: np.ndarray, out: np.ndarray, rounding: float) -> Slope:
-        """The estimate from the steps h, 2h and 4h, given that rounding makes an error of at most ``rounding``."""
+    def slope(self, w: np.ndarray, out: np.ndarray, rounding: float, noise: float) -> Slope:
+        """The estimate from the steps h, 2h and 4h, given that rounding makes an error of at most ``rounding``.
+
+        ``noise`` is that of w . out beside x.
+        """
         x, up, down, f_up, f_down = self.x, self.up, self.down, self.f_up, self.f_down
         defined = np.isfinite(f_up).all(), np.isfinite(f_down).all()
         if not all(defined):
@@ -301,7 +313,7 @@ class _Rung:
         middle = (f_up - out) / 2.0 + (f_down - out) / 2.0
         missed = (4.0 * middle[:2] - middle[1:]) / 3.0
         spike, apart = w_abs @ np.abs(missed[0]), w_abs @ np.abs(missed[0] - missed[1])
-        if spike > CERTAIN * apart and spike > 8.0 * rounding * self.h:
+        if spike > CERTAIN * apart and spike > CERTAIN * noise:
             jump, sides, bound = True, None, bound + spike / float(np.spacing(max(abs(x), self.h)))
         return Slope(w @ R, bound, rounding, w_abs @ np.abs(R), sides=sides, by_output=R, jump=jump, step=self.h)
 
@@ -361,7 +373,7 @@ def _kink(right: np.ndarray, left: np.ndarray, w: np.ndarray, rounding: float) -
 
 def _nearby_outputs(line: Line, x: float, h: float, out: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """The outputs (7, M) at points so close together that a smooth function is a straight line on them."""
-    d = max(h / 512.0, 4.0 * np.spacing(np.asarray(abs(x), dtype)))
+    d = max(h / 4096.0, 4.0 * np.spacing(np.asarray(abs(x), dtype)))
     points = np.array(x + d * np.arange(-3, 4), dtype).astype(float)
     return np.array([out if k == 3 else line(t) for k, t in enumerate(points)])
 
@@ -377,6 +389,13 @@ def measured_noise(table: np.ndarray) -> np.ndarray:
         for order, factor in ((3, 20.0), (4, 70.0), (5, 252.0), (6, 924.0)):
             sigma = np.maximum(sigma, np.sqrt(np.mean(np.diff(table, order, axis=0) ** 2, axis=0) / factor))
     return np.where(np.isfinite(sigma), sigma, np.inf)
+
+
+def _noise_beside(table: np.ndarray) -> np.ndarray:
+    """The noise (M,) of each output on the two sides of x, from its values (7, M) there, without that at x itself."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        bends = np.abs([np.diff(side, 2, axis=0)[0] for side in (table[:3], table[4:])]).max(axis=0)
+    return np.asarray(np.where(np.isfinite(bends), bends, np.inf))
 
 
 def complex_slope(

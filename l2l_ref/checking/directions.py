@@ -4,14 +4,15 @@ from __future__ import annotations  # so that no annotation loads numpy.random
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import trees
-from .differences import Line, Slope, central_slope, complex_slope, scale_of, taylor_rate, v_curve
+from .differences import DIRECTED, Line, Slope, both_ways, central_slope, complex_slope, scale_of, taylor_rate, v_curve
 from .pair import Arrays, Pair, typical_size
-from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, TIES, Curve, Direction, Report
+from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, SYMMETRY, TIES, Curve, Direction, Report
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 
 DIRECTIONS = 3
@@ -36,9 +37,19 @@ def random_direction(pair: Pair, leaves: Sequence[int], rng: np.random.Generator
     return directions
 
 
-def claimed_slope(directions: Arrays, claims: Claims) -> tuple[float, float, float, float]:
-    """The slope along a direction according to the gradients, the norm of its terms, its rounding, and its spread."""
+class Claimed(NamedTuple):
+    """The slope along a direction according to f_backward."""
+
+    slope: float
+    length: float    # the norm of its terms
+    rounding: float
+    spread: float
+
+
+def claimed_slope(directions: Arrays, claims: Claims, widened: bool = False) -> Claimed:
+    """The slope along a direction according to the gradients; ``widened`` with the error of their own arithmetic."""
     moved = [k for k, d in enumerate(directions) if d is not None]
+    claims = {k: claims[k].widened() if widened else claims[k] for k in moved}
     parts = [claims[k].gradient * directions[k] for k in moved]
     slope = float(sum(part.sum() for part in parts))
     with np.errstate(over="ignore"):
@@ -48,42 +59,46 @@ def claimed_slope(directions: Arrays, claims: Claims) -> tuple[float, float, flo
         for k, part in zip(moved, parts)
     )
     spread = sum(4.0 * (claims[k].spread * np.abs(directions[k])).sum() for k in moved)
-    return slope, length, float(rounding), float(spread)
+    return Claimed(slope, length, float(rounding), float(spread))
 
 
 def check_direction(
-    exact: Pair, directions: Arrays, weights: np.ndarray, claimed: tuple[float, float, float, float],
+    exact: Pair, directions: Arrays, weights: np.ndarray, claimed: Callable[[bool], Claimed],
     complex_too: bool = False, what: str = "f_backward", quick: bool = False, kink: bool = False,
 ) -> Direction:
-    """Compare the slope along a direction with ``claimed``, the result of `claimed_slope`.
+    """Compare the slope along a direction with ``claimed(False)``, the result of `claimed_slope`.
 
-    ``quick`` takes the first step that gives a rough slope, whatever the claim is. Where the line has a kink nothing is
-    decided, unless ``kink`` is set: then the claim must lie between the one-sided slopes.
+    Before it is called wrong, ``claimed(True)`` says the same with the error of f_backward's own arithmetic. ``quick``
+    takes the first step that gives a rough slope, whatever the claim is. Where the line has a kink nothing is decided,
+    unless ``kink`` is set: then the claim must lie between the one-sided slopes.
     """
-    analytic, length, rounding, spread = claimed
 
-    def limit(slope: Slope) -> float:
-        return slope.bound + CLAIM_EPS * exact.out_eps * slope.terms + rounding + spread
+    def limit(slope: Slope, of: Claimed) -> float:
+        return slope.bound + CLAIM_EPS * exact.out_eps * slope.terms + of.rounding + of.spread
 
     def confirms(slope: Slope, times: float = 1.0) -> bool:
-        return bool(abs(analytic - slope.value) <= times * limit(slope))
+        return bool(abs(claim.slope - slope.value) <= times * limit(slope, claim))
 
+    claim = claimed(False)
     slope = complex_slope(_line_at_zero(exact, directions), 0.0, weights, exact.out_eps) if complex_too else None
     # If the slope is close to 0, central differences must say what size of slope to compare it with.
-    if slope is None or not (confirms(slope) and limit(slope) <= 0.1 * abs(slope.value)):
+    if slope is None or not (confirms(slope) and limit(slope, claim) <= 0.1 * abs(slope.value)):
         slope = central_slope(exact.direction_line(directions), 0.0, weights, exact.out_eps, 0.0,
                               None if quick else confirms)
-    verdict, note = verdict_on(analytic, slope, limit(slope), spread)
-    error = abs(analytic - slope.value)
+    if not quick and not confirms(slope):
+        claim = claimed(True)
+    verdict, note = verdict_on(claim.slope, slope, limit(slope, claim), claim.spread)
+    error = abs(claim.slope - slope.value)
     if verdict == KINK:
         verdict, note = PASS, ""
     # If several kinks coincide, a right claim need not lie between the slopes of their sum.
     if slope.sides is not None and not kink:
         verdict, note = INCONCLUSIVE, "it lies on a kink"
-    sizes = (length if length > 10.0 * limit(slope) else 0.0, slope.natural, length, abs(slope.value))
+    sizes = (claim.length if claim.length > 10.0 * limit(slope, claim) else 0.0, slope.natural, claim.length,
+             abs(slope.value))
     scale = next((s for s in sizes if s > 0.0 and np.isfinite(s)), 1.0)
-    error, bound = float(error / scale), float(limit(slope) / scale)
-    return Direction(what, analytic, float(slope.value), error, bound, verdict, note)
+    error, bound = float(error / scale), float(limit(slope, claim) / scale)
+    return Direction(what, claim.slope, float(slope.value), error, bound, verdict, note)
 
 
 def _line_at_zero(exact: Pair, directions: Arrays) -> Line:
@@ -141,7 +156,7 @@ def bisect(
 
 
 def _excess_within(exact: Pair, directions: Arrays, weights: np.ndarray, claims: Claims) -> float:
-    return check_direction(exact, directions, weights, claimed_slope(directions, claims), quick=True).excess
+    return check_direction(exact, directions, weights, partial(claimed_slope, directions, claims), quick=True).excess
 
 
 def _size(exact: Pair, k: int) -> int:
@@ -174,12 +189,13 @@ def _masked(directions: Arrays, spans: Spans) -> Arrays:
 
 def rate_along(exact: Pair, directions: Arrays, weights: np.ndarray, claims: Claims) -> float | None:
     """`taylor_rate` along a direction."""
-    return taylor_rate(exact.direction_line(directions), weights, claimed_slope(directions, claims)[0], exact.out_eps)
+    claim = claimed_slope(directions, claims).slope
+    return taylor_rate(exact.direction_line(directions), weights, claim, exact.out_eps)
 
 
 def curve_along(exact: Pair, directions: Arrays, weights: np.ndarray, claims: Claims) -> Curve:
     """`v_curve` along a direction."""
-    return v_curve(exact.direction_line(directions), 0.0, weights, claimed_slope(directions, claims)[0])
+    return v_curve(exact.direction_line(directions), 0.0, weights, claimed_slope(directions, claims).slope)
 
 
 def check_ties(
@@ -200,7 +216,8 @@ def check_ties(
         direction = _of_ones(exact, tied)
         # A tie is broken by any change of the inputs, so the claims say nothing of their spread.
         claims = {k: claim._replace(spread=np.zeros(claim.spread.shape)) for k, claim in claims.items()}
-        found = check_direction(exact, direction, weights, claimed_slope(direction, claims), what=TIES, kink=True)
+        claimed = partial(claimed_slope, direction, claims)
+        found = check_direction(exact, direction, weights, claimed, what=TIES, kink=True)
         names = ", ".join(trees.name(exact.path(k), index) for k, index in tied[:4]) + ", ..." * (len(tied) > 4)
         checked.append(found._replace(note="; ".join(filter(None, [names, found.note]))))
     return checked
@@ -234,6 +251,31 @@ def _is_tie(exact: Pair, tied: Sequence[tuple[int, tuple[int, ...]]], weights: n
     return here > 0.0 and min(bend(distance), bend(-distance)) < 0.1 * here
 
 
+def check_symmetry(exact: Pair, rng: np.random.Generator) -> list[Direction]:
+    """Compare <u, H v> with <v, H u> for random u and v, where f_backward is the product with the Hessian H.
+
+    They are equal because a Hessian is symmetric. That needs no step, and costs two calls of f_backward.
+    """
+    if [np.shape(leaf) for _, leaf in exact.output_leaves] != [np.shape(exact.leaves[k]) for k in exact.tested]:
+        return []  # the product is with a part of the Hessian
+    u, v = ([d for d in random_direction(exact, exact.tested, rng, relative=True) if d is not None] for _ in range(2))
+
+    def products() -> tuple[float, float, float]:
+        Hu, Hv = ([claims[k] for k in exact.tested] for claims in (exact.claims(u), exact.claims(v)))
+        terms = [(np.sum(a * Hb), np.sum(b * Ha), np.sum(np.abs(a * Hb) + np.abs(b * Ha)))
+                 for a, b, Ha, Hb in zip(u, v, Hu, Hv)]
+        uHv, vHu, size = np.sum(terms, axis=0)
+        return float(uHv), float(vHu), float(size)
+
+    uHv, vHu, size = products()
+    error, bound = abs(uHv - vHu), JVP_EPS * exact.out_eps * size
+    if error > bound:
+        inside = [abs(one - other) for way in both_ways(products) or () for one, other in zip(way, (uHv, vHu))]
+        bound += DIRECTED * sum(inside)
+    return [Direction(SYMMETRY, uHv, vHu, error / (size or 1.0), bound / (size or 1.0),
+                      PASS if error <= bound else FAIL)]
+
+
 class JVP:
     """Checks of a derivative along directions, ``jvp(d_inputs, *inputs) -> d_out``."""
 
@@ -248,7 +290,8 @@ class JVP:
             d_out = weights * self._call(directions)
             slope, terms = float(d_out.sum()), float(np.abs(d_out).sum())
             rounding = JVP_EPS * self.pair.out_eps * terms
-            checked.append(check_direction(self.pair, directions, weights, (slope, terms, rounding, 0.0), what="jvp"))
+            of_jvp = Claimed(slope, terms, rounding, 0.0)
+            checked.append(check_direction(self.pair, directions, weights, lambda _, of=of_jvp: of, what="jvp"))
             if claims is not None:
                 back, length, *back_rounding = claimed_slope(directions, claims)
                 error, bound, scale = abs(back - slope), rounding + sum(back_rounding), max(length, terms) or 1.0

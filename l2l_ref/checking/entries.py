@@ -15,7 +15,10 @@ from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 COARSE = 1e-3  # the relative bound of a complex step that tells nothing
 AGREE = 1e-6  # how closely a right claim that lost few digits agrees with the complex step
 MANY = 10**6  # terms are not kept if there are more numbers than this
+SATURATED = 32.0  # inputs up to this size may saturate a function, or nearly so
 CONFIRMED = 4  # after this many wrong entries of an array, the others are examined with one step only
+ONLY_LOW = "on the same values in float64 it is right"
+ONLY_HIGH = "computed on the same values in float64, since rounding hides it otherwise"
 
 Limit = Callable[[Slope, Claim], Any]  # how far a claim may be from a slope
 
@@ -37,7 +40,7 @@ class Checked(NamedTuple):
 
     k: int
     entry: Entry
-    gradient: np.ndarray  # the claim in the highest precision
+    gradient: np.ndarray  # the claim in the highest precision or, if only the other one is wrong, that one
     numeric: np.ndarray
     limit: np.ndarray     # absolute
     terms: np.ndarray     # (M, ...), w_j d out_j / d entry for each output; (0, ...) if these are too many to keep
@@ -55,18 +58,19 @@ def check_array(
     """
     path, _, leaf = exact.named[k]
     values = np.asarray(leaf)
-    gradient, out_shape = rows[0].claims[0].gradient, ()
-    if out:
-        out_shape = tuple(int(n) + 1 for n in rows[-1].index)
-        gradient = np.array([row.claims[0].gradient for row in rows]).reshape(out_shape + values.shape)
+    out_shape = tuple(int(n) + 1 for n in rows[-1].index) if out else ()
     shape = out_shape + values.shape
-    numeric, limits = np.full(shape, np.nan), np.full(shape, np.nan)
+    # One gradient for each precision, the highest one first and that of the inputs last.
+    gradients = [np.array([row.claims[n].gradient for row in rows]).reshape(shape) if out else claim.gradient
+                 for n, claim in enumerate(rows[0].claims)]
+    gradient, numeric, limits = gradients[0], np.full(shape, np.nan), [np.full(shape, np.nan) for _ in gradients]
     count = len(rows[0].weights)
     by_output = not out and count * values.size <= MANY
     terms = np.full((count if by_output else 0, *shape), np.nan)
     size = typical_size(values) if values.size else 1.0
     ordinary = 1e-6 * float(np.abs(gradient).max(initial=0.0))
     checked: list[Entry] = []
+    precisions: list[int] = []  # of the checked
     kinks: list[tuple[int, ...]] = []
     naturals: list[float] = []
     end: BaseException | None = None
@@ -85,10 +89,10 @@ def check_array(
                 numeric[index] = slope.value
                 if by_output:
                     terms[(slice(None), *index)] = row.weights * slope.by_output
-            limits[index] = limit(slope, claims[0])
             naturals.append(slope.natural)
-            for claim in claims:
+            for n, claim in enumerate(claims):
                 analytic, value, bound = float(claim.gradient[column]), slope.value, float(limit(slope, claim))
+                limits[n][index] = bound
                 verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[column]), ordinary,
                                            all_zero)
                 if verdict == KINK:
@@ -97,25 +101,36 @@ def check_array(
                     continue
                 unseen = verdict == PASS and 0.1 * max(abs(analytic), abs(value)) < bound
                 error = abs(analytic - value)
+                if verdict == FAIL and slope.sides is not None:  # which hold the bounds of both sides
+                    error, bound = max(slope.sides[0] - analytic, analytic - slope.sides[1]), 0.0
+                precisions.append(n)
                 checked.append(Entry(path, 1, index, analytic, value, error, bound, verdict, bound, note=note, out=out,
-                                     rows=len(out_shape), unseen=int(unseen and claim is claims[0])))
+                                     rows=len(out_shape), unseen=int(unseen)))
     if not checked:  # no entry was checked, or every entry lies on a kink
         entry = Entry(path, len(kinks), (), 0.0, 0.0, 0.0, 0.0, PASS, kinks=tuple(kinks), size=gradient.size, out=out)
-        return Checked(k, entry, gradient, numeric, limits, terms, end)
+        return Checked(k, entry, gradient, numeric, limits[0], terms, end)
     largest = max(np.abs(numeric[np.isfinite(numeric)]).max(initial=0.0), np.abs(gradient).max(initial=0.0))
     bounds = [e.bound for e in checked if np.isfinite(e.bound)]
     # If the whole gradient is close to 0, errors are relative to a slope of ordinary size.
     sizes = [largest if largest > 10.0 * max(bounds, default=0.0) else 0.0, max(naturals), largest, 1.0]
     scale = next(float(s) for s in sizes if s > 0.0 and np.isfinite(s))
-    worst = max(checked, key=severity)
     wrong, undecided = ({e.index for e in checked if e.verdict == v} for v in (FAIL, INCONCLUSIVE))
+    verdict = FAIL if wrong else INCONCLUSIVE if undecided else PASS
+    which = {n for n, e in zip(precisions, checked) if e.verdict == verdict}
+    # What is shown are the numbers in the precision of the inputs, if they have this verdict.
+    shown = max(which)
+    worst = max((e for n, e in zip(precisions, checked) if n == shown and e.verdict == verdict), key=severity)
+    if len(gradients) > 1 and len(which) == 1 and verdict == FAIL:
+        worst = worst._replace(note="; ".join(filter(None, [ONLY_HIGH if shown == 0 else ONLY_LOW, worst.note])))
+    seen = [e for e in checked if not e.unseen] or checked
     entry = worst._replace(
         count=len({e.index for e in checked} | set(kinks)), error=worst.error / scale, bound=worst.bound / scale,
-        widest=max(e.bound for e in checked if e.bound < np.inf or not bounds) / scale,
+        widest=max((e.bound for e in seen if e.bound < np.inf or not bounds), default=0.0) / scale,
         wrong=len(wrong), undecided=len(undecided), kinks=tuple(kinks), size=gradient.size,
-        unseen=sum(e.unseen for e in checked),
+        unseen=len({e.index for e in checked if e.unseen}),
     )
-    return Checked(k, entry, gradient, numeric, limits, terms, end)
+    number = shown if verdict == FAIL and len(which) == 1 else 0
+    return Checked(k, entry, gradients[number], numeric, limits[number], terms, end)
 
 
 class Lines:
@@ -152,13 +167,16 @@ def _slope(
     claims = [claim.widened() for claim in row.claims] if quick else list(row.claims)
 
     def limit(slope: Slope, claim: Claim) -> Any:
-        terms = slope.terms
-        if claim.eps > np.finfo(float).eps:
-            # In low precision a claim may be computed from numbers that nearly cancel, such as 1 - tanh^2. Its error is
-            # then that of a function whose outputs, or intermediate numbers of size 1, change by eps when the inputs
-            # change by their own size; and another input may multiply this error. The formula is checked in float64.
-            terms = terms + (slope.reach + np.abs(weights).sum()) * max(1.0 / size, 1.0, exact.largest)
-        return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * claim.spread[index] + claim.forgiven
+        terms, spread = slope.terms, claim.spread[index]
+        if claim.low:
+            # In low precision a claim may be computed from numbers that nearly cancel, such as 1 - tanh^2. Other
+            # roundings show this error, if not in float32, where tanh may be 1, then in float64. Without these it is
+            # taken as that of a function whose outputs are off by eps.
+            lost = np.nan if claim.lost is None else claim.lost[index]
+            if np.isnan(lost) or claim.eps == claims[0].eps:
+                terms = terms + slope.reach / max(abs(x) / SATURATED, 1.0)
+            spread = spread + np.nan_to_num(lost)
+        return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * spread + claim.forgiven
 
     def confirms(slope: Slope, times: float = 1.0) -> bool:
         return all(abs(c.gradient[index] - slope.value) <= times * limit(slope, c) for c in claims)
@@ -179,7 +197,7 @@ def _slope(
         claims = [claim.widened() for claim in claims]
     if by_complex is not None and by_complex.bound < slope.bound and slope.sides is None:
         slope = slope._replace(moved=0.0)  # what is lost in the last digits of f, the complex step has seen
-        by_complex = by_complex._replace(natural=slope.natural)
+        by_complex = by_complex._replace(natural=max(by_complex.natural, slope.natural))
         # Where both agree, the complex step is the sharper one; but a lost imaginary part gives 0, too.
         if by_complex.value != 0.0 and abs(by_complex.value - slope.value) <= slope.bound:
             if confirms(by_complex) or not confirms(slope):

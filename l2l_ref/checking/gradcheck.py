@@ -32,6 +32,7 @@ from .directions import (
     JVP,
     bisect,
     check_direction,
+    check_symmetry,
     check_ties,
     claimed_slope,
     curve_along,
@@ -39,7 +40,7 @@ from .directions import (
     rate_along,
     why_not_analytic,
 )
-from .entries import Arbiter, Checked, Row, check_array, curve_of
+from .entries import ONLY_LOW, Arbiter, Checked, Row, check_array, curve_of
 from .foreign import dtype_name, entry_not_stored
 from .pair import ENDED, KINDS, Arrays, Meter, Pair, guessed_kind
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Guess, Report, severity
@@ -320,11 +321,15 @@ class _Check:
             # Directions decide nothing at kinks. Then entries are checked, all of them or a sample.
             few = self.entries <= FEW
             self._check_entries(arbiter, None if few else self._sample)
+        if any(c.entry.wrong and ONLY_LOW in c.entry.note for c in self.checked):
+            self.rate = None  # which is that of the claims in float64
         self.guesses = self._guesses()
         self.notes += self._not_stored()
         self._find_curve()
         kinks = [(c.k, index) for c in self.checked for index in c.entry.kinks if not c.entry.out]
         self.directions += check_ties(exact, kinks, weights, self.sharpest)
+        if self.pair.kind == "hvp":
+            self.directions += check_symmetry(exact, self.rng)
         if self.jvp is not None:
             self.directions += JVP(exact, self.jvp, self.rng).directions(weights, self.sharpest)
 
@@ -345,20 +350,22 @@ class _Check:
         if exact is not pair:
             claimed.append((pair, pair.matrices() if by_row else structure.claims))
         spread = exact.spread(form, claimed[0][1], eps, self.rng)
-        inside = cache(lambda: exact.inside(form, claimed[0][1]))
+        inside = [cache(partial(of.inside, form, gradients)) for of, gradients in claimed]
         self.rows: dict[int, list[Row]] = {}   # by the number of the leaf
         self.sharpest: dict[int, Claim] = {}   # for directions
         claims: dict[int, list[Claim]] = {}
         for k in self.leaves:
             forgiven = self.rtol * np.abs(claimed[0][1][k]).max(initial=0.0)
             claims[k] = []
-            for of, gradients in claimed:
-                # The spread was found with the precision of the inputs, the error of the arithmetic in float64.
-                claims[k].append(Claim(
-                    gradients[k], of.eps(k), spread[k] * (of.eps(k) / pair.eps(k)), forgiven,
-                    partial(_scaled, inside, k, of.eps(k) / exact.eps(k)),
-                ))
+            for number, (of, gradients) in enumerate(claimed):
+                # The spread was found with the precision of the inputs. float32 saturates where float64 does not, so
+                # the error of its arithmetic is looked for in both.
+                measured = [(inside[i], of.eps(k) / claimed[i][0].eps(k)) for i in range(number + 1)]
+                claims[k].append(Claim(gradients[k], of.eps(k), spread[k] * (of.eps(k) / pair.eps(k)), forgiven,
+                                       partial(_scaled, measured, k)))
         self._require_linear(claims)
+        for k in self.leaves:
+            claims[k] = [c._replace(lost=c.inside()) if c.low and c.inside else c for c in claims[k]]
         for k in self.leaves:
             self.sharpest[k] = claims[k][0]
             self.rows[k] = [Row((), self.weights, claims[k])]
@@ -396,14 +403,8 @@ class _Check:
         return self.pair.kind in ("jacobian", "hvp") and one_output and one_input and small and self.each_entry
 
     def _along(self, direction: Arrays) -> Direction:
-        """Check one direction; before it is called wrong, with the error of f_backward's own arithmetic."""
-        found = check_direction(self.exact, direction, self.weights, claimed_slope(direction, self.sharpest),
-                                self.use_complex)
-        if found.verdict == FAIL:
-            wider = {k: claim.widened() for k, claim in self.sharpest.items()}
-            found = check_direction(self.exact, direction, self.weights, claimed_slope(direction, wider),
-                                    self.use_complex)
-        return found
+        return check_direction(self.exact, direction, self.weights, partial(claimed_slope, direction, self.sharpest),
+                               self.use_complex)
 
     def _any_wrong(self) -> bool:
         return any(d.verdict == FAIL for d in self.directions)
@@ -521,8 +522,9 @@ class _Check:
             self._curve = lambda: curve_of(self.exact, self.weights, worst.entry, worst.k)
 
 
-def _scaled(inside: Callable[[], Arrays], k: int, factor: float) -> np.ndarray:
-    return np.asarray(inside()[k]) * factor
+def _scaled(measured: Sequence[tuple[Callable[[], Arrays], float]], k: int) -> np.ndarray:
+    """The largest of several measured errors of the gradient of leaf k, each multiplied by a factor."""
+    return np.asarray(np.fmax.reduce([np.asarray(inside()[k], np.float64) * factor for inside, factor in measured]))
 
 
 def _guess_shapes(pair: Pair, structure: Structure) -> tuple[Guess, ...]:

@@ -358,11 +358,19 @@ class Pair:
         return [None if g is None else _range([others[k] for others in drawn], g) for k, g in enumerate(claims)]
 
     def inside(self, cotangent: Arrays | None, claims: Arrays) -> Arrays:
-        """How much each claim changes when every operation is rounded up, or down (G6); 0 where that is unknown."""
-        ways = both_ways(lambda: self.matrices() if cotangent is None else self.claims(cotangent))
+        """How much each claim changes when every operation is rounded up, or down (G6); nan where that is unknown."""
+        def computed() -> Arrays:
+            return [self.outputs(self.leaves), *self.claims(cotangent)] if cotangent is not None else self.matrices()
+
+        ways = both_ways(computed)
+        unknown = [None if g is None else np.full(np.shape(g), np.nan) for g in claims]
         if ways is None:
-            return [0.0] * len(self.leaves)
-        return [None if g is None else np.fmax(np.abs(up - g), np.abs(down - g)) for g, up, down in zip(claims, *ways)]
+            return unknown
+        before = claims if cotangent is None else [self.base_outputs, *claims]
+        changes = [None if a is None else np.fmax(abs(up - a), abs(down - a)) for a, up, down in zip(before, *ways)]
+        # If nothing changes, the code may compute in threads or on devices of its own.
+        seen = any(np.any(change) for change in changes if change is not None)
+        return changes[-len(claims):] if seen else unknown
 
     @cached_property
     def base_out(self) -> Any:

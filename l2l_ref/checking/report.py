@@ -21,6 +21,8 @@ MISSED = 1e-3  # the probability of a miss to which `Report.checked_to` refers i
 
 ADJOINT = "<J^T v, u> against <v, J u>"
 TIES = "f_backward, tied entries moved together"
+SYMMETRY = "<u, H v> against <v, H u>"
+COMPARED = (ADJOINT, SYMMETRY)  # with each other, without a step
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # steps and errors
 METHODS = {"central": "central differences", "complex": "the complex step"}
 
@@ -89,7 +91,7 @@ class Direction(NamedTuple):
     ``error`` and ``bound`` are relative to the norm of the gradient, each entry multiplied by the length of its move.
     """
 
-    what: str  # "f_backward", "jvp", or ADJOINT if the two were compared with each other
+    what: str  # "f_backward", "jvp", TIES, or one of COMPARED
     analytic: float
     numeric: float
     error: float
@@ -108,6 +110,9 @@ class Direction(NamedTuple):
         return _excess(self)
 
     def __str__(self) -> str:
+        if self.what == SYMMETRY:
+            which = "symmetric" if self.ok else "not symmetric, so it is not that of a Hessian"
+            return f"the product is {which}: " + _numbers(self, "<u, H v>", "<v, H u>")
         says = _numbers(self, self.what, "differences") if self.what != ADJOINT else _numbers(self, "f_backward", "jvp")
         if self.what == TIES:
             says = _numbers(self, "the sum of the claims of f_backward", "differences")
@@ -191,9 +196,11 @@ class Report:
         is relative to the norm of the whole gradient, and an error of this size is missed with probability `MISSED`,
         because a direction shows a normal number times the norm of the error.
         """
-        if any(entry.count for entry in self.entries):
-            return max(entry.widest for entry in self.entries if entry.count)
-        bounds = [d.bound for d in self.directions if d.ok and d.what != ADJOINT]
+        entries = [entry for entry in self.entries if entry.count]
+        if entries:
+            seen = [entry for entry in entries if entry.unseen + len(entry.kinks) < entry.count]
+            return max(entry.widest for entry in seen or entries)
+        bounds = [d.bound for d in self.directions if d.ok and d.what not in COMPARED]
         if not bounds:
             return math.inf if self.directions else 0.0
         odds = math.prod(0.8 * bound for bound in bounds) / MISSED

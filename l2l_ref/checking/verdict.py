@@ -4,6 +4,7 @@ A claim is within its limit if it differs from the slope by no more than
 
     bound of the slope (differences.py)
     + CLAIM_EPS eps |terms|  + 4 |change of the claim when all inputs change in their last place|
+    + 4 |change of the claim when every operation is rounded up, or down|     in float32 and other low precision
 
 A claim beyond its limit is wrong. A claim within a limit that is nearly as wide as the slope itself is undecided. If
 the slope is close to 0, the limit only has to be narrow compared with a slope of ordinary size.
@@ -31,11 +32,18 @@ class Claim(NamedTuple):
     spread: np.ndarray     # the change of the gradient when all inputs change by eps
     forgiven: float = 0.0  # an error that the user allows
     inside: Callable[[], np.ndarray] | None = None  # the error of f_backward's own arithmetic (G6)
+    lost: np.ndarray | None = None  # the same, found in advance, of a claim in low precision; nan where it is unknown
+
+    @property
+    def low(self) -> bool:
+        """Whether it was computed in a lower precision than that of the differences."""
+        return self.eps > float(np.finfo(np.float64).eps)
 
     def at(self, row: tuple[int, ...]) -> "Claim":
         """One row of the claim of a Jacobian."""
         inside = None if self.inside is None else lambda: np.broadcast_to(self.inside(), self.gradient.shape)[row]
-        return self._replace(gradient=self.gradient[row], spread=self.spread[row], inside=inside)
+        lost = None if self.lost is None else self.lost[row]
+        return self._replace(gradient=self.gradient[row], spread=self.spread[row], inside=inside, lost=lost)
 
     def combined(self, weights: np.ndarray) -> "Claim":
         """The claim of weights^T J, for ``weights`` of the shape of the output, from that of a Jacobian J."""
@@ -44,6 +52,7 @@ class Claim(NamedTuple):
             np.tensordot(weights, self.gradient, axes), self.eps, np.tensordot(size, self.spread, axes),
             self.forgiven * float(size.sum()), self.inside and (lambda: np.tensordot(
                 size, np.broadcast_to(self.inside(), self.gradient.shape), axes)),
+            None if self.lost is None else np.tensordot(size, self.lost, axes),
         )
 
     def widened(self) -> "Claim":

@@ -33,7 +33,8 @@ def run(args):
     ImportError
         ``--html`` needs matplotlib, which is missing.
     """
-    operations = catalogue.OPERATIONS if args.only is None else (catalogue.find(args.only),)
+    every = args.only is None
+    operations = catalogue.OPERATIONS + catalogue.TWINS if every else (catalogue.find(args.only),)
     if args.html is not None:
         from ..audit.page import page, require_matplotlib
         from ..files import write_text
