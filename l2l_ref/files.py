@@ -172,6 +172,28 @@ def _hash(body: bytes, more: str) -> str:
     return hashlib.sha256(more.encode() + body).hexdigest()
 
 
+def cache_folder(root: str | None = None) -> str | None:
+    """The folder of what can be computed again: in ``root``, in $XDG_CACHE_HOME or in ~/.cache.
+
+    None if that is no absolute path, since what lies in a folder relative to the working one may be somebody else's.
+    """
+    root = root or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser(os.path.join("~", ".cache"))
+    return os.path.join(root, "l2l_ref") if os.path.isabs(root) else None
+
+
+def make_private(folder: str) -> bool:
+    """Make a folder of the user's own. Return whether it is one: not a link, and nobody else may write into it."""
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        found = os.lstat(folder)
+    except OSError:
+        return False
+    if not hasattr(os, "geteuid"):  # Windows: the user's profile belongs to the user
+        return stat.S_ISDIR(found.st_mode)
+    shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not shared
+
+
 def _existing(target: str, path: protocols.Path) -> os.stat_result | None:
     """What ``target``, the end of all links at ``path``, is; None if there is nothing. Raises unless it is a file."""
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from dataclasses import asdict
 from functools import lru_cache
@@ -78,11 +77,8 @@ def _cache_file(name: str, problem: Any, steps: int, functions: int, seed: Seed)
         "steps": steps, "functions": functions, "grid": GRID, "seed": repr(seed),
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    try:
-        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:  # there is no home folder
-        return None
-    return Path(root) / "l2l_ref" / f"tuning-{digest}.json"
+    folder = files.cache_folder()
+    return None if folder is None else Path(folder, f"tuning-{digest}.json")
 
 
 @lru_cache(maxsize=None)

@@ -11,8 +11,10 @@ Flags:
 """
 
 import hashlib
+import logging
 import math
 import os
+from functools import cache
 from pathlib import Path
 
 import numba
@@ -20,10 +22,16 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 
+from .. import files
+
+LOG = logging.getLogger("l2l_ref")  # not a warning, which may be an error to the caller
+
 if numba.config.DISABLE_JIT:
+    LOG.warning("NUMBA_DISABLE_JIT is set: there are no compiled twins, backend='auto' takes the NumPy originals")
     raise ImportError("NUMBA_DISABLE_JIT is set, and the twins exist as compiled code only")
 
 GEMM_SIZE = 2**18  # OpenBLAS starts threads of its own above this product of sizes
@@ -34,18 +42,54 @@ WITHOUT_REFCOUNTS = {**FLAGS, "_nrt": False}
 
 def kernel(function, flags=FLAGS):
     """Compile ``function`` with the package's flags, and cache the machine code on disk where that is possible."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _CACHE  # numba reads it while the decorator runs
-    try:
-        return numba.njit(cache=True, **flags)(function)
-    except RuntimeError:  # no folder can be written to
-        return numba.njit(**flags)(function)
-    finally:
-        numba.config.CACHE_DIR = before
+    compiled = numba.njit(**flags)(function)
+    if _CACHE is not None:
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = _CACHE  # numba reads it while the cache is made
+        try:
+            compiled._cache = _Cache(function)
+        except RuntimeError:  # the folder cannot be written to
+            pass
+        finally:
+            numba.config.CACHE_DIR = before
+    return compiled
+
+
+class _Cache(FunctionCache):
+    """numba's cache, without which a function is compiled anew.
+
+    numba raises whatever comes of a cut file, which a power failure leaves, and of a full disk.
+    """
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # that of any pickle
+            _warn()
+            try:
+                self.flush()  # so that the next process finds an index
+            except OSError:
+                self.disable()
+            return None
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except Exception:
+            _warn()
+            self.disable()
+
+
+@cache  # so that it is said once
+def _warn():
+    LOG.warning("the cache of compiled code in %s has damaged files, or its disk is full: compiled anew", _CACHE)
 
 
 def _cache_folder():
-    """A folder of machine code for exactly these sources.
+    """A folder of machine code for exactly these sources, or None if there is no safe place for it.
+
+    What lies there is pickle, which runs as code when it is loaded. So the folder must belong to the user, and nobody
+    else may write into it.
 
     numba only compares a cached kernel with the file that defines it. It does not notice changes in functions of other
     files that the kernel calls, nor in constants of ops/ that it has compiled in.
@@ -54,8 +98,9 @@ def _cache_folder():
     here = Path(__file__).parent
     for path in sorted((*here.glob("*.py"), *here.with_name("ops").glob("*.py"))):
         sources.update(path.read_bytes())
-    root = numba.config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(root, "l2l_ref", f"numba-{sources.hexdigest()[:16]}")
+    root = files.cache_folder(numba.config.CACHE_DIR)
+    folder = root and os.path.join(root, f"numba-{sources.hexdigest()[:16]}")
+    return folder if folder and files.make_private(root) and files.make_private(folder) else None
 
 
 _CACHE = _cache_folder()
