@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
+from l2l_ref.catalogue import OPERATIONS
+from l2l_ref.checking import trees
 from l2l_ref.ops.activations import sigmoid, softmax
 from l2l_ref.ops.linear import linear
 from l2l_ref.ops.losses import softmax_cross_entropy, squared_error
@@ -105,3 +107,28 @@ def test_nothing_overflows(dtype):
     np.testing.assert_allclose(p[2:], 1 / 3, rtol=1e-6)
     np.testing.assert_array_equal(losses, [2e4, 0])
     assert {array.dtype for array in (s, p, losses)} == {np.dtype(dtype)}
+
+
+# Not every output depends on every entry: these leave out the first entry of an input, by their equations.
+PARTLY = {"expected_improvement_loss", "final_loss", "temporal_link", "write_head", "memory_access", "dnc_cell",
+          "trajectory_loss", "trajectory_loss of sum", "trajectory_loss of ei", "trajectory_loss of final",
+          "trajectory_loss of best"}
+
+
+@pytest.mark.parametrize("operation", [op for op in OPERATIONS if op.name not in PARTLY], ids=lambda op: op.name)
+def test_no_operation_hides_a_nan(operation):
+    """An input that is nan shows in some output, unless it is refused."""
+    inputs = operation.example(np.random.default_rng(0))
+    leaves = trees.leaves(inputs)
+    for k, (path, leaf) in enumerate(leaves):
+        if not trees.is_floating(leaf) or not np.size(leaf):
+            continue
+        spoiled = np.array(leaf)
+        spoiled.flat[0] = np.nan
+        changed = [trees.like(spoiled, v) if j == k else v for j, (_, v) in enumerate(leaves)]
+        with np.errstate(all="ignore"):
+            try:
+                out, _ = operation.forward(*trees.rebuild(inputs, iter(changed)))
+            except ValueError:
+                continue
+        assert any(np.isnan(v).any() for _, v in trees.leaves(out) if trees.is_floating(v)), path

@@ -48,18 +48,18 @@ def tanh_backward(d_t: np.ndarray, cache: TanhCache) -> np.ndarray:
 
 
 class ReluCache(NamedTuple):
-    positive: np.ndarray  # (...) bool, x > 0
+    kept: np.ndarray  # (...) bool, x > 0, or nan
 
 
 def relu(x: np.ndarray) -> tuple[np.ndarray, ReluCache]:
-    """A3. x (...) -> r (...), cache."""
-    positive = x.real > 0
-    return np.where(positive, x, np.zeros_like(x)), ReluCache(positive)  # A3
+    """A3. x (...) -> r (...), cache. nan stays nan."""
+    kept = ~(x.real <= 0)
+    return np.where(kept, x, np.zeros_like(x)), ReluCache(kept)      # A3
 
 
 def relu_backward(d_r: np.ndarray, cache: ReluCache) -> np.ndarray:
     """d_r (...) -> d_x (...)."""
-    return np.where(cache.positive, d_r, np.zeros_like(d_r))         # A3
+    return np.where(cache.kept, d_r, np.zeros_like(d_r))             # A3
 
 
 class SoftmaxCache(NamedTuple):
