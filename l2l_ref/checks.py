@@ -13,6 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from .protocols import Array
 
+LONGEST = 300  # characters of an object in a message
+
 
 @overload
 def whole_number(name: str, value: Any, least: int = ..., most: int | None = ...) -> int: ...
@@ -103,6 +105,35 @@ def positive(name: str, value: Any, like: Array, single: bool = False) -> Array:
     return numbers
 
 
+def short(value: Any) -> str:
+    """What to call any object in a message: its repr, if that can be made, cut to some hundred characters."""
+    try:
+        text = reprlib.repr(value)
+    except Exception:  # that of the user's __repr__, and that of an int of thousands of digits
+        return f"an object of type {type(value).__name__}"
+    return text if len(text) <= LONGEST else text[:LONGEST] + "..."
+
+
+def told_values(values: Any, count: int) -> Array:
+    """The values (count,) of as many functions, nan for evaluations that failed, or that are no number.
+
+    Raises ValueError for another shape.
+    """
+    y = np.ma.filled(values.astype(object), None) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    if y.shape != (count,):
+        raise ValueError(f"fun: expected values of shape ({count},), got {y.shape}")
+    if y.dtype.kind not in "fiub":
+        y = np.array([_value_or_nan(value) for value in y], np.float64)
+    return np.where(np.isfinite(y), y, np.nan).astype(np.float64)
+
+
+def _value_or_nan(value: Any) -> float:
+    try:
+        return told_value(value)
+    except ValueError:
+        return math.nan
+
+
 def told_value(value: Any) -> float:
     """A value that an optimizer was told, as a float; nan for an evaluation that failed.
 
@@ -112,13 +143,16 @@ def told_value(value: Any) -> float:
         return value if math.isfinite(value) else math.nan
     if value is None:
         return math.nan
+    if isinstance(value, np.ma.MaskedArray) and value.size == 1 and np.ma.getmaskarray(value).all():
+        return math.nan
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
-    given: Any = None if isinstance(value, (str, bytes)) else value  # float() would read a text
+    # float() would read a text, and drop an imaginary part
+    given: Any = None if isinstance(value, (str, bytes, bytearray, memoryview, np.complexfloating)) else value
     try:
         number = float(given)
-    except (TypeError, ValueError):
-        raise ValueError(f"value: expected a number or None, got {value!r}") from None
     except OverflowError:  # an int of hundreds of digits
         return math.nan
+    except Exception:  # that of the user's __float__
+        raise ValueError(f"value: expected a number or None, got {short(value)}") from None
     return number if math.isfinite(number) else math.nan

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
 import pickle
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
-from ..checks import told_value, whole_number
+from ..checks import LONGEST, short, told_value, whole_number
 
 if TYPE_CHECKING:
     from ..protocols import Array
@@ -25,9 +28,9 @@ def evaluate(fun: Fun, x: Array, args: Args) -> tuple[float, str | None]:
     try:
         value = fun(x, *args)
         y = told_value(value)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit ends the evaluation, not the search
         return math.nan, one_line(error)
-    return y, None if math.isfinite(y) else f"its value was {value}"
+    return y, None if math.isfinite(y) else f"its value was {short(value)}"
 
 
 class SerialEvaluator:
@@ -92,6 +95,17 @@ class ExecutorEvaluator(SerialEvaluator):
             return trial, math.nan, one_line(error)
 
 
+def _pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """Let this worker process end when the one that started it does, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
 class ProcessEvaluator(ExecutorEvaluator):
     """Worker processes of our own.
 
@@ -105,7 +119,7 @@ class ProcessEvaluator(ExecutorEvaluator):
         except Exception as error:  # whatever the user's objects raise
             raise ValueError(f"fun: cannot be sent to worker processes ({one_line(error)})") from None
         super().__init__(fun, args, None, size)
-        self._pools = [ProcessPoolExecutor(1) for _ in range(size)]
+        self._pools = [_pool() for _ in range(size)]
         self._number: dict[Any, int] = {}  # future: the number of its pool
 
     def __exit__(self, kind: Any = None, *error: Any) -> None:
@@ -118,7 +132,7 @@ class ProcessEvaluator(ExecutorEvaluator):
             future = self._pools[k].submit(*task)
         except BrokenExecutor:
             self._pools[k].shutdown()
-            self._pools[k] = ProcessPoolExecutor(1)
+            self._pools[k] = _pool()
             future = self._pools[k].submit(*task)
         self._number[future] = k
         return future
@@ -136,7 +150,8 @@ def make_evaluator(fun: Fun, args: Args, workers: Any, in_flight: int | None) ->
     executor = workers.get_executor() if hasattr(workers, "get_executor") else workers
     if hasattr(executor, "submit"):
         if in_flight is None:
-            in_flight = getattr(executor, "_max_workers", IN_FLIGHT)
+            workers = getattr(executor, "_max_workers", None)
+            in_flight = workers if type(workers) is int and workers > 0 else IN_FLIGHT
         return ExecutorEvaluator(fun, args, executor, whole_number("in_flight", in_flight))
     if in_flight is not None:
         raise ValueError("in_flight: is for workers that are an executor")
@@ -149,5 +164,10 @@ def make_evaluator(fun: Fun, args: Args, workers: Any, in_flight: int | None) ->
 
 
 def one_line(error: BaseException) -> str:
-    """An error in one line."""
-    return ": ".join(part for part in (type(error).__name__, " ".join(str(error).split())) if part)
+    """An error in one line, cut to some hundred characters."""
+    try:
+        text = " ".join(str(error)[:8 * LONGEST].split())
+    except Exception:  # that of the user's __str__
+        text = ""
+    text = text if len(text) <= LONGEST else text[:LONGEST] + "..."
+    return ": ".join(part for part in (type(error).__name__, text) if part)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..checks import whole_number
+from ..checks import told_values, whole_number
 from ..scipy_callback import call_back
 from .batch import BatchSearch
 from .box import Box
@@ -90,7 +89,7 @@ def minimize(
                 trial = given[started] if started < len(given) else bb.ask()
                 try:
                     evaluator.start(trial, (trial.x if isinstance(trial, Trial) else trial).copy())
-                except BrokenExecutor as error:
+                except RuntimeError as error:  # it is broken, or was shut down
                     status, message = 2, f"The executor broke: {one_line(error)}"
                     tell(trial, math.nan, message)
                 started += 1
@@ -144,11 +143,9 @@ def minimize_many(
     for t in range(T):
         u = search.ask()
         X[t] = box.point(u[:, :d])
-        y = np.array(fun(X[t].copy()), np.float64)
-        if y.shape != (B,):
-            raise ValueError(f"fun: expected values of shape ({B},), got {y.shape}")
+        y = told_values(fun(X[t].copy()), B)
         u[:, :d] = box.unit(X[t])
-        search.tell(u, np.where(np.isfinite(y), y, np.nan))
+        search.tell(u, y)
     best, rows, Y = search.best, np.arange(B), search.y
     x, value = X[best, rows], Y[best, rows]
     lost = int(np.isnan(value).sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import threading
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -62,7 +63,8 @@ class BlackBoxOptimizer:
     several values before the next ask, the network first takes a step for each but the last. After 33 steps, or as many
     as the network was trained for if they are fewer, it starts afresh in another orientation, knowing nothing.
 
-    It pickles and copies with all that it knows: a copy goes on with the same points, bit for bit.
+    It pickles and copies with all that it knows: a copy goes on with the same points, bit for bit. Threads may share
+    it. After an exception at any place, such as Ctrl-C, it is as before the call or as after it; ``log`` says which.
 
     Parameters
     ----------
@@ -108,9 +110,15 @@ class BlackBoxOptimizer:
         self._seed = whole_number("seed", seed, least=0)
         self._name, self._proposer = resolve_model(model, self._box.dim, backend)
         self._moments = moments_of(self._proposer.card)
+        self.log: list[list[Any]] = []
+        self._lock = threading.RLock()
+        self._torn = False  # whether an exception has left all that follows half changed
+        self._begin()
+
+    def _begin(self) -> None:
+        """Everything but the log, as it is at first."""
         self._rng = symmetries(self._seed)
         self._stepper = self._proposer.stepper(self._box)
-        self.log: list[list[Any]] = []
         self._pending: dict[int, Trial] = {}
         self._asks: list[list[Any]] = []   # their events in the log
         self._told: list[list[Any]] = []   # likewise
@@ -120,6 +128,22 @@ class BlackBoxOptimizer:
         self._worst: float | None = None   # the largest finite value
         self._scale = self._given
         self._schedule = RestartSchedule(restart_period(self._proposer.card), self._orient, self._start, self._step)
+
+    def _mend(self) -> None:
+        """Make everything anew from the log, if an exception has left it half changed, as Ctrl-C may at any line."""
+        if self._torn:
+            self._begin()
+            for event in self.log:
+                self._again(*event)
+            self._torn = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            self._mend()
+            return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
 
     def __copy__(self) -> BlackBoxOptimizer:
         return copy.deepcopy(self)  # a copy has a state of its own
@@ -131,19 +155,29 @@ class BlackBoxOptimizer:
     @property
     def best(self) -> tuple[Array, float] | None:
         """(x, value) of the smallest value told, or None."""
-        if self._best is None:
-            return None
-        *_, x, value = self._told[self._best]
-        return np.array(x), value
+        with self._lock:
+            self._mend()
+            if self._best is None:
+                return None
+            *_, x, value = self._told[self._best]
+            return np.array(x), value
 
     @property
     def pending(self) -> list[Trial]:
         """The trials that were asked for and not told, the oldest first."""
-        return list(self._pending.values())
+        with self._lock:
+            self._mend()
+            return list(self._pending.values())
 
     def ask(self) -> Trial:
         """The next Trial."""
-        return self._asking(*self._schedule.query())
+        with self._lock:
+            self._mend()
+            self._torn = True
+            trial, event = self._asking(*self._schedule.query())
+            self.log.append(event)  # from here on it has been asked
+            self._torn = False
+            return trial
 
     def tell(self, trial: Trial | npt.ArrayLike, value: float | None) -> None:
         """Tell the value of a trial, or of a point that was not asked for.
@@ -162,18 +196,13 @@ class BlackBoxOptimizer:
             value that is not a number.
         """
         value = told_value(value)
-        if isinstance(trial, Trial):
-            pending = self._pending.get(trial.id)
-            if pending is None or pending is not trial and not np.array_equal(pending._u, trial._u):
-                raise ValueError(f"trial: expected a pending trial of this optimizer, got {trial!r}")
-            del self._pending[trial.id]
-            # the point that was asked for, even if the caller has written to trial.x
-            self._telling(trial.id, self._asks[trial.id][2], pending._u, value)
-        else:
-            x = self._box.checked(trial)
-            u = np.full(self._proposer.dim, 0.5)
-            u[: self._box.dim] = self._box.unit(x)
-            self._telling(None, x.tolist(), u, value)
+        with self._lock:
+            self._mend()
+            place = self._place(trial)
+            self._torn = True
+            event = self._telling(*place, value)
+            self.log.append(event)  # from here on it has been told
+            self._torn = False
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state in JSON's types: the settings, the digest of the weights, and a copy of the log."""
@@ -182,7 +211,7 @@ class BlackBoxOptimizer:
             "format": FORMAT, "kind": KIND, "name": self._name, "model": identity(self._proposer),
             "bounds": box.bounds.tolist(), "integers": box.integers.tolist(), "log": box.log.tolist(),
             "seed": self._seed, "scaling": "running" if self._given is None else [self._given.first, self._given.s],
-            "events": json.loads(json.dumps(self.log)),
+            "events": json.loads(json.dumps(self.log[:])),
         }
 
     @classmethod
@@ -205,7 +234,7 @@ class BlackBoxOptimizer:
                 raise ValueError("it was made with another model")
             for count, event in enumerate(events):
                 try:
-                    bb._again(*event)
+                    bb.log.append(bb._again(*event))
                 except (ValueError, TypeError, LookupError, OverflowError) as error:
                     raise ValueError(f"event {count}: {error}") from None
         except (ValueError, TypeError, LookupError, OverflowError) as error:
@@ -232,8 +261,8 @@ class BlackBoxOptimizer:
 
     # ------------------------------------------------------------------------------------------ a log once more
 
-    def _again(self, kind: Any, id: Any, x: Any, rest: Any = None, *more: Any) -> None:
-        """Repeat one event of a log."""
+    def _again(self, kind: Any, id: Any, x: Any, rest: Any = None, *more: Any) -> list[Any]:
+        """Repeat one event of a log, and return it."""
         if kind not in ("ask", "tell") or more:
             raise ValueError(f"expected an ask or a tell, got {kind!r}")
         if id is not None and type(id) is not int:
@@ -245,17 +274,29 @@ class BlackBoxOptimizer:
                 raise ValueError(f"expected the ask of id {len(self._asks)}, got {id}")
             if len(u) > len(x):
                 u[len(x):] = Box([(0, 1)] * (len(u) - len(x))).checked(rest)
-            self._asking(u, x)
-        elif id is None:
-            self.tell(x, rest)
-        elif id not in self._pending or self._asks[id][2] != x.tolist():
+            return self._asking(u, x)[1]
+        if id is None:
+            return self._telling(*self._place(x), told_value(rest))
+        if id not in self._pending or self._asks[id][2] != x.tolist():
             raise ValueError(f"expected a tell of a pending trial, got id {id}")
-        else:
-            self.tell(self._pending[id], rest)
+        return self._telling(*self._place(self._pending[id]), told_value(rest))
 
     # -------------------------------------------------------------------------------------------- its parts
 
-    def _asking(self, u: Array, x: Array) -> Trial:
+    def _place(self, trial: Trial | npt.ArrayLike) -> tuple[int | None, list[float], Array]:
+        """The id or None, x and u of what is told. Raises ValueError for what is no pending trial and no point."""
+        if isinstance(trial, Trial):
+            pending = self._pending.get(trial.id)
+            if pending is None or pending is not trial and not np.array_equal(pending._u, trial._u):
+                raise ValueError(f"trial: expected a pending trial of this optimizer, got {trial!r}")
+            # the point that was asked for, even if the caller has written to trial.x
+            return trial.id, self._asks[trial.id][2], pending._u
+        x = self._box.checked(trial)
+        u = np.full(self._proposer.dim, 0.5)
+        u[: self._box.dim] = self._box.unit(x)
+        return None, x.tolist(), u
+
+    def _asking(self, u: Array, x: Array) -> tuple[Trial, list[Any]]:
         d = self._box.dim
         id = len(self._asks)
         event = ["ask", id, x.tolist()]
@@ -265,14 +306,14 @@ class BlackBoxOptimizer:
             u[:d] = self._box.unit(x)  # the point that is evaluated: integers are rounded
         trial = self._pending[id] = Trial(id, x, u)
         self._asks.append(event)
-        self.log.append(event)
-        return trial
+        return trial, event
 
-    def _telling(self, id: int | None, x: list[float], u: Array, value: float) -> None:
+    def _telling(self, id: int | None, x: list[float], u: Array, value: float) -> list[Any]:
+        if id is not None:
+            del self._pending[id]
         n, failed = len(self._told), math.isnan(value)
         event = ["tell", id, x, None if failed else value]
         self._told.append(event)
-        self.log.append(event)
         self._points.append(u)
         self._values.append(value)
         if not failed:
@@ -285,6 +326,7 @@ class BlackBoxOptimizer:
             scale = running_scale(np.array([self._values]), self._moments)
             self._scale = type(scale)(*(float(np.squeeze(a)) for a in scale))
         self._schedule.tell(n, self._best, rescaled)
+        return event
 
     # ------------------------------------------------------------------------------------------- the network
 
