@@ -119,7 +119,7 @@ def told_values(values: Any, count: int) -> Array:
 
     Raises ValueError for another shape.
     """
-    y = np.ma.filled(values.astype(object), None) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    y = values.astype(object).filled(math.nan) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
     if y.shape != (count,):
         raise ValueError(f"fun: expected values of shape ({count},), got {y.shape}")
     if y.dtype.kind not in "fiub":
