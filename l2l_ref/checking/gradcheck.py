@@ -226,6 +226,8 @@ def _elsewhere(
         seen += found.ok and any(d.analytic != 0.0 for d in found.directions)
     if seen:
         notes.append(f"it is right at {seen} of {points} points nearby as well")
+    elif zero and points:
+        notes.append("so it is at the points nearby that were looked at: other inputs show more")
     elif notes:
         notes.append("other inputs, or also_near=3, show more")
     return replace(report, notes=(*report.notes, *notes))
@@ -450,8 +452,9 @@ class _Check:
         if verdict == FAIL and self.pair.taken_as_cache:
             notes.append("f returned a tuple of two, taken as (out, cache): with cache=False both are outputs")
         if verdict == FAIL and not any(guess.likely for guess in self.guesses):
-            entries = [c.entry for c in self.checked if c.entry.verdict == FAIL] or self.directions
-            sentence = solved(max((item.error for item in entries if item.verdict == FAIL), default=0.0))
+            wrong = [c.relative_error for c in self.checked if c.entry.verdict == FAIL]
+            wrong = wrong or [d.error for d in self.directions if d.verdict == FAIL]
+            sentence = solved(max(wrong, default=0.0))
             notes += [sentence] if sentence else []
         undecided = ()
         if self.ended and verdict == FAIL:
