@@ -4,13 +4,14 @@ import warnings
 
 import numpy as np
 import pytest
+from conftest import SLOW
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from l2l_ref.checking import gradcheck
 from l2l_ref.checking.differences import both_ways, rounded
 
-SETTINGS = settings(max_examples=40, deadline=None)
+SETTINGS = settings(max_examples=40 if SLOW else 10, deadline=None)
 SEEDS = st.integers(0, 10**6)
 
 
@@ -108,7 +109,7 @@ def test_float32_inside_of_a_backward_pass(seed, n):
         assert wrong.verdict == "FAIL", wrong
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15 if SLOW else 5, deadline=None)
 @given(SEEDS, st.integers(2, 13))
 def test_a_solve_of_any_condition(seed, n):
     """Condition numbers up to 1e17: the rounding inside of the solver is seen when it is done with other roundings."""

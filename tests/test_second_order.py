@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import SLOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ import l2l_ref as l2l
 from l2l_ref import gradcheck, gradgradcheck
 
 SEEDS = st.integers(0, 10**6)
-SETTINGS = settings(max_examples=20, deadline=None)
+SETTINGS = settings(max_examples=20 if SLOW else 8, deadline=None)
 
 
 def layer(x, W):
