@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import with_backward
+from conftest import SLOW, with_backward
 
 from l2l_ref.audit import page as audit_page
 from l2l_ref.audit.check import KINDS, audit, checks, examples, in_float32, to_json
