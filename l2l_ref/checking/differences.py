@@ -159,6 +159,8 @@ def central_slope(
     accurate = slope.bound <= accuracy * (slope.terms + natural)
     if accurate and (confirms is None or slope.sides is None and confirms(slope)):
         return slope
+    if idle.all() and first.level(out).all() and confirms is not None and confirms(slope):
+        return slope  # f is level here, as far as one can see
     rungs = [first]
     if scale < wide:
         rungs.append(_Rung(line, x, first_step(wide, eps), dtype))

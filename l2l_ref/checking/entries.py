@@ -196,6 +196,8 @@ def _slope(
             if np.isnan(lost) or claim.eps == claims[0].eps:
                 terms = terms + slope.reach / max(abs(x) / SATURATED, 1.0)
             spread = spread + np.nan_to_num(lost)
+            smallest = max(np.finfo(claim.gradient.dtype).tiny, np.finfo(np.float32).tiny)  # below it, it may be 0
+            spread = spread + 16.0 * smallest * max(1.0, slope.natural, np.abs(weights).sum())
         return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * spread + claim.forgiven
 
     def confirms(slope: Slope, times: float = 1.0) -> bool:
