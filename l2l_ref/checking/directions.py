@@ -11,6 +11,7 @@ import numpy as np
 
 from . import trees
 from .differences import DIRECTED, Line, Slope, both_ways, central_slope, complex_slope, scale_of, taylor_rate, v_curve
+from .foreign import ADJOINT_EPS
 from .pair import Arrays, Pair, typical_size
 from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, SYMMETRY, TIES, Curve, Direction, Report
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
@@ -19,7 +20,6 @@ DIRECTIONS = 3
 COARSE_DIRECTION = "central differences along one random direction are too coarse to confirm it"
 SHRUNK = (0.5, 2.0**-3, 2.0**-6, 2.0**-10)  # factors of the inputs at which the same code may be less difficult
 TIE_GROUPS = 16  # groups of tied entries that are looked at
-JVP_EPS = 1e4  # the rounding error of a derivative along a direction, in eps of its terms; how jvp computes is unknown
 
 Claims = Mapping[int, Claim]  # by the number of the leaf
 Spans = list[tuple[int, int, int]]  # (leaf, start, stop): entries of leaves that are flattened
@@ -277,7 +277,7 @@ def check_symmetry(exact: Pair, rng: np.random.Generator) -> list[Direction]:
         return float(uHv), float(vHu), float(size)
 
     uHv, vHu, size = products()
-    error, bound = abs(uHv - vHu), JVP_EPS * exact.out_eps * size
+    error, bound = abs(uHv - vHu), ADJOINT_EPS * exact.out_eps * size
     if error > bound:
         inside = [abs(one - other) for way in both_ways(products) or () for one, other in zip(way, (uHv, vHu))]
         bound += DIRECTED * sum(inside)
@@ -298,7 +298,7 @@ class JVP:
             directions = random_direction(self.pair, self.leaves, self.rng, relative=number % 2 == 1)
             d_out = weights * self._call(directions)
             slope, terms = float(d_out.sum()), float(np.abs(d_out).sum())
-            rounding = JVP_EPS * self.pair.out_eps * terms
+            rounding = ADJOINT_EPS * self.pair.out_eps * terms
             of_jvp = Claimed(slope, terms, rounding, 0.0)
             checked.append(check_direction(self.pair, directions, weights, lambda _, of=of_jvp: of, what="jvp"))
             if claims is not None:
