@@ -73,6 +73,22 @@ def test_a_first_derivative_of_one_input():
     assert report.ok and {e.path for e in report.entries} == {"d_out", "x"}, report
 
 
+@SETTINGS
+@given(SEEDS, st.integers(2, 5))
+def test_d_out_and_d_gradients_are_not_the_same_numbers(seed, n):
+    """If they were, nobody would see that they are exchanged."""
+    rng = np.random.default_rng(seed)
+    A, x = rng.standard_normal((n, n)), rng.uniform(0.5, 1.5, n)
+    pair = lambda x: A @ (x * x), lambda d, x: 2 * x * (A.T @ d)
+    right = gradgradcheck(*pair, lambda g, d, x: (A @ (2 * x * g), 2 * g * (A.T @ d)), x, seed=seed)
+    wrong = gradgradcheck(*pair, lambda g, d, x: (A @ (2 * x * g), 2 * d * (A.T @ g)), x, seed=seed)
+    assert (right.verdict, wrong.verdict) == ("PASS", "FAIL")
+
+
+def test_a_list_of_numbers_is_one_vector():
+    assert gradgradcheck(lambda x: x**2, lambda d, x: 2 * d * x, lambda g, d, x: (2 * g * x, 2 * g * d), [0.5, 2.0]).ok
+
+
 def test_it_is_for_backward_functions():
     with pytest.raises(ValueError, match="^kind: expected 'backward', got 'gradient'"):
         gradgradcheck(np.sum, np.ones_like, lambda v, x: 0 * v, np.ones(3), kind="gradient")

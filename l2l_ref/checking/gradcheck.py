@@ -155,16 +155,13 @@ def gradcheck(
         The arguments make a check impossible: no floating input, masked entries, an unknown method. Mistakes of f or
         f_backward do not raise; they are in the report.
     """
-    if type(inputs) is list and all(isinstance(item, (int, float)) for item in inputs):
-        inputs = np.asarray(inputs, float)  # one vector, as SciPy takes it
-    inputs = tuple(inputs) if type(inputs) in (tuple, list) else (inputs,)
+    inputs = as_arguments(inputs)
     _require_arguments(f, f_backward, jvp, kind, method, cache, rtol)
     _require_counts(also_near, max_evaluations, progress)
     meter = Meter(max_evaluations, progress)
     pair = Pair(f, f_backward, inputs, cache, kind or "backward", wrt, meter)
     _require_floating(pair)
-    # The key keeps the cotangent from repeating the inputs, if these were drawn from default_rng(seed).
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=STREAM))
+    rng = generator(seed, STREAM)
     note = ""
     try:
         # The caller's floating point settings, warnings as errors among them, must not decide a verdict.
@@ -178,6 +175,18 @@ def gradcheck(
     finally:
         pair.restore()
     return replace(report, seed=seed, evaluations=meter.calls, notes=report.notes + ((note,) if note else ()))
+
+
+def as_arguments(inputs: Any) -> tuple[Any, ...]:
+    """The arguments of f. A list of numbers is one vector, as SciPy takes it."""
+    if type(inputs) is list and all(isinstance(item, (int, float)) for item in inputs):
+        inputs = np.asarray(inputs, float)
+    return tuple(inputs) if type(inputs) in (tuple, list) else (inputs,)
+
+
+def generator(seed: int, stream: tuple[int, ...]) -> np.random.Generator:
+    """Random numbers that do not repeat the inputs, if these were drawn from default_rng(seed) or another stream."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
 
 
 def _checked(
