@@ -10,7 +10,7 @@ from conftest import SLOW
 
 from l2l_ref.checking import gradcheck, trees
 
-SEEDS = range(20 if SLOW else 5)
+SEEDS = range(20 if SLOW else 3)
 CASES = collection.cases()
 NAMED = ("sign", "factor", "transpose", "broadcast")  # the kinds whose pattern a guess must name
 

@@ -4,13 +4,14 @@ import warnings
 
 import numpy as np
 import pytest
+from conftest import SLOW
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from l2l_ref.checking import gradcheck
 from l2l_ref.checking.differences import both_ways, rounded
 
-SETTINGS = settings(max_examples=40, deadline=None)
+SETTINGS = settings(max_examples=40 if SLOW else 10, deadline=None)
 SEEDS = st.integers(0, 10**6)
 
 
@@ -108,7 +109,7 @@ def test_float32_inside_of_a_backward_pass(seed, n):
         assert wrong.verdict == "FAIL", wrong
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15 if SLOW else 5, deadline=None)
 @given(SEEDS, st.integers(2, 13))
 def test_a_solve_of_any_condition(seed, n):
     """Condition numbers up to 1e17: the rounding inside of the solver is seen when it is done with other roundings."""
@@ -467,3 +468,54 @@ def test_a_sparsity_pattern_that_lacks_an_entry():
     x = normal(0, 3)
     report = gradcheck(lambda x: x * x[::-1], lambda x: sparse.csr_array(np.diag(x[::-1])), x, kind="jacobian")
     assert report.verdict == "FAIL" and "the sparsity pattern of the Jacobian of x lacks row" in str(report)
+
+
+# --- ties of several, and of opposite numbers
+
+
+@SETTINGS
+@given(SEEDS, st.integers(3, 6), st.sampled_from([0.3, 1.0, 7.0]))
+def test_order_statistics_of_several_equal_numbers(seed, n, value):
+    """Each of three equal numbers moves up to the first place or down to the last, never to its own."""
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([np.full(n, value), value + rng.uniform(1, 2, 2)])
+    w = rng.standard_normal(n + 2)
+
+    def backward(d, x):
+        g = np.empty(n + 2)
+        g[np.argsort(x, kind="stable")] = d * w
+        return g
+
+    def f(x):
+        return np.sort(x) @ w
+
+    assert gradcheck(f, backward, x, seed=seed).verdict != "FAIL"
+    wrong = gradcheck(f, lambda d, x: backward(d, x) * 1.01, x, seed=seed)
+    assert wrong.verdict == "FAIL", wrong
+
+
+@SETTINGS
+@given(SEEDS, st.integers(1, 3))
+def test_the_largest_absolute_value_of_opposite_numbers(seed, n):
+    x = np.concatenate([[3.0, -3.0], np.random.default_rng(seed).uniform(-1, 1, n)])
+
+    def share(d, x):
+        top = np.abs(x) == np.abs(x).max()
+        return d * np.sign(x) * top / top.sum()
+
+    assert gradcheck(lambda x: np.abs(x).max(), share, x, seed=seed).ok
+    report = gradcheck(lambda x: np.abs(x).max(), lambda d, x: 2 * share(d, x), x, seed=seed)
+    assert report.verdict == "FAIL" and "tied" in str(report)
+
+
+def test_a_solver_is_named_for_small_errors_of_each_entry_alone():
+    """A flipped sign of a small entry is small beside the largest one, but it is no tolerance."""
+    x = np.array([30.0, 0.7, 20.0])
+
+    def wrong(x):
+        return 2 * x * [1, -1, 1]
+
+    report = gradcheck(lambda x: np.sum(x**2), wrong, x, kind="gradient")
+    assert report.verdict == "FAIL" and "rtol" not in str(report)
+    off = 1 + np.array([3e-7, -1e-6, 5e-7])
+    assert "rtol" in str(gradcheck(lambda x: np.sum(x**2), lambda x: 2 * x * off, x, kind="gradient"))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import SLOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ import l2l_ref as l2l
 from l2l_ref import gradcheck, gradgradcheck
 
 SEEDS = st.integers(0, 10**6)
-SETTINGS = settings(max_examples=20, deadline=None)
+SETTINGS = settings(max_examples=20 if SLOW else 8, deadline=None)
 
 
 def layer(x, W):
@@ -70,6 +71,22 @@ def test_a_first_derivative_of_one_input():
 
     report = gradgradcheck(np.sin, lambda d, x: d * np.cos(x), second, np.linspace(0.1, 1, 4))
     assert report.ok and {e.path for e in report.entries} == {"d_out", "x"}, report
+
+
+@SETTINGS
+@given(SEEDS, st.integers(2, 5))
+def test_d_out_and_d_gradients_are_not_the_same_numbers(seed, n):
+    """If they were, nobody would see that they are exchanged."""
+    rng = np.random.default_rng(seed)
+    A, x = rng.standard_normal((n, n)), rng.uniform(0.5, 1.5, n)
+    pair = lambda x: A @ (x * x), lambda d, x: 2 * x * (A.T @ d)
+    right = gradgradcheck(*pair, lambda g, d, x: (A @ (2 * x * g), 2 * g * (A.T @ d)), x, seed=seed)
+    wrong = gradgradcheck(*pair, lambda g, d, x: (A @ (2 * x * g), 2 * d * (A.T @ g)), x, seed=seed)
+    assert (right.verdict, wrong.verdict) == ("PASS", "FAIL")
+
+
+def test_a_list_of_numbers_is_one_vector():
+    assert gradgradcheck(lambda x: x**2, lambda d, x: 2 * d * x, lambda g, d, x: (2 * g * x, 2 * g * d), [0.5, 2.0]).ok
 
 
 def test_it_is_for_backward_functions():

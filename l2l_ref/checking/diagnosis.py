@@ -283,6 +283,8 @@ def of_shape(path: str, gradient: Any, checked: Checked) -> Guess | None:
     for axes in itertools.permutations(range(C.ndim)):
         if axes != tuple(range(C.ndim)) and fits(C.transpose(axes)):
             return Guess(path, "transpose", f"the gradient of {path} is transposed", enough)
+    if C.size == G.size and fits(C.reshape(G.shape)):
+        return Guess(path, "shape", f"the gradient of {path} has the right entries but the wrong shape", enough)
     for count in range(1, C.ndim + 1):
         for axes in itertools.combinations(range(C.ndim), count):
             summed = C.sum(axis=axes)
@@ -291,8 +293,6 @@ def of_shape(path: str, gradient: Any, checked: Checked) -> Guess | None:
                     which = f"axis {axes[0]}" if count == 1 else f"axes {axes}"
                     return Guess(path, "broadcast", f"a sum over {which} is missing: the gradient of {path} was not "
                                  f"summed over what {path} was broadcast along", enough or C.size > 1)
-    if C.size == G.size and fits(C.reshape(G.shape)):
-        return Guess(path, "shape", f"the gradient of {path} has the right entries but the wrong shape", enough)
     return None
 
 

@@ -159,6 +159,8 @@ def central_slope(
     accurate = slope.bound <= accuracy * (slope.terms + natural)
     if accurate and (confirms is None or slope.sides is None and confirms(slope)):
         return slope
+    if idle.all() and first.level(out).all() and confirms is not None and confirms(slope):
+        return slope  # f is level here, as far as one can see
     rungs = [first]
     if scale < wide:
         rungs.append(_Rung(line, x, first_step(wide, eps), dtype))
@@ -169,13 +171,21 @@ def central_slope(
         if accurate and agree and (confirms is None or confirms(far_slope)):
             return far_slope
     tables: dict[float, np.ndarray] = {}  # by the step
+    measured: dict[float, np.ndarray] = {}
+    beside: dict[float, np.ndarray] = {}
+
+    def look_beside(looked: Iterable[_Rung]) -> None:
+        """Measure the noise near x, as far apart as the steps of these rungs suggest."""
+        for rung in looked:
+            table = tables[rung.h] = _nearby_outputs(line, x, rung.h, out, dtype)
+            measured[rung.h], beside[rung.h] = measured_noise(table), _noise_beside(table)
 
     def climb(powers: Iterable[int]) -> None:
         """Add the rungs of these powers of two, and measure the noise on them."""
         smallest = 4.0 * np.spacing(np.asarray(abs(x), dtype))
         added = [_Rung(line, x, h, dtype) for power in powers if (h := first.h * 2.0**power) >= smallest]
         rungs[:] = sorted(rungs + added, key=lambda rung: rung.h)
-        tables.update({rung.h: _nearby_outputs(line, x, rung.h, out, dtype) for rung in added or rungs})
+        look_beside(added or rungs)
 
     def estimate(stairs: Any = True) -> list[Slope]:
         # stairs: whether each output may be a staircase
@@ -183,8 +193,6 @@ def central_slope(
         # of f as well. No estimate below the median of those from steps up to its own counts, so that the best bound
         # does not merely belong to the smallest estimate. Nor is the noise below the smallest change that was seen,
         # because f may be a staircase.
-        measured = {h: measured_noise(table) for h, table in tables.items()}
-        beside = {h: _noise_beside(table) for h, table in tables.items()}
         stair = np.min([_least_change(f, out) for f in (*tables.values(), *(rung.values for rung in rungs))], axis=0)
         floor = np.where(np.isinf(stair), noise, np.where(stairs, STAIR * stair, 0.0))
         slopes = []
@@ -209,7 +217,7 @@ def central_slope(
         and abs(slope.value - best.value) <= slope.bound + best.bound for slope in slopes
     )
     if not settled:
-        tables[first.h] = _nearby_outputs(line, x, first.h, out, dtype)
+        look_beside([first])
         tiny = -round(np.log2(scale)) if scale < wide else 0
         climb((*OTHER_RUNGS, *((tiny - 12, tiny - 24) if tiny else ())))
         slopes = estimate()

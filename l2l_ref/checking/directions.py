@@ -11,6 +11,7 @@ import numpy as np
 
 from . import trees
 from .differences import DIRECTED, Line, Slope, both_ways, central_slope, complex_slope, scale_of, taylor_rate, v_curve
+from .foreign import ADJOINT_EPS
 from .pair import Arrays, Pair, typical_size
 from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, SYMMETRY, TIES, Curve, Direction, Report
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
@@ -19,7 +20,6 @@ DIRECTIONS = 3
 COARSE_DIRECTION = "central differences along one random direction are too coarse to confirm it"
 SHRUNK = (0.5, 2.0**-3, 2.0**-6, 2.0**-10)  # factors of the inputs at which the same code may be less difficult
 TIE_GROUPS = 16  # groups of tied entries that are looked at
-JVP_EPS = 1e4  # the rounding error of a derivative along a direction, in eps of its terms; how jvp computes is unknown
 
 Claims = Mapping[int, Claim]  # by the number of the leaf
 Spans = list[tuple[int, int, int]]  # (leaf, start, stop): entries of leaves that are flattened
@@ -203,17 +203,18 @@ def check_ties(
 ) -> list[Direction]:
     """Move entries that tie together: there f has no kink, and the sum of their claims must be its slope.
 
-    ``kinks`` are the entries (leaf, index) on a kink. Two of them tie if they are equal, and the kink of one is gone as
-    soon as the others are moved away, as in max(a, b) at a = b. That is not so for relu(a) + relu(b) at a = b = 0.
+    ``kinks`` are the entries (leaf, index) on a kink. Two of them tie if they are equal, or opposite, and the kink of
+    one is gone as soon as the others are moved away, as in max(a, b) at a = b, or max(abs(a), abs(b)) at a = -b. That
+    is not so for relu(a) + relu(b) at a = b = 0. They are moved away from 0.
     """
     groups: dict[float, list[tuple[int, tuple[int, ...]]]] = {}
     for k, index in kinks:
-        groups.setdefault(float(np.asarray(exact.leaves[k])[index]), []).append((k, index))
+        groups.setdefault(abs(float(np.asarray(exact.leaves[k])[index])), []).append((k, index))
     checked = []
     for tied in [group for group in groups.values() if len(group) > 1][:TIE_GROUPS]:
-        if not _is_tie(exact, tied, weights):
+        if not is_tie(exact, tied, weights):
             continue
-        direction = _of_ones(exact, tied)
+        direction = _outwards(exact, tied)
         # A tie is broken by any change of the inputs, so the claims say nothing of their spread.
         claims = {k: claim._replace(spread=np.zeros(claim.spread.shape)) for k, claim in claims.items()}
         claimed = partial(claimed_slope, direction, claims)
@@ -223,19 +224,27 @@ def check_ties(
     return checked
 
 
-def _of_ones(exact: Pair, entries: Sequence[tuple[int, tuple[int, ...]]]) -> Arrays:
-    """The direction that moves these entries by 1 and no other."""
+def equal_entries(exact: Pair, k: int, index: tuple[int, ...]) -> list[tuple[int, tuple[int, ...]]]:
+    """This entry, and then all others of the same absolute value."""
+    size = abs(float(np.asarray(exact.leaves[k])[index]))
+    others = [(j, tuple(int(i) for i in where)) for j in exact.tested
+              for where in np.argwhere(np.abs(np.asarray(exact.leaves[j])) == size)]
+    return [(k, index), *(other for other in others if other != (k, index))]
+
+
+def _outwards(exact: Pair, entries: Sequence[tuple[int, tuple[int, ...]]]) -> Arrays:
+    """The direction that moves these entries by 1, away from 0, and no other."""
     direction: Arrays = [None] * len(exact.leaves)
     for k, index in entries:
         if direction[k] is None:
             direction[k] = np.zeros(np.shape(exact.leaves[k]))
-        direction[k][index] = 1.0
+        direction[k][index] = -1.0 if np.asarray(exact.leaves[k])[index] < 0.0 else 1.0
     return direction
 
 
-def _is_tie(exact: Pair, tied: Sequence[tuple[int, tuple[int, ...]]], weights: np.ndarray) -> bool:
-    """Whether the kink of the first entry is gone when the others are moved up, or when they are moved down."""
-    first, others = _of_ones(exact, tied[:1]), _of_ones(exact, tied[1:])
+def is_tie(exact: Pair, tied: Sequence[tuple[int, tuple[int, ...]]], weights: np.ndarray) -> bool:
+    """Whether the kink of the first entry is gone when the others are moved away from 0, or towards it."""
+    first, others = _outwards(exact, tied[:1]), _outwards(exact, tied[1:])
     k, index = tied[0]
     scale = scale_of(float(np.asarray(exact.leaves[k])[index]))
     distance, step = scale * 2.0**-8, scale * 2.0**-14
@@ -268,7 +277,7 @@ def check_symmetry(exact: Pair, rng: np.random.Generator) -> list[Direction]:
         return float(uHv), float(vHu), float(size)
 
     uHv, vHu, size = products()
-    error, bound = abs(uHv - vHu), JVP_EPS * exact.out_eps * size
+    error, bound = abs(uHv - vHu), ADJOINT_EPS * exact.out_eps * size
     if error > bound:
         inside = [abs(one - other) for way in both_ways(products) or () for one, other in zip(way, (uHv, vHu))]
         bound += DIRECTED * sum(inside)
@@ -289,7 +298,7 @@ class JVP:
             directions = random_direction(self.pair, self.leaves, self.rng, relative=number % 2 == 1)
             d_out = weights * self._call(directions)
             slope, terms = float(d_out.sum()), float(np.abs(d_out).sum())
-            rounding = JVP_EPS * self.pair.out_eps * terms
+            rounding = ADJOINT_EPS * self.pair.out_eps * terms
             of_jvp = Claimed(slope, terms, rounding, 0.0)
             checked.append(check_direction(self.pair, directions, weights, lambda _, of=of_jvp: of, what="jvp"))
             if claims is not None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .differences import Line, Slope, central_slope, complex_slope, scale_of, v_curve
-from .directions import SHRUNK
+from .directions import SHRUNK, equal_entries, is_tie
 from .pair import ENDED, Arrays, Pair, typical_size
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
@@ -45,6 +45,14 @@ class Checked(NamedTuple):
     limit: np.ndarray     # absolute
     terms: np.ndarray     # (M, ...), w_j d out_j / d entry for each output; (0, ...) if these are too many to keep
     end: BaseException | None = None  # what ended it on the way, one of `ENDED`
+
+    @property
+    def relative_error(self) -> float:
+        """The largest error of an entry that is wrong, relative to the entry itself."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            error = np.abs(self.gradient - self.numeric)
+            wrong = error > self.limit
+            return float(np.max(error[wrong] / np.abs(self.numeric[wrong]), initial=0.0))
 
 
 def check_array(
@@ -95,6 +103,8 @@ def check_array(
                 limits[n][index] = bound
                 verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[column]), ordinary,
                                            all_zero)
+                if verdict == FAIL and slope.sides is not None and not out and _of_several(exact, k, column, row):
+                    verdict = KINK
                 if verdict == KINK:
                     if claim is claims[0]:
                         kinks.append(index)
@@ -131,6 +141,16 @@ def check_array(
     )
     number = shown if verdict == FAIL and len(which) == 1 else 0
     return Checked(k, entry, gradients[number], numeric, limits[number], terms, end)
+
+
+def _of_several(exact: Pair, k: int, index: tuple[int, ...], row: Row) -> bool:
+    """Whether an entry ties with more than one other: then its own two slopes do not bound its claim.
+
+    In a sorted array, the middle one of three equal numbers moves up to the third place, or down to the first, and a
+    right claim is that of the second. `directions.check_ties` then decides by the sum of their claims.
+    """
+    tied = equal_entries(exact, k, index)
+    return len(tied) > 2 and is_tie(exact, tied, row.weights)
 
 
 class Lines:
@@ -176,6 +196,8 @@ def _slope(
             if np.isnan(lost) or claim.eps == claims[0].eps:
                 terms = terms + slope.reach / max(abs(x) / SATURATED, 1.0)
             spread = spread + np.nan_to_num(lost)
+            smallest = max(np.finfo(claim.gradient.dtype).tiny, np.finfo(np.float32).tiny)  # below it, it may be 0
+            spread = spread + 16.0 * smallest * max(1.0, slope.natural, np.abs(weights).sum())
         return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * spread + claim.forgiven
 
     def confirms(slope: Slope, times: float = 1.0) -> bool:

@@ -21,7 +21,7 @@ PYTHON = (int, float)
 NUMERIC = "biufc"  # the kinds of dtype that count as numbers
 TO_DENSE = ("toarray", "todense")  # the methods of sparse matrices
 DENSE = 10**8  # no more entries than this are made of a Jacobian that is no array
-ADJOINT_EPS = 1e4  # the rounding error of a matrix-vector product, in eps of its norm; how it is computed is unknown
+ADJOINT_EPS = 1e4  # the rounding error of a product with a Jacobian, in eps of its terms; how it is computed is unknown
 
 Shape = tuple[int, ...]
 

@@ -155,16 +155,13 @@ def gradcheck(
         The arguments make a check impossible: no floating input, masked entries, an unknown method. Mistakes of f or
         f_backward do not raise; they are in the report.
     """
-    if type(inputs) is list and all(isinstance(item, (int, float)) for item in inputs):
-        inputs = np.asarray(inputs, float)  # one vector, as SciPy takes it
-    inputs = tuple(inputs) if type(inputs) in (tuple, list) else (inputs,)
+    inputs = as_arguments(inputs)
     _require_arguments(f, f_backward, jvp, kind, method, cache, rtol)
     _require_counts(also_near, max_evaluations, progress)
     meter = Meter(max_evaluations, progress)
     pair = Pair(f, f_backward, inputs, cache, kind or "backward", wrt, meter)
     _require_floating(pair)
-    # The key keeps the cotangent from repeating the inputs, if these were drawn from default_rng(seed).
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=STREAM))
+    rng = generator(seed, STREAM)
     note = ""
     try:
         # The caller's floating point settings, warnings as errors among them, must not decide a verdict.
@@ -178,6 +175,18 @@ def gradcheck(
     finally:
         pair.restore()
     return replace(report, seed=seed, evaluations=meter.calls, notes=report.notes + ((note,) if note else ()))
+
+
+def as_arguments(inputs: Any) -> tuple[Any, ...]:
+    """The arguments of f. A list of numbers is one vector, as SciPy takes it."""
+    if type(inputs) is list and all(isinstance(item, (int, float)) for item in inputs):
+        inputs = np.asarray(inputs, float)
+    return tuple(inputs) if type(inputs) in (tuple, list) else (inputs,)
+
+
+def generator(seed: int, stream: tuple[int, ...]) -> np.random.Generator:
+    """Random numbers that do not repeat the inputs, if these were drawn from default_rng(seed) or another stream."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
 
 
 def _checked(
@@ -226,6 +235,8 @@ def _elsewhere(
         seen += found.ok and any(d.analytic != 0.0 for d in found.directions)
     if seen:
         notes.append(f"it is right at {seen} of {points} points nearby as well")
+    elif zero and points:
+        notes.append("so it is at the points nearby that were looked at: other inputs show more")
     elif notes:
         notes.append("other inputs, or also_near=3, show more")
     return replace(report, notes=(*report.notes, *notes))
@@ -450,8 +461,9 @@ class _Check:
         if verdict == FAIL and self.pair.taken_as_cache:
             notes.append("f returned a tuple of two, taken as (out, cache): with cache=False both are outputs")
         if verdict == FAIL and not any(guess.likely for guess in self.guesses):
-            entries = [c.entry for c in self.checked if c.entry.verdict == FAIL] or self.directions
-            sentence = solved(max((item.error for item in entries if item.verdict == FAIL), default=0.0))
+            wrong = [c.relative_error for c in self.checked if c.entry.verdict == FAIL]
+            wrong = wrong or [d.error for d in self.directions if d.verdict == FAIL]
+            sentence = solved(max(wrong, default=0.0))
             notes += [sentence] if sentence else []
         undecided = ()
         if self.ended and verdict == FAIL:

@@ -20,7 +20,7 @@ import numpy as np
 
 from . import trees
 from .foreign import as_numpy
-from .pair import names_of
+from .pair import names_of, signature
 
 Getter = Callable[[Any], Any]  # layer -> tree of arrays
 Method = str | Callable[..., Any]
@@ -154,4 +154,4 @@ def _signature(layer: Any, forward: Method, count: int) -> inspect.Signature:
     names = [*names_of(function, count), "params"]
     if len({*names}) < len(names) or not all(name.isidentifier() for name in names):
         names = [f"input{i}" for i in range(count)] + ["params"]
-    return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
+    return signature(names)

@@ -360,7 +360,10 @@ class Pair:
     def inside(self, cotangent: Arrays | None, claims: Arrays) -> Arrays:
         """How much each claim changes when every operation is rounded up, or down (G6); nan where that is unknown."""
         def computed() -> Arrays:
-            return [self.outputs(self.leaves), *self.claims(cotangent)] if cotangent is not None else self.matrices()
+            if cotangent is None:
+                return self.matrices()
+            out, vjp = self.forward(self.arguments())
+            return [_flat(out), *self._arrays(vjp(cotangent_tree(out, cotangent)))]
 
         ways = both_ways(computed)
         unknown = [None if g is None else np.full(np.shape(g), np.nan) for g in claims]
@@ -505,6 +508,11 @@ def names_of(f: Callable[..., Any], count: int) -> list[str]:
     if len(parameters) == count and all(p.kind in positional for p in parameters):
         return [p.name for p in parameters]
     return [f"inputs[{i}]" for i in range(count)]
+
+
+def signature(names: Sequence[str]) -> inspect.Signature:
+    """A signature from which `names_of` reads these names."""
+    return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
 
 
 def snapshot(tree: Any) -> Any:

@@ -220,9 +220,10 @@ class Report:
         if self.problems or self.undecided:
             return (self.problems + self.undecided)[0]
         if self.ok:
-            to = f"checked to {self.checked_to:.1g}"
             unseen, count = (sum(getattr(entry, what) for entry in self.entries) for what in ("unseen", "count"))
-            to += f", {unseen} of {count} {_plural(count, 'entry', 'entries')} below the noise" if unseen else ""
+            lost = f"{unseen} of {count} {_plural(count, 'entry', 'entries')} below the noise" if unseen else ""
+            to = "" if lost and self.checked_to >= 1.0 else f"checked to {self.checked_to:.1g}"
+            to = ", ".join(filter(None, [to, lost]))
             if self.entries and self.checked_to == 0.0 and any(entry.kinks for entry in self.entries):
                 return "every entry lies on a kink, between the one-sided slopes"
             if count or not self.directions:

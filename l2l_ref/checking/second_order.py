@@ -1,15 +1,16 @@
 """The backward function of a backward function."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Unpack
 
 import numpy as np
 
 from . import trees
-from .gradcheck import STREAM, Options, gradcheck
-from .pair import Pair, cotangent_tree
+from .gradcheck import Options, as_arguments, generator, gradcheck
+from .pair import Pair, cotangent_tree, signature
 from .report import Report
+
+STREAM = (8,)  # the key of the random d_out, which must not be the cotangent of the check itself
 
 
 def gradgradcheck(
@@ -49,10 +50,10 @@ def gradgradcheck(
     if options.get("kind") not in (None, "backward"):
         raise ValueError(f"kind: expected 'backward', got {options['kind']!r}; for a gradient and the product of the "
                          f"Hessian with a vector use gradcheck(gradient, hvp, inputs, kind='hvp')")
-    inputs = tuple(inputs) if type(inputs) in (tuple, list) else (inputs,)
+    inputs = as_arguments(inputs)
     cache = options.pop("cache", None)
     pair = Pair(f, f_backward, inputs, cache)
-    rng = np.random.default_rng(np.random.SeedSequence(options.get("seed", 0), spawn_key=STREAM))
+    rng = generator(options.get("seed", 0), STREAM)
     d_out = cotangent_tree(pair.base_out, [
         rng.standard_normal(np.shape(leaf)) if trees.is_floating(leaf) else None for _, leaf in pair.output_leaves
     ])
@@ -63,6 +64,5 @@ def gradgradcheck(
 
     names = ["d_out", *pair.names]
     if all(name.isidentifier() for name in names):  # which the report shows
-        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-        first.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        first.__signature__ = signature(names)  # type: ignore[attr-defined]
     return gradcheck(first, f_backward_backward, (d_out, *inputs), **{**options, "kind": "backward", "cache": False})

@@ -182,8 +182,8 @@ def nonlinear(
         # Intermediate results of f_backward may be as large as the outputs divided by the inputs.
         weight = sum(np.abs(c).sum() for c in (*cotangent, *other) if c is not None)
         largest = weight * np.abs(pair.base_outputs).max(initial=0.0)
-        natural = largest * max(1.0, 1.0 / (np.abs(pair.leaves[k]).max() or 1.0))
         smallest = np.finfo(np.asarray(pair.leaves[k]).dtype).tiny  # below it, numbers lose their digits
+        natural = largest * max(1.0, 1.0 / max(np.abs(pair.leaves[k]).max() or 1.0, smallest))
         allowed = smallest + pair.eps(k) * (LINEAR_EPS * size + 64.0 * natural) + 64.0 * spread[k] + rtol * size
         if (np.abs(nothing) > allowed).any() and np.array_equal(u, v):
             return f"f_backward ignores d_out: the gradient of {pair.path(k)} is the same whatever d_out is", precision

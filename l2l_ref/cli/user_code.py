@@ -63,6 +63,10 @@ class Marked:
         except Exception as error:
             error.raised_by = self._text
             raise
+        except SystemExit as end:  # its code would be taken for a verdict
+            error = RuntimeError(f"it called sys.exit({end.code!r})")
+            error.raised_by = self._text
+            raise error from None
 
 
 @contextlib.contextmanager
