@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arguments import fit, precision, shape_of
 from .jit import GEMM_SIZE, dots, kernel, kernel_without_refcounts, log, sigmoid, tanh, transpose
 from .threads import run, worth
 
@@ -42,52 +43,53 @@ class Packed(NamedTuple):
 
 def packed(params):
     """Params -> Packed: packing takes a tenth of a step of few coordinates."""
-    _require_layers(params)
-    return Packed(params, _pack(params))
+    if not params.layers:
+        raise ValueError("params.layers: the compiled twin needs at least one LSTM layer, got none")
+    (D, _), operands = shape_of("params.layers[0].W_x", params.layers[0].W_x, 2), []
+    for l, layer in enumerate(params.layers):
+        name = f"params.layers[{l}]"
+        H = shape_of(f"{name}.W_h", layer.W_h, 2)[0]
+        operands += [(f"{name}.W_x", layer.W_x, (D, 4 * H)), (f"{name}.W_h", layer.W_h, (H, 4 * H)),
+                     (f"{name}.b", layer.b, (4 * H,))]
+        D = H
+    operands += [("params.W", params.W, (D, 1)), ("params.b", params.b, (1,))]
+    *layers, W, b = fit(precision(*(array for _, array, _ in operands)), *operands)
+    M = [np.concatenate([W_x, W_h, b_l[None]]).T for W_x, W_h, b_l in zip(*(layers[k::3] for k in range(3)))]
+    return Packed(params, np.concatenate([part.ravel() for part in (*M, W, b)]))
 
 
 def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
     """One step without a cache: gradient (n,), state -> g (n,), state'. ``params`` are Params or Packed."""
     params, phi = params if isinstance(params, Packed) else packed(params)
     sizes = _sizes(params, p)
-    n, tile = len(gradient), _tile(sizes)
-    before = after = tuple(_units_first(a) for layer in state for a in layer)
+    (n,), tile = shape_of("gradient", gradient, 1), _tile(sizes)
+    gradient, = fit(phi.dtype, ("gradient", gradient, (n,)))
+    before = after = _units_first(state, n, sizes, phi.dtype)
     if not in_place:
         # One block for all arrays: the system backs a larger allocation with larger pages.
         block = np.empty_like(phi, shape=(sum(map(len, before)), n))
         after = tuple(np.split(block, np.cumsum([len(a) for a in before])[:-1]))
     update = np.empty_like(phi, shape=n)
     run(_step_part, _parts(n, tile), worth(threads, n * len(phi)), _parts(n, tile), tile,
-        np.ascontiguousarray(gradient), before, update, after, phi, sizes, _constants(phi, p, scale), p is not None)
+        gradient, before, update, after, phi, sizes, _constants(phi, p, scale), p is not None)
     new_state = tuple(layer._replace(h=after[2 * l].T, c=after[2 * l + 1].T) for l, layer in enumerate(state))
     return update, new_state
 
 
 def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, threads=None):
     """dL/dphi of one unroll: gradients (T, n), d_updates (T, n), state -> Params."""
-    _require_layers(params)
-    phi, sizes = _pack(params), _sizes(params, p)
-    n, tile = gradients.shape[1], _tile(sizes)
-    before = tuple(_units_first(a) for layer in state for a in layer)
+    (_, phi), sizes = packed(params), _sizes(params, p)
+    (T, n), tile = shape_of("gradients", gradients, 2), _tile(sizes)
+    gradients, d_updates = fit(phi.dtype, ("gradients", gradients, (T, n)), ("d_updates", d_updates, (T, n)))
+    before = _units_first(state, n, sizes, phi.dtype)
     parts = _parts(n, tile)
     d_phi = np.zeros_like(phi, shape=(max(parts, 1), len(phi)))
-    run(_meta_gradient_part, parts, threads, parts, tile, np.ascontiguousarray(gradients),
-        np.ascontiguousarray(d_updates), before, d_phi, phi, sizes, _constants(phi, p, scale), p is not None)
+    run(_meta_gradient_part, parts, threads, parts, tile, gradients, d_updates, before, d_phi, phi, sizes,
+        _constants(phi, p, scale), p is not None)
     total = d_phi[0]
     for part in d_phi[1:]:  # always in this order
         total += part
     return _unpack(total, params)
-
-
-def _require_layers(params):
-    if not params.layers:
-        raise ValueError("params.layers: the compiled twin needs at least one LSTM layer, got none")
-
-
-def _pack(params):
-    """Params -> phi, flat."""
-    M = [np.concatenate([layer.W_x, layer.W_h, layer.b[None]]).T for layer in params.layers]
-    return np.concatenate([part.ravel() for part in (*M, params.W, params.b)])
 
 
 def _unpack(d_phi, params):
@@ -102,8 +104,11 @@ def _unpack(d_phi, params):
 
 
 def _sizes(params, p):
-    """(D_1, H_1, ..., H_L)."""
-    return np.array([1 if p is None else 2, *(len(layer.W_h) for layer in params.layers)])
+    """(D_1, H_1, ..., H_L). Raises ValueError unless the first layer takes what p makes of a gradient."""
+    inputs = 1 if p is None else 2
+    if len(params.layers[0].W_x) != inputs:
+        raise ValueError(f"params: expected {inputs} inputs with p={p}, got {len(params.layers[0].W_x)}")
+    return np.array([inputs, *(len(layer.W_h) for layer in params.layers)])
 
 
 def _tile(sizes):
@@ -119,10 +124,13 @@ def _constants(phi, p, scale):
     return np.array([scale, 1 / p, math.exp(-p), math.exp(p)], phi.dtype)
 
 
-def _units_first(a):
-    """(n, H) -> (H, n), contiguous and writable; this copies nothing if the array is in Fortran order."""
-    a = np.ascontiguousarray(a.T)
-    return a if a.flags.writeable else a.copy()
+def _units_first(state, n, sizes, dtype):
+    """h and c of each layer, (n, H) -> (H, n), contiguous and writable; copies nothing that is in Fortran order."""
+    if len(state) != len(sizes) - 1:
+        raise ValueError(f"state: expected {len(sizes) - 1} layers, got {len(state)}")
+    operands = [(f"state[{l}].{name}", array, (n, H)) for l, (layer, H) in enumerate(zip(state, sizes[1:].tolist()))
+                for name, array in zip("hc", layer)]
+    return tuple(a.T if a.flags.writeable else a.T.copy() for a in fit(dtype, *operands, order="F"))
 
 
 # ------------------------------------------------------------------------------------------- the kernels

@@ -9,12 +9,14 @@ them. Sums over functions are taken afterwards, in the order of the functions.
 """
 
 import math
+from operator import index
 from typing import NamedTuple
 
 import numpy as np
 
 from ..ops.covariance import COVARIANCES
 from ..ops.gp import JITTER
+from .arguments import fit, precision, require, require_cache, shape_of
 from .jit import exp, kernel, kernel_without_refcounts
 from .threads import run_rows
 
@@ -51,20 +53,16 @@ class GPCache(NamedTuple):
 def gp_append(state, x, z, length_scale, variance, covariance="squared_exponential", jitter=None, in_place=False,
               threads=None):
     """One more query of each function -> (Draw, state'), cache."""
-    t = state.t
-    B, T, d = state.x.shape
-    for name, array, shape in (("state.z", state.z, (B, T)), ("state.L", state.L, (B, T, T)), ("x", x, (B, d)),
-                               ("z", z, (B,))):
-        _require(name, array, shape)
+    t, (B, T, d) = index(state.t), shape_of("state.x", state.x, 3)
+    x, z = fit(precision(x), ("x", x, (B, d)), ("z", z, (B,)))
+    require(x.dtype, *_operands("state", state, B, T, d))
     if not 0 <= t < T:
         raise ValueError(f"state: expected fewer than {T} queries to be done, got t={t}")
     hyperparameters = _hyperparameters(x, d, length_scale, variance, covariance, jitter)
     new = state._replace(t=t + 1)
     if in_place:
-        if {array.dtype for array in state[:3]} != {x.dtype}:
-            raise ValueError(f"state: expected arrays of {x.dtype} to write into, got {state.L.dtype}")
         for array in state[:3]:
-            _require_order("state", array)
+            _require_order("state", array, x.dtype)
     else:
         new = new._replace(x=_copy(state.x, x), z=_copy(state.z, x), L=_copy(state.L, x))
     new.x[:, t], new.z[:, t] = x, z
@@ -80,15 +78,19 @@ def gp_append(state, x, z, length_scale, variance, covariance="squared_exponenti
 
 def gp_append_backward(d_out, cache, in_place=False, threads=None):
     """(d_draw, d_state') -> d_state, d_x (B, d), d_z (B,), d_length_scale () or (d,), d_variance ()."""
-    d_draw, d_state = d_out
+    require_cache(cache, GPCache)
+    (d_f, d_mean, d_std), d_state = d_out
     X, Z, L, t, hyperparameters = cache
+    B, T, d = X.shape
+    if not t < T:
+        raise ValueError("cache: expected that of gp_append, got that of gp_sample")
+    d_draw = np.array(fit(X.dtype, ("d_f", d_f, (B,)), ("d_mean", d_mean, (B,)), ("d_std", d_std, (B,))))
+    require(X.dtype, *_operands("d_state", d_state, B, T, d))
     if not in_place:
         d_state = d_state._replace(x=_copy(d_state.x, X), z=_copy(d_state.z, X), L=_copy(d_state.L, X))
     d_X, d_Z, d_L = d_state[:3]
     for array in d_state[:3]:
-        _require_order("d_state", array)
-    B, d = len(X), X.shape[2]
-    d_draw = np.array(d_draw, X.dtype)
+        _require_order("d_state", array, X.dtype)
     d_scale, d_variance = np.zeros((d, B), X.dtype), np.zeros(B, X.dtype)
     run_rows(_append_backward_part, B, WIDTH, 2 * t * t, threads, B, *map(_functions_last, (X, Z, L)), t,
              *hyperparameters[:3], d_draw, *map(_functions_last, d_state[:3]), d_scale, d_variance)
@@ -100,10 +102,8 @@ def gp_append_backward(d_out, cache, in_place=False, threads=None):
 
 def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", jitter=None, threads=None):
     """The values along whole trajectories: x (B, T, d), z (B, T) -> f (B, T), cache."""
-    if np.ndim(x) != 3:
-        raise ValueError(f"x: expected shape (B, T, d), got {np.shape(x)}")
-    B, T, d = x.shape
-    _require("z", z, (B, T))
+    B, T, d = shape_of("x", x, 3)
+    x, z = fit(precision(x), ("x", x, (B, T, d)), ("z", z, (B, T)))
     hyperparameters = _hyperparameters(x, d, length_scale, variance, covariance, jitter)
     x, z, L = _copy(x, x), _copy(z, x), _zeros(B, T, T, dtype=x.dtype)
     f = _zeros(B, T, dtype=x.dtype)
@@ -116,8 +116,12 @@ def gp_sample(x, z, length_scale, variance, covariance="squared_exponential", ji
 
 def gp_sample_backward(d_f, cache, threads=None):
     """d_f (B, T) -> d_x (B, T, d), d_z (B, T), d_length_scale () or (d,), d_variance ()."""
-    x, z, L, T, hyperparameters = cache
+    require_cache(cache, GPCache)
+    x, z, L, t, hyperparameters = cache
     B, T, d = x.shape
+    if t != T:
+        raise ValueError("cache: expected that of gp_sample, got that of gp_append")
+    d_f, = fit(x.dtype, ("d_f", d_f, (B, T)))
     d_x, d_z, d_L = np.zeros_like(x), np.zeros_like(z), np.zeros_like(L)
     d_scale, d_variance = np.zeros((d, B), x.dtype), np.zeros(B, x.dtype)
     run_rows(_sample_backward_part, B, WIDTH, T**3, threads, B, *map(_functions_last, (x, z, L)), *hyperparameters[:3],
@@ -125,9 +129,10 @@ def gp_sample_backward(d_f, cache, threads=None):
     return np.ascontiguousarray(d_x), np.ascontiguousarray(d_z), *_hyper_gradients(d_scale, d_variance, hyperparameters)
 
 
-def _require(name, array, shape):
-    if np.shape(array) != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got {np.shape(array)}")
+def _operands(name, state, B, T, d):
+    """The arrays of a GPState with the shapes that they must have, for `fit`."""
+    return [(f"{name}.{field}", array, shape)
+            for field, array, shape in zip("xzL", state, ((B, T, d), (B, T), (B, T, T)))]
 
 
 def _zeros(B, *shape, dtype):
@@ -147,7 +152,11 @@ def _functions_last(array):
     return array.transpose(*range(1, array.ndim), 0)
 
 
-def _require_order(name, array):
+def _require_order(name, array, dtype):
+    """Raise ValueError unless a kernel can write into the array."""
+    if array.dtype != dtype or not array.flags.writeable:
+        raise ValueError(f"{name}: expected arrays of {dtype} to write into, "
+                         f"got {'' if array.flags.writeable else 'read-only ones of '}{array.dtype}")
     if not _functions_last(array).flags.c_contiguous:
         raise ValueError(f"{name}: expected arrays in the order of gp_initial_state, got strides {array.strides}")
 

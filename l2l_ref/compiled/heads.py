@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..ops.addressing import EPSILON
+from .arguments import fit, precision, require_cache, shape_of
 from .jit import dots, exp, kernel_reassociating, kernel_without_refcounts, log, product, sigmoid
 from .threads import run_rows
 
@@ -39,14 +40,10 @@ class AccessCache(NamedTuple):
 def memory_access(xi, memory, grad_through_write=True, threads=None):
     """J1 to J5. xi (B, interface size), memory -> (what is read (B, R, W), memory'), cache."""
     M, u, L, p, w, w_r = memory
-    (B, N, W), R = M.shape, w_r.shape[1]
-    for name, array, shape in (("xi", xi, (B, R * W + 3 * W + 5 * R + 3)), ("u", u, (B, N)), ("L", L, (B, N, N)),
-                               ("p", p, (B, N)), ("w", w, (B, N)), ("w_r", w_r, (B, R, N))):
-        if array.shape != shape:
-            raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
-    dtype = xi.dtype
-    xi = np.array(xi, order="C")
-    before = type(memory)(*map(np.ascontiguousarray, memory))
+    (B, N, W), (_, R, _) = shape_of("M", M, 3), shape_of("w_r", w_r, 3)
+    dtype = precision(xi, M)
+    xi, *before = fit(dtype, ("xi", xi, (B, R * W + 3 * W + 5 * R + 3)), *memory_operands(memory, B, N, W, R))
+    xi, before = xi.copy(), type(memory)(*before)
     after = type(memory)(*map(np.empty_like, before))
     read = np.empty((B, R, W), dtype)
     norm_M, norm_key, s = np.empty((B, 2, N), dtype), np.empty((B, 1 + R), dtype), np.empty((B, 1 + R, N), dtype)
@@ -60,16 +57,26 @@ def memory_access(xi, memory, grad_through_write=True, threads=None):
 
 def memory_access_backward(d_out, cache, threads=None):
     """(d_read (B, R, W), d_memory') -> d_xi (B, interface size), d_memory."""
+    require_cache(cache, AccessCache)
     d_read, d_after = d_out
     xi, before, after, norm_M, norm_key, s, c, order, a, linked, grad_through_write = cache
-    # The arrays start as d_memory' and are turned into d_memory in place.
-    d_memory = type(d_after)(*(np.array(d, order="C") for d in d_after))
-    d_xi = np.zeros_like(xi)
     (B, N, W), R = before.M.shape, before.w_r.shape[1]
+    d_read, *d_after = fit(xi.dtype, ("d_read", d_read, (B, R, W)), *memory_operands(d_after, B, N, W, R, "d_"))
+    # The arrays start as d_memory' and are turned into d_memory in place.
+    d_memory = type(before)(*(d.copy() for d in d_after))
+    d_xi = np.zeros_like(xi)
     run_rows(_access_backward_part, B, PART, 2 * PASSES * N * (N + W) * (1 + R), threads, xi, *before, *after, norm_M,
-             norm_key, s, c, order, a, linked, grad_through_write, np.ascontiguousarray(d_read), *d_memory, d_xi,
+             norm_key, s, c, order, a, linked, grad_through_write, d_read, *d_memory, d_xi,
              np.empty((5, B, N), xi.dtype))
     return d_xi, d_memory
+
+
+def memory_operands(memory, B, N, W, R, prefix=""):
+    """The arrays of a Memory with the shapes that they must have, for `fit`."""
+    M, u, L, p, w, w_r = memory
+    shapes = {"M": (M, (B, N, W)), "u": (u, (B, N)), "L": (L, (B, N, N)), "p": (p, (B, N)), "w": (w, (B, N)),
+              "w_r": (w_r, (B, R, N))}
+    return [(prefix + name, array, shape) for name, (array, shape) in shapes.items()]
 
 
 # ------------------------------------------------------------------------------------------- the kernels

@@ -23,6 +23,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 
@@ -33,6 +34,10 @@ LOG = logging.getLogger("l2l_ref")  # not a warning, which may be an error to th
 if numba.config.DISABLE_JIT:
     LOG.warning("NUMBA_DISABLE_JIT is set: there are no compiled twins, backend='auto' takes the NumPy originals")
     raise ImportError("NUMBA_DISABLE_JIT is set, and the twins exist as compiled code only")
+
+if hasattr(os, "register_at_fork"):  # a child that is forked while a thread compiles would wait for this lock forever
+    os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release,
+                        after_in_child=global_compiler_lock.release)
 
 GEMM_SIZE = 2**18  # OpenBLAS starts threads of its own above this product of sizes
 

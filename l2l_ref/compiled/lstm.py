@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arguments import fit, precision, require_cache, shape_of
 from .jit import GEMM_SIZE, kernel, kernel_without_refcounts, sigmoid, tanh
 from .threads import run_rows
 
@@ -30,13 +31,10 @@ def lstm_cell(x, state, params, threads=None):
     """One step. x (N, D), state (h, c) of (N, H), params -> state', cache."""
     h, c = state
     W_x, W_h, b = params
-    N, H = np.shape(h)
-    for name, array, shape in (("W_h", W_h, (H, 4 * H)), ("W_x", W_x, (np.shape(x)[-1], 4 * H)), ("b", b, (4 * H,)),
-                               ("x", x, (N, len(W_x))), ("c", c, (N, H))):
-        if array.shape != shape:
-            raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
-    x, h, c = (np.ascontiguousarray(a, np.result_type(x, h, W_h)) for a in (x, h, c))
-    W_x, W_h, b = params = type(params)(*(np.ascontiguousarray(a, h.dtype) for a in params))
+    (N, D), (H, _) = shape_of("x", x, 2), shape_of("W_h", W_h, 2)
+    x, h, c, W_x, W_h, b = fit(precision(x, h, W_h), ("x", x, (N, D)), ("h", h, (N, H)), ("c", c, (N, H)),
+                               ("W_x", W_x, (D, 4 * H)), ("W_h", W_h, (H, 4 * H)), ("b", b, (4 * H,)))
+    params = type(params)(W_x, W_h, b)
     gates = np.empty((N, 4 * H), h.dtype)
     h_new, c_new, tanh_c = (np.empty_like(h) for _ in range(3))
     run_rows(_forward_part, N, PART, W_x.size + W_h.size, threads, x, h, c, W_x, W_h, b, gates, h_new, c_new, tanh_c)
@@ -45,9 +43,11 @@ def lstm_cell(x, state, params, threads=None):
 
 def lstm_cell_backward(d_state_new, cache, threads=None):
     """d_state' (d_h', d_c') of (N, H) -> d_x (N, D), d_state (d_h, d_c), d_params."""
-    d_h_new, d_c_new = map(np.ascontiguousarray, d_state_new)
+    require_cache(cache, LSTMCache)
     x, h, c, params, gates, tanh_c = cache
     W_x, W_h, b = params
+    d_h_new, d_c_new = d_state_new
+    d_h_new, d_c_new = fit(h.dtype, ("d_h", d_h_new, h.shape), ("d_c", d_c_new, c.shape))
     N, parts = len(h), -(-len(h) // PART)
     d_x, d_h, d_c, d_a = (np.empty_like(a) for a in (x, h, c, gates))
     d_W_x, d_W_h, d_b = (np.zeros((parts, *a.shape), a.dtype) for a in params)

@@ -1,20 +1,21 @@
 """Split work over threads: a standard thread pool runs kernels that release the GIL."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor, wait
 
 # Multiplications, which take 0.2 to 0.4 ms. Handing less work than this to threads takes about as long as doing it.
 WORTH_A_THREAD = 10_000_000
 
 
-@lru_cache(maxsize=None)
-def _pool(threads):
-    return ThreadPoolExecutor(threads, thread_name_prefix="l2l_ref")
+def _open_pool():
+    """Make the one pool of this process. Its threads begin when they are needed, one for each core at most."""
+    global _pool
+    _pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="l2l_ref")
 
 
+_open_pool()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_open_pool)  # threads do not survive a fork
 
 
 def available():
@@ -37,9 +38,19 @@ def run(kernel, parts, threads, *arguments):
     if threads <= 1:
         kernel(0, 1, *arguments)
         return
-    pool = _pool(threads - 1)
-    others = [pool.submit(kernel, k, threads, *arguments) for k in range(1, threads)]
-    kernel(0, threads, *arguments)
+    own, others = [0], []
+    try:
+        for k in range(1, threads):
+            try:
+                others.append(_pool.submit(kernel, k, threads, *arguments))
+            except RuntimeError as error:
+                if "shutdown" not in str(error):
+                    raise
+                own.append(k)  # the main thread has ended, and no pool takes work any more
+        for k in own:
+            kernel(k, threads, *arguments)
+    finally:
+        wait(others)  # they write into the caller's arrays, also when an exception leaves here
     for other in others:
         other.result()
 

@@ -1,0 +1,267 @@
+"""What does not fit is refused by every compiled function before a kernel runs: no process dies, nothing is read beyond.
+
+The arrays of each call lie at the end of a page behind which another begins that may not be touched, so a kernel that
+leaves an array kills the process. The calls are therefore made in a process of their own.
+"""
+
+import ctypes
+import mmap
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from l2l_ref import backends
+from l2l_ref.learned import coordinatewise
+from l2l_ref.learned.cells import cell_of
+from l2l_ref.learned.propose import proposer_init
+from l2l_ref.ops.gp import Draw, gp_initial_state
+from l2l_ref.ops.heads import memory_initial_state
+from l2l_ref.ops.lstm import LSTMState, lstm_init
+from l2l_ref.trees import flatten, leaves, unflatten
+
+MISFITS = 100
+REFUSED = (ValueError, TypeError)
+
+
+# --------------------------------------------------------------------- a call of each function, in float32 or float64
+
+
+def normal(rng, dtype):
+    return lambda *shape: rng.standard_normal(shape).astype(dtype)
+
+
+def cast(tree, dtype):
+    return unflatten(flatten(tree).astype(dtype), tree)
+
+
+def lstm_cell(module, rng, dtype):
+    draw = normal(rng, dtype)
+    return draw(5, 3), LSTMState(draw(5, 4), draw(5, 4)), cast(lstm_init(rng, 3, 4), dtype)
+
+
+def lstm_cell_backward(module, rng, dtype):
+    state, cache = module.lstm_cell(*lstm_cell(module, rng, dtype))
+    return LSTMState(*map(np.ones_like, state)), cache
+
+
+def memory_access(module, rng, dtype):
+    B, N, W, R = 3, 5, 4, 2
+    memory = memory_initial_state(B, N, W, R, dtype)
+    return normal(rng, dtype)(B, R * W + 3 * W + 5 * R + 3), type(memory)(*(a + dtype(0.01) for a in memory))
+
+
+def memory_access_backward(module, rng, dtype):
+    (read, memory), cache = module.memory_access(*memory_access(module, rng, dtype))
+    return (np.ones_like(read), type(memory)(*map(np.ones_like, memory))), cache
+
+
+def gp_append(module, rng, dtype):
+    state, draw = gp_initial_state(3, 4, 2, dtype), normal(rng, dtype)
+    (_, state), _ = module.gp_append(state, draw(3, 2), draw(3), 0.5, 1.0)
+    return state, draw(3, 2), draw(3), 0.5, 1.0
+
+
+def gp_append_backward(module, rng, dtype):
+    (draw, state), cache = module.gp_append(*gp_append(module, rng, dtype))
+    return (Draw(*(np.ones_like(a) for a in draw)), gp_initial_state(3, 4, 2, dtype)), cache
+
+
+def gp_sample(module, rng, dtype):
+    draw = normal(rng, dtype)
+    return draw(3, 4, 2), draw(3, 4), 0.5, 1.0
+
+
+def gp_sample_backward(module, rng, dtype):
+    f, cache = module.gp_sample(*gp_sample(module, rng, dtype))
+    return np.ones_like(f), cache
+
+
+def optimizer(rng, dtype, inputs=1):
+    params = cast(coordinatewise.init_params(rng, (4, 3), inputs), dtype)
+    return params, coordinatewise.init_state(6, params)
+
+
+def packed(module, rng, dtype):
+    return optimizer(rng, dtype)[:1]
+
+
+def step_inference(module, rng, dtype):
+    params, state = optimizer(rng, dtype)
+    return normal(rng, dtype)(6), state, params
+
+
+def meta_gradient(module, rng, dtype):
+    params, state = optimizer(rng, dtype, 2)
+    draw = normal(rng, dtype)
+    return draw(5, 6), draw(5, 6), state, params, 10.0
+
+
+def propose(rng, dtype, cell):
+    params = cast(proposer_init(rng, 2, 4, cell), dtype)
+    return normal(rng, dtype)(3, 4), cell.initial_state(3, params.cell), params
+
+
+def propose_inference(module, rng, dtype):
+    return propose(rng, dtype, cell_of("lstm", None))
+
+
+def dnc_propose_inference(module, rng, dtype):
+    return propose(rng, dtype, cell_of("dnc", (5, 4, 2)))
+
+
+CALLS = {
+    "lstm": (lstm_cell, lstm_cell_backward), "heads": (memory_access, memory_access_backward),
+    "gp": (gp_append, gp_append_backward, gp_sample, gp_sample_backward),
+    "coordinatewise": (packed, step_inference, meta_gradient),
+    "propose": (propose_inference, dnc_propose_inference),
+}
+FUNCTIONS = [(part, call.__name__) for part, calls in CALLS.items() for call in calls]
+
+
+# ------------------------------------------------------------------------------------------------------- misfits
+
+
+def guarded(array):
+    """A copy that ends where a page begins that may not be touched; of what is no plain array, the thing itself."""
+    if type(array) is not np.ndarray or array.dtype.hasobject or not sys.platform.startswith("linux"):
+        return array
+    if not array.flags.c_contiguous:
+        return guarded(array.T).T if array.T.flags.c_contiguous else array
+    page = mmap.PAGESIZE
+    pages = -(-array.nbytes // page)
+    memory = mmap.mmap(-1, (pages + 1) * page)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    ctypes.CDLL(None).mprotect(ctypes.c_void_p(address + pages * page), ctypes.c_size_t(page), 0)
+    copy = np.frombuffer(memory, np.uint8)[pages * page - array.nbytes : pages * page].view(array.dtype)
+    copy = copy.reshape(array.shape)
+    copy[...] = array
+    copy.flags.writeable = array.flags.writeable
+    return copy
+
+
+def resized(rng, array):
+    """The same with an axis longer, shorter, empty, added, taken away or moved."""
+    axes, axis = array.ndim, int(rng.integers(max(array.ndim, 1)))
+    choices = [lambda: array[None], lambda: array[..., None], lambda: np.zeros((), array.dtype)]
+    if axes:
+        choices += [lambda: np.repeat(array, 2, axis), lambda: np.repeat(array, 50, axis),
+                    lambda: np.concatenate([array, array.take([0], axis)], axis),
+                    lambda: array.take(range(array.shape[axis] - 1), axis), lambda: array.take([0], axis),
+                    lambda: array.take([], axis), lambda: array.take(0, axis)]
+    if axes > 1:
+        choices += [lambda: array.swapaxes(0, -1), lambda: array.ravel()]
+    return choices[rng.integers(len(choices))]()
+
+
+def retyped(rng, array):
+    """The same values in another form, some of which no kernel may see."""
+    other = np.float32 if array.dtype == np.float64 else np.float64
+    choices = [
+        lambda: array.astype(other), lambda: array.astype(complex), lambda: array.astype(object),
+        lambda: array.astype(int), lambda: array.astype(bool), lambda: array.astype(np.float16),
+        lambda: array.astype(np.longdouble), lambda: array.astype(str), lambda: array.astype("M8[s]"),
+        lambda: array.astype(array.dtype.newbyteorder()), lambda: array.tolist(), lambda: None, lambda: "array",
+        lambda: 1.0, lambda: unaligned(array), lambda: array[..., ::-1].copy()[..., ::-1], lambda: array.copy("F"),
+        lambda: np.repeat(array, 2, -1)[..., ::2] if array.ndim else array, lambda: read_only(array),
+    ]
+    return choices[rng.integers(len(choices))]()
+
+
+def unaligned(array):
+    copy = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def read_only(array):
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def replaced(tree, at, new):
+    """The tree with its leaf number ``at`` replaced, and the others guarded."""
+    counter = iter(range(len(leaves(tree))))
+
+    def build(node):
+        if isinstance(node, tuple):
+            parts = [build(part) for part in node]
+            return type(node)(*parts) if hasattr(node, "_fields") else tuple(parts)
+        return new if next(counter) == at else guarded(node)
+
+    return build(tree)
+
+
+def misfit(rng, arguments, others):
+    """The arguments with one array that does not fit, or with a part of those of a larger model."""
+    if rng.random() < 0.1:
+        at = int(rng.integers(len(arguments)))
+        return (*arguments[:at], others[at], *arguments[at + 1 :])
+    parts = leaves(arguments)
+    places = [k for k, part in enumerate(parts) if isinstance(part, np.ndarray) and part.ndim]
+    at = places[rng.integers(len(places))]
+    change = resized if rng.random() < 0.6 else retyped
+    return replaced(arguments, at, guarded(change(rng, parts[at])))
+
+
+def call_misfits(part, name, seed):
+    """Make the calls, and print how many were refused."""
+    module, original = backends.choose(part, "numba"), backends.choose(part, "numpy")
+    rng, make = np.random.default_rng(seed), {call.__name__: call for call in CALLS[part]}[name]
+    refused = 0
+    for _ in range(MISFITS):
+        dtype = (np.float32, np.float64)[rng.integers(2)]
+        backward = name.endswith("_backward")
+        arguments = make(module, rng, dtype)
+        # What fits otherwise is compared with the original, in which a cache of the twin has no meaning.
+        changed = (arguments[0],) if backward else arguments
+        # With a state that is larger along every axis there is more to read than there should be, not less.
+        larger = tuple(np.repeat(a, 3, -1) if isinstance(a, np.ndarray) else a for a in changed)
+        given = misfit(rng, changed, larger)
+        try:
+            result = getattr(module, name)(*given, *(arguments[1:] if backward else ()))
+        except REFUSED as error:
+            refused += 1
+            assert str(error), error
+            continue
+        if name != "packed" and not backward:
+            expected = getattr(original, name)(*given)
+            expected = expected[0] if part in ("lstm", "heads", "gp") else expected
+            result = result[0] if part in ("lstm", "heads", "gp") else result
+            for got, wanted in zip(leaves(result), leaves(expected), strict=True):
+                np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    print(refused)
+
+
+@pytest.mark.parametrize("part, name", FUNCTIONS)
+def test_a_misfit_is_refused_before_a_kernel_runs(part, name):
+    program = f"import test_misfits; test_misfits.call_misfits({part!r}, {name!r}, 0)"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-3000:]}"
+    assert int(done.stdout) > MISFITS // 3
+
+
+def test_every_compiled_function_with_arguments_is_tried():
+    for part in backends.PARTS:
+        module, original = backends.choose(part, "numba"), backends.choose(part, "numpy")
+        shared = {name for name, value in vars(module).items()
+                  if not name.startswith("_") and callable(value) and callable(getattr(original, name, None))
+                  and getattr(value, "__module__", None) == module.__name__ and not isinstance(value, type)}
+        assert shared <= {call.__name__ for call in CALLS.get(part, ())}, part
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="guard pages are made by mprotect")
+def test_a_guarded_array_cannot_be_left():
+    program = ("import ctypes, numpy as np, test_misfits; a = test_misfits.guarded(np.ones(3)); "
+               "ctypes.string_at(a.ctypes.data, a.nbytes); print('inside', flush=True); "
+               "ctypes.string_at(a.ctypes.data, a.nbytes + 1)")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "PYTHONPATH": path})
+    assert done.stdout == "inside\n" and done.returncode < 0
