@@ -357,6 +357,22 @@ def test_the_links_of_the_tags_are_current():
     assert text == tag_links(text), "run python tests/test_docs.py --write"
 
 
+PROMISED = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (DOCS / "guarantees.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("file, name", PROMISED)
+def test_the_test_that_holds_a_promise_exists(file, name):
+    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    assert name in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def test_every_promise_has_a_test():
+    text = (DOCS / "guarantees.md").read_text(encoding="utf-8")
+    rows = [row for row in text.split("## What is not promised")[0].splitlines() if row.startswith("| ")]
+    promises = [row for row in rows if not row.startswith("| Promise")]
+    assert len(promises) > 20 and all("::test_" in row for row in promises)
+
+
 def test_the_test_of_a_tag_imports_the_file_that_defines_it():
     home = {tag: file for file, tags, _ in headers_and_comments() for tag in tags}
     in_catalogue = {op.module for op in OPERATIONS}

@@ -1,4 +1,4 @@
-"""What does not fit is refused by every compiled function before a kernel runs: no process dies, nothing is read beyond.
+"""What does not fit is refused by every compiled function before a kernel runs: no process dies, no array is left.
 
 The arrays of each call lie at the end of a page behind which another begins that may not be touched, so a kernel that
 leaves an array kills the process. The calls are therefore made in a process of their own.
