@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import SLOW
 
 import l2l_ref as l2l
 from l2l_ref.checks import LONGEST
@@ -108,7 +109,7 @@ def test_copies_have_a_lock_of_their_own(through):
 
 
 def test_eight_threads_share_an_optimizer():
-    bb, ids, rounds = l2l.BlackBoxOptimizer([(0, 1)] * 2, proposer()), [], 200
+    bb, ids, rounds = l2l.BlackBoxOptimizer([(0, 1)] * 2, proposer()), [], 10_000 if SLOW else 200
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
 
