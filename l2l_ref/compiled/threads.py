@@ -1,7 +1,7 @@
 """Split work over threads: a standard thread pool runs kernels that release the GIL."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 
 # Multiplications, which take 0.2 to 0.4 ms. Handing less work than this to threads takes about as long as doing it.
 WORTH_A_THREAD = 10_000_000
@@ -10,7 +10,12 @@ WORTH_A_THREAD = 10_000_000
 def _open_pool():
     """Make the one pool of this process. Its threads begin when they are needed, one for each core at most."""
     global _pool
-    _pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="l2l_ref")
+    try:
+        from concurrent.futures import ThreadPoolExecutor
+    except RuntimeError:  # the main thread had ended before this file was loaded: there can be no pool any more
+        _pool = None
+    else:
+        _pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="l2l_ref")
 
 
 _open_pool()
@@ -35,7 +40,7 @@ def run(kernel, parts, threads, *arguments):
     because a kernel writes each part to a place of its own.
     """
     threads = min(threads or available(), parts)
-    if threads <= 1:
+    if threads <= 1 or _pool is None:
         kernel(0, 1, *arguments)
         return
     own, others = [0], []
@@ -46,7 +51,7 @@ def run(kernel, parts, threads, *arguments):
             except RuntimeError as error:
                 if "shutdown" not in str(error):
                     raise
-                own.append(k)  # the main thread has ended, and no pool takes work any more
+                own.append(k)  # the main thread has ended since, and no pool takes work any more
         for k in own:
             kernel(k, threads, *arguments)
     finally:
