@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from conftest import SLOW
 
 import l2l_ref as l2l
@@ -142,13 +141,14 @@ def test_an_interrupted_update_can_be_made_again(backend, threads, in_place, tak
 
 
 EPOCHS = 2
-TRAINING = {"tasks": 1, "functions": 3, "validation_functions": 3, "averaging": 0.5, "rollback": 1, "learning_rate": 0.05}
+TRAINING = {"epochs": EPOCHS, "tasks": 1, "functions": 3, "validation_functions": 3, "averaging": 0.5, "rollback": 1,
+            "learning_rate": 0.05}
 
 
 def train(path, report=None, resume=False):
     model = l2l.CoordinatewiseLSTM((2,), rng=3, backend="numpy")
     return l2l.meta_train(model, l2l.optimizees.Quadratic(dim=2), 4, 2, 1, checkpoint=path, resume=resume,
-                          report=report, epochs=EPOCHS, **TRAINING)
+                          report=report, **TRAINING)
 
 
 def contents_of(progress):
@@ -176,7 +176,7 @@ def test_an_interrupt_before_any_line_of_a_training(tmp_path, monkeypatch, where
             break
         epoch = live[-1].epoch if live else 0
         assert not live or contents_of(live[-1]) == ends[epoch], at
-        again, _ = train(path, lambda progress, _: resumed.append(progress.epoch), resume=True)
+        again, _ = train(path, lambda progress, _, k=resumed: k.append(progress.epoch), resume=True)
         np.testing.assert_array_equal(flatten(again.params), flatten(model.params), str(at))
         assert EPOCHS - len(resumed) in (epoch, epoch + 1), at
         at += 1 if SLOW else stride
