@@ -30,6 +30,7 @@ import stat
 import struct
 import tokenize
 import warnings
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -281,14 +282,15 @@ def _sync_folder(folder: str) -> None:
 # ------------------------------------------------------------------------------------------------- one writer at a time
 
 
-_held: set[int] = set()  # the handles of our locks
+# Our locks are file objects, which Python closes when nothing refers to them any more. So an interrupt may come at any
+# line and leaves no lock behind.
+_held: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
 
 
 def _forget_locks() -> None:
     """In a child process: the locks are the parent's, and end with it even if the child lives on."""
-    for handle in _held:
-        os.close(handle)
-    _held.clear()
+    for lock in list(_held):
+        lock.close()
 
 
 if hasattr(os, "register_at_fork"):
@@ -311,36 +313,39 @@ def only_writer(path: protocols.Path) -> Iterator[None]:
     """
     name = f"{os.path.realpath(path)}.lock"
     try:
-        handle = _locked(name)
+        lock = _locked(name)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-    if handle is None:
+    if lock is None:
         raise ValueError(f"{path}: another run is writing it")
-    _held.add(handle)
     try:
         yield
     finally:
-        if handle in _held:  # not in a child process
-            _held.remove(handle)
+        if not lock.closed:  # as it is in a child process
             with contextlib.suppress(OSError):  # Windows removes no open file
                 os.unlink(name)
-            os.close(handle)
+            lock.close()
 
 
-def _locked(name: str) -> int | None:
-    """The handle of a file that we made or found, and locked; None while another one holds the lock."""
+def _locked(name: str) -> io.FileIO | None:
+    """A file that we made or found, and locked; None while another one holds the lock."""
     while True:
-        handle, ours = os.open(name, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666), False
+        lock, ours = io.FileIO(name, "r+", opener=_open_lock), False
+        _held.add(lock)
         try:
-            if not _lock(handle):
+            if not _lock(lock.fileno()):
                 return None
             with contextlib.suppress(FileNotFoundError):
-                ours = os.path.samestat(os.stat(name), os.fstat(handle))
+                ours = os.path.samestat(os.stat(name), os.fstat(lock.fileno()))
             if ours:
-                return handle  # otherwise the one before us has removed the file in between
+                return lock  # otherwise the one before us has removed the file in between
         finally:
             if not ours:
-                os.close(handle)
+                lock.close()
+
+
+def _open_lock(name: str, _flags: int) -> int:
+    return os.open(name, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)
 
 
 def _lock(handle: int) -> bool:

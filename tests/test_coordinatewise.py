@@ -69,8 +69,8 @@ def test_the_original_is_the_equations(case):
 @given(case=networks())
 def test_the_twin_advances_like_the_original(dtype, case):
     gradients, _, state, params, p, scale = build(case, dtype)
-    update, new = coordinatewise.step_inference(gradients[0], state, params, p, scale)
-    twin_update, twin_new = twin.step_inference(gradients[0], state, params, p, scale)
+    update, new, _ = coordinatewise.step_inference(gradients[0], state, params, p, scale)
+    twin_update, twin_new, _ = twin.step_inference(gradients[0], state, params, p, scale)
     assert twin_update.dtype == dtype
     # A gate's argument is a sum of terms of the size of the weights and the inputs.
     size = max(1.0, case["weight"] * (case["size"] if p is None else 1.0))
@@ -155,14 +155,53 @@ def test_arguments_are_not_written_to(module):
         np.testing.assert_array_equal(a, copy)
 
 
-def test_a_nan_stays_with_its_coordinate():
-    case = {"hidden": (4,), "p": 10.0, "scale": 1.0, "n": 10, "T": 1, "weight": 0.5, "size": 1.0, "seed": 3}
-    gradients, _, state, params, p, scale = build(case, np.float32)
+NOT_FINITE = [np.nan, -np.nan, np.inf, -np.inf]
+
+
+@st.composite
+def with_entries_that_are_not_finite(draw):
+    """A case, the number of steps, and which of the coordinates get an entry of `NOT_FINITE` at each step."""
+    case = draw(networks(min_layers=draw(st.integers(0, 1))))
+    at = draw(st.lists(st.tuples(st.integers(0, case["T"] - 1), st.integers(0, 129), st.sampled_from(NOT_FINITE)),
+                       max_size=draw(st.sampled_from([1, 5, 200]))))
+    return case, [(t, k, value) for t, k, value in at if k < case["n"]]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("module", [coordinatewise, twin])
+@given(drawn=with_entries_that_are_not_finite())
+def test_a_coordinate_whose_gradient_is_not_finite_is_held(module, dtype, drawn):
+    """Bit for bit: it keeps its state and does not move, and the others are as they would be without it."""
+    case, at = drawn
+    if module is twin and not case["hidden"]:
+        return
+    gradients, _, state, params, p, scale = build(case, dtype)
+    bad = gradients.copy()
+    for t, k, value in at:
+        bad[t, k] = value
+    spare = None
+    for gradient, wrong in zip(gradients, bad):
+        held = ~np.isfinite(wrong)
+        clean, new, none = module.step_inference(gradient, state, params, p, scale)
+        update, other, count = module.step_inference(wrong, state, params, p, scale, None, spare)
+        assert none == 0 and count == held.sum() and type(count) is int
+        np.testing.assert_array_equal(update, np.where(held, 0, clean))
+        for before, free, after in zip(state, new, other, strict=True):
+            for old, unhindered, found in zip(before, free, after):
+                np.testing.assert_array_equal(found, np.where(held[:, None], old, unhindered))
+        state, spare = other, state
+
+
+def test_the_step_with_a_cache_is_the_equations_for_every_input():
+    """What the audit and meta-training see: a nan comes out where a nan went in."""
+    case = {"hidden": (4,), "p": 10.0, "scale": 1.0, "n": 10, "T": 2, "weight": 0.5, "size": 1.0, "seed": 3}
+    gradients, d_updates, state, params, p, scale = build(case, np.float64)
     gradients[0, 3] = np.nan
+    (updates, _), _ = coordinatewise.unroll(gradients, state, params, p, scale)
+    assert (np.isnan(updates) == (np.arange(10) == 3)).all()
     for module in (coordinatewise, twin):
-        with np.errstate(invalid="ignore"):
-            update, _ = module.step_inference(gradients[0], state, params, p, scale)
-        assert np.isnan(update[3]) and np.isfinite(np.delete(update, 3)).all()
+        d_params = module.meta_gradient(gradients, d_updates, state, params, p, scale)
+        assert np.isnan(flatten(d_params)[:-1]).all()  # all but that of b, which is the sum of d_updates
 
 
 @pytest.mark.parametrize(("inputs", "count"), [(1, 5061), (2, 5141)])
@@ -180,17 +219,41 @@ def test_suffix_sums_are_the_gradient_of_the_loss_in_the_updates(T, n, seed):
 
 @pytest.mark.parametrize("module", [coordinatewise, twin])
 @pytest.mark.parametrize("n", [0, 1, 65, 130])
-def test_in_place_gives_the_same(module, n):
+def test_a_spare_state_changes_no_result_and_no_other_state(module, n):
     rng = np.random.default_rng(n)
     params = coordinatewise.init_params(rng, (3, 5), 2)
-    gradients, start = rng.standard_normal((3, n)), coordinatewise.init_state(n, params)
-    copies = [a.copy() for layer in start for a in layer]
+    gradients, start = rng.standard_normal((4, n)), coordinatewise.init_state(n, params)
     one = two = start
-    for t, gradient in enumerate(gradients):
-        update, one = module.step_inference(gradient, one, params, 10.0, 0.1)
-        other, two = module.step_inference(gradient, two, params, 10.0, 0.1, in_place=t > 0)
+    spare = None
+    for gradient in gradients:
+        before, copies = two, [a.copy() for layer in two for a in layer]
+        update, one, _ = module.step_inference(gradient, one, params, 10.0, 0.1)
+        other, two, _ = module.step_inference(gradient, before, params, 10.0, 0.1, spare=spare)
         np.testing.assert_array_equal(update, other)
-    for a, b in zip((a for layer in one for a in layer), (a for layer in two for a in layer), strict=True):
-        np.testing.assert_array_equal(a, b)
-    for a, b in zip((a for layer in start for a in layer), copies, strict=True):
-        np.testing.assert_array_equal(a, b)  # the first step was not in place
+        for a, b in zip((a for layer in one for a in layer), (a for layer in two for a in layer), strict=True):
+            np.testing.assert_array_equal(a, b)
+        for a, b in zip((a for layer in before for a in layer), copies, strict=True):
+            np.testing.assert_array_equal(a, b)
+        if module is twin and spare is not None and n:
+            assert all(np.shares_memory(a, b) for a, b in zip(two[0], spare[0]))
+        spare = before
+
+
+def read_only(a):
+    a = a.copy("F")
+    a.flags.writeable = False
+    return a
+
+
+@pytest.mark.parametrize("unfit", [
+    lambda a: a[:-1], lambda a: a.astype(np.float32, "F"), np.ascontiguousarray, read_only, lambda a: a[:, :2],
+], ids=["short", "float32", "by rows", "read-only", "narrow"])
+def test_a_spare_state_that_does_not_fit_is_left_alone(unfit):
+    params = coordinatewise.init_params(np.random.default_rng(0), (3, 5), 2)
+    gradient, start = np.linspace(-1, 1, 70), coordinatewise.init_state(70, params)
+    spare = tuple(LSTMState(*map(unfit, layer)) for layer in coordinatewise.init_state(70, params))
+    update, state, _ = twin.step_inference(gradient, start, params, 10.0, 0.1, spare=spare)
+    expected, _, _ = twin.step_inference(gradient, start, params, 10.0, 0.1)
+    np.testing.assert_array_equal(update, expected)
+    assert not any(a.any() for layer in spare for a in layer)
+    assert not any(np.shares_memory(a, b) for layer, other in zip(state, spare) for a, b in zip(layer, other))

@@ -1,10 +1,13 @@
-"""What interrupts, threads and objects of the user may do to a search: nothing is lost, and nothing half done."""
+"""What interrupts, threads and objects of the user may do to a search, to the state of a learned optimizer and to a
+training: nothing is lost, and nothing half done.
+"""
 
 import os
 import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,8 +16,11 @@ import pytest
 from conftest import SLOW
 
 import l2l_ref as l2l
+from l2l_ref import backends
 from l2l_ref.checks import LONGEST
+from l2l_ref.metatrain import loop
 from l2l_ref.search.evaluators import make_evaluator
+from l2l_ref.trees import flatten
 
 PACKAGE = Path(l2l.__file__).parent.parent
 
@@ -25,8 +31,8 @@ def proposer(dim=2):
     return made
 
 
-def interrupted(call, at):
-    """Call with a KeyboardInterrupt before line number ``at`` of the package; whether it was reached."""
+def interrupted(call, at, where="l2l_ref"):
+    """Call with a KeyboardInterrupt before line number ``at`` of the files ``where``; whether it was reached."""
     seen = 0
 
     def local(frame, event, argument):
@@ -38,7 +44,7 @@ def interrupted(call, at):
                 raise KeyboardInterrupt
         return local
 
-    sys.settrace(lambda frame, *_: local if "l2l_ref" in frame.f_code.co_filename else None)
+    sys.settrace(lambda frame, *_: local if where in frame.f_code.co_filename else None)
     try:
         call()
         return False
@@ -95,6 +101,104 @@ def test_an_interrupt_while_it_is_mended():
     assert at > 50
     again = l2l.BlackBoxOptimizer.from_state(bb.state_dict(), proposer())
     assert bb.ask().x.tolist() == again.ask().x.tolist()
+
+
+def contents(state):
+    return [a.copy() for layer in state.layers for a in layer] + [np.array(state.skipped)]
+
+
+def require_same(one, two):
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(("backend", "threads"), [("numpy", None), ("numba", 1), ("numba", 2)])
+@pytest.mark.parametrize("taken", [0, 1, 2, 3])  # a state has no spare, and then one that has been written to before
+def test_an_interrupted_update_can_be_made_again(backend, threads, in_place, taken, monkeypatch):
+    """The caller's state is the one of before, whatever the line; so is it when the result of a call was lost."""
+    if not backends.available(backend):
+        pytest.skip("numba does not work here")
+    if backend == "numba":
+        monkeypatch.setattr("l2l_ref.compiled.threads.WORTH_A_THREAD", 0)  # however little the work
+    gradients = np.random.default_rng(0).standard_normal((4, 300)).astype(np.float32)
+    gradients[:, 7] = np.nan
+    gradient, at, lost = gradients[3], 0, False
+    while not lost:
+        at += 1
+        opt = l2l.CoordinatewiseLSTM((3, 2), 10.0, rng=1, backend=backend, threads=threads)
+        state = opt.init(gradient)
+        for earlier in gradients[:taken]:
+            _, state = opt.update(earlier, state, in_place=in_place)
+        before = contents(state)
+        expected, after = opt.update(gradient, state)
+        lost = not interrupted(lambda o=opt, s=state: o.update(gradient, s, in_place=in_place), at)
+        require_same(contents(state), before)
+        update, again = opt.update(gradient, state, in_place=in_place)
+        np.testing.assert_array_equal(update, expected)
+        require_same(contents(again), contents(after))
+    assert at > 20
+
+
+EPOCHS = 2
+TRAINING = {"epochs": EPOCHS, "tasks": 1, "functions": 3, "validation_functions": 3, "averaging": 0.5, "rollback": 1,
+            "learning_rate": 0.05}
+
+
+def train(path, report=None, resume=False):
+    model = l2l.CoordinatewiseLSTM((2,), rng=3, backend="numpy")
+    return l2l.meta_train(model, l2l.optimizees.Quadratic(dim=2), 4, 2, 1, checkpoint=path, resume=resume,
+                          report=report, **TRAINING)
+
+
+def contents_of(progress):
+    """All that a training has come to, but for the time that it took."""
+    log = [{name: value for name, value in entry.items() if name != "seconds"} for entry in progress.log]
+    arrays = [progress.phi, progress.average, progress.best_phi, *progress.adam[1:], *progress.best_adam[1:]]
+    counts = [progress.adam.t, progress.best_adam.t, progress.rollbacks, progress.since, progress.epoch]
+    return [a.tolist() for a in arrays], counts, log
+
+
+@pytest.mark.parametrize(("where", "stride"), [("metatrain", 1), ("files.py", 7), ("l2l_ref", 499)],
+                         ids=["metatrain", "files", "all"])
+def test_an_interrupt_before_any_line_of_a_training(tmp_path, monkeypatch, where, stride):
+    """What is live is the end of an epoch, what is saved is that epoch or the next one, and training can go on."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # which takes most of the time
+    warnings.simplefilter("ignore", ResourceWarning)  # of files that an interrupt leaves to be closed by Python
+    ends = {}
+    model, _ = train(tmp_path / "whole.npz",
+                     lambda progress, _: ends.update({progress.epoch: contents_of(progress)}))
+    assert ends[EPOCHS][1][2] > 0, "a rollback should be among what is interrupted"
+    at = 1
+    while True:
+        path, live, resumed = tmp_path / f"{at}.npz", [], []
+        if not interrupted(lambda p=path, k=live: train(p, lambda progress, _: k.append(progress)), at, where):
+            break
+        epoch = live[-1].epoch if live else 0
+        assert not live or contents_of(live[-1]) == ends[epoch], at
+        again, _ = train(path, lambda progress, _, k=resumed: k.append(progress.epoch), resume=True)
+        np.testing.assert_array_equal(flatten(again.params), flatten(model.params), str(at))
+        assert EPOCHS - len(resumed) in (epoch, epoch + 1), at
+        at += 1 if SLOW else stride
+    assert at > 400
+
+
+def test_an_interrupted_step_of_meta_training_can_be_made_again():
+    schedule, rng, at = loop.Schedule(averaging=0.9, clip=0.1), np.random.default_rng(0), 0
+    phi, first, second = rng.standard_normal((3, 5))
+    while True:
+        at += 1
+        progress, expected = loop._begin(schedule, phi), loop._begin(schedule, phi)
+        for each in (progress, expected):
+            loop.descend(schedule, each, first)
+        before = contents_of(progress)
+        loop.descend(schedule, expected, second)
+        if not interrupted(lambda p=progress: loop.descend(schedule, p, second), at):
+            break
+        if contents_of(progress) == before:
+            loop.descend(schedule, progress, second)
+        assert contents_of(progress) == contents_of(expected), at
+    assert at > 20
 
 
 @pytest.mark.parametrize("through", [pickle.dumps, None])

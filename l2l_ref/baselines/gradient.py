@@ -2,7 +2,8 @@
 
 An optimizer turns the gradient g at theta into the update u, and theta' = theta + u. For each coordinate it keeps the
 slots named in the table, whose new values are marked by a prime. t counts updates from 1, and r is the learning rate.
-All slots begin at 0, except Rprop's step d, which begins at r.
+All slots begin at 0, except Rprop's step d, which begins at r. A g that is nan or infinite is put into the formulas as
+any other is, and concerns its own coordinate alone.
 
     SGD       u = -r g
     Momentum  v' = mu v + g                             u = -r v'

@@ -31,8 +31,11 @@ def numba_run(gradients: Array, d_updates: Array, params: Any, threads: int | No
 
     def workload() -> Array:
         state = start = coordinatewise.init_state(gradients.shape[1], params)
-        for t, gradient in enumerate(gradients):
-            _, state = twin.step_inference(gradient, state, params, P, SCALE, threads, in_place=t > 0)
+        spare = None
+        for gradient in gradients:
+            before = state
+            _, state, _ = twin.step_inference(gradient, before, params, P, SCALE, threads, spare)
+            spare = None if before is start else before
         return flatten(twin.meta_gradient(gradients, d_updates, start, params, P, SCALE, threads))
 
     return workload

@@ -58,22 +58,28 @@ def packed(params):
     return Packed(params, np.concatenate([part.ravel() for part in (*M, W, b)]))
 
 
-def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, in_place=False):
-    """One step without a cache: gradient (n,), state -> g (n,), state'. ``params`` are Params or Packed."""
+def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, spare=None):
+    """One step without a cache: gradient (n,), state -> g (n,), state', the number of coordinates that were held.
+
+    ``params`` are Params or Packed. state' is written into the arrays of ``spare``, a state, if they are like those
+    that would be made for it.
+    """
     params, phi = params if isinstance(params, Packed) else packed(params)
     sizes = _sizes(params, p)
     (n,), tile = shape_of("gradient", gradient, 1), _tile(sizes)
+    parts = _parts(n, tile)
     gradient, = fit(phi.dtype, ("gradient", gradient, (n,)))
-    before = after = _units_first(state, n, sizes, phi.dtype)
-    if not in_place:
+    before = _units_first(state, n, sizes, phi.dtype)
+    after = tuple(a.T for layer in spare or () for a in layer)
+    if not _alike(after, before):
         # One block for all arrays: the system backs a larger allocation with larger pages.
         block = np.empty_like(phi, shape=(sum(map(len, before)), n))
         after = tuple(np.split(block, np.cumsum([len(a) for a in before])[:-1]))
-    update = np.empty_like(phi, shape=n)
-    run(_step_part, _parts(n, tile), worth(threads, n * len(phi)), _parts(n, tile), tile,
-        gradient, before, update, after, phi, sizes, _constants(phi, p, scale), p is not None)
+    update, held = np.empty_like(phi, shape=n), np.zeros(parts, np.int64)
+    run(_step_part, parts, worth(threads, n * len(phi)), parts, tile, gradient, before, update, after, held, phi, sizes,
+        _constants(phi, p, scale), p is not None)
     new_state = tuple(layer._replace(h=after[2 * l].T, c=after[2 * l + 1].T) for l, layer in enumerate(state))
-    return update, new_state
+    return update, new_state, sum(held.tolist())
 
 
 def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, threads=None):
@@ -122,6 +128,13 @@ def _parts(n, tile):
 def _constants(phi, p, scale):
     p = 1.0 if p is None else p
     return np.array([scale, 1 / p, math.exp(-p), math.exp(p)], phi.dtype)
+
+
+def _alike(spare, arrays):
+    """Whether the arrays of ``spare`` can be written to in the place of new ones that are like ``arrays``."""
+    return len(spare) == len(arrays) and all(
+        new.shape == a.shape and new.dtype == a.dtype and new.flags.carray for new, a in zip(spare, arrays)
+    )
 
 
 def _units_first(state, n, sizes, dtype):
@@ -190,22 +203,40 @@ def _cell(A, c, c_new, q, h_new):
 
 
 @kernel_without_refcounts
-def _cell_step(A, c, first, count, c_new, h_new, row):
+def _cell_step(A, c, first, count, c_new, h_new):
     """L2 to L5 for one tile, without keeping anything for a backward pass.
 
     Reads A (4H, tile) and the columns first, first + 1, ... of c (H, n); writes the same columns of c_new (H, n), and
-    h_new (H, tile). c_new may be c. A loop that reads and writes the same array is not vectorised, so c' is first
-    computed in ``row`` (tile,).
+    h_new (H, tile).
     """
     H = len(c)
     for j in range(H):
         i_j, f_j, g_j, o_j = A[j], A[H + j], A[2 * H + j], A[3 * H + j]
         c_j, c_new_j, h_new_j = c[j, first : first + count], c_new[j, first : first + count], h_new[j]
         for m in range(count):
-            row[m] = sigmoid(f_j[m]) * c_j[m] + sigmoid(i_j[m]) * tanh(g_j[m])  # L2 to L4
+            c_new_j[m] = sigmoid(f_j[m]) * c_j[m] + sigmoid(i_j[m]) * tanh(g_j[m])  # L2 to L4
         for m in range(count):
-            c_new_j[m] = row[m]
-            h_new_j[m] = sigmoid(o_j[m]) * tanh(row[m])              # L2, L5
+            h_new_j[m] = sigmoid(o_j[m]) * tanh(c_new_j[m])          # L2, L5
+
+
+@kernel_without_refcounts
+def _hold(gradient, first, count, before, update, after):
+    """Undo the step of those columns first, first + 1, ... whose gradient is nan or infinite. How many there are.
+
+    No column of a product or of a loop depends on another one, so the others are as they would be without these.
+    """
+    seen, zero, held = gradient[first : first + count], gradient.dtype.type(0), 0
+    for m in range(count):
+        held += seen[m] - seen[m] != zero  # nan, for both
+    if held > 0:
+        for m in range(first, first + count):
+            if gradient[m] - gradient[m] != zero:
+                update[m] = zero
+                for k in range(len(before)):
+                    old, new = before[k], after[k]
+                    for j in range(len(old)):
+                        new[j, m] = old[j, m]
+    return held
 
 
 @kernel_without_refcounts
@@ -309,21 +340,25 @@ def _forward(t, buffer, T, tile, phi, sizes):
 
 
 @kernel
-def _step_part(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess):
-    """One step for the tiles of the parts first_part, first_part + stride, ...."""
+def _step_part(first_part, stride, parts, tile, gradient, before, update, after, held, phi, sizes, constants,
+               preprocess):
+    """One step for the tiles of the parts first_part, first_part + stride, ....
+
+    held[part] counts the coordinates of a part that were held.
+    """
     L, H_top, rows, most = len(sizes) - 1, sizes[-1], 0, 0
     for l in range(L):
         rows, most = rows + sizes[l] + sizes[l + 1] + 1, max(most, sizes[l + 1])
     every_z, every_A = np.ones((rows, tile), phi.dtype), np.empty((4 * most, tile), phi.dtype)
     h_top = np.empty((H_top, tile), phi.dtype)
-    y, row = np.empty(tile, phi.dtype), np.empty(tile, phi.dtype)
-    _step_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
-                every_z, every_A, h_top, y, row)
+    y = np.empty(tile, phi.dtype)
+    _step_tiles(first_part, stride, parts, tile, gradient, before, update, after, held, phi, sizes, constants,
+                preprocess, every_z, every_A, h_top, y)
 
 
 @kernel_without_refcounts
-def _step_tiles(first_part, stride, parts, tile, gradient, before, update, after, phi, sizes, constants, preprocess,
-                every_z, every_A, h_top, y, row):
+def _step_tiles(first_part, stride, parts, tile, gradient, before, update, after, held, phi, sizes, constants,
+                preprocess, every_z, every_A, h_top, y):
     """`_step_part`, given its workspace."""
     n = len(gradient)
     L, H_top = len(sizes) - 1, sizes[-1]
@@ -344,7 +379,7 @@ def _step_tiles(first_part, stride, parts, tile, gradient, before, update, after
                 h_new = every_z[at : at + H] if l < L - 1 else h_top  # the input of the layer above
                 _load_columns(before[2 * l], first, z[D : D + H])
                 _product(M, z, A)                                    # L1
-                _cell_step(A, before[2 * l + 1], first, count, after[2 * l + 1], h_new, row)
+                _cell_step(A, before[2 * l + 1], first, count, after[2 * l + 1], h_new)
                 _store_columns(h_new, after[2 * l], first)
             y[:] = b
             for j in range(H_top):
@@ -354,6 +389,7 @@ def _step_tiles(first_part, stride, parts, tile, gradient, before, update, after
             update_tile = update[first : first + count]
             for m in range(count):
                 update_tile[m] = constants[0] * y[m]                 # C3
+            held[part] += _hold(gradient, first, count, before, update, after)
 
 
 @kernel

@@ -24,6 +24,9 @@ where H_t holds the second derivatives of f at theta_t, and mu_t is the gradient
 
 docs/explanation/meta-gradient.md derives both.
 
+Where grad is nan or infinite, `step_inference` holds the coordinate: g = 0 and (h_l, c_l)' = (h_l, c_l). `step`, and
+with it the meta-gradient, is C1 to C3 for every input.
+
 Twin: compiled/coordinatewise.py.
 """
 
@@ -179,14 +182,25 @@ def packed(params: Params) -> Any:
 
 
 def step_inference(gradient: Array, state: State, params: Any, p: float | None = None, scale: float = 1.0,
-                   threads: int | None = None, in_place: bool = False) -> tuple[Array, State]:
-    """``step`` without its cache: gradient (n,), state -> g (n,), state'. Has a compiled twin.
+                   threads: int | None = None, spare: State | None = None) -> tuple[Array, State, int]:
+    """``step`` without its cache, which holds coordinates whose gradient is not finite. Has a compiled twin.
 
-    ``params`` are Params, or what `packed` made of them. ``threads`` is for the twin: here BLAS decides. With
-    ``in_place`` state' may be written into the arrays of ``state``, which saves the twin memory traffic.
+    gradient (n,), state -> g (n,), state', and the number of coordinates that were held.
+
+    ``params`` are Params, or what `packed` made of them. ``threads`` is for the twin: here BLAS decides. ``spare`` is a
+    state that nobody needs, and that shares no memory with ``state``: the twin writes state' into its arrays.
     """
-    out, _ = step(gradient, state, params, p, scale)
-    return out
+    finite = np.isfinite(gradient)
+    held = len(finite) - int(np.count_nonzero(finite))
+    if held:
+        gradient = np.where(finite, gradient, gradient.dtype.type(0))
+    (g, new_state), _ = step(gradient, state, params, p, scale)
+    if held:
+        g[~finite] = 0
+        for layer, new_layer in zip(state, new_state):
+            for old, new in zip(layer, new_layer):
+                new[~finite] = old[~finite]
+    return g, new_state, held
 
 
 def suffix_sums(loss_gradients: Array) -> Array:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,14 +25,23 @@ if TYPE_CHECKING:
     from ..trees import Layout
 
 
+LOG = logging.getLogger("l2l_ref")  # not a warning, which may be an error to the caller
+
+
 class OptimizerState(NamedTuple):
     """State carried from step to step.
 
-    Its arrays are never modified unless ``update(..., in_place=True)`` is called.
+    ``update`` never modifies ``layers``. With ``in_place=True`` it writes into the arrays of ``spare``, which are those
+    of the state before; a pickle or a copy has no ``spare``.
     """
 
     layers: coordinatewise.State  # one LSTMState per layer, (n, H_l)
     shapes: Layout                # the path and the shape of each array of theta
+    skipped: int = 0              # entries of the gradients so far that were nan or infinite: steps that were not taken
+    spare: coordinatewise.State | None = None  # a state that nobody needs any more
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OptimizerState, (self.layers, self.shapes, self.skipped)
 
 
 class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
@@ -138,6 +149,9 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
                in_place: bool = False) -> tuple[Tree, OptimizerState]:
         """One step: C1 to C3 of ``learned/coordinatewise.py`` on every coordinate.
 
+        Where an entry of the gradient is nan, infinite or masked, the update is 0 and the coordinate keeps its state.
+        The other coordinates are what they would be without it, and ``state.skipped`` counts these entries.
+
         Parameters
         ----------
         gradient : array or tree of arrays
@@ -147,8 +161,9 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         params : optional
             Ignored. Optax passes theta here; this optimizer does not need it.
         in_place : bool
-            Whether the new state may be written into the arrays of ``state``, which is faster for many coordinates.
-            Ask for it when you do not need the old state any more.
+            Whether you give up ``state``, which is faster for many coordinates: the next call with ``in_place`` writes
+            into its arrays. Until then it is unchanged, so a call that was interrupted can be made again. This takes
+            the memory of a second state.
 
         Returns
         -------
@@ -175,9 +190,12 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
             layers = tuple(type(layer)(*(a.astype(dtype) for a in layer)) for layer in layers)
         module = backends.choose("coordinatewise", self.backend, self.work(len(flat)))
         weights = self.kept((module.__name__, dtype), lambda: module.packed(self.params_as(dtype)))
-        g, layers = module.step_inference(flat, layers, weights, self.preprocess, self.output_scale, self.threads,
-                                          in_place)
-        return unflatten(g, gradient), OptimizerState(layers, state.shapes)
+        g, new_layers, held = module.step_inference(flat, layers, weights, self.preprocess, self.output_scale,
+                                                    self.threads, state.spare if in_place else None)
+        if held:
+            _say_that_coordinates_are_held()
+        new_state = OptimizerState(new_layers, state.shapes, state.skipped + held, layers if in_place else None)
+        return unflatten(g, gradient), new_state
 
     def scipy_method(self, fun: Callable[..., Any], x0: npt.ArrayLike, args: tuple[Any, ...] = (), *, jac: Any = None,
                      callback: Callable[..., Any] | None = None, maxiter: int = 100, gtol: float = 0.0,
@@ -250,9 +268,22 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         return best
 
 
+@cache  # so that it is said once, not at each step of each run
+def _say_that_coordinates_are_held() -> None:
+    LOG.warning("a gradient has entries that are nan or infinite: there the update is 0 and the state is kept; "
+                "state.skipped counts them")
+
+
+def _array(leaf: Any) -> Array:
+    """A leaf as an array, with nan where an array of floats is masked."""
+    if isinstance(leaf, np.ma.MaskedArray) and leaf.dtype in FLOATS:
+        return np.asarray(leaf.filled(np.nan))
+    return np.asarray(leaf)
+
+
 def _flat(name: str, tree: Any) -> Array:
     """The arrays of a tree as one vector; TypeError unless all are float32 or all float64."""
-    arrays = [np.asarray(leaf) for leaf in leaves(tree)]
+    arrays = [leaf if type(leaf) is np.ndarray else _array(leaf) for leaf in leaves(tree)]
     dtypes = {array.dtype for array in arrays}
     if len(dtypes) != 1 or not dtypes <= set(FLOATS):
         for path, array in zip(paths(tree, name), arrays):

@@ -4,6 +4,8 @@
     T2  a trajectory of ``steps`` steps is cut into windows of ``unroll``; theta and the optimizer's state are
         carried from one window to the next, gradients are not
 
+A window in which a gradient or the meta-gradient is not finite updates nothing, and ends its trajectory.
+
 Adam updates phi after each window: T3 of metatrain/loop.py. (T1 is their equation 3.)
 
 An *epoch* is a fixed number of freshly drawn tasks, followed by a validation on tasks that stay the same. The result is
@@ -285,6 +287,8 @@ def _gradients(
             else:
                 chosen = _choose(recipe.coordinates, gradients.shape[1], rng)
                 d_phi = window_gradient(current, gradients, loss_gradients, before, recipe.functions, chosen)
+            if state.skipped:  # the optimizer held a coordinate, of which the meta-gradient knows nothing
+                d_phi = np.full_like(d_phi, np.nan)
             yield window_loss(losses, first, recipe.boundary_term), d_phi
             if not np.isfinite(d_phi @ d_phi):  # this trajectory has left float32's range: learn nothing from it
                 break

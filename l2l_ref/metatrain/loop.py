@@ -12,7 +12,7 @@ import json
 import reprlib
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -82,7 +82,10 @@ class Schedule:
 
 @dataclass
 class Progress:
-    """The state of training after an epoch; phi in float64. The checkpoint holds all of it."""
+    """The state of training after an epoch; phi in float64. The checkpoint holds all of it.
+
+    Its arrays are never modified, so `dataclasses.replace` makes a copy of it that can be trained on.
+    """
 
     phi: np.ndarray
     average: np.ndarray
@@ -98,6 +101,10 @@ class Progress:
     def best(self) -> dict[str, Any]:
         """The entry of the log with the best validation."""
         return min(self.log, key=lambda entry: entry["judged"])
+
+    def assign(self, **values: Any) -> None:
+        """Change several fields at once: an interrupt comes before or after, because no line of Python lies between."""
+        self.__dict__.update(values)
 
 
 def run(
@@ -165,23 +172,25 @@ def _train(
 ) -> Progress:
     while progress.epoch < schedule.epochs and not _patience_is_over(progress, schedule):
         started = time.perf_counter()
-        entry = {"epoch": progress.epoch + 1, **train_epoch(progress)}
-        entry |= validate(progress.average)
+        after = replace(progress)  # an interrupt leaves this one half done, and progress at the end of an epoch
+        entry = {"epoch": after.epoch + 1, **train_epoch(after)}
+        entry |= validate(after.average)
         entry["seconds"] = time.perf_counter() - started
-        progress.log.append(entry)
-        progress.epoch += 1
-        progress.since += 1
-        if progress.best is entry and entry["judged"] < DIVERGED:
-            progress.best_phi, progress.best_adam, progress.since = progress.average, progress.adam, 0
-        if schedule.rollback is not None and progress.since >= schedule.rollback:
-            progress.phi = progress.average = progress.best_phi
-            progress.adam, progress.since = progress.best_adam, 0
-            progress.rollbacks += 1
-        warning = warn(progress) if warn else None
+        after.log = [*progress.log, entry]
+        after.epoch += 1
+        after.since += 1
+        if after.best is entry and entry["judged"] < DIVERGED:
+            after.best_phi, after.best_adam, after.since = after.average, after.adam, 0
+        if schedule.rollback is not None and after.since >= schedule.rollback:
+            after.phi = after.average = after.best_phi
+            after.adam, after.since = after.best_adam, 0
+            after.rollbacks += 1
+        warning = warn(after) if warn else None
         if warning:
             entry["stuck"] = warning
         if save:
-            save(progress)
+            save(after)
+        progress.assign(**vars(after))
         if report:
             report(progress, schedule)
     return progress
@@ -198,9 +207,10 @@ def descend(schedule: Schedule, progress: Progress, d_phi: Array) -> float | Non
     if schedule.clip is not None and norm > schedule.clip:
         d_phi = d_phi * (schedule.clip / norm)
     adam = Adam(rate(schedule, progress))
-    update, progress.adam = adam.update(d_phi, progress.adam)        # T3
-    progress.phi = progress.phi + update
-    progress.average = schedule.averaging * progress.average + (1 - schedule.averaging) * progress.phi
+    update, moments = adam.update(d_phi, progress.adam)              # T3
+    phi = progress.phi + update
+    average = schedule.averaging * progress.average + (1 - schedule.averaging) * phi
+    progress.assign(phi=phi, average=average, adam=moments)
     return norm
 
 
