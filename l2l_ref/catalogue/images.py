@@ -53,7 +53,8 @@ NORMALIZATION = (r"n_c = \dfrac{x_c - m_c}{\sqrt{v_c + \epsilon}} \qquad m_c = \
                  r"v_c = \mathrm{mean}((x_c - m_c)^2)")
 GATYS = "Gatys, Ecker & Bethge 2016"
 IMAGE_CASES = {
-    "one image": {"N": 1}, "one channel": {"C": 1}, "one pixel": {"P": 1, "Q": 1}, "one row": {"P": 1}, "empty": {"N": 0},
+    "one image": {"N": 1}, "one channel": {"C": 1}, "one pixel": {"P": 1, "Q": 1}, "one row": {"P": 1},
+    "empty": {"N": 0},
 }
 
 OPERATIONS = (

@@ -1,0 +1,280 @@
+"""Convolution and max pooling, compiled.
+
+Original: ops/convolution.py. It is the definition, with the equations A7 to A10; a difference is a bug in this file.
+Only real numbers, float32 or float64.
+
+No patches are copied. In a padded image whose channels come last, a row of a window is one run of B C numbers, and the
+next window begins s C numbers later: the patches A8 are a matrix whose rows overlap. `block_product` takes such
+matrices, so all three products of A9 and its backward pass read the padded images themselves:
+
+    y_ij   = sum_a,bc  X_si+a,sj+b,c  W_abc        for blocks of neighbours j and channels m
+    d_x_ij = sum_a,bm  D_i+a,j+b,m    V_abm        the same for the image D of d_y, with zeros around and, for s > 1,
+                                                   between its pixels; V is W, turned around
+    d_W_ab = sum_i,j   X_si+a,sj+b,c  d_y_ij       for blocks of neighbours in the run b, c and channels m
+
+A thread takes a few images at a time. Sums over images are taken in the order of the images, so the result does not
+depend on the number of threads.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .jit import ROWS, WIDTH, block_product, kernel, kernel_without_refcounts
+from .threads import run_rows
+
+PART = 4  # images that a thread works on at a time
+
+
+class Conv2dCache(NamedTuple):
+    x: np.ndarray    # (N, P, Q, C)
+    W: np.ndarray    # (A, B, C, M)
+    stride: int
+    border: tuple    # pixels added (above, left)
+    padded: tuple    # rows and columns of the padded images
+
+
+class MaxPoolCache(NamedTuple):
+    first: np.ndarray  # (N, P', Q', C) integer, the number of the largest entry in its window, row by row
+    geometry: tuple    # size, stride, above, left
+    shape: tuple       # of x
+
+
+def _geometry(shape, size, stride, padding):
+    """(rows, columns) of the result, (above, left), and (rows, columns) of the padded images."""
+    for name, value, least in (("stride", stride, 1), ("size", min(size), 1)):
+        if not value >= least:
+            raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}")
+    if padding not in ("same", "valid"):
+        raise ValueError(f"padding: expected one of same, valid, got {padding!r}")
+    out, before, padded = [], [], []
+    for length, extent in zip(shape[1:3], size):
+        short = max((-(-length // stride) - 1) * stride + extent - length, 0) if padding == "same" else 0
+        if length + short < extent:
+            raise ValueError(f"x: expected at least {size[0]} x {size[1]} pixels, as the window has, got "
+                             f"{shape[1]} x {shape[2]}")
+        out.append((length + short - extent) // stride + 1)
+        before.append(short // 2)
+        padded.append(length + short)
+    return tuple(out), tuple(before), tuple(padded)
+
+
+def conv2d(x, W, b, stride=1, padding="same", threads=None):
+    """A7 to A9. x (N, P, Q, C), W (A, B, C, M), b (M,) -> y (N, P', Q', M), cache."""
+    if W.ndim != 4:
+        raise ValueError(f"W: expected shape (A, B, C, M), got {W.shape}")
+    A, B, C, M = W.shape
+    if x.ndim != 4 or x.shape[3] != C:
+        raise ValueError(f"x: expected shape (N, P, Q, C={C}), got {x.shape}")
+    if b.shape != (M,):
+        raise ValueError(f"b: expected shape (M={M}), got {b.shape}")
+    (rows, columns), border, padded = _geometry(x.shape, (A, B), stride, padding)
+    dtype = np.result_type(x, W, b)
+    x, W, b = (np.ascontiguousarray(array, dtype) for array in (x, W, b))
+    y = np.empty((len(x), rows, columns, _whole(M, dtype)), dtype)
+    run_rows(_forward_part, len(x), PART, rows * columns * W.size, threads, x, _panels(W), _with_channels(b), stride,
+             border, padded, (A, B), y)
+    return _first_channels(y, M), Conv2dCache(x, W, stride, border, padded)
+
+
+def conv2d_backward(d_y, cache, input_gradient=True, threads=None):
+    """d_y (N, P', Q', M) -> d_x (N, P, Q, C), or None without ``input_gradient``, d_W (A, B, C, M), d_b (M,)."""
+    x, W, stride, border, padded = cache
+    d_y = np.ascontiguousarray(d_y, x.dtype)
+    (N, P, Q, C), (_, rows, columns, M) = x.shape, d_y.shape
+    parts = -(-N // PART)
+    turned = _panels(_with_channels(W[::-1, ::-1]).swapaxes(2, 3))
+    d_x = np.empty((N, P, Q, _whole(C, x.dtype)) if input_gradient else (0, P, Q, C), x.dtype)
+    d_W = np.zeros((parts, *W.shape[:3], _whole(M, x.dtype)), x.dtype)
+    d_b = np.zeros((parts, M), x.dtype)
+    run_rows(_backward_part, N, PART, (1 + input_gradient) * rows * columns * W.size, threads, x, turned, d_y, stride,
+             border, padded, d_x, d_W, d_b)
+    d_x = _first_channels(d_x, C) if input_gradient else None
+    return d_x, _first_channels(d_W.sum(axis=0), M), d_b.sum(axis=0)
+
+
+def max_pool(x, size=2, stride=None, padding="same", threads=None):
+    """A7, A8, A10. x (N, P, Q, C) -> y (N, P', Q', C), cache."""
+    if x.ndim != 4:
+        raise ValueError(f"x: expected shape (N, P, Q, C), got {x.shape}")
+    if x.dtype.kind != "f":
+        raise ValueError(f"x: expected floating numbers, got {x.dtype}")
+    stride = size if stride is None else stride
+    (rows, columns), (above, left), _ = _geometry(x.shape, (size, size), stride, padding)
+    x = np.ascontiguousarray(x)
+    y = np.empty((len(x), rows, columns, x.shape[3]), x.dtype)
+    first = np.empty(y.shape, np.int32)
+    geometry = size, stride, above, left
+    run_rows(_pool_part, len(x), PART, POOL_WORK * x[:1].size, threads, x, *geometry, y, first)
+    return y, MaxPoolCache(first, geometry, x.shape)
+
+
+def max_pool_backward(d_y, cache, threads=None):
+    """d_y (N, P', Q', C) -> d_x (N, P, Q, C)."""
+    first, geometry, shape = cache
+    d_y, d_x = np.ascontiguousarray(d_y), np.zeros(shape, d_y.dtype)
+    run_rows(_pool_backward_part, len(d_x), PART, POOL_WORK * d_x[:1].size, threads, d_y, first, *geometry, d_x)
+    return d_x
+
+
+POOL_WORK = 4  # one number takes about as long as this many multiplications of a matrix product
+
+
+def _whole(channels, dtype):
+    """The number of channels, rounded up to whole blocks."""
+    n = WIDTH // np.dtype(dtype).itemsize
+    return -(-channels // n) * n
+
+
+def _with_channels(array):
+    """The array with zeros added to its last axis, so that it consists of whole blocks."""
+    missing = _whole(array.shape[-1], array.dtype) - array.shape[-1]
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing else array
+
+
+def _first_channels(array, channels):
+    return np.ascontiguousarray(array[..., :channels])
+
+
+def _panels(W):
+    """W (A, B, C, M) as one vector: for each block of M, its columns (A B C, numbers in a block), with zeros added."""
+    n, W = WIDTH // W.itemsize, _with_channels(W)
+    return W.reshape(-1, W.shape[3] // n, n).swapaxes(0, 1).ravel()
+
+
+# ------------------------------------------------------------------------------------------- the kernels
+
+
+@kernel_without_refcounts
+def _place(image, X, X_columns, C, above, left, step):
+    """Copy an image (P, Q, M) into X (rows, X_columns, C), a vector, ``step`` pixels of X from one to the next."""
+    P, Q, M = image.shape
+    for i in range(P):
+        at = ((above + step * i) * X_columns + left) * C
+        if step == 1 and M == C:
+            pixels = image[i].reshape(Q * C)
+            for k in range(Q * C):
+                X[at + k] = pixels[k]                                # A7
+        else:
+            for j in range(Q):
+                for c in range(M):
+                    X[at + j * step * C + c] = image[i, j, c]        # A7
+
+
+@kernel_without_refcounts
+def _correlate(X, X_columns, C, panels, A, B, stride, start, y, y_at, rows, columns, M):
+    """Write the windows of X (rows of X_columns pixels, C channels), times the panels, plus start (M,), to y.
+
+    All arrays are vectors. An image (rows, columns, M) begins at y_at.
+    """
+    n, run, blocks = WIDTH // X.itemsize, B * C, -(-columns // ROWS)
+    for m in range(0, M, n):
+        for i in range(rows):
+            for k in range(blocks):
+                j, end = k * columns // blocks, (k + 1) * columns // blocks
+                block_product(end - j, X, (i * X_columns + j) * stride * C, stride * C, X_columns * C, 1,
+                              panels, m * A * run, run * n, n, A, run, start, m, 0,
+                              y, y_at + (i * columns + j) * M + m, M)  # A9
+
+
+@kernel
+def _forward_part(first_part, parts, x, panels, b, stride, border, padded, size, y):
+    N, _, _, C = x.shape
+    _, rows, columns, M = y.shape
+    X, flat = np.zeros(padded[0] * padded[1] * C, x.dtype), y.reshape(-1)
+    for part in range(first_part * PART, N, parts * PART):
+        for i in range(part, min(part + PART, N)):
+            _place(x[i], X, padded[1], C, border[0], border[1], 1)
+            _correlate(X, padded[1], C, panels, size[0], size[1], stride, b, flat, i * rows * columns * M, rows,
+                       columns, M)
+
+
+@kernel
+def _backward_part(first_part, parts, x, turned, d_y, stride, border, padded, d_x, d_W, d_b):
+    """Write d_x of the images, and add to d_W and d_b of the parts."""
+    N, P, Q, C = x.shape
+    _, A, B, _, M = d_W.shape
+    above, left = A - 1 - border[0], B - 1 - border[1]
+    X, D_columns = np.zeros(padded[0] * padded[1] * C, x.dtype), Q + B - 1
+    D, zeros = np.zeros((P + A - 1) * D_columns * M, x.dtype), np.zeros(d_x.shape[3], x.dtype)
+    flat, W_flat = d_x.reshape(-1), d_W.reshape(-1)
+    for part in range(first_part * PART, N, parts * PART):
+        for i in range(part, min(part + PART, N)):
+            _place(x[i], X, padded[1], C, border[0], border[1], 1)
+            _place(d_y[i], D, D_columns, M, above, left, stride)
+            _weights(X, padded[1], C, D, D_columns, M, (above * D_columns + left) * M, stride, d_y.shape[1],
+                     d_y.shape[2], A, B, W_flat, part // PART * A * B * C * M)
+            _add_pixels(d_y[i], d_b[part // PART])
+            if len(d_x):
+                _correlate(D, D_columns, M, turned, A, B, 1, zeros, flat, i * P * Q * d_x.shape[3], P, Q, d_x.shape[3])
+
+
+BAND = 2**14  # bytes of D at a time: as much as stays in the L1 cache while all rows of d_W are computed from it
+
+
+@kernel_without_refcounts
+def _weights(X, X_columns, C, D, D_columns, M, D_at, stride, rows, columns, A, B, d_W, d_W_at):
+    """Add the sums over the pixels of one image to d_W (A, B, C, M), which begins at d_W_at. All arrays are vectors."""
+    n, run = WIDTH // X.itemsize, B * C
+    blocks, band = -(-run // ROWS), max(1, BAND // (WIDTH * columns))
+    for m in range(0, M, n):
+        for i in range(0, rows, band):
+            for a in range(A):
+                for number in range(blocks):
+                    k, end = number * run // blocks, (number + 1) * run // blocks
+                    at = d_W_at + (a * run + k) * M + m
+                    block_product(end - k, X, (i * stride + a) * X_columns * C + k, 1, stride * X_columns * C,
+                                  stride * C, D, D_at + (i * D_columns * stride) * M + m, stride * D_columns * M,
+                                  stride * M, min(band, rows - i), columns, d_W, at, M, d_W, at, M)  # A9
+
+
+@kernel_without_refcounts
+def _add_pixels(d_y, d_b):
+    """Add the sum over the pixels of d_y (P', Q', M) to d_b (M,)."""
+    rows, columns, M = d_y.shape
+    for i in range(rows):
+        for j in range(columns):
+            pixel = d_y[i, j]
+            for c in range(M):
+                d_b[c] += pixel[c]                                   # A9
+
+
+@kernel_without_refcounts
+def _pool_part(first_part, parts, x, size, stride, above, left, y, first):
+    N, P, Q, C = x.shape
+    _, rows, columns, _ = y.shape
+    for part in range(first_part * PART, N, parts * PART):
+        for n in range(part, min(part + PART, N)):
+            for i in range(rows):
+                for j in range(columns):
+                    best, which, unset = y[n, i, j], first[n, i, j], True
+                    for a in range(max(0, above - stride * i), min(size, P + above - stride * i)):
+                        for b in range(max(0, left - stride * j), min(size, Q + left - stride * j)):
+                            pixel, number = x[n, stride * i + a - above, stride * j + b - left], a * size + b
+                            if unset:
+                                for c in range(C):
+                                    best[c], which[c] = pixel[c], number
+                                unset = False
+                            else:
+                                for c in range(C):
+                                    v, w = pixel[c], best[c]
+                                    larger = (v > w) | (v != v) & (w == w)  # A10, a nan is the largest
+                                    best[c] = v if larger else w
+                                    which[c] = number if larger else which[c]
+
+
+@kernel_without_refcounts
+def _pool_backward_part(first_part, parts, d_y, first, size, stride, above, left, d_x):
+    """Add to d_x, which must be zero on entry."""
+    N, P, Q, C = d_x.shape
+    _, rows, columns, _ = d_y.shape
+    for part in range(first_part * PART, N, parts * PART):
+        for n in range(part, min(part + PART, N)):
+            for i in range(rows):
+                for j in range(columns):
+                    d, which = d_y[n, i, j], first[n, i, j]
+                    for a in range(max(0, above - stride * i), min(size, P + above - stride * i)):
+                        for b in range(max(0, left - stride * j), min(size, Q + left - stride * j)):
+                            pixel, number = d_x[n, stride * i + a - above, stride * j + b - left], a * size + b
+                            for c in range(C):
+                                pixel[c] += d[c] if which[c] == number else d.dtype.type(0)  # A10
