@@ -57,9 +57,10 @@ def load(name: str, split: str, data_dir: Path | None = None, labels: Sequence[i
     ----------
     name : {"digits", "mnist", "cifar10"}
     split : {"train", "validation", "test"}
-        CIFAR-10: see `l2l_ref.datasets.cifar.read_cifar`. MNIST: the first 50,000 training images, the last 10,000 training images, the 10,000 test images. Digits: rows
+        MNIST: the first 50,000 training images, the last 10,000 training images, the 10,000 test images. Digits: rows
         0..999, 1000..1199, 1200..1796 of the original file. That file is ordered by writer, so the writers of the test
-        rows do not occur in training (but see Notes).
+        rows do not occur in training (but see Notes). CIFAR-10: of each training file that is there, the first nine
+        tenths and the last tenth; the test images.
     data_dir : str or path-like, optional
         The folder with the files of MNIST and CIFAR-10, or with subfolders ``mnist`` and ``cifar10`` that have them. By
         default the environment variable ``L2L_REF_DATA`` names the folder.

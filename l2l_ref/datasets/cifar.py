@@ -1,4 +1,4 @@
-"""CIFAR-10: Krizhevsky 2009; 50,000 + 10,000 colour images of ten kinds of things, 32 x 32 pixels, in its binary format.
+"""CIFAR-10 in its binary format: Krizhevsky 2009; 50,000 + 10,000 colour images of ten kinds of things, 32 x 32 pixels.
 
 A file is a sequence of records:
 
@@ -89,8 +89,8 @@ def read_cifar(split: str, data_dir: PathLike | None = None) -> tuple[Array, Arr
     """Images (N, 3072) and labels (N,) of one split, uint8 and read-only.
 
     "test" is the test file. Of each training file that is there, the last tenth of the records is "validation" and the
-    rest "train"; so no image changes sides when another file is added. What is read is kept in memory, and later changes
-    on the disk are not noticed.
+    rest "train"; so no image changes sides when another file is added. What is read is kept in memory, and later
+    changes on the disk are not noticed.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def read_cifar(split: str, data_dir: PathLike | None = None) -> tuple[Array, Arr
         What `read_batch` raises.
     """
     if split == "test":
-        images, labels, _ = _read((find_cifar(TEST, data_dir),), 0)
+        images, labels, _ = _read((find_cifar(TEST, data_dir),))
         return images, labels
     paths = []
     for name in TRAINING:
@@ -108,16 +108,16 @@ def read_cifar(split: str, data_dir: PathLike | None = None) -> tuple[Array, Arr
             paths.append(find_cifar(name, data_dir))
         except FileNotFoundError:
             continue
-    images, labels, border = _read(tuple(paths) or (find_cifar(TRAINING[0], data_dir),), 10)
+    images, labels, border = _read(tuple(paths) or (find_cifar(TRAINING[0], data_dir),))
     rows = slice(border) if split == "train" else slice(border, None)
     return images[rows], labels[rows]
 
 
 @lru_cache(maxsize=2)  # 184 MB when all files are there
-def _read(paths: tuple[Path, ...], tenths: int) -> tuple[Array, Array, int]:
-    """Images (N, 3072) and labels (N,), and the row from which on they are those of the last 1/tenths of each file."""
+def _read(paths: tuple[Path, ...]) -> tuple[Array, Array, int]:
+    """Images (N, 3072), labels (N,) and the number of rows that come first: all but the last tenth of each file."""
     batches = [read_batch(path) for path in paths]
-    borders = [len(labels) - (len(labels) // tenths if tenths else 0) for _, labels in batches]
+    borders = [len(labels) - len(labels) // 10 for _, labels in batches]
     order = [slice(border) for border in borders], [slice(border, None) for border in borders]
     images, labels = (np.concatenate([batch[k][rows] for part in order for batch, rows in zip(batches, part)])
                       for k in range(2))
