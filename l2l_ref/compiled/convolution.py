@@ -42,9 +42,9 @@ class MaxPoolCache(NamedTuple):
 
 def _geometry(shape, size, stride, padding):
     """(rows, columns) of the result, (above, left), and (rows, columns) of the padded images."""
-    for name, value, least in (("stride", stride, 1), ("size", min(size), 1)):
-        if not value >= least:
-            raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}")
+    for name, value in (("size", size[0]), ("stride", stride)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name}: expected a whole number >= 1, got {value!r}")
     if padding not in ("same", "valid"):
         raise ValueError(f"padding: expected one of same, valid, got {padding!r}")
     out, before, padded = [], [], []
@@ -80,17 +80,16 @@ def conv2d(x, W, b, stride=1, padding="same", threads=None):
 def conv2d_backward(d_y, cache, input_gradient=True, threads=None):
     """d_y (N, P', Q', M) -> d_x (N, P, Q, C), or None without ``input_gradient``, d_W (A, B, C, M), d_b (M,)."""
     x, W, stride, border, padded = cache
-    d_y = np.ascontiguousarray(d_y, x.dtype)
     (N, P, Q, C), (_, rows, columns, M) = x.shape, d_y.shape
-    parts = -(-N // PART)
+    d_y, parts = _with_channels(np.ascontiguousarray(d_y, x.dtype)), -(-N // PART)
     turned = _panels(_with_channels(W[::-1, ::-1]).swapaxes(2, 3))
     d_x = np.empty((N, P, Q, _whole(C, x.dtype)) if input_gradient else (0, P, Q, C), x.dtype)
-    d_W = np.zeros((parts, *W.shape[:3], _whole(M, x.dtype)), x.dtype)
-    d_b = np.zeros((parts, M), x.dtype)
+    d_W = np.zeros((parts, *W.shape[:3], d_y.shape[3]), x.dtype)
+    d_b = np.zeros((parts, d_y.shape[3]), x.dtype)
     run_rows(_backward_part, N, PART, (1 + input_gradient) * rows * columns * W.size, threads, x, turned, d_y, stride,
              border, padded, d_x, d_W, d_b)
     d_x = _first_channels(d_x, C) if input_gradient else None
-    return d_x, _first_channels(d_W.sum(axis=0), M), d_b.sum(axis=0)
+    return d_x, _first_channels(d_W.sum(axis=0), M), _first_channels(d_b.sum(axis=0), M)
 
 
 def max_pool(x, size=2, stride=None, padding="same", threads=None):
@@ -193,28 +192,32 @@ def _forward_part(first_part, parts, x, panels, b, stride, border, padded, size,
 def _backward_part(first_part, parts, x, turned, d_y, stride, border, padded, d_x, d_W, d_b):
     """Write d_x of the images, and add to d_W and d_b of the parts."""
     N, P, Q, C = x.shape
-    _, A, B, _, M = d_W.shape
-    above, left = A - 1 - border[0], B - 1 - border[1]
+    _, rows, columns, M = d_y.shape
+    _, A, B, _, _ = d_W.shape
     X, D_columns = np.zeros(padded[0] * padded[1] * C, x.dtype), Q + B - 1
     D, zeros = np.zeros((P + A - 1) * D_columns * M, x.dtype), np.zeros(d_x.shape[3], x.dtype)
-    flat, W_flat = d_x.reshape(-1), d_W.reshape(-1)
+    d_y_flat, d_x_flat, d_W_flat = d_y.reshape(-1), d_x.reshape(-1), d_W.reshape(-1)
     for part in range(first_part * PART, N, parts * PART):
         for i in range(part, min(part + PART, N)):
             _place(x[i], X, padded[1], C, border[0], border[1], 1)
-            _place(d_y[i], D, D_columns, M, above, left, stride)
-            _weights(X, padded[1], C, D, D_columns, M, (above * D_columns + left) * M, stride, d_y.shape[1],
-                     d_y.shape[2], A, B, W_flat, part // PART * A * B * C * M)
+            _weights(X, padded[1], C, d_y_flat, i * rows * columns * M, rows, columns, M, stride, A, B, d_W_flat,
+                     part // PART * A * B * C * M)
             _add_pixels(d_y[i], d_b[part // PART])
             if len(d_x):
-                _correlate(D, D_columns, M, turned, A, B, 1, zeros, flat, i * P * Q * d_x.shape[3], P, Q, d_x.shape[3])
+                _place(d_y[i], D, D_columns, M, A - 1 - border[0], B - 1 - border[1], stride)
+                _correlate(D, D_columns, M, turned, A, B, 1, zeros, d_x_flat, i * P * Q * d_x.shape[3], P, Q,
+                           d_x.shape[3])
 
 
-BAND = 2**14  # bytes of D at a time: as much as stays in the L1 cache while all rows of d_W are computed from it
+BAND = 2**14  # bytes of d_y at a time: as much as stays in the L1 cache while all rows of d_W are computed from it
 
 
 @kernel_without_refcounts
-def _weights(X, X_columns, C, D, D_columns, M, D_at, stride, rows, columns, A, B, d_W, d_W_at):
-    """Add the sums over the pixels of one image to d_W (A, B, C, M), which begins at d_W_at. All arrays are vectors."""
+def _weights(X, X_columns, C, d_y, d_y_at, rows, columns, M, stride, A, B, d_W, d_W_at):
+    """Add the sums over the pixels of one image of d_y, which begins at d_y_at, to d_W, which begins at d_W_at.
+
+    All arrays are vectors.
+    """
     n, run = WIDTH // X.itemsize, B * C
     blocks, band = -(-run // ROWS), max(1, BAND // (WIDTH * columns))
     for m in range(0, M, n):
@@ -224,8 +227,8 @@ def _weights(X, X_columns, C, D, D_columns, M, D_at, stride, rows, columns, A, B
                     k, end = number * run // blocks, (number + 1) * run // blocks
                     at = d_W_at + (a * run + k) * M + m
                     block_product(end - k, X, (i * stride + a) * X_columns * C + k, 1, stride * X_columns * C,
-                                  stride * C, D, D_at + (i * D_columns * stride) * M + m, stride * D_columns * M,
-                                  stride * M, min(band, rows - i), columns, d_W, at, M, d_W, at, M)  # A9
+                                  stride * C, d_y, d_y_at + i * columns * M + m, columns * M, M, min(band, rows - i),
+                                  columns, d_W, at, M, d_W, at, M)   # A9
 
 
 @kernel_without_refcounts

@@ -28,7 +28,7 @@ from ..checks import choice, require_shape, whole_number, whole_numbers
 from ..datasets import load
 from ..ops.activations import relu, relu_backward
 from ..ops.linear import linear, linear_backward
-from ..ops.losses import SoftmaxCrossEntropyCache, softmax_cross_entropy, softmax_cross_entropy_backward
+from ..ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from ..seeds import generators
 from .quadratic import checked_scale
 
@@ -50,8 +50,8 @@ class Layout(NamedTuple):
 def parameter_shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
     """The name and the shape of each array of parameters, in the order in which theta holds them.
 
-    Names are ``conv1.W``, ``conv1.b``, ``conv1.offset``, ``conv2.W``, ..., ``fc1.W`` and so on; the last fully connected
-    layer, which gives the logits, has no offset. Without batch normalisation there are no offsets.
+    Names are ``conv1.W``, ``conv1.b``, ``conv1.offset``, ``conv2.W``, ..., ``fc1.W`` and so on. The last fully
+    connected layer, which gives the logits, has no offset. Without batch normalisation there are no offsets.
     """
     (P, Q, inputs), shapes = layout.image, {}
     for k, channels in enumerate(layout.channels, 1):
