@@ -36,6 +36,7 @@ PARTS = {
     "gp": Part("ops.gp", "compiled.gp", 100, "functions x queries"),
     # A first call loads the compiled code, which takes as long as some hundred small images.
     "convolution": Part("ops.convolution", "compiled.convolution", 1_000_000, "multiplications"),
+    "activations": Part("ops.activations", "compiled.activations", 10_000, "numbers"),
     "normalization": Part("ops.normalization", "compiled.normalization", 10_000, "numbers"),
     # For few rows these twins save 10 microseconds per step, half of the time, but loading them takes as long as tens
     # of thousands of steps. So "auto" never takes them.

@@ -122,8 +122,8 @@ def test_the_compiled_convolution_is_the_original(dtype, tolerance, case):
     came, twin_cache = convolution_twin.conv2d(x, W, b, stride, padding)
     d_y, = drawn(seed + 1, y.shape, dtype=dtype)
     before = [a.copy() for a in (x, W, b, d_y)]
-    came_back, expected_back = convolution_twin.conv2d_backward(d_y, twin_cache), convolution.conv2d_backward(d_y, cache)
-    for found, expected in ((came, y), *zip(came_back, expected_back, strict=True)):
+    theirs, ours = convolution.conv2d_backward(d_y, cache), convolution_twin.conv2d_backward(d_y, twin_cache)
+    for found, expected in ((came, y), *zip(ours, theirs, strict=True)):
         assert found.dtype == dtype and found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max()))
     for a, same in zip((x, W, b, d_y), before):

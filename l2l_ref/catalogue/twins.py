@@ -3,13 +3,14 @@
 from functools import partial
 
 from .. import backends
-from . import gaussian_processes, images, memory, meta_gradients, recurrent
+from . import gaussian_processes, images, layers, memory, meta_gradients, recurrent
 from .operation import Operation
 
 # The parts of `backends.PARTS` that hold a pair, and the operations of the originals.
 PAIRS = {
     "lstm": (recurrent, ("lstm_cell",)),
     "heads": (memory, ("memory_access",)),
+    "activations": (layers, ("relu",)),
     "convolution": (images, ("conv2d", "conv2d, stride 2", "conv2d, valid", "max_pool", "max_pool, overlapping")),
     "normalization": (images, ("batch_norm", "batch_norm with gain")),
     "gp": (gaussian_processes, ("gp_append", "gp_sample", "gp_sample with matern32", "gp_sample with matern52")),

@@ -244,26 +244,55 @@ def _add_pixels(d_y, d_b):
 
 @kernel_without_refcounts
 def _pool_part(first_part, parts, x, size, stride, above, left, y, first):
-    N, P, Q, C = x.shape
+    N, P, Q, _ = x.shape
     _, rows, columns, _ = y.shape
     for part in range(first_part * PART, N, parts * PART):
         for n in range(part, min(part + PART, N)):
             for i in range(rows):
                 for j in range(columns):
-                    best, which, unset = y[n, i, j], first[n, i, j], True
-                    for a in range(max(0, above - stride * i), min(size, P + above - stride * i)):
-                        for b in range(max(0, left - stride * j), min(size, Q + left - stride * j)):
-                            pixel, number = x[n, stride * i + a - above, stride * j + b - left], a * size + b
-                            if unset:
-                                for c in range(C):
-                                    best[c], which[c] = pixel[c], number
-                                unset = False
-                            else:
-                                for c in range(C):
-                                    v, w = pixel[c], best[c]
-                                    larger = (v > w) | (v != v) & (w == w)  # A10, a nan is the largest
-                                    best[c] = v if larger else w
-                                    which[c] = number if larger else which[c]
+                    p, q = stride * i - above, stride * j - left
+                    if size == 2 and 0 <= p < P - 1 and 0 <= q < Q - 1:
+                        _largest_of_four(x[n, p, q], x[n, p, q + 1], x[n, p + 1, q], x[n, p + 1, q + 1], y[n, i, j],
+                                         first[n, i, j])
+                    else:
+                        _largest(x[n], size, p, q, y[n, i, j], first[n, i, j])
+
+
+@kernel_without_refcounts
+def _largest(image, size, p, q, best, which):
+    """Write the largest entries of the window at p, q, as far as it is inside of the image, and their numbers."""
+    P, Q, C = image.shape
+    unset = True
+    for a in range(max(0, -p), min(size, P - p)):
+        for b in range(max(0, -q), min(size, Q - q)):
+            pixel, number = image[p + a, q + b], np.int32(a * size + b)
+            for c in range(C):
+                larger = unset or _larger(pixel[c], best[c])
+                best[c] = pixel[c] if larger else best[c]
+                which[c] = number if larger else which[c]
+            unset = False
+
+
+@kernel_without_refcounts
+def _largest_of_four(pixel_0, pixel_1, pixel_2, pixel_3, best, which):
+    """`_largest` for a whole window of 2 x 2 pixels, in one pass over the channels; it takes a sixth of the time."""
+    zero, one, two, three = np.int32(0), np.int32(1), np.int32(2), np.int32(3)
+    for c in range(len(best)):
+        largest, number = pixel_0[c], zero
+        v = pixel_1[c]
+        larger = _larger(v, largest)
+        largest, number = v if larger else largest, one if larger else number
+        v = pixel_2[c]
+        larger = _larger(v, largest)
+        largest, number = v if larger else largest, two if larger else number
+        v = pixel_3[c]
+        larger = _larger(v, largest)
+        best[c], which[c] = v if larger else largest, three if larger else number
+
+
+@kernel_without_refcounts
+def _larger(v, w):
+    return (v > w) | (v != v) & (w == w)                             # A10, a nan is the largest
 
 
 @kernel_without_refcounts
@@ -271,13 +300,18 @@ def _pool_backward_part(first_part, parts, d_y, first, size, stride, above, left
     """Add to d_x, which must be zero on entry."""
     N, P, Q, C = d_x.shape
     _, rows, columns, _ = d_y.shape
+    zero, apart = d_x.dtype.type(0), stride >= size
     for part in range(first_part * PART, N, parts * PART):
         for n in range(part, min(part + PART, N)):
             for i in range(rows):
                 for j in range(columns):
-                    d, which = d_y[n, i, j], first[n, i, j]
-                    for a in range(max(0, above - stride * i), min(size, P + above - stride * i)):
-                        for b in range(max(0, left - stride * j), min(size, Q + left - stride * j)):
-                            pixel, number = d_x[n, stride * i + a - above, stride * j + b - left], a * size + b
-                            for c in range(C):
-                                pixel[c] += d[c] if which[c] == number else d.dtype.type(0)  # A10
+                    p, q, d, which = stride * i - above, stride * j - left, d_y[n, i, j], first[n, i, j]
+                    for a in range(max(0, -p), min(size, P - p)):
+                        for b in range(max(0, -q), min(size, Q - q)):
+                            pixel, number = d_x[n, p + a, q + b], np.int32(a * size + b)
+                            if apart:
+                                for c in range(C):
+                                    pixel[c] = d[c] if which[c] == number else zero  # A10
+                            else:
+                                for c in range(C):
+                                    pixel[c] += d[c] if which[c] == number else zero  # A10

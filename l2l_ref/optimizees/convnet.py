@@ -26,7 +26,6 @@ from numpy.typing import DTypeLike
 from .. import backends
 from ..checks import choice, require_shape, whole_number, whole_numbers
 from ..datasets import load
-from ..ops.activations import relu, relu_backward
 from ..ops.linear import linear, linear_backward
 from ..ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from ..seeds import generators
@@ -84,7 +83,7 @@ def split_theta(theta: Array, layout: Layout) -> dict[str, Array]:
 
 
 class Pairs(NamedTuple):
-    """The functions of `ops`, or their compiled twins."""
+    """The functions of `ops` of which the network is made, or their compiled twins."""
 
     conv2d: Callable[..., Any]
     conv2d_backward: Callable[..., Any]
@@ -92,14 +91,18 @@ class Pairs(NamedTuple):
     max_pool_backward: Callable[..., Any]
     batch_norm: Callable[..., Any]
     batch_norm_backward: Callable[..., Any]
+    relu: Callable[..., Any]
+    relu_backward: Callable[..., Any]
 
 
 def _pairs(backend: Backend, images: int, layout: Layout, threads: int | None) -> Pairs:
-    work, (P, Q, C) = images, layout.image
-    work *= P * Q * C * layout.kernel**2 * (layout.channels or (0,))[0]
-    chosen = backends.functions("convolution", backend, work, Pairs._fields[:4], threads)
-    normal = "numpy" if backends.name_of(backends.choose("convolution", backend, work)) == "numpy" else "numba"
-    return Pairs(*chosen, *backends.functions("normalization", normal, 0, Pairs._fields[4:], threads))
+    """All of them of one backend, since the convolutions do nearly all of the work."""
+    P, Q, C = layout.image
+    work = images * P * Q * layout.kernel**2 * C * max(layout.channels, default=0)
+    backend = backends.name_of(backends.choose("convolution", backend, work))
+    parts = {"convolution": Pairs._fields[:4], "normalization": Pairs._fields[4:6], "activations": Pairs._fields[6:]}
+    chosen = (backends.functions(part, backend, 0, names, threads) for part, names in parts.items())
+    return Pairs(*(function for functions in chosen for function in functions))
 
 
 class ConvNetLossCache(NamedTuple):
@@ -133,14 +136,14 @@ def convnet_loss(
         a, conv_cache = pairs.conv2d(z, arrays[f"conv{k}.W"], arrays[f"conv{k}.b"])  # M10
         a, norm_cache = norm(a, arrays.get(f"conv{k}.offset"))       # M10
         a, pool_cache = pairs.max_pool(a)                            # M10
-        z, relu_cache = relu(a)                                      # M10
+        z, relu_cache = pairs.relu(a)                                # M10
         convolutions.append((conv_cache, norm_cache, pool_cache, relu_cache))
     pooled = z.shape
     z = z.reshape(len(z), -1)
     for k in range(1, len(layout.hidden) + 1):
         a, linear_cache = linear(z, arrays[f"fc{k}.W"], arrays[f"fc{k}.b"])  # M11
         a, norm_cache = norm(a, arrays.get(f"fc{k}.offset"))         # M11
-        z, relu_cache = relu(a)                                      # M11
+        z, relu_cache = pairs.relu(a)                                # M11
         hidden.append((linear_cache, norm_cache, relu_cache))
     K = len(layout.hidden) + 1
     logits, linear_cache = linear(z, arrays[f"fc{K}.W"], arrays[f"fc{K}.b"])  # M12
@@ -149,22 +152,22 @@ def convnet_loss(
     return losses.mean(), ConvNetLossCache(tuple(convolutions), tuple(hidden), last, pooled, pairs, layout)
 
 
-def convnet_loss_backward(d_f: Any, cache: ConvNetLossCache) -> tuple[Array, None, None]:
-    """d_f scalar -> d_theta (n,), None, None: images and labels are constants."""
+def convnet_loss_backward(d_f: Any, cache: ConvNetLossCache) -> tuple[Array, None, None, None]:
+    """d_f scalar -> d_theta (n,), None, None, None: images, labels and layout are constants."""
     convolutions, hidden, (linear_cache, loss_cache), pooled, pairs, layout = cache
     norm_backward = pairs.batch_norm_backward if layout.batch_norm else _no_norm_backward
     N, d, K = len(loss_cache.labels), {}, len(hidden) + 1
     d_logits, _ = softmax_cross_entropy_backward(np.full(N, d_f / N, loss_cache.p.dtype), loss_cache)  # M12
     d_z, d[f"fc{K}.W"], d[f"fc{K}.b"] = linear_backward(d_logits, linear_cache)  # M12
     for k, (linear_cache, norm_cache, relu_cache) in reversed(list(enumerate(hidden, 1))):
-        d_a, d[f"fc{k}.offset"], _ = norm_backward(relu_backward(d_z, relu_cache), norm_cache)  # M11
+        d_a, d[f"fc{k}.offset"], _ = norm_backward(pairs.relu_backward(d_z, relu_cache), norm_cache)  # M11
         d_z, d[f"fc{k}.W"], d[f"fc{k}.b"] = linear_backward(d_a, linear_cache)  # M11
     d_z = d_z.reshape(pooled)
     for k, (conv_cache, norm_cache, pool_cache, relu_cache) in reversed(list(enumerate(convolutions, 1))):
-        d_a = pairs.max_pool_backward(relu_backward(d_z, relu_cache), pool_cache)  # M10
+        d_a = pairs.max_pool_backward(pairs.relu_backward(d_z, relu_cache), pool_cache)  # M10
         d_a, d[f"conv{k}.offset"], _ = norm_backward(d_a, norm_cache)  # M10
         d_z, d[f"conv{k}.W"], d[f"conv{k}.b"] = pairs.conv2d_backward(d_a, conv_cache, input_gradient=k > 1)  # M10
-    return np.concatenate([d[name].ravel() for name in parameter_shapes(layout)]), None, None
+    return np.concatenate([d[name].ravel() for name in parameter_shapes(layout)]), None, None, None
 
 
 def _no_norm(x: Array, offset: None) -> tuple[Array, None]:
@@ -272,5 +275,5 @@ class ConvNetTask:
             rows = rng.integers(0, len(data.images), problem.batch)
             losses[b], cache = convnet_loss(theta[b], data.images[rows], data.labels[rows], problem.layout, data.scale,
                                             problem.backend, problem.threads)
-            gradients[b], _, _ = convnet_loss_backward(theta.dtype.type(1), cache)
+            gradients[b], *_ = convnet_loss_backward(theta.dtype.type(1), cache)
         return losses, gradients
