@@ -1,10 +1,10 @@
-"""Optimizees: quadratics and multilayer perceptrons, with their second derivatives."""
+"""Optimizees: quadratics and multilayer perceptrons, with their second derivatives, and convolutional networks."""
 
 from functools import partial
 
 import numpy as np
 
-from ..optimizees import mlp, quadratic
+from ..optimizees import convnet, mlp, quadratic
 from .operation import Operation, normal, times
 
 
@@ -27,6 +27,17 @@ def _blank_images(rng):
     return theta, np.zeros_like(images), labels, sizes
 
 
+LAYOUT = convnet.Layout(image=(3, 4, 1), channels=(2, 2), kernel=2, hidden=(3,), classes=3)
+
+
+def _convnet(rng, N=3, **sizes):
+    layout = LAYOUT._replace(**sizes)
+    theta = 0.5 * normal(rng, convnet.parameter_count(layout))
+    return theta, rng.integers(0, 17, (N, np.prod(layout.image))), rng.integers(0, layout.classes, N), layout
+
+
+CONVNET = (r"f = \dfrac{1}{N} \sum_n \ \ell_n(z_K W + b) \qquad "
+           r"z_k = \max(\text{pool}(\text{norm}_k(\text{conv}(z_{k-1}, W_k) + b_k)), 0)")
 QUADRATIC_CASES = {
     "tied": _at_the_minimum,
     "tiny": times(1e-8, _quadratic),
@@ -86,6 +97,24 @@ OPERATIONS = (
             "saturated": times(20, _mlp),
             "one image": partial(_mlp, N=1),
             "one hidden layer": partial(_mlp, sizes=(6, 4, 3)),
+        },
+    ),
+    Operation(
+        "convnet_loss", partial(convnet.convnet_loss, unit=16.0), _convnet, CONVNET,
+        "Andrychowicz et al. 2016, section 3.3",
+        cases={
+            "one image": partial(_convnet, N=1),
+            "one convolution": partial(_convnet, channels=(2,), hidden=()),
+            "no convolution": partial(_convnet, image=(2, 2, 1), channels=()),
+            "two hidden layers": partial(_convnet, image=(2, 3, 1), channels=(2,), hidden=(3, 2)),
+        },
+    ),
+    Operation(
+        "convnet_loss without batch_norm", partial(convnet.convnet_loss, unit=16.0),
+        partial(_convnet, batch_norm=False), CONVNET, "Andrychowicz et al. 2016, section 3.3",
+        cases={
+            "one image": partial(_convnet, N=1, batch_norm=False),
+            "tied": times(0, partial(_convnet, batch_norm=False)),
         },
     ),
 )
