@@ -5,7 +5,7 @@ import json
 from ..backends import BACKENDS
 from ..compare import figures
 from ..compare.gradient_based import compare, table, to_json
-from ..learned.optimizer import CoordinatewiseLSTM
+from ..learned.proposer import Proposer
 from ..metatrain.presets import build
 from ..optimizees.mlp import ACTIVATIONS
 from ..pretrained import load
@@ -15,6 +15,7 @@ from .arguments import (
     ProblemOptions,
     check_backend,
     given,
+    labels,
     number,
     planned_figure,
     progress,
@@ -23,11 +24,12 @@ from .arguments import (
     whole,
 )
 
-FUNCTIONS = {"quadratic": 2000, "digits": 50, "mnist": 100}
-TUNING_FUNCTIONS = {"quadratic": 1000, "digits": 3, "mnist": 10}
+FUNCTIONS = {"quadratic": 2000, "digits": 50, "mnist": 100, "cifar": 20}
+TUNING_FUNCTIONS = {"quadratic": 1000, "digits": 3, "mnist": 10, "cifar": 2}
 STEPS = 100
 IMAGE_OPTIONS = ("hidden", "activation", "data_dir", "theta0_scale")
-DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS}
+DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
+                        "cifar": ("labels", "data_dir", "theta0_scale")}
 OPTIONS = {problem: (*options, "steps", "fresh", "backend", "threads")
            for problem, options in DISTRIBUTION_OPTIONS.items()}
 OPTIONS |= compare_black_box.OPTIONS
@@ -36,9 +38,9 @@ OPTIONS |= compare_black_box.OPTIONS
 def configure(parser):
     sizes = FUNCTIONS | compare_black_box.FUNCTIONS
     parser.add_argument("problem", choices=OPTIONS,
-                        help="gradient-based: random quadratics, or a small network on the digits of the package or "
-                             "on MNIST; black-box: draws of a Gaussian process, benchmark functions, repellers, or "
-                             "tables of hyperparameters (hpo)")
+                        help="gradient-based: random quadratics, a small network on the digits of the package or on "
+                             "MNIST, or a convolutional network on CIFAR-10; black-box: draws of a Gaussian "
+                             "process, benchmark functions, repellers, or tables of hyperparameters (hpo)")
     add = ProblemOptions(parser, OPTIONS).add
     add("--model", metavar="NAME", action="append",
         help="a shipped optimizer or a file (default: the one for the problem); for black boxes several, with or "
@@ -54,8 +56,10 @@ def configure(parser):
     add("--hidden", type=units, metavar="N,N", help="hidden units of the network that is trained (default 20)")
     add("--activation", choices=ACTIVATIONS, help="its activation function (default sigmoid)")
     add("--theta0-scale", type=number, metavar="X", help="standard deviation of the starting points (default 0.01)")
+    add("--labels", type=labels, metavar="N,N",
+        help="only images with these labels; one number alone means the first so many (default: all ten)")
     add("--data-dir", metavar="FOLDER",
-        help="folder with MNIST or the tables (default: the environment variable L2L_REF_DATA)")
+        help="folder with MNIST, CIFAR-10 or the tables (default: the environment variable L2L_REF_DATA)")
     add("--figure", "--output", metavar="FILE",
         help="where the figure is written; the ending of FILE is the format (default compare-PROBLEM.png)")
     add("--fresh", action="store_true", default=None,
@@ -102,7 +106,7 @@ def _run(args):
 def named(name, args):
     """Load the gradient-based optimizer of this name. Raises ValueError for an optimizer of another kind."""
     model = load(name, backend=args.backend or "auto")
-    if not isinstance(model, CoordinatewiseLSTM):
+    if isinstance(model, Proposer):
         raise ValueError(f"--model: expected a gradient-based optimizer for {args.problem}, "
                          f"got {name!r}, a {type(model).__name__}")
     model.threads = args.threads

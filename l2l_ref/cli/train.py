@@ -24,7 +24,7 @@ from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, gradient_based, presets
 from ..metatrain.gradient_based import Recipe, meta_train
 from ..ops.covariance import OF_R2
-from ..optimizees import MLP, Quadratic
+from ..optimizees import MLP, ConvNet, Quadratic
 from ..optimizees.rollout import rollout
 from ..pretrained import save
 from ..seeds import child
@@ -35,6 +35,7 @@ from .arguments import (
     counts,
     default_text,
     given,
+    labels,
     number,
     progress,
     refuse_others,
@@ -44,7 +45,7 @@ from .arguments import (
 )
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
-TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
+TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20, "cifar": 20}
 
 SEARCH_TEST_FUNCTIONS = 2000
 
@@ -53,7 +54,8 @@ SEARCH_TEST_FUNCTIONS = 2000
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
           "clip", "averaging", "coordinates", "judge", "patience", "rollback", "second_derivatives")
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
-DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS}
+DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
+                        "cifar": (*IMAGE_OPTIONS, "labels")}
 MODEL = ("hidden", "preprocess", "output_scale")
 SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
                  "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
@@ -62,6 +64,7 @@ SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covarianc
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
 SEARCH_OUTPUT_MAP = "linear"
 OPTIONS = {problem: (*RECIPE, "preset", *options, *MODEL) for problem, options in DISTRIBUTION_OPTIONS.items()}
+OPTIONS["cifar"] += ("single",)
 OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
             for problem, options in SEARCH_DISTRIBUTION_OPTIONS.items()}
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "overwrite", "data_dir", "backend", "threads")
@@ -102,9 +105,9 @@ NUMBERS = {
 
 def configure(parser):
     parser.add_argument("problem", choices=OPTIONS,
-                        help="gradient-based: random quadratics, or a small network on the digits of the package or "
-                             "on MNIST; black-box: draws of a Gaussian process, or smooth functions through six random "
-                             "points (support)")
+                        help="gradient-based: random quadratics, a small network on the digits of the package or on "
+                             "MNIST, or a convolutional network on CIFAR-10; black-box: draws of a Gaussian "
+                             "process, or smooth functions through six random points (support)")
     options = ProblemOptions(parser, OPTIONS)
     add = options.add
     add("--preset", choices=presets.NAMES,
@@ -143,7 +146,12 @@ def configure(parser):
         help="memory of a DNC: slots, numbers in a slot, read heads (default 16,16,2)")
     add("--output-map", choices=OUTPUTS,
         help="what keeps queries in the unit cube: a sigmoid, or clipping of a linear output" + _default("output_map"))
-    add("--data-dir", metavar="FOLDER", help="folder with MNIST (default: the environment variable L2L_REF_DATA)")
+    add("--labels", type=labels, metavar="N,N",
+        help="only images with these labels; one number alone means the first so many (default: all ten)")
+    add("--single", action="store_true", default=None,
+        help="one set of weights for all parameters, not one for convolutions and one for the other layers")
+    add("--data-dir", metavar="FOLDER",
+        help="folder with MNIST and CIFAR-10 (default: the environment variable L2L_REF_DATA)")
     add("--backend", choices=backends.BACKENDS, default="auto",
         help="auto takes numba if it is installed and the work is large enough (default auto)")
     add("--threads", type=whole(1), metavar="N", help="threads of the numba backend (default: one per core)")
@@ -167,7 +175,7 @@ def _defaults(problem):
         del values["memory"]  # None stands for that of the cell
     else:
         preset = presets.PRESETS[problem]["default"]
-        values = (of(Quadratic if problem == "quadratic" else MLP) | of(CoordinatewiseLSTM) | of(Recipe)
+        values = (of({"quadratic": Quadratic, "cifar": ConvNet}.get(problem, MLP)) | of(CoordinatewiseLSTM) | of(Recipe)
                   | preset["problem"] | preset["model"] | preset["recipe"])
     return {name: value for name, value in values.items() if name in OPTIONS[problem]}
 
@@ -225,7 +233,7 @@ def _gradient(args, reporter):
     model, problem, recipe = presets.build(
         args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL),
         distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend,
-        threads=args.threads,
+        threads=args.threads, single=bool(args.single),
     )
     made_with = _made_with(backends.choose("coordinatewise", model.backend, np.inf))
     reporter.model_of = partial(gradient_based.with_phi, model)
@@ -290,7 +298,7 @@ def command(args):
             continue
         if name == "output":
             value = Path(value).name
-        elif name in ("hidden", "memory"):
+        elif name in ("hidden", "memory", "labels"):
             value = ",".join(map(str, value))
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)

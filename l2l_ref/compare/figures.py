@@ -109,6 +109,11 @@ def describe(config: dict[str, Any]) -> str:
     if config["problem"] == "quadratic":
         return f"Quadratics, {config['dim']} parameters, {config['dist']}"
     hidden = "-".join(map(str, config["hidden"]))
+    if config["problem"] == "convnet":
+        labels = config["labels"]
+        name = config["dataset"].upper().replace("CIFAR10", "CIFAR-10")
+        return (f"{name}{'' if labels is None else ', labels ' + ' '.join(map(str, labels))}, convolutions "
+                f"{'-'.join(map(str, config['channels']))}, hidden units {hidden}")
     return f"{config['problem'].replace('mnist', 'MNIST')}, hidden units {hidden}, {config['activation']}"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..baselines.gradient import OPTIMIZERS
 from ..checks import whole_number
-from ..optimizees.rollout import rollout
+from ..optimizees.rollout import begin, rollout
 from ..seeds import child
 from . import published
 from .statistics import COMPARISON, LEARNED, TUNING, align, half_width, interval, json_numbers, with_interval
@@ -56,6 +56,7 @@ class _Timed:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.init, self._update, self.seconds = optimizer.init, optimizer.update, 0.0
+        self.by_name = getattr(optimizer, "by_name", False)
 
     def update(self, gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         started = time.perf_counter()
@@ -69,7 +70,7 @@ def measure(optimizer: Optimizer, problem: Problem, steps: int, functions: int, 
     like = problem.sample(1, seed).theta0
     at_once = max(1, COORDINATES_AT_ONCE // like.shape[1])
     zeros = np.zeros_like(like, shape=(min(at_once, functions), like.shape[1]))
-    optimizer.update(zeros, optimizer.init(zeros))  # compiles what has to be compiled before the clock starts
+    optimizer.update(zeros, begin(optimizer, zeros, problem))  # compiles before the clock starts
     timed, curves = _Timed(optimizer), []
     for first in range(0, functions, at_once):
         part = child(seed, COMPARISON, first)

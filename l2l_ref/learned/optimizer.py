@@ -142,7 +142,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         TypeError
             For other dtypes, and for a mixture of the two.
         """
-        flat = _flat("theta", theta)
+        flat = one_vector("theta", theta)
         return OptimizerState(coordinatewise.init_state(len(flat), self.params_as(flat.dtype)), layout(theta))
 
     def update(self, gradient: Tree, state: OptimizerState, params: Any = None, *,
@@ -179,7 +179,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         TypeError
             For other dtypes, and for a mixture of the two.
         """
-        flat = _flat("gradient", gradient)
+        flat = one_vector("gradient", gradient)
         require_layout("gradient", gradient, state.shapes, "theta")
         layers, dtype = state.layers, flat.dtype
         wanted = [(len(flat), units) for units in self.hidden]
@@ -196,6 +196,37 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
             _say_that_coordinates_are_held()
         new_state = OptimizerState(new_layers, state.shapes, state.skipped + held, layers if in_place else None)
         return unflatten(g, gradient), new_state
+
+    def with_params(self, params: coordinatewise.Params) -> CoordinatewiseLSTM:
+        """The same optimizer with other weights."""
+        return CoordinatewiseLSTM(self.hidden, self.preprocess, self.output_scale, params=params,
+                                  backend=self.backend, threads=self.threads)
+
+    def meta_gradient(self, gradients: Array, d_updates: Array, state: OptimizerState, chosen: Array | None = None,
+                      weight: float | None = None) -> coordinatewise.Params:
+        """C5 of ``learned/coordinatewise.py``: dL/dphi of one unroll.
+
+        Parameters
+        ----------
+        gradients, d_updates : ndarray, shape (T, n)
+            The gradients that the optimizer saw, and dL/dg.
+        state : OptimizerState
+            That before the first step.
+        chosen : ndarray of int, optional
+            m of the n coordinates, drawn at random, from which the sum over all coordinates is estimated.
+        weight : float, optional
+            The factor of what is chosen, by default n / m, with which the estimate has the right mean.
+        """
+        layers = state.layers
+        if chosen is not None:
+            weight = d_updates.shape[1] / len(chosen) if weight is None else weight
+            gradients, d_updates = gradients[:, chosen], d_updates.dtype.type(weight) * d_updates[:, chosen]
+            layers = tuple(type(layer)(*(a.T[:, chosen].T for a in layer)) for layer in layers)
+        params = self.params_as(gradients.dtype)
+        twin = backends.choose("coordinatewise", self.backend, self.work(gradients.shape[1]))
+        d_params: coordinatewise.Params = twin.meta_gradient(gradients, d_updates, layers, params, self.preprocess,
+                                                             self.output_scale, self.threads)
+        return d_params
 
     def scipy_method(self, fun: Callable[..., Any], x0: npt.ArrayLike, args: tuple[Any, ...] = (), *, jac: Any = None,
                      callback: Callable[..., Any] | None = None, maxiter: int = 100, gtol: float = 0.0,
@@ -281,7 +312,7 @@ def _array(leaf: Any) -> Array:
     return np.asarray(leaf)
 
 
-def _flat(name: str, tree: Any) -> Array:
+def one_vector(name: str, tree: Any) -> Array:
     """The arrays of a tree as one vector; TypeError unless all are float32 or all float64."""
     arrays = [leaf if type(leaf) is np.ndarray else _array(leaf) for leaf in leaves(tree)]
     dtypes = {array.dtype for array in arrays}

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -30,7 +30,8 @@ from ..checks import choice, whole_number
 from ..learned import coordinatewise
 from ..learned.cells import LSTM, with_backend
 from ..learned.optimizer import CoordinatewiseLSTM, OptimizerState
-from ..optimizees.rollout import rollout
+from ..learned.partitioned import PartitionedLSTM
+from ..optimizees.rollout import begin, rollout
 from ..seeds import child
 from ..trees import flatten, unflatten
 from . import loop
@@ -38,6 +39,7 @@ from . import loop
 if TYPE_CHECKING:
     from ..protocols import Array, Path, Problem
 
+Learned = TypeVar("Learned", CoordinatewiseLSTM, PartitionedLSTM)
 HessianProduct: TypeAlias = "Callable[[Array], Array]"  # v (B, n) -> second derivatives times v (B, n)
 
 # The streams of random numbers of one seed.
@@ -86,13 +88,13 @@ class Recipe(loop.Schedule):
 
 
 def run_window(
-    model: CoordinatewiseLSTM, task: Any, theta: Array, state: OptimizerState, evaluation: tuple[Any, ...], unroll: int,
+    model: Learned, task: Any, theta: Array, state: OptimizerState, evaluation: tuple[Any, ...], unroll: int,
 ) -> tuple[Array, OptimizerState, tuple[Any, ...], Array, Array, Array, list[HessianProduct]]:
     """T2: ``unroll`` steps from theta.
 
     Parameters
     ----------
-    model : CoordinatewiseLSTM
+    model : CoordinatewiseLSTM or PartitionedLSTM
     task : Task
     theta : ndarray, shape (B, n)
     state : OptimizerState
@@ -133,7 +135,7 @@ def window_loss(losses: Array, first: Array, boundary_term: bool = False) -> flo
 
 
 def window_gradient(
-    model: CoordinatewiseLSTM, gradients: Array, loss_gradients: Array, state: OptimizerState, functions: int,
+    model: Learned, gradients: Array, loss_gradients: Array, state: OptimizerState, functions: int,
     chosen: Array | None = None,
 ) -> Array:
     """dL/dphi of a window (T1, C5), a flat float64 vector. ``state`` is the state before the window.
@@ -142,16 +144,7 @@ def window_gradient(
     is a sum over coordinates, so n / m times the sum over m random ones has the right mean.
     """
     d_updates = coordinatewise.suffix_sums(loss_gradients) / loss_gradients.dtype.type(functions)
-    layers = state.layers
-    if chosen is not None:
-        weight = d_updates.dtype.type(d_updates.shape[1] / len(chosen))
-        gradients, d_updates = gradients[:, chosen], weight * d_updates[:, chosen]
-        layers = tuple(type(layer)(*(a.T[:, chosen].T for a in layer)) for layer in layers)
-    params = model.params_as(gradients.dtype)
-    twin = backends.choose("coordinatewise", model.backend, model.work(gradients.shape[1]))
-    d_params = twin.meta_gradient(gradients, d_updates, layers, params, model.preprocess,
-                                  model.output_scale, model.threads)
-    return flatten(d_params).astype(np.float64)
+    return flatten(model.meta_gradient(gradients, d_updates, state, chosen)).astype(np.float64)
 
 
 def second_order_window_gradient(
@@ -173,15 +166,15 @@ def second_order_window_gradient(
 
 
 def meta_train(
-    model: CoordinatewiseLSTM, problem: Problem, steps: int = 100, unroll: int = 20, seed: int = 0, *,
+    model: Learned, problem: Problem, steps: int = 100, unroll: int = 20, seed: int = 0, *,
     checkpoint: Path | None = None, resume: bool = False, overwrite: bool = False, report: loop.Report | None = None,
     **recipe: Any,
-) -> tuple[CoordinatewiseLSTM, list[dict[str, Any]]]:
+) -> tuple[Learned, list[dict[str, Any]]]:
     """Meta-train an optimizer on the functions of a problem.
 
     Parameters
     ----------
-    model : CoordinatewiseLSTM
+    model : CoordinatewiseLSTM or PartitionedLSTM
         Gives the architecture, the initial weights, the backend and the threads. It is not changed.
     problem : Problem
         One of `l2l_ref.optimizees`, or any object with ``sample(functions, seed)``. If it has ``on(split)``, training
@@ -205,7 +198,7 @@ def meta_train(
 
     Returns
     -------
-    model : CoordinatewiseLSTM
+    model : CoordinatewiseLSTM or PartitionedLSTM
         A new one, with the weights of the best validation.
     log : list of dict
         One entry per epoch.
@@ -218,6 +211,8 @@ def meta_train(
         writing.
     """
     settings, seed = Recipe(steps=steps, unroll=unroll, **recipe), whole_number("seed", seed, least=0)
+    if settings.second_derivatives and isinstance(model, PartitionedLSTM):
+        raise ValueError("second_derivatives: expected False for a PartitionedLSTM, got True")
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
     level, first = getattr(problem, "chance", None), tuple[Any, ...]()
@@ -257,16 +252,15 @@ def _choose(wanted: int | None, n: int, rng: np.random.Generator) -> Array | Non
     return np.sort(rng.choice(n, wanted, replace=False))
 
 
-def with_phi(model: CoordinatewiseLSTM, phi: Array) -> CoordinatewiseLSTM:
+def with_phi(model: Learned, phi: Array) -> Learned:
     """The same optimizer with other weights, in float32, as they will be saved."""
     with np.errstate(over="ignore"):
         params = unflatten(phi.astype(np.float32), model.params)
-    return CoordinatewiseLSTM(model.hidden, model.preprocess, model.output_scale, params=params,
-                              backend=model.backend, threads=model.threads)
+    return model.with_params(params)
 
 
 def _gradients(
-    model: CoordinatewiseLSTM, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress,
+    model: Learned, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress,
 ) -> Iterator[tuple[float, Array]]:
     """The loss and the meta-gradient of each window of an epoch, each at the ``progress.phi`` of its time."""
     rng = np.random.default_rng(child(seed, COORDINATES, progress.epoch))
@@ -274,7 +268,7 @@ def _gradients(
         task: Any = problem.sample(recipe.functions, child(seed, TRAINING, progress.epoch, k))
         evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
         theta, evaluation = task.theta0, evaluate(task.theta0)
-        state = model.init(theta)
+        state = begin(model, theta, task)
         for _ in range(recipe.steps // recipe.unroll):
             current = with_phi(model, progress.phi)
             before, first = state, evaluation[0]

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..checks import choice
 from ..learned.optimizer import CoordinatewiseLSTM
-from ..optimizees import MLP, Quadratic
+from ..learned.partitioned import PartitionedLSTM
+from ..optimizees import MLP, ConvNet, Quadratic
+from ..seeds import child
 
 if TYPE_CHECKING:
     from ..protocols import Backend
 
+PARTS = 5  # the stream of random numbers of the initial weights of parts
 NAMES = ("default", "paper", "release")
 
 _QUADRATIC: dict[str, Any] = {
@@ -37,6 +40,11 @@ _RELEASE_IMAGES: dict[str, Any] = {
     "problem": {},
     "recipe": {"functions": 1, "epochs": 500, **_RELEASE},
 }
+_RELEASE_CIFAR: dict[str, Any] = {**_RELEASE_IMAGES, "rule": {"conv*.W": "conv", "*": "fc"}}
+_CIFAR: dict[str, Any] = {
+    **_IMAGES, "rule": {"conv*": "conv", "*": "fc"},
+    "recipe": {**_IMAGES["recipe"], "tasks": 10, "epochs": 40, "validation_functions": 6},
+}
 _DIGITS = {"functions": 4, "epochs": 14, "validation_functions": 48, "learning_rate": 3e-3, "rollback": 3,
            "judge": "sum"}  # with so few images all final losses are near 0: networks memorise them
 
@@ -57,19 +65,24 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "paper": _IMAGES,
         "release": {**_RELEASE_IMAGES, "recipe": {**_RELEASE_IMAGES["recipe"], "validation_functions": 12}},
     },
+    "cifar": {
+        "default": _CIFAR,
+        "paper": _CIFAR,
+        "release": {**_RELEASE_CIFAR, "recipe": {**_RELEASE_CIFAR["recipe"], "validation_functions": 6}},
+    },
 }
 
 
 def build(
     problem: str, preset: str = "default", *, seed: int = 0, model: dict[str, Any] | None = None,
     distribution: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None, backend: Backend = "auto",
-    threads: int | None = None,
-) -> tuple[CoordinatewiseLSTM, Quadratic | MLP, dict[str, Any]]:
+    threads: int | None = None, single: bool = False,
+) -> tuple[CoordinatewiseLSTM | PartitionedLSTM, Quadratic | MLP | ConvNet, dict[str, Any]]:
     """Make an untrained model, a problem and a recipe.
 
     Parameters
     ----------
-    problem : {"quadratic", "digits", "mnist"}
+    problem : {"quadratic", "digits", "mnist", "cifar"}
     preset : {"default", "paper", "release"}
     seed : int
         Draws the initial weights.
@@ -77,11 +90,13 @@ def build(
         Arguments of CoordinatewiseLSTM, of the problem and of ``meta_train`` that replace those of the preset.
     backend, threads
         As in CoordinatewiseLSTM.
+    single : bool
+        One set of weights for all parameters, also where the preset has a rule that parts them.
 
     Returns
     -------
-    model : CoordinatewiseLSTM
-    problem : Quadratic or MLP
+    model : CoordinatewiseLSTM or PartitionedLSTM
+    problem : Quadratic, MLP or ConvNet
     recipe : dict
         Pass the three on as ``meta_train(model, problem, seed=seed, **recipe)``.
 
@@ -93,9 +108,23 @@ def build(
     choice("problem", problem, PRESETS)
     choice("preset", preset, NAMES)
     chosen = PRESETS[problem][preset]
-    optimizer = CoordinatewiseLSTM(**{**chosen["model"], **(model or {})}, rng=seed, backend=backend, threads=threads)
+    rule = {} if single else chosen.get("rule", {})
+
+    def drawn(rng: Any) -> CoordinatewiseLSTM:
+        return CoordinatewiseLSTM(**{**chosen["model"], **(model or {})}, rng=rng, backend=backend, threads=threads)
+
+    optimizer: CoordinatewiseLSTM | PartitionedLSTM = drawn(seed)
+    if rule:
+        parts = sorted(set(rule.values()))
+        optimizer = PartitionedLSTM({part: drawn(child(seed, PARTS, k)) for k, part in enumerate(parts)}, rule)
     settings = {**chosen["problem"], **(distribution or {})}
-    drawn_from = Quadratic(**settings) if problem == "quadratic" else MLP(problem, **settings)
+    drawn_from: Quadratic | MLP | ConvNet
+    if problem == "quadratic":
+        drawn_from = Quadratic(**settings)
+    elif problem == "cifar":
+        drawn_from = ConvNet("cifar10", **settings, backend=backend, threads=threads)
+    else:
+        drawn_from = MLP(problem, **settings)
     settings = {**chosen["recipe"], **(recipe or {})}
     if settings.get("second_derivatives") and "coordinates" not in (recipe or {}):
         settings["coordinates"] = None  # second derivatives need all of them

@@ -259,6 +259,7 @@ class ConvNetTask:
 
     def __init__(self, problem: ConvNet, functions: int, seed: Seed, dtype: DTypeLike) -> None:
         self.problem, self.rngs = problem, generators(seed, range(functions))
+        self.shapes = problem.shapes
         n = parameter_count(problem.layout)
         self.theta0 = np.stack([rng.standard_normal(n) for rng in self.rngs])
         self.theta0 = (problem.theta0_scale * self.theta0).astype(dtype)

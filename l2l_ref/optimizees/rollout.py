@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from ..protocols import Array, Optimizer, Task
+
+
+def begin(optimizer: Optimizer, theta: Array, task: Any) -> Any:
+    """``optimizer.init(theta)`` for rows theta (B, n) of parameters of a task or a problem.
+
+    An optimizer that goes by the names of parameters is told the names of those of a row, ``task.shapes``.
+    """
+    if not getattr(optimizer, "by_name", False):
+        return optimizer.init(theta)
+    shapes = getattr(task, "shapes", None)
+    if shapes is None:
+        raise ValueError(f"{type(task).__name__}: expected named parameters, for which {type(optimizer).__name__} has "
+                         "parts, got none")
+    return optimizer.init(theta, shapes)
 
 
 def rollout(optimizer: Optimizer, task: Task, steps: int) -> Array:
@@ -28,7 +42,7 @@ def rollout(optimizer: Optimizer, task: Task, steps: int) -> Array:
         its dtype, its losses are nan or infinite; there is no warning.
     """
     theta = task.theta0
-    state = optimizer.init(theta)
+    state = begin(optimizer, theta, task)
     curve = np.empty((steps + 1, len(theta)), theta.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(steps):

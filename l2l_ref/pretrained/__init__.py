@@ -16,6 +16,7 @@ from ..checks import choice, whole_number, whole_numbers
 from ..learned.cells import CELLS
 from ..learned.model import LARGEST_LAYER, MOST_LAYERS
 from ..learned.optimizer import CoordinatewiseLSTM
+from ..learned.partitioned import PartitionedLSTM, checked_rule
 from ..learned.propose import OUTPUTS
 from ..learned.proposer import LARGEST_DIM, Proposer, checked_memory
 from ..trees import build, leaves, paths
@@ -53,10 +54,10 @@ def load(name: BlackBox, *, backend: Backend = ...) -> Proposer: ...
 
 
 @overload
-def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Proposer: ...
+def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | PartitionedLSTM | Proposer: ...
 
 
-def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Proposer:
+def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | PartitionedLSTM | Proposer:
     """Load a trained optimizer.
 
     Parameters
@@ -64,11 +65,11 @@ def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Proposer
     name : str or path
         A name from ``models()``, or the path of a file that ``save`` wrote.
     **settings
-        ``backend``, and for a CoordinatewiseLSTM ``threads``.
+        ``backend``, and for a gradient-based one ``threads``.
 
     Returns
     -------
-    CoordinatewiseLSTM or Proposer
+    CoordinatewiseLSTM, PartitionedLSTM or Proposer
         Whichever the file holds, with float32 weights. Its ``card`` says how it was trained and what it scores.
 
     Raises
@@ -79,7 +80,7 @@ def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Proposer
     arrays, card = _read(name)
     kind, arguments, like = _parse(card)
     params = build(like, (arrays[path] for path in paths(like)))
-    model: CoordinatewiseLSTM | Proposer = kind(**arguments, params=params, **settings)
+    model: CoordinatewiseLSTM | PartitionedLSTM | Proposer = kind(**arguments, params=params, **settings)
     model.card = card
     return model
 
@@ -106,7 +107,8 @@ def is_file(name: protocols.Path) -> bool:
     return str(name) in names() or Path(name).is_file()
 
 
-def save(model: CoordinatewiseLSTM | Proposer, path: protocols.Path, card: Card | None = None) -> None:
+def save(model: CoordinatewiseLSTM | PartitionedLSTM | Proposer, path: protocols.Path,
+         card: Card | None = None) -> None:
     """Write an optimizer's weights, as float32, and its card to ``path``, whole or not at all.
 
     ``card`` adds to what the model says of itself; by default it is the card that the model carries. Raises ValueError
@@ -161,7 +163,21 @@ def _proposer(config: Card) -> tuple[Any, dict[str, Any], Any]:
     return Proposer, arguments, Proposer.shapes(**arguments)
 
 
-KINDS = {"coordinatewise-lstm": _coordinatewise, "proposer": _proposer}
+def _partitioned(config: Card) -> tuple[Any, dict[str, Any], Any]:
+    parts, rule = config.get("parts"), config.get("rule")
+    if not isinstance(rule, list) or not isinstance(parts, dict) or not all(type(c) is dict for c in parts.values()):
+        raise ValueError("its card does not say what its parts and their rule are")
+    arguments = {"rule": checked_rule(list(parts), rule)}
+    read = {name: _coordinatewise(parts[name]) for name in sorted(parts)}
+
+    def make(rule: dict[str, str], params: Any, **settings: Any) -> PartitionedLSTM:
+        return PartitionedLSTM({name: kind(**own, params=params[name], **settings)
+                                for name, (kind, own, _) in read.items()}, rule)
+
+    return make, arguments, {name: like for name, (_, _, like) in read.items()}
+
+
+KINDS = {"coordinatewise-lstm": _coordinatewise, "partitioned-lstm": _partitioned, "proposer": _proposer}
 
 
 def _parse(card: Card) -> tuple[Any, dict[str, Any], Any]:
