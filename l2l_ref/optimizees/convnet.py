@@ -129,7 +129,7 @@ def convnet_loss(
     require_shape("theta", theta, n=parameter_count(layout))
     require_shape("images", images, N=None, D=P * Q * C)
     pairs = _pairs(backend, len(images), layout, threads)
-    arrays, norm = split_theta(theta, layout), pairs.batch_norm if layout.batch_norm else _no_norm
+    arrays, norm = split_theta(theta, layout), pairs.batch_norm if layout.batch_norm else _pass
     z = (images.astype(theta.dtype) * theta.dtype.type(1 / unit)).reshape(-1, P, Q, C)  # M9
     convolutions, hidden = [], []
     for k in range(1, len(layout.channels) + 1):
@@ -155,7 +155,7 @@ def convnet_loss(
 def convnet_loss_backward(d_f: Any, cache: ConvNetLossCache) -> tuple[Array, None, None, None]:
     """d_f scalar -> d_theta (n,), None, None, None: images, labels and layout are constants."""
     convolutions, hidden, (linear_cache, loss_cache), pooled, pairs, layout = cache
-    norm_backward = pairs.batch_norm_backward if layout.batch_norm else _no_norm_backward
+    norm_backward = pairs.batch_norm_backward if layout.batch_norm else _pass_gradient
     N, d, K = len(loss_cache.labels), {}, len(hidden) + 1
     d_logits, _ = softmax_cross_entropy_backward(np.full(N, d_f / N, loss_cache.p.dtype), loss_cache)  # M12
     d_z, d[f"fc{K}.W"], d[f"fc{K}.b"] = linear_backward(d_logits, linear_cache)  # M12
@@ -170,11 +170,11 @@ def convnet_loss_backward(d_f: Any, cache: ConvNetLossCache) -> tuple[Array, Non
     return np.concatenate([d[name].ravel() for name in parameter_shapes(layout)]), None, None, None
 
 
-def _no_norm(x: Array, offset: None) -> tuple[Array, None]:
+def _pass(x: Array, offset: None) -> tuple[Array, None]:
     return x, None
 
 
-def _no_norm_backward(d_y: Array, cache: None) -> tuple[Array, None, None]:
+def _pass_gradient(d_y: Array, cache: None) -> tuple[Array, None, None]:
     return d_y, None, None
 
 
