@@ -147,7 +147,6 @@ HARMLESS = {
     "max_pool_backward": {
         "sign: np.zeros(place.padded, d_y.dtype) -> -np.zeros(place.padded, d_y.dtype)": ZERO,
         "index: place.size[1] -> place.size[0]": "windows are square",
-        "constant: sparse=True -> sparse=False": "the same indices, each in an array of its own",
     },
     "total_variation_backward": {
         "sign: np.zeros((N, P, Q, C), across.dtype) -> -np.zeros((N, P, Q, C), across.dtype)": ZERO,

@@ -137,7 +137,7 @@ def max_pool_backward(d_y: np.ndarray, cache: MaxPoolCache) -> np.ndarray:
     """d_y (N, P', Q', C) -> d_x (N, P, Q, C)."""
     first, place = cache
     a, b = np.divmod(first, place.size[1])
-    n, i, j, c = np.indices(first.shape, sparse=True)
+    n, i, j, c = np.ix_(*map(np.arange, first.shape))
     d_X = np.zeros(place.padded, d_y.dtype)
     np.add.at(d_X, (n, place.stride * i + a, place.stride * j + b, c), d_y)  # A10, A8
     return _without_border(d_X, place)
