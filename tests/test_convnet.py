@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2l_ref import backends
+from l2l_ref.bench import conv as bench_conv
 from l2l_ref.checking import gradcheck
 from l2l_ref.optimizees import ConvNet
 from l2l_ref.optimizees.convnet import (
@@ -134,6 +135,22 @@ def test_the_number_of_threads_does_not_show(monkeypatch):
         results.append((f, convnet_loss_backward(np.float32(1), cache)[0]))
     assert results[0][0] == results[1][0] and results[0][1].dtype == np.float32
     np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+def test_the_benchmark_compares_what_it_times(monkeypatch):
+    monkeypatch.setattr(bench_conv, "machine_limits", lambda *arguments: {"peak_gflops": {}})
+    small = {"batch": 3, "threads": (1,), "rounds": 1}
+    rows = bench_conv.conv(**small)["rows"]
+    assert {"numpy"} <= {row["implementation"] for row in rows} and all(row["ms"] > 0 for row in rows)
+    right = bench_conv.IMPLEMENTATIONS["numpy"]
+
+    def wrong(*arguments):
+        work = right(*arguments)
+        return lambda: 2 * work()
+
+    monkeypatch.setattr(bench_conv, "IMPLEMENTATIONS", {"right": right, "numpy": wrong})
+    with pytest.raises(ValueError, match="numpy: its gradient differs"):
+        bench_conv.conv(**small)
 
 
 # The problem, on the images that come with the package
