@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .checking.layers import of_layer as of_layer
     from .checking.second_order import gradgradcheck as gradgradcheck
     from .learned.optimizer import CoordinatewiseLSTM as CoordinatewiseLSTM
+    from .learned.partitioned import PartitionedLSTM as PartitionedLSTM
     from .learned.proposer import Proposer as Proposer
     from .metatrain.black_box import meta_train_black_box as meta_train_black_box
     from .metatrain.gradient_based import meta_train as meta_train
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 _HOME = {
     "BlackBoxOptimizer": "search.optimizer",
     "CoordinatewiseLSTM": "learned.optimizer",
+    "PartitionedLSTM": "learned.partitioned",
     "Proposer": "learned.proposer",
     "assert_gradients": "checking",
     "gradcheck": "checking",

@@ -85,6 +85,20 @@ def test_known_content_is_recognised(command, folder, monkeypatch):
     assert "10000, content as published" in command("--data-dir", folder)[1]
 
 
+def test_files_of_cifar_are_counted(command, tmp_path):
+    assert "cifar10 none of its files" in command("--data-dir", tmp_path)[1]
+    (tmp_path / "data_batch_2.bin.gz").write_bytes(gzip.compress(bytes(3 * 3073)))
+    (tmp_path / "test_batch.bin").write_bytes(bytes(3072))
+    code, report, err = command("--json", "--data-dir", tmp_path)
+    path = str(tmp_path.resolve() / "data_batch_2.bin.gz")
+    assert report["cifar10"]["data_batch_2.bin"] == {"status": "present", "path": path, "count": 3, "problem": None}
+    assert [entry["status"] for entry in report["cifar10"].values()] == [
+        "missing", "present", "missing", "missing", "missing", "broken"]
+    assert code == 1 and len(err) == 1 and "test_batch.bin: expected whole records of 3073 bytes" in err[0]
+    text = command("--data-dir", tmp_path)[1]
+    assert f"3 images  {path}" in text and "broken" in text
+
+
 def test_the_real_mnist_is_recognised(command, mnist_folder):
     code, report, _ = command("--json", "--data-dir", mnist_folder)
     assert code == 0

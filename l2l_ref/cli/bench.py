@@ -68,7 +68,7 @@ def configure(parser):
     add = ProblemOptions(parser, OPTIONS).add
     for name, kind, metavar, text in (
         ("coordinates", counts, "N,N", "number of coordinates; update takes several"),
-        ("batch", whole(1), "N", "functions or rows at once"),
+        ("batch", whole(1), "N", "functions, rows or images at once"),
         ("steps", whole(1), "T", "steps of a window, or queries of a function"),
         ("hidden", units, "N,N", "units of the layers; dnc takes one number, of the controller"),
         ("memory", counts, "N,N,N", "slots, numbers in a slot, read heads"),

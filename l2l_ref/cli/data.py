@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 
-from ..datasets import SPLITS, load
+from ..datasets import SPLITS, cifar, load
 from ..datasets.files import VARIABLE, data_folder
 from ..datasets.idx import idx_header
 from ..datasets.mnist import FILES, find_mnist, read_mnist
@@ -18,8 +18,8 @@ def configure(parser):
     parser.add_argument(
         "--data-dir",
         metavar="FOLDER",
-        help="folder with the files of MNIST, or with a subfolder mnist that has them (default: the environment "
-             f"variable {VARIABLE})",
+        help="folder with the files of MNIST and CIFAR-10, or with subfolders mnist and cifar10 that have them "
+             f"(default: the environment variable {VARIABLE})",
     )
     parser.add_argument("--json", action="store_true", help=JSON)
 
@@ -28,7 +28,8 @@ def run(args):
     """Print which data sets are there. Returns the exit code."""
     report = survey(args.data_dir)
     print(json.dumps(report) if args.json else _as_text(report))
-    problems = [entry["problem"] for entry in report["mnist"].values() if entry["status"] == "broken"]
+    entries = (*report["mnist"].values(), *report["cifar10"].values())
+    problems = [entry["problem"] for entry in entries if entry["status"] == "broken"]
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
@@ -43,7 +44,8 @@ def survey(data_dir=None):
         ``folder`` is a path or None, and ``folder_problem`` says why there is no folder. ``digits`` has the number
         of images in each split. ``mnist`` has a dict for each of its four files: ``status`` ("present", "missing" or
         "broken"), ``path``, ``count`` (of images or labels), ``sha256_matches`` (whether the decompressed content is
-        the published one) and ``problem``. Values that do not apply are None.
+        the published one) and ``problem``. ``cifar10`` has the same for each of its six files, without
+        ``sha256_matches``, since a file may be a part of the published one. Values that do not apply are None.
     """
     try:
         folder, problem = str(data_folder(data_dir)), None
@@ -54,6 +56,7 @@ def survey(data_dir=None):
         "folder_problem": problem,
         "digits": {split: len(load("digits", split).labels) for split in SPLITS["digits"]},
         "mnist": {kind: _survey_mnist(kind, data_dir) for kind in FILES},
+        "cifar10": {name: _survey_cifar(name, data_dir) for name in (*cifar.TRAINING, cifar.TEST)},
     }
 
 
@@ -75,6 +78,19 @@ def _survey_mnist(kind, data_dir):
     }
 
 
+def _survey_cifar(name, data_dir):
+    entry = {"status": "missing", "path": None, "count": None, "problem": None}
+    try:
+        path = cifar.find_cifar(name, data_dir)
+        entry["path"] = str(path)
+        _, labels = cifar.read_batch(path)
+    except FileNotFoundError as error:
+        return entry | {"problem": str(error)}
+    except ValueError as error:
+        return entry | {"status": "broken", "problem": str(error)}
+    return entry | {"status": "present", "count": len(labels)}
+
+
 def _as_text(report):
     splits = ", ".join(f"{count} {split}" for split, count in report["digits"].items())
     lines = [
@@ -88,4 +104,8 @@ def _as_text(report):
             content = "as published" if entry["sha256_matches"] else "NOT the published one"
             words = f"{entry['count']}, content {content} (SHA-256)"
         lines.append(f"mnist   {kind:12}  {words}" + (f"  {entry['path']}" if entry["path"] else ""))
-    return "\n".join(lines)
+    found = {name: entry for name, entry in report["cifar10"].items() if entry["path"]}
+    for name, entry in found.items():
+        words = entry["status"] if entry["count"] is None else f"{entry['count']} images"
+        lines.append(f"cifar10 {name:17}  {words}  {entry['path']}")
+    return "\n".join(lines if found else [*lines, "cifar10 none of its files"])

@@ -33,6 +33,7 @@ class Geometry(NamedTuple):
     stride: int                                    # s
     border: tuple[tuple[int, int], tuple[int, int]]  # pixels added (above, below), (left, right)
     shape: tuple[int, int, int, int]               # of x
+    padded: tuple[int, int, int, int]              # of X
 
 
 def geometry(shape: tuple[int, int, int, int], size: tuple[int, int], stride: int, padding: str) -> Geometry:
@@ -46,7 +47,8 @@ def geometry(shape: tuple[int, int, int, int], size: tuple[int, int], stride: in
             raise ValueError(f"x: expected at least {size[0]} x {size[1]} pixels, as the window has, got "
                              f"{shape[1]} x {shape[2]}")
         border.append((short // 2, short - short // 2))
-    return Geometry(size, stride, (border[0], border[1]), shape)
+    (N, P, Q, C), (rows, columns) = shape, border
+    return Geometry(size, stride, (rows, columns), shape, (N, sum(rows) + P, sum(columns) + Q, C))
 
 
 def _windows(x: np.ndarray, place: Geometry, fill: float) -> np.ndarray:
@@ -56,14 +58,10 @@ def _windows(x: np.ndarray, place: Geometry, fill: float) -> np.ndarray:
     return p[:, :: place.stride, :: place.stride]                    # A8
 
 
-def _windows_backward_sum(d_p: np.ndarray, place: Geometry) -> np.ndarray:
-    """d_p (N, P', Q', C, A, B) -> d_x (N, P, Q, C): each pixel's gradients from all windows that contain it."""
-    N, P, Q, C = place.shape
-    (above, below), (left, right) = place.border
-    s, (_, rows, columns, *_) = place.stride, d_p.shape
-    d_X = np.zeros((N, above + P + below, left + Q + right, C), d_p.dtype)
-    for a, b in np.ndindex(place.size):
-        d_X[:, a : a + s * rows : s, b : b + s * columns : s] += d_p[..., a, b]  # A8
+def _without_border(d_X: np.ndarray, place: Geometry) -> np.ndarray:
+    """d_X -> d_x (N, P, Q, C)."""
+    _, P, Q, _ = place.shape
+    (above, _), (left, _) = place.border
     return d_X[:, above : above + P, left : left + Q]                # A7
 
 
@@ -100,10 +98,16 @@ def conv2d_backward(
     p, W, place = cache
     d_W = np.tensordot(p, d_y, axes=((0, 1, 2), (0, 1, 2)))          # A9, (C, A, B, M)
     d_W, d_b = np.moveaxis(d_W, 0, 2), d_y.sum(axis=(0, 1, 2))       # A9
-    if not input_gradient:
-        return None, d_W, d_b
+    return _input_gradient(d_y, W, place) if input_gradient else None, d_W, d_b
+
+
+def _input_gradient(d_y: np.ndarray, W: np.ndarray, place: Geometry) -> np.ndarray:
+    """d_y (N, P', Q', M) -> d_x (N, P, Q, C): each pixel's gradients from all windows that contain it."""
     d_p = np.tensordot(d_y, W, axes=((3,), (3,)))                    # A9, (N, P', Q', A, B, C)
-    return _windows_backward_sum(np.moveaxis(d_p, 5, 3), place), d_W, d_b
+    d_X, s, (_, rows, columns, A, B, _) = np.zeros(place.padded, d_p.dtype), place.stride, d_p.shape
+    for a, b in np.ndindex(A, B):
+        d_X[:, a : a + s * rows : s, b : b + s * columns : s] += d_p[:, :, :, a, b]  # A8
+    return _without_border(d_X, place)
 
 
 class MaxPoolCache(NamedTuple):
@@ -132,6 +136,8 @@ def max_pool(
 def max_pool_backward(d_y: np.ndarray, cache: MaxPoolCache) -> np.ndarray:
     """d_y (N, P', Q', C) -> d_x (N, P, Q, C)."""
     first, place = cache
-    A, B = place.size
-    chosen = first[..., None, None] == np.arange(A * B).reshape(A, B)  # (N, P', Q', C, A, B)
-    return _windows_backward_sum(np.where(chosen, d_y[..., None, None], d_y.dtype.type(0)), place)  # A10
+    a, b = np.divmod(first, place.size[1])
+    n, i, j, c = np.ix_(*map(np.arange, first.shape))
+    d_X = np.zeros(place.padded, d_y.dtype)
+    np.add.at(d_X, (n, place.stride * i + a, place.stride * j + b, c), d_y)  # A10, A8
+    return _without_border(d_X, place)

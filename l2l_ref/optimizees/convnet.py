@@ -52,7 +52,8 @@ def parameter_shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
     Names are ``conv1.W``, ``conv1.b``, ``conv1.offset``, ``conv2.W``, ..., ``fc1.W`` and so on. The last fully
     connected layer, which gives the logits, has no offset. Without batch normalisation there are no offsets.
     """
-    (P, Q, inputs), shapes = layout.image, {}
+    P, Q, inputs = layout.image
+    shapes: dict[str, tuple[int, ...]] = {}
     for k, channels in enumerate(layout.channels, 1):
         shapes |= {f"conv{k}.W": (layout.kernel, layout.kernel, inputs, channels), f"conv{k}.b": (channels,)}
         if layout.batch_norm:
@@ -99,9 +100,9 @@ def _pairs(backend: Backend, images: int, layout: Layout, threads: int | None) -
     """All of them of one backend, since the convolutions do nearly all of the work."""
     P, Q, C = layout.image
     work = images * P * Q * layout.kernel**2 * C * max(layout.channels, default=0)
-    backend = backends.name_of(backends.choose("convolution", backend, work))
+    name = backends.name_of(backends.choose("convolution", backend, work))
     parts = {"convolution": Pairs._fields[:4], "normalization": Pairs._fields[4:6], "activations": Pairs._fields[6:]}
-    chosen = (backends.functions(part, backend, 0, names, threads) for part, names in parts.items())
+    chosen = (backends.functions(part, name, 0, names, threads) for part, names in parts.items())
     return Pairs(*(function for functions in chosen for function in functions))
 
 
@@ -129,7 +130,7 @@ def convnet_loss(
     require_shape("theta", theta, n=parameter_count(layout))
     require_shape("images", images, N=None, D=P * Q * C)
     pairs = _pairs(backend, len(images), layout, threads)
-    arrays, norm = split_theta(theta, layout), pairs.batch_norm if layout.batch_norm else _no_norm
+    arrays, norm = split_theta(theta, layout), pairs.batch_norm if layout.batch_norm else _pass
     z = (images.astype(theta.dtype) * theta.dtype.type(1 / unit)).reshape(-1, P, Q, C)  # M9
     convolutions, hidden = [], []
     for k in range(1, len(layout.channels) + 1):
@@ -155,8 +156,9 @@ def convnet_loss(
 def convnet_loss_backward(d_f: Any, cache: ConvNetLossCache) -> tuple[Array, None, None, None]:
     """d_f scalar -> d_theta (n,), None, None, None: images, labels and layout are constants."""
     convolutions, hidden, (linear_cache, loss_cache), pooled, pairs, layout = cache
-    norm_backward = pairs.batch_norm_backward if layout.batch_norm else _no_norm_backward
-    N, d, K = len(loss_cache.labels), {}, len(hidden) + 1
+    norm_backward = pairs.batch_norm_backward if layout.batch_norm else _pass_gradient
+    N, K = len(loss_cache.labels), len(hidden) + 1
+    d: dict[str, Any] = {}
     d_logits, _ = softmax_cross_entropy_backward(np.full(N, d_f / N, loss_cache.p.dtype), loss_cache)  # M12
     d_z, d[f"fc{K}.W"], d[f"fc{K}.b"] = linear_backward(d_logits, linear_cache)  # M12
     for k, (linear_cache, norm_cache, relu_cache) in reversed(list(enumerate(hidden, 1))):
@@ -170,11 +172,11 @@ def convnet_loss_backward(d_f: Any, cache: ConvNetLossCache) -> tuple[Array, Non
     return np.concatenate([d[name].ravel() for name in parameter_shapes(layout)]), None, None, None
 
 
-def _no_norm(x: Array, offset: None) -> tuple[Array, None]:
+def _pass(x: Array, offset: Array | None) -> tuple[Array, None]:
     return x, None
 
 
-def _no_norm_backward(d_y: Array, cache: None) -> tuple[Array, None, None]:
+def _pass_gradient(d_y: Array, cache: None) -> tuple[Array, None, None]:
     return d_y, None, None
 
 
