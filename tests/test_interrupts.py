@@ -114,7 +114,7 @@ def require_same(one, two):
 
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize(("backend", "threads"), [("numpy", None), ("numba", 1), ("numba", 2)])
-@pytest.mark.parametrize("taken", [0, 1, 2, 3])  # a state has no spare, and then one that has been written to before
+@pytest.mark.parametrize("taken", [0, 1, 3])  # a state has no spare, and then one that has been written to before
 def test_an_interrupted_update_can_be_made_again(backend, threads, in_place, taken, monkeypatch):
     """The caller's state is the one of before, whatever the line; so is it when the result of a call was lost."""
     if not backends.available(backend):
@@ -159,7 +159,7 @@ def contents_of(progress):
     return [a.tolist() for a in arrays], counts, log
 
 
-@pytest.mark.parametrize(("where", "stride"), [("metatrain", 1), ("files.py", 7), ("l2l_ref", 499)],
+@pytest.mark.parametrize(("where", "stride"), [("metatrain", 3), ("files.py", 7), ("l2l_ref", 499)],
                          ids=["metatrain", "files", "all"])
 def test_an_interrupt_before_any_line_of_a_training(tmp_path, monkeypatch, where, stride):
     """What is live is the end of an epoch, what is saved is that epoch or the next one, and training can go on."""
@@ -180,7 +180,7 @@ def test_an_interrupt_before_any_line_of_a_training(tmp_path, monkeypatch, where
         np.testing.assert_array_equal(flatten(again.params), flatten(model.params), str(at))
         assert EPOCHS - len(resumed) in (epoch, epoch + 1), at
         at += 1 if SLOW else stride
-    assert at > 400
+    assert at > 200
 
 
 def test_an_interrupted_step_of_meta_training_can_be_made_again():

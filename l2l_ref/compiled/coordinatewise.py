@@ -18,6 +18,7 @@ phi is one flat vector: M of each layer row by row, then W, then b. d_phi holds 
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -77,8 +78,8 @@ def step_inference(gradient, state, params, p=None, scale=1.0, threads=None, spa
         after = tuple(np.split(block, np.cumsum([len(a) for a in before])[:-1]))
     update, held = np.empty_like(phi, shape=n), np.zeros(parts, np.int64)
     run(_step_part, parts, worth(threads, n * len(phi)), parts, tile, gradient, before, update, after, held, phi, sizes,
-        _constants(phi, p, scale), p is not None)
-    new_state = tuple(layer._replace(h=after[2 * l].T, c=after[2 * l + 1].T) for l, layer in enumerate(state))
+        _constants(phi.dtype, p, scale), p is not None)
+    new_state = tuple([type(layer)(after[2 * l].T, after[2 * l + 1].T) for l, layer in enumerate(state)])
     return update, new_state, sum(held.tolist())
 
 
@@ -91,7 +92,7 @@ def meta_gradient(gradients, d_updates, state, params, p=None, scale=1.0, thread
     parts = _parts(n, tile)
     d_phi = np.zeros_like(phi, shape=(max(parts, 1), len(phi)))
     run(_meta_gradient_part, parts, threads, parts, tile, gradients, d_updates, before, d_phi, phi, sizes,
-        _constants(phi, p, scale), p is not None)
+        _constants(phi.dtype, p, scale), p is not None)
     total = d_phi[0]
     for part in d_phi[1:]:  # always in this order
         total += part
@@ -125,9 +126,11 @@ def _parts(n, tile):
     return min(PARTS, -(-n // tile))
 
 
-def _constants(phi, p, scale):
+@lru_cache(maxsize=64)
+def _constants(dtype, p, scale):
+    """What the kernels read; nobody writes into it."""
     p = 1.0 if p is None else p
-    return np.array([scale, 1 / p, math.exp(-p), math.exp(p)], phi.dtype)
+    return np.array([scale, 1 / p, math.exp(-p), math.exp(p)], dtype)
 
 
 def _alike(spare, arrays):
@@ -203,20 +206,23 @@ def _cell(A, c, c_new, q, h_new):
 
 
 @kernel_without_refcounts
-def _cell_step(A, c, first, count, c_new, h_new):
+def _cell_step(A, c, first, count, c_new, h_new, h_out):
     """L2 to L5 for one tile, without keeping anything for a backward pass.
 
-    Reads A (4H, tile) and the columns first, first + 1, ... of c (H, n); writes the same columns of c_new (H, n), and
-    h_new (H, tile).
+    Reads A (4H, tile) and the columns first, first + 1, ... of c (H, n); writes the same columns of c_new and h_out
+    (H, n), and h_new (H, tile), which is h_out for the layer above.
     """
     H = len(c)
     for j in range(H):
         i_j, f_j, g_j, o_j = A[j], A[H + j], A[2 * H + j], A[3 * H + j]
-        c_j, c_new_j, h_new_j = c[j, first : first + count], c_new[j, first : first + count], h_new[j]
+        c_j, c_new_j = c[j, first : first + count], c_new[j, first : first + count]
+        h_new_j, h_out_j = h_new[j], h_out[j, first : first + count]
         for m in range(count):
             c_new_j[m] = sigmoid(f_j[m]) * c_j[m] + sigmoid(i_j[m]) * tanh(g_j[m])  # L2 to L4
         for m in range(count):
             h_new_j[m] = sigmoid(o_j[m]) * tanh(c_new_j[m])          # L2, L5
+        for m in range(count):
+            h_out_j[m] = h_new_j[m]
 
 
 @kernel_without_refcounts
@@ -300,16 +306,6 @@ def _load_columns(source, first, target):
 
 
 @kernel_without_refcounts
-def _store_columns(source, target, first):
-    """Write source (H, tile) to the columns first, first + 1, ... of target (H, n), as many as it has."""
-    count = min(source.shape[1], target.shape[1] - first)
-    for j in range(len(source)):
-        source_j, target_j = source[j], target[j, first : first + count]
-        for m in range(count):
-            target_j[m] = source_j[m]
-
-
-@kernel_without_refcounts
 def _load(states, first, buffer, T, tile, sizes):
     """Write the states (H, n) of a tile to where step 0 reads them, and the row of ones of every step."""
     at = 0
@@ -379,8 +375,7 @@ def _step_tiles(first_part, stride, parts, tile, gradient, before, update, after
                 h_new = every_z[at : at + H] if l < L - 1 else h_top  # the input of the layer above
                 _load_columns(before[2 * l], first, z[D : D + H])
                 _product(M, z, A)                                    # L1
-                _cell_step(A, before[2 * l + 1], first, count, after[2 * l + 1], h_new)
-                _store_columns(h_new, after[2 * l], first)
+                _cell_step(A, before[2 * l + 1], first, count, after[2 * l + 1], h_new, after[2 * l])
             y[:] = b
             for j in range(H_top):
                 h_j, W_j = h_top[j], W[j]

@@ -191,16 +191,16 @@ def step_inference(gradient: Array, state: State, params: Any, p: float | None =
     state that nobody needs, and that shares no memory with ``state``: the twin writes state' into its arrays.
     """
     finite = np.isfinite(gradient)
-    held = len(finite) - int(np.count_nonzero(finite))
-    if held:
-        gradient = np.where(finite, gradient, gradient.dtype.type(0))
-    (g, new_state), _ = step(gradient, state, params, p, scale)
-    if held:
-        g[~finite] = 0
-        for layer, new_layer in zip(state, new_state):
-            for old, new in zip(layer, new_layer):
-                new[~finite] = old[~finite]
-    return g, new_state, held
+    if np.count_nonzero(finite) == len(gradient):
+        (g, new_state), _ = step(gradient, state, params, p, scale)
+        return g, new_state, 0
+    held = ~finite
+    (g, new_state), _ = step(np.where(held, gradient.dtype.type(0), gradient), state, params, p, scale)
+    g[held] = 0
+    for layer, new_layer in zip(state, new_state):
+        for old, new in zip(layer, new_layer):
+            new[held] = old[held]
+    return g, new_state, int(np.count_nonzero(held))
 
 
 def suffix_sums(loss_gradients: Array) -> Array:
