@@ -177,6 +177,7 @@ def test_no_images():
         ({"x": np.zeros((1, 4, 4, 3))}, r"x: expected shape .*C=2\), got \(1, 4, 4, 3\)"),
         ({"x": np.zeros((4, 4, 2))}, "x: expected shape"),
         ({"W": np.zeros((2, 2, 3))}, r"W: expected shape \(A, B, C, M\)"),
+        ({"W": np.ones((2, 2, 2, 3), int)}, "W: expected floating numbers, got int"),
         ({"b": np.zeros(4)}, r"b: expected shape \(M=3\)"),
         ({"stride": 0}, "stride: expected a whole number >= 1, got 0"), ({"stride": 1.5}, "stride: expected a whole"),
         ({"padding": "full"}, "padding: expected one of same, valid, got 'full'"),
