@@ -34,7 +34,7 @@ PARTS = {
     "heads": Part("ops.heads", "compiled.heads", 16, "rows"),
     # For fewer rows of Cholesky factors, compiling would take longer than it saves.
     "gp": Part("ops.gp", "compiled.gp", 100, "functions x queries"),
-    # A first call loads the compiled code, which takes as long as some hundred small images.
+    # With less work a network takes a few milliseconds in NumPy, and nothing needs to be compiled.
     "convolution": Part("ops.convolution", "compiled.convolution", 1_000_000, "multiplications"),
     "activations": Part("ops.activations", "compiled.activations", 10_000, "numbers"),
     "normalization": Part("ops.normalization", "compiled.normalization", 10_000, "numbers"),

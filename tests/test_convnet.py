@@ -153,6 +153,15 @@ def test_the_benchmark_compares_what_it_times(monkeypatch):
         bench_conv.conv(**small)
 
 
+@pytest.mark.skipif(not backends.available("numba"), reason="needs numba")
+def test_auto_takes_the_twins_where_there_is_much_to_do():
+    def modules(backend, N):
+        _, cache = convnet_loss(*drawn(SMALL, N), backend=backend)
+        return {function.__module__.split(".")[1] for function in cache.pairs}
+
+    assert modules("auto", 1) == modules("numpy", 1000) == {"ops"} and modules("auto", 1000) == {"compiled"}
+
+
 # The problem, on the images that come with the package
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from l2l_ref.compiled import activations as activations_twin
 from l2l_ref.compiled import convolution as convolution_twin
 from l2l_ref.compiled import normalization as normalization_twin
-from l2l_ref.ops import convolution, normalization
+from l2l_ref.ops import activations, convolution, normalization
 from l2l_ref.ops.image_losses import content_loss, gram, style_loss, total_variation
 
 CONVOLUTIONS, NORMALIZATIONS = (convolution, convolution_twin), (normalization, normalization_twin)
@@ -147,7 +148,9 @@ def of_all_twins(threads, dtype):
     pooled, pool_cache = convolution_twin.max_pool(y, threads=threads)
     wide, = drawn(1, (3000, 5), dtype=dtype)
     normal, norm_cache = normalization_twin.batch_norm(wide, wide[0], wide[1], threads=threads)
-    return [y, *convolution_twin.conv2d_backward(d_y, cache, threads=threads), pooled,
+    positive, relu_cache = activations_twin.relu(y, threads=threads)
+    return [positive, activations_twin.relu_backward(d_y, relu_cache, threads=threads),
+            y, *convolution_twin.conv2d_backward(d_y, cache, threads=threads), pooled,
             convolution_twin.max_pool_backward(pooled, pool_cache, threads=threads), normal,
             *normalization_twin.batch_norm_backward(wide[::-1], norm_cache, threads=threads)]
 
@@ -177,6 +180,7 @@ def test_no_images():
         ({"x": np.zeros((1, 4, 4, 3))}, r"x: expected shape .*C=2\), got \(1, 4, 4, 3\)"),
         ({"x": np.zeros((4, 4, 2))}, "x: expected shape"),
         ({"W": np.zeros((2, 2, 3))}, r"W: expected shape \(A, B, C, M\)"),
+        ({"W": np.ones((2, 2, 2, 3), int)}, "W: expected floating numbers, got int"),
         ({"b": np.zeros(4)}, r"b: expected shape \(M=3\)"),
         ({"stride": 0}, "stride: expected a whole number >= 1, got 0"), ({"stride": 1.5}, "stride: expected a whole"),
         ({"padding": "full"}, "padding: expected one of same, valid, got 'full'"),
@@ -266,6 +270,21 @@ def test_one_pass_is_enough_even_if_the_sample_misleads():
 def test_what_batch_normalisation_refuses(module, change, message):
     with pytest.raises(ValueError, match=message):
         module.batch_norm(**{"x": np.zeros((3, 2)), "offset": np.zeros(2)} | change)
+
+
+# ReLU
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, 5001), (2, 2**14)])
+def test_the_compiled_relu_is_the_original_bit_for_bit(dtype, shape):
+    x, d_r = map(np.asarray, drawn(0, shape, shape, dtype=dtype))
+    x.flat[: min(4, x.size)] = (0.0, -0.0, np.nan, -np.inf)[: min(4, x.size)]
+    r, cache = activations.relu(x)
+    came, twin_cache = activations_twin.relu(x)
+    d_x, came_back = activations.relu_backward(d_r, cache), activations_twin.relu_backward(d_r, twin_cache)
+    for found, expected in ((came, r), (came_back, d_x)):
+        assert found.dtype == dtype and found.shape == expected.shape and found.tobytes() == expected.tobytes()
 
 
 # The losses of style transfer

@@ -79,6 +79,7 @@ OPERATIONS = (
             "odd and even sides": partial(_conv2d, N=1, P=5, Q=4, A=3, B=3),
             "even and odd sides": partial(_conv2d, N=1, P=4, Q=5, A=2, B=2),
             "1 x 1": partial(_conv2d, A=1, B=1),
+            "one image": partial(_conv2d, N=1),
         },
     ),
     Operation(
@@ -87,6 +88,7 @@ OPERATIONS = (
             "kernel as large as the image": partial(_conv2d, P=3, Q=2),
             "1 x 1": partial(_conv2d, A=1, B=1),
             "one channel": partial(_conv2d, C=1, M=1),
+            "one image": partial(_conv2d, N=1),
         },
     ),
     Operation(
@@ -96,6 +98,7 @@ OPERATIONS = (
             "a rest that no window sees": partial(_conv2d, N=1, P=5, Q=4),
             "kernel as large as the image": partial(_conv2d, P=3, Q=2),
             "stride larger than the kernel": partial(_conv2d, N=1, P=5, Q=5, A=1, B=2),
+            "one image": partial(_conv2d, N=1, P=6, Q=7),
         },
     ),
     Operation(
@@ -120,6 +123,7 @@ OPERATIONS = (
             "odd sides": partial(_apart, P=5, Q=3),
             "tied": lambda rng: (np.ones((1, 5, 5, 1)),),
             "window larger than the image": partial(_apart, P=2, Q=2),
+            "one image": partial(_apart, N=1),
         },
     ),
     Operation(
@@ -128,6 +132,7 @@ OPERATIONS = (
         cases={
             "a rest that no window sees": partial(_apart, P=4, Q=4),
             "window as large as the image": partial(_apart, P=3, Q=3),
+            "one image": partial(_apart, N=1),
         },
     ),
     Operation(

@@ -114,6 +114,7 @@ OPERATIONS = (
         partial(_convnet, batch_norm=False), CONVNET, "Andrychowicz et al. 2016, section 3.3",
         cases={
             "one image": partial(_convnet, N=1, batch_norm=False),
+            "no convolution": partial(_convnet, image=(2, 2, 1), channels=(), batch_norm=False),
             "tied": times(0, partial(_convnet, batch_norm=False)),
         },
     ),

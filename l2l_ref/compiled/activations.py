@@ -21,7 +21,7 @@ class ReluCache(NamedTuple):
 
 def relu(x, threads=None):
     """A3. x (...) -> r (...), cache."""
-    x = np.ascontiguousarray(x)
+    x = np.asarray(x, order="C")
     r, positive = np.empty_like(x), np.empty(x.shape, np.bool_)
     run_rows(_relu_part, x.size, PART, WORK, threads, x.reshape(-1), r.reshape(-1), positive.reshape(-1))
     return r, ReluCache(positive)
@@ -29,7 +29,7 @@ def relu(x, threads=None):
 
 def relu_backward(d_r, cache, threads=None):
     """d_r (...) -> d_x (...)."""
-    d_r = np.ascontiguousarray(d_r)
+    d_r = np.asarray(d_r, order="C")
     d_x = np.empty_like(d_r)
     run_rows(_relu_backward_part, d_r.size, PART, WORK, threads, d_r.reshape(-1), cache.positive.reshape(-1),
              d_x.reshape(-1))

@@ -63,6 +63,8 @@ def conv2d(x, W, b, stride=1, padding="same", threads=None):
     """A7 to A9. x (N, P, Q, C), W (A, B, C, M), b (M,) -> y (N, P', Q', M), cache."""
     if W.ndim != 4:
         raise ValueError(f"W: expected shape (A, B, C, M), got {W.shape}")
+    if W.dtype.kind != "f":
+        raise ValueError(f"W: expected floating numbers, got {W.dtype}")
     A, B, C, M = W.shape
     if x.ndim != 4 or x.shape[3] != C:
         raise ValueError(f"x: expected shape (N, P, Q, C={C}), got {x.shape}")

@@ -79,6 +79,7 @@ def conv2d(
     Raises ValueError on other shapes, for a kernel that does not fit into the images, and for other arguments.
     """
     require_shape("W", W, A=None, B=None, C=None, M=None)
+    require_floating("W", W)
     A, B, C, M = W.shape
     require_shape("x", x, N=None, P=None, Q=None, C=C)
     require_shape("b", b, M=M)

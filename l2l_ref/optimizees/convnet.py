@@ -158,9 +158,9 @@ def convnet_loss_backward(d_f: Any, cache: ConvNetLossCache) -> tuple[Array, Non
     convolutions, hidden, (linear_cache, loss_cache), pooled, pairs, layout = cache
     norm_backward = pairs.batch_norm_backward if layout.batch_norm else _pass_gradient
     N, K = len(loss_cache.labels), len(hidden) + 1
-    d: dict[str, Any] = {}
     d_logits, _ = softmax_cross_entropy_backward(np.full(N, d_f / N, loss_cache.p.dtype), loss_cache)  # M12
-    d_z, d[f"fc{K}.W"], d[f"fc{K}.b"] = linear_backward(d_logits, linear_cache)  # M12
+    d_z, d_W, d_b = linear_backward(d_logits, linear_cache)          # M12
+    d = {f"fc{K}.W": d_W, f"fc{K}.b": d_b}
     for k, (linear_cache, norm_cache, relu_cache) in reversed(list(enumerate(hidden, 1))):
         d_a, d[f"fc{k}.offset"], _ = norm_backward(pairs.relu_backward(d_z, relu_cache), norm_cache)  # M11
         d_z, d[f"fc{k}.W"], d[f"fc{k}.b"] = linear_backward(d_a, linear_cache)  # M11
@@ -176,7 +176,7 @@ def _pass(x: Array, offset: Array | None) -> tuple[Array, None]:
     return x, None
 
 
-def _pass_gradient(d_y: Array, cache: None) -> tuple[Array, None, None]:
+def _pass_gradient(d_y: Array, cache: None) -> tuple[Array, Any, None]:
     return d_y, None, None
 
 
