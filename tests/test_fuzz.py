@@ -68,7 +68,7 @@ def out_of_memory(path):
 @pytest.mark.parametrize("read, message", [
     (out_of_memory, "out of memory"),
     (lambda path: bytearray(2**30), "MemoryError"),
-    (lambda path: np.ones(2**29, np.uint8).sum(), "MemoryError"),
+    (lambda path: np.ones(2**30, np.uint8).sum(), "MemoryError"),
     (lambda path: sum(range(10**8)), r"it took [\d.]+ s"),
 ])
 def test_the_fuzzer_measures(case, monkeypatch, read, message):
@@ -81,7 +81,9 @@ def test_the_fuzzer_measures(case, monkeypatch, read, message):
 
 def test_a_reader_without_its_bounds_is_noticed(tmp_path, monkeypatch):
     """The large files ask for what they say: without a bound, the memory is not enough."""
-    monkeypatch.setattr(files, "MOST_VALUES", 2**40)
+    monkeypatch.setattr(fuzz_files, "MEMORY", 200 * 2**20)
     number = [name for _, name, _ in fuzz_files.LARGE].index("a card of objects")
+    assert fuzz_files.large(number, {"weights": fuzz_files.good_weights(tmp_path)[:1]}, tmp_path) == "refused"
+    monkeypatch.setattr(files, "MOST_VALUES", 2**40)
     with pytest.raises(fuzz_files.Failure, match="out of memory|MemoryError|has held"):
         fuzz_files.large(number, {"weights": fuzz_files.good_weights(tmp_path)[:1]}, tmp_path)

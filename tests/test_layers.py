@@ -85,7 +85,8 @@ def test_files_alone_opens_files(path):
         assert found == EXCEPTIONS.get(path.relative_to(PACKAGE).as_posix(), [])
 
 
-TWINS = [path for path in FILES if part(path) == "compiled" and path.stem not in ("__init__", "arguments", "jit", "threads")]
+TWINS = [path for path in FILES
+         if part(path) == "compiled" and path.stem not in ("__init__", "arguments", "jit", "threads")]
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=lambda p: p.name)

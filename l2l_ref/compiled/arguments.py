@@ -18,23 +18,21 @@ def precision(*arrays):
 
 def shape_of(name, array, axes):
     """The shape of an array that must have this many axes. Raises ValueError for anything else."""
-    shape = getattr(array, "shape", None)
-    if shape is None or len(shape) != axes:
-        raise ValueError(f"{name}: expected an array of {axes} axes, "
-                         f"got {type(array).__name__ if shape is None else f'shape {shape}'}")
+    shape = getattr(array, "shape", ())
+    if len(shape) != axes:
+        raise ValueError(f"{name}: expected shape ({', '.join('N' * axes)}), {_came(array)}")
     return shape
 
 
 def require(dtype, *operands):
-    """Raise unless each operand (name, array, shape) is an array of exactly this shape, and holds real numbers.
+    """Raise unless each operand (name, array, shape) is an array of exactly this shape, of real floating numbers.
 
     ValueError is for another shape and for what is no array, TypeError for what does not go into ``dtype``.
     """
     for name, array, shape in operands:
         if getattr(array, "shape", None) != shape:
-            raise ValueError(f"{name}: expected an array of shape {shape}, "
-                             f"got {getattr(array, 'shape', type(array).__name__)}")
-        if array.dtype.kind not in "fiu":
+            raise ValueError(f"{name}: expected shape {shape}, {_came(array)}")
+        if array.dtype.kind != "f":
             raise TypeError(f"{name}: expected {dtype}, got {array.dtype}")
 
 
@@ -43,6 +41,11 @@ def fit(dtype, *operands, order="C"):
     require(dtype, *operands)
     arrays = [np.asarray(array, dtype, order) for _, array, _ in operands]
     return [array if array.flags.aligned else array.copy(order) for array in arrays]
+
+
+def _came(array):
+    """What came in the place of an array, for a message."""
+    return f"got {getattr(array, 'shape', type(array).__name__)}"
 
 
 def require_cache(cache, kind):

@@ -18,10 +18,10 @@ def propose_inference(u, state, params, output="sigmoid"):
     """One step of a proposer with an LSTM cell. u (B, d + 2), state -> x (B, d), state'."""
     (W_x, W_h, b), W, b_v = params
     h, c = state
-    (B, D), (H, d) = shape_of("u", u, 2), shape_of("W", W, 2)
+    (B, H), (D, _), (_, d) = shape_of("state.h", h, 2), shape_of("W_x", W_x, 2), shape_of("W", W, 2)
     u, h, c, W_x, W_h, b, W, b_v = fit(
         precision(u, W), ("u", u, (B, D)), ("state.h", h, (B, H)), ("state.c", c, (B, H)), ("W_x", W_x, (D, 4 * H)),
-        ("W_h", W_h, (H, 4 * H)), ("b", b, (4 * H,)), ("W", W, (H, d)), ("b", b_v, (d,)))
+        ("W_h", W_h, (H, 4 * H)), ("b", b, (4 * H,)), ("W", W, (H, d)), ("b_v", b_v, (d,)))
     x, h, c = _propose(u, h, c, W_x, W_h, b, W, b_v, output == "sigmoid")
     return x, type(state)(h, c)
 
@@ -31,14 +31,14 @@ def dnc_propose_inference(u, state, params, output="sigmoid"):
     (controller, W_xi, b_xi), W, b_v = params
     cell_output, c, memory = state
     W_x, W_h, b = controller
-    (B, D), (H, _), (d,) = shape_of("u", u, 2), shape_of("W_h", W_h, 2), shape_of("b", b_v, 1)
+    (B, H), (inputs, _), (d,) = shape_of("state.c", c, 2), shape_of("W_x", W_x, 2), shape_of("b_v", b_v, 1)
     (_, N, word), (_, R, _) = shape_of("state.memory.M", memory.M, 3), shape_of("state.memory.w_r", memory.w_r, 3)
-    S, inputs, interface = H + R * word, D + R * word, R * word + 3 * word + 5 * R + 3
+    S, D, interface = H + R * word, inputs - R * word, R * word + 3 * word + 5 * R + 3
     u, cell_output, c, *arrays = fit(
         precision(u, W), ("u", u, (B, D)), ("state.h", cell_output, (B, S)), ("state.c", c, (B, H)),
         *memory_operands(memory, B, N, word, R, "state.memory."), ("W_x", W_x, (inputs, 4 * H)),
         ("W_h", W_h, (H, 4 * H)), ("b", b, (4 * H,)), ("W_xi", W_xi, (H, interface)), ("b_xi", b_xi, (interface,)),
-        ("W", W, (S, d)), ("b", b_v, (d,)))
+        ("W", W, (S, d)), ("b_v", b_v, (d,)))
     x, cell_output, c, *after = _dnc_propose(u, cell_output, c, *arrays, output == "sigmoid")
     return x, type(state)(cell_output, c, type(memory)(*after))
 
