@@ -508,6 +508,82 @@ def test_the_largest_absolute_value_of_opposite_numbers(seed, n):
     assert report.verdict == "FAIL" and "tied" in str(report)
 
 
+def nested(rng, low, high):
+    """Minima and maxima of values[low:high], nested at random."""
+    if high - low == 1:
+        return lambda values: values[low]
+    middle = rng.integers(low + 1, high)
+    choose, first, second = rng.choice([np.minimum, np.maximum]), nested(rng, low, middle), nested(rng, middle, high)
+    return lambda values: choose(first(values), second(values))
+
+
+@settings(max_examples=40 if SLOW else 4, deadline=None)
+@given(SEEDS, st.integers(2, 12), st.integers(2, 4))
+@example(7, 12, 3)
+def test_a_corner_where_several_pieces_meet(seed, n, pieces):
+    """The slope of a piece is right, and so are means of them, whatever the differences along one entry say."""
+    rng = np.random.default_rng(seed)
+    pieces = min(n, pieces)
+    slopes, x = rng.normal(size=(pieces, n)), rng.uniform(0.5, 2, n) * rng.choice([-1, 1], n)
+    choice = nested(rng, 0, pieces)
+    right = slopes[sorted({int((v == choice(v)).argmax()) for v in rng.normal(size=(200, pieces))})]
+
+    def report(claim):
+        return gradcheck(lambda t: choice(slopes @ (t - x)) + np.sum(np.sin(t)), lambda t: claim + np.cos(t), x,
+                         kind="gradient", seed=seed)
+
+    for claim in (right[0], right.mean(axis=0)):
+        assert report(claim).verdict == "PASS", report(claim)
+    for wrong in (2.0 * right.sum(axis=0), 0.5 * right[0], 0.0 * right[0]):
+        assert report(wrong).verdict == "FAIL", report(wrong)
+
+
+MINIMAX = {
+    "three equal": (lambda x: np.minimum(np.maximum(x[0], x[1]), x[2]), [1.0, 1.0, 1.0], np.eye(3)),
+    "one by another factor": (lambda x: np.minimum(np.maximum(2 * x[0], x[1]), x[2]), [1.0, 2.0, 2.0],
+                              np.diag([2.0, 1.0, 1.0])),
+    "two by another factor": (lambda x: np.maximum(2 * x[0], x[1]), [1.0, 2.0], np.diag([2.0, 1.0])),
+    "the median": (lambda x: np.median(x), [1.0, 1.0, 1.0], np.eye(3)),
+}
+
+
+@pytest.mark.parametrize("name", MINIMAX)
+def test_ties_that_no_entry_shows_alone(name):
+    f, x, right = MINIMAX[name]
+    x = np.array(x)
+    for claim in (*right, right.mean(axis=0)):
+        report = gradcheck(f, lambda _, claim=claim: claim, x, kind="gradient")
+        assert report.verdict == "PASS" and ("a tie" in str(report) or "kink" in str(report)), report
+    for claim in (right.sum(axis=0), 0 * x, right[0] + 0.5 * right[1], 2 * right[0] - right[1]):
+        report = gradcheck(f, lambda _, claim=claim: claim, x, kind="gradient")
+        assert report.verdict == "FAIL", report
+    assert "tied entries moved together" in str(gradcheck(f, lambda _: right.sum(axis=0), x, kind="gradient"))
+
+
+def test_the_jacobian_of_a_sort_at_a_tie():
+    x = np.array([1.0, 1.0, 1.0, 0.0])
+
+    def jacobian(x):
+        return np.eye(4)[np.argsort(x, kind="stable")]
+
+    assert gradcheck(np.sort, jacobian, x, kind="jacobian").verdict == "PASS"
+    both = gradcheck(np.maximum, lambda x, y: (np.diag(1.0 * (x >= y)), np.diag(1.0 * (y >= x))),
+                     (np.array([1.0, 2.0]), np.array([1.0, 3.0])), kind="jacobian")
+    assert both.verdict == "FAIL" and "tied" in str(both)
+
+
+@pytest.mark.parametrize("rate", [1.0, 150.0, 1e4, 1e6])
+def test_what_changes_fast_is_no_tie(rate):
+    """Around the inputs, f has many slopes there, too."""
+    x = np.array([0.3, 0.7, 1.0])
+    for factor in (1.001, 0.5, 0.0):
+        report = gradcheck(lambda x: np.sin(rate * x).sum(), lambda x, k=factor * rate: k * np.cos(rate * x),
+                           x, kind="gradient")
+        assert report.verdict == "FAIL", report
+    jump = gradcheck(lambda x: x[0] * (x[1] >= 0.7), lambda x: np.array([0.5, 0.0]), x[:2], kind="gradient")
+    assert jump.verdict == "FAIL", jump
+
+
 def test_a_solver_is_named_for_small_errors_of_each_entry_alone():
     """A flipped sign of a small entry is small beside the largest one, but it is no tolerance."""
     x = np.array([30.0, 0.7, 20.0])

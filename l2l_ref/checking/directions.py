@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import trees
-from .differences import DIRECTED, Line, Slope, both_ways, central_slope, complex_slope, scale_of, taylor_rate, v_curve
+from .differences import DIRECTED, Line, Slope, both_ways, central_slope, complex_slope, taylor_rate, v_curve
 from .foreign import ADJOINT_EPS
 from .pair import Arrays, Pair, typical_size
-from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, SYMMETRY, TIES, Curve, Direction, Report
+from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, SYMMETRY, Curve, Direction, Report
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 
 DIRECTIONS = 3
 COARSE_DIRECTION = "central differences along one random direction are too coarse to confirm it"
 SHRUNK = (0.5, 2.0**-3, 2.0**-6, 2.0**-10)  # factors of the inputs at which the same code may be less difficult
-TIE_GROUPS = 16  # groups of tied entries that are looked at
 
 Claims = Mapping[int, Claim]  # by the number of the leaf
 Spans = list[tuple[int, int, int]]  # (leaf, start, stop): entries of leaves that are flattened
@@ -196,68 +195,6 @@ def rate_along(exact: Pair, directions: Arrays, weights: np.ndarray, claims: Cla
 def curve_along(exact: Pair, directions: Arrays, weights: np.ndarray, claims: Claims) -> Curve:
     """`v_curve` along a direction."""
     return v_curve(exact.direction_line(directions), 0.0, weights, claimed_slope(directions, claims).slope)
-
-
-def check_ties(
-    exact: Pair, kinks: Sequence[tuple[int, tuple[int, ...]]], weights: np.ndarray, claims: Claims
-) -> list[Direction]:
-    """Move entries that tie together: there f has no kink, and the sum of their claims must be its slope.
-
-    ``kinks`` are the entries (leaf, index) on a kink. Two of them tie if they are equal, or opposite, and the kink of
-    one is gone as soon as the others are moved away, as in max(a, b) at a = b, or max(abs(a), abs(b)) at a = -b. That
-    is not so for relu(a) + relu(b) at a = b = 0. They are moved away from 0.
-    """
-    groups: dict[float, list[tuple[int, tuple[int, ...]]]] = {}
-    for k, index in kinks:
-        groups.setdefault(abs(float(np.asarray(exact.leaves[k])[index])), []).append((k, index))
-    checked = []
-    for tied in [group for group in groups.values() if len(group) > 1][:TIE_GROUPS]:
-        if not is_tie(exact, tied, weights):
-            continue
-        direction = _outwards(exact, tied)
-        # A tie is broken by any change of the inputs, so the claims say nothing of their spread.
-        claims = {k: claim._replace(spread=np.zeros(claim.spread.shape)) for k, claim in claims.items()}
-        claimed = partial(claimed_slope, direction, claims)
-        found = check_direction(exact, direction, weights, claimed, what=TIES, kink=True)
-        names = ", ".join(trees.name(exact.path(k), index) for k, index in tied[:4]) + ", ..." * (len(tied) > 4)
-        checked.append(found._replace(note="; ".join(filter(None, [names, found.note]))))
-    return checked
-
-
-def equal_entries(exact: Pair, k: int, index: tuple[int, ...]) -> list[tuple[int, tuple[int, ...]]]:
-    """This entry, and then all others of the same absolute value."""
-    size = abs(float(np.asarray(exact.leaves[k])[index]))
-    others = [(j, tuple(int(i) for i in where)) for j in exact.tested
-              for where in np.argwhere(np.abs(np.asarray(exact.leaves[j])) == size)]
-    return [(k, index), *(other for other in others if other != (k, index))]
-
-
-def _outwards(exact: Pair, entries: Sequence[tuple[int, tuple[int, ...]]]) -> Arrays:
-    """The direction that moves these entries by 1, away from 0, and no other."""
-    direction: Arrays = [None] * len(exact.leaves)
-    for k, index in entries:
-        if direction[k] is None:
-            direction[k] = np.zeros(np.shape(exact.leaves[k]))
-        direction[k][index] = -1.0 if np.asarray(exact.leaves[k])[index] < 0.0 else 1.0
-    return direction
-
-
-def is_tie(exact: Pair, tied: Sequence[tuple[int, tuple[int, ...]]], weights: np.ndarray) -> bool:
-    """Whether the kink of the first entry is gone when the others are moved away from 0, or towards it."""
-    first, others = _outwards(exact, tied[:1]), _outwards(exact, tied[1:])
-    k, index = tied[0]
-    scale = scale_of(float(np.asarray(exact.leaves[k])[index]))
-    distance, step = scale * 2.0**-8, scale * 2.0**-14
-
-    def bend(away: float) -> float:
-        """|the second difference| along the first entry, with the others moved away."""
-        values = exact.moved(others, away) if away else exact.leaves
-        at = [exact.outputs(exact.at(tuple(trees.rebuild(exact.inputs, iter(values)))).moved(first, t))
-              for t in (-step, 0.0, step)]
-        return float(np.abs(weights) @ np.abs(at[0] - 2.0 * at[1] + at[2]))
-
-    here = bend(0.0)
-    return here > 0.0 and min(bend(distance), bend(-distance)) < 0.1 * here
 
 
 def check_symmetry(exact: Pair, rng: np.random.Generator) -> list[Direction]:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .differences import Line, Slope, central_slope, complex_slope, scale_of, v_curve
-from .directions import SHRUNK, equal_entries, is_tie
+from .directions import SHRUNK
 from .pair import ENDED, Arrays, Pair, typical_size
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
+from .ties import Around
 from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
 
 COARSE = 1e-3  # the relative bound of a complex step that tells nothing
@@ -45,6 +46,7 @@ class Checked(NamedTuple):
     limit: np.ndarray     # absolute
     terms: np.ndarray     # (M, ...), w_j d out_j / d entry for each output; (0, ...) if these are too many to keep
     end: BaseException | None = None  # what ended it on the way, one of `ENDED`
+    tied: tuple[tuple[int, ...], ...] = ()  # entries that are right as one of several slopes around, see `Around`
 
     @property
     def relative_error(self) -> float:
@@ -58,11 +60,13 @@ class Checked(NamedTuple):
 def check_array(
     exact: Pair, k: int, rows: Sequence[Row], arbiter: "Arbiter | None" = None,
     indices: Iterable[tuple[int, ...]] | None = None, quick: bool = False, out: str = "", all_zero: bool = False,
+    around: Around | None = None,
 ) -> Checked:
     """Compare one array with differences, entry by entry or at the given ``indices``.
 
     With an ``arbiter`` the complex step is used as well. ``quick`` takes the first step that gives a rough slope,
-    whatever the claim is. ``out`` is the name of the output whose Jacobian the ``rows`` are.
+    whatever the claim is. ``out`` is the name of the output whose Jacobian the ``rows`` are. ``around`` tells whether
+    an entry ties with others, so that its own slopes do not bound its claim.
     """
     path, _, leaf = exact.named[k]
     values = np.asarray(leaf)
@@ -80,6 +84,8 @@ def check_array(
     checked: list[Entry] = []
     precisions: list[int] = []  # of the checked
     kinks: list[tuple[int, ...]] = []
+    tied: set[tuple[int, ...]] = set()
+    failed = False
     naturals: list[float] = []
     end: BaseException | None = None
     for column in np.ndindex(values.shape) if indices is None else indices:
@@ -103,8 +109,12 @@ def check_array(
                 limits[n][index] = bound
                 verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[column]), ordinary,
                                            all_zero)
-                if verdict == FAIL and slope.sides is not None and not out and _of_several(exact, k, column, row):
-                    verdict = KINK
+                if verdict in (FAIL, INCONCLUSIVE) and around is not None and not (known or failed):
+                    own = bound - float(4.0 * claim.spread[column])  # any change of the inputs breaks a tie
+                    if around.allows((k, column), row.weights, analytic, own, slope.sides is not None):
+                        verdict = KINK
+                        tied.add(column)
+                    failed = verdict == FAIL  # then the array is wrong, whatever the others are
                 if verdict == KINK:
                     if claim is claims[0]:
                         kinks.append(index)
@@ -118,7 +128,7 @@ def check_array(
                                      rows=len(out_shape), unseen=int(unseen)))
     if not checked:  # no entry was checked, or every entry lies on a kink
         entry = Entry(path, len(kinks), (), 0.0, 0.0, 0.0, 0.0, PASS, kinks=tuple(kinks), size=gradient.size, out=out)
-        return Checked(k, entry, gradient, numeric, limits[0], terms, end)
+        return Checked(k, entry, gradient, numeric, limits[0], terms, end, tuple(sorted(tied)))
     largest = max(np.abs(numeric[np.isfinite(numeric)]).max(initial=0.0), np.abs(gradient).max(initial=0.0))
     bounds = [e.bound for e in checked if np.isfinite(e.bound)]
     # If the whole gradient is close to 0, errors are relative to a slope of ordinary size.
@@ -140,17 +150,7 @@ def check_array(
         unseen=len({e.index for e in checked if e.unseen}),
     )
     number = shown if verdict == FAIL and len(which) == 1 else 0
-    return Checked(k, entry, gradients[number], numeric, limits[number], terms, end)
-
-
-def _of_several(exact: Pair, k: int, index: tuple[int, ...], row: Row) -> bool:
-    """Whether an entry ties with more than one other: then its own two slopes do not bound its claim.
-
-    In a sorted array, the middle one of three equal numbers moves up to the third place, or down to the first, and a
-    right claim is that of the second. `directions.check_ties` then decides by the sum of their claims.
-    """
-    tied = equal_entries(exact, k, index)
-    return len(tied) > 2 and is_tie(exact, tied, row.weights)
+    return Checked(k, entry, gradients[number], numeric, limits[number], terms, end, tuple(sorted(tied)))
 
 
 class Lines:

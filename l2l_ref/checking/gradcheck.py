@@ -33,7 +33,6 @@ from .directions import (
     bisect,
     check_direction,
     check_symmetry,
-    check_ties,
     claimed_slope,
     curve_along,
     random_direction,
@@ -45,6 +44,7 @@ from .foreign import dtype_name, entry_not_stored
 from .pair import ENDED, KINDS, Arrays, Meter, Pair, guessed_kind
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Guess, Report, severity
 from .structure import SINGLE_EPS, Structure, examine, nonlinear, solved
+from .ties import Around, check_ties
 from .verdict import Claim
 
 FEW = 1000     # up to this many entries are checked one by one by default
@@ -311,6 +311,7 @@ class _Check:
         self._claim()
         if self.problems:
             return
+        self.around = Around(exact, self.rng.spawn(1)[0])
         use_complex = self.method == "complex" or self.method == "auto" and self.each_entry
         refusal = why_not_analytic(exact, self.leaves, weights, self.rng) if use_complex else None
         self.use_complex = use_complex and not refusal
@@ -337,8 +338,7 @@ class _Check:
         self.guesses = self._guesses()
         self.notes += self._not_stored()
         self._find_curve()
-        kinks = [(c.k, index) for c in self.checked for index in c.entry.kinks if not c.entry.out]
-        self.directions += check_ties(exact, kinks, weights, self.sharpest)
+        self._check_ties()
         if self.pair.kind == "hvp":
             self.directions += check_symmetry(exact, self.rng)
         if self.jvp is not None:
@@ -428,11 +428,24 @@ class _Check:
     def _check_array(self, k: int, arbiter: Arbiter | None, indices: Any = None, quick: bool = False) -> Checked:
         out = self.exact.output_leaves[0][0] if self.rows[k][0].single else ""
         all_zero = not any(claim.gradient.any() for claim in self.sharpest.values())
-        found = check_array(self.exact, k, self.rows[k], arbiter, indices, quick, out, all_zero)
+        found = check_array(self.exact, k, self.rows[k], arbiter, indices, quick, out, all_zero, self.around)
         self.checked.append(found)
         if found.end is not None:
             raise found.end
         return found
+
+    def _check_ties(self) -> None:
+        """Check entries on a kink together, since claims that are right one by one may contradict each other."""
+        kinks = list(dict.fromkeys((c.k, index[c.entry.rows:]) for c in self.checked for index in c.entry.kinks))
+        found = check_ties(self.exact, kinks, self.weights, self.sharpest)
+        wrong = FAIL in (*(d.verdict for d in found), *(c.entry.verdict for c in self.checked))
+        if kinks and not wrong:
+            found += self.around.together(kinks, self.weights, self.sharpest)
+        self.directions += found
+        tied = [trees.name(self.exact.path(c.k), index) for c in self.checked for index in c.tied]
+        if tied and FAIL not in (d.verdict for d in found):
+            names = ", ".join(tied[:4]) + ", ..." * (len(tied) > 4)
+            self.notes.append(f"{names}: a tie, around which f has several slopes; each of them counts as right")
 
     def _bisect(self, arbiter: Arbiter | None) -> None:
         """Check the wrong entry that bisection finds, together with a sample of other entries of its array."""
@@ -492,7 +505,7 @@ class _Check:
             undecided = INCONCLUSIVE in verdicts
             return FAIL if undecided and set(along) == {FAIL} else INCONCLUSIVE if undecided else PASS
         if FAIL in along:  # bisection found no wrong entry, so all directions must agree
-            return INCONCLUSIVE if PASS in along else FAIL
+            return INCONCLUSIVE if PASS in along or any(c.tied for c in self.checked) else FAIL
         decided = any(d.ok and d.bound <= COARSE for d in self.directions if d.what == "f_backward")
         each = all(c.entry.count == c.entry.size for c in self.checked) and {*verdicts} == {PASS}
         return PASS if decided or each else INCONCLUSIVE

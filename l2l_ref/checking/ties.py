@@ -1,0 +1,301 @@
+"""Points where f has no derivative because several entries tie there, as two that are both the largest.
+
+Such a point is a corner at which smooth pieces of f meet. A difference along one entry may see none of them: at
+a = b = c, min(max(a, b), c) stands still whichever entry moves, and the gradients around are (1, 0, 0), (0, 1, 0) and
+(0, 0, 1). Each of them is a right claim, and so is a mean of them. Nothing else is, such as (1, 1, 0) or (0, 0, 0).
+"""
+
+from __future__ import annotations  # so that no annotation loads numpy.random
+
+import itertools
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import numpy as np
+
+from . import trees
+from .differences import scale_of
+from .directions import Claims, check_direction, claimed_slope
+from .pair import Arrays, Pair, typical_size
+from .report import FAIL, TIES, Direction
+
+TIE_GROUPS = 16  # groups of tied entries that are looked at
+SAMPLES = 24     # moves of all inputs, which are all the orders of four entries
+COORDINATES = 8  # up to this many entries are moved one by one, of more some random combinations
+NUMBERS = 10**7  # more are not kept
+CONSISTENT = 0.9  # the share of the samples that must lie on smooth pieces of f
+JUMP = 16.0      # a difference of slopes so much larger than their change on the way to x is one at x itself
+GROSS = 2.0**-10  # relative: a smaller mistake is not looked for
+
+Place = tuple[int, tuple[int, ...]]  # (leaf, index): an entry
+
+
+class Pieces(NamedTuple):
+    """The slopes of the outputs along a direction, on the pieces of f around the inputs."""
+
+    slopes: np.ndarray  # (samples, M)
+    drift: np.ndarray   # (samples, M), how much they change on the way to the inputs
+
+
+class Around:
+    """f on points around the inputs: on the way to the inputs from `SAMPLES` random sides.
+
+    The points lie so close to the inputs that a smooth piece of f is a straight line there. Each side is looked at from
+    two distances, so that a slope that jumps at the inputs is told from one that merely changes fast.
+    """
+
+    def __init__(self, exact: Pair, rng: np.random.Generator) -> None:
+        self.exact, self.rng = exact, rng
+        eps = exact.out_eps
+        far, self.step = (2.0 ** np.round(np.log2(eps) * power) for power in (0.3, 0.5))
+        self.distances = far, far / 4.0
+        self.count = sum(np.size(exact.leaves[k]) for k in exact.tested)
+        self._far: dict[Place, np.ndarray] = {}
+        self._found: dict[Place, Pieces] = {}
+
+    @cached_property
+    def scales(self) -> Arrays:
+        """On what scale f may change, for each entry of the leaves."""
+        scale = np.vectorize(scale_of, otypes=[float])
+        return [scale(v, typical_size(v)) if k in self.exact.tested else None for k, v in enumerate(self.exact.leaves)]
+
+    @cached_property
+    def moves(self) -> list[Arrays]:
+        """Random directions through all inputs. Entries of equal size are moved in every order, or in many of them."""
+        values = np.concatenate([np.ravel(np.asarray(self.exact.leaves[k], float)) for k in self.exact.tested])
+        strata = np.tile((np.arange(SAMPLES)[:, None] + 0.5) / SAMPLES * 2.0 - 1.0, (1, values.size))
+        levels = self.rng.permuted(strata, axis=0) + self.rng.uniform(-0.5, 0.5, strata.shape) / SAMPLES
+        sizes, group, counts = np.unique(np.abs(values), return_inverse=True, return_counts=True)
+        for number in np.flatnonzero((1 < counts) & (counts <= SAMPLES))[:TIE_GROUPS]:
+            members = np.flatnonzero(group.ravel() == number)
+            ranked = np.sort(levels[:, members], axis=1)
+            for row, order in zip(ranked, _orders(members.size, self.rng)):
+                row[:] = row[order]
+            levels[:, members] = ranked * np.where(values[members] < 0.0, -1.0, 1.0)
+        return [self._direction(row) for row in levels]
+
+    def _direction(self, row: np.ndarray) -> Arrays:
+        direction: Arrays = [None] * len(self.exact.leaves)
+        start = 0
+        for k in self.exact.tested:
+            scale = self.scales[k]
+            direction[k] = scale * row[start : start + scale.size].reshape(scale.shape)
+            start += scale.size
+        return direction
+
+    @cached_property
+    def far(self) -> np.ndarray:
+        """The outputs (samples, M) at the points that are further away."""
+        return self._outputs(self.moves, self.distances[0])
+
+    @cached_property
+    def near(self) -> np.ndarray:
+        """The outputs (samples, M) at the points that are closer."""
+        return self._outputs(self.moves, self.distances[1])
+
+    def _outputs(self, moves: Sequence[Arrays], t: float) -> np.ndarray:
+        return np.array([self.exact.direction_line(move)(t) for move in moves])
+
+    @cached_property
+    def known(self) -> bool:
+        """Whether f is continuous here, and defined around, so that its pieces can be told."""
+        out = self.exact.base_outputs
+        far, near = np.abs(self.far - out), np.abs(self.near - out)
+        rest = 0.5 * far + 2.0**-8 * far.max(axis=0) + 64.0 * self.exact.out_eps * np.abs(out)
+        return bool(np.mean((near <= rest).all(axis=1)) >= CONSISTENT)  # False for nan
+
+    @property
+    def affordable(self) -> bool:
+        """Whether there are few enough numbers."""
+        return (self.count + COORDINATES * self.exact.base_outputs.size) * SAMPLES <= NUMBERS
+
+    def slopes(self, direction: Arrays, close: bool = False) -> np.ndarray:
+        """The slopes (samples, M) along a direction at the points that are further away, or at the others."""
+        t, base = (self.distances[1], self.near) if close else (self.distances[0], self.far)
+        with np.errstate(invalid="ignore"):
+            moves = [_sum(move, direction, self.step / t) for move in self.moves]
+            return np.asarray((self._outputs(moves, t) - base) / self.step)
+
+    def pieces(self, direction: Arrays, far: np.ndarray | None = None) -> Pieces:
+        """The slopes along a direction, extrapolated to the inputs."""
+        far, near = self.slopes(direction) if far is None else far, self.slopes(direction, True)
+        with np.errstate(invalid="ignore"):
+            return Pieces((4.0 * near - far) / 3.0, np.abs(near - far))
+
+    def allows(self, place: Place, weights: np.ndarray, claim: float, limit: float, kink: bool = False) -> bool:
+        """Whether f has several slopes here along an entry, and the claim is one of them, or lies between them.
+
+        Each output may be on another piece, so the range of their weighted sum is the sum of their ranges. ``kink``
+        says whether the entry itself lies on one.
+        """
+        if kink and len(tied := equal_entries(self.exact, [place])) > SAMPLES and is_tie(self.exact, tied, weights):
+            return True  # of so many orders only a few are looked at
+        if self.count == 1 or not self.affordable:
+            return False
+        scale = float(self.scales[place[0]][place[1]])
+        direction = _along(self.exact, [place], [scale])
+        if place not in self._far:
+            self._far[place] = self.slopes(direction)
+        low, high = _range(weights * self._far[place] / scale)
+        reach = high - low + limit  # the other distance brings the slopes no closer
+        if not low - reach <= claim <= high + reach or not self.known:
+            return False
+        if place not in self._found:
+            self._found[place] = self.pieces(direction, self._far[place])
+        found = self._found[place]
+        kept = _consistent([found], weights)
+        if not kept.any():
+            return False
+        low, high = _range(weights * found.slopes[kept] / scale)
+        drift = float((found.drift[kept] @ np.abs(weights)).max()) / scale
+        return high - low > JUMP * drift and low - drift - limit <= claim <= high + drift + limit
+
+    def together(self, kinks: Sequence[Place], weights: np.ndarray, claims: Claims) -> list[Direction]:
+        """A Direction along which all pieces of f have the same slope, if the claims contradict it; else none.
+
+        So the sum of two claims is known where two entries tie for a maximum.
+        """
+        exact = self.exact
+        places = equal_entries(exact, kinks)
+        if self.count <= COORDINATES:
+            places = [(k, index) for k in exact.tested for index in np.ndindex(np.shape(exact.leaves[k]))]
+        if len(places) < 2 or not self.affordable or not self.known:
+            return []
+        scales = np.array([self.scales[k][index] for k, index in places])
+        parts = np.eye(len(places))
+        if len(places) > COORDINATES:
+            parts = self.rng.standard_normal((COORDINATES, len(places)))
+        along = [_along(exact, places, part * scales) for part in parts]
+        found = [self.pieces(direction) for direction in along]
+        kept = _consistent(found, weights)
+        if not kept.any():
+            return []
+        terms = np.stack([weights * piece.slopes[kept] for piece in found], axis=-1)  # (samples, M, parts)
+        drift = max(float((piece.drift[kept] @ np.abs(weights)).max()) for piece in found)
+        # A tie is broken by any change of the inputs, so the claims say nothing of their spread.
+        claims = {k: claim._replace(spread=np.zeros(claim.spread.shape)) for k, claim in claims.items()}
+        claimed = [claimed_slope(direction, claims) for direction in along]
+        claim, mean = np.array([c.slope for c in claimed]), terms.sum(axis=1).mean(axis=0)
+        varied = (terms - terms.mean(axis=0)).reshape(-1, len(parts))
+        jump = float(np.abs(varied).max())
+        if jump <= JUMP * drift:
+            return []
+        variance, axes = np.linalg.eigh(varied.T @ varied / len(terms))
+        same = axes[:, variance <= (GROSS / 4.0 * jump) ** 2]
+        off = same @ (same.T @ (claim - mean))
+        size = float(np.abs([*claim, *mean]).max())
+        bound = GROSS * size + JUMP * drift + max(c.rounding for c in claimed)
+        if not off.size or np.abs(off).max() <= bound:
+            return []
+        move = parts.T @ off * scales
+        largest = move[np.argmax(np.abs(move))]
+        move, off = move / largest, off / largest
+        says, right = float(claim @ off), float(mean @ off)
+        names = _named(exact, places, move)
+        return [Direction(TIES, says, right, abs(says - right) / size, bound / size, FAIL, names)]
+
+
+def _orders(count: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """`SAMPLES` orders of entries: all of them if there are no more, or such that each entry gets into each place."""
+    if count <= 4:
+        orders = [np.array(order) for order in itertools.permutations(range(count))]
+    else:
+        orders = []
+        while len(orders) < SAMPLES:
+            order = rng.permutation(count)
+            orders += [np.roll(one, shift) for one in (order, order[::-1]) for shift in range(count)]
+    return list(itertools.islice(itertools.cycle(orders), SAMPLES))
+
+
+def _consistent(found: Sequence[Pieces], weights: np.ndarray) -> np.ndarray:
+    """Which samples lie on smooth pieces of f; none if these are too few to rely on."""
+    size = np.abs(weights)
+    with np.errstate(invalid="ignore"):
+        smooth = [piece.drift @ size <= 2.0**-6 * np.nanmax(np.abs(piece.slopes) @ size) for piece in found]
+    kept = np.all(smooth, axis=0)
+    return kept if kept.mean() >= CONSISTENT else np.zeros(kept.shape, bool)
+
+
+def _range(terms: np.ndarray) -> tuple[float, float]:
+    """The smallest and the largest sum of terms (samples, M), where each may come from another sample."""
+    return float(terms.min(axis=0).sum()), float(terms.max(axis=0).sum())
+
+
+def _sum(a: Arrays, b: Arrays, factor: float) -> Arrays:
+    """a + factor * b for directions; None stands for 0."""
+    return [u if v is None else v * factor if u is None else u + factor * v for u, v in zip(a, b)]
+
+
+def _along(exact: Pair, places: Sequence[Place], moves: Sequence[float] | np.ndarray) -> Arrays:
+    """The direction that moves these entries by so much, and no other."""
+    direction: Arrays = [None] * len(exact.leaves)
+    for (k, index), move in zip(places, moves):
+        if direction[k] is None:
+            direction[k] = np.zeros(np.shape(exact.leaves[k]))
+        direction[k][index] = move
+    return direction
+
+
+def _named(exact: Pair, places: Sequence[Place], moves: np.ndarray) -> str:
+    """The names of the entries that are moved, at most four, and how far if it is not 1."""
+    names = [trees.name(exact.path(k), index) + ("" if abs(abs(move) - 1.0) < 1e-3 else f" by {move:.3g}")
+             for (k, index), move in zip(places, moves) if abs(move) > 1e-3]
+    return ", ".join(names[:4]) + ", ..." * (len(names) > 4)
+
+
+def check_ties(
+    exact: Pair, kinks: Sequence[Place], weights: np.ndarray, claims: Claims
+) -> list[Direction]:
+    """Move entries that tie together: there f has no kink, and the sum of their claims must be its slope.
+
+    ``kinks`` are the entries (leaf, index) on a kink. Two of them tie if they are equal, or opposite, and the kink of
+    one is gone as soon as the others are moved away, as in max(a, b) at a = b, or max(abs(a), abs(b)) at a = -b. That
+    is not so for relu(a) + relu(b) at a = b = 0. They are moved away from 0.
+    """
+    groups: dict[float, list[Place]] = {}
+    for k, index in kinks:
+        groups.setdefault(abs(float(np.asarray(exact.leaves[k])[index])), []).append((k, index))
+    checked = []
+    for tied in [group for group in groups.values() if len(group) > 1][:TIE_GROUPS]:
+        if not is_tie(exact, tied, weights):
+            continue
+        direction = _outwards(exact, tied)
+        # A tie is broken by any change of the inputs, so the claims say nothing of their spread.
+        claims = {k: claim._replace(spread=np.zeros(claim.spread.shape)) for k, claim in claims.items()}
+        claimed = partial(claimed_slope, direction, claims)
+        found = check_direction(exact, direction, weights, claimed, what=TIES, kink=True)
+        names = _named(exact, tied, np.ones(len(tied)))
+        checked.append(found._replace(note="; ".join(filter(None, [names, found.note]))))
+    return checked
+
+
+def equal_entries(exact: Pair, places: Sequence[Place]) -> list[Place]:
+    """These entries, and then all others of the same absolute values."""
+    sizes = list({abs(float(np.asarray(exact.leaves[k])[index])) for k, index in places})
+    others = [(k, tuple(int(i) for i in where)) for k in exact.tested
+              for where in np.argwhere(np.isin(np.abs(np.asarray(exact.leaves[k])), sizes))]
+    return list(dict.fromkeys([*places, *others]))
+
+
+def _outwards(exact: Pair, entries: Sequence[Place]) -> Arrays:
+    """The direction that moves these entries by 1, away from 0, and no other."""
+    return _along(exact, entries, [-1.0 if np.asarray(exact.leaves[k])[index] < 0.0 else 1.0 for k, index in entries])
+
+
+def is_tie(exact: Pair, tied: Sequence[Place], weights: np.ndarray) -> bool:
+    """Whether the kink of the first entry is gone when the others are moved away from 0, or towards it."""
+    first, others = _outwards(exact, tied[:1]), _outwards(exact, tied[1:])
+    k, index = tied[0]
+    scale = scale_of(float(np.asarray(exact.leaves[k])[index]))
+    distance, step = scale * 2.0**-8, scale * 2.0**-14
+
+    def bend(away: float) -> float:
+        """|the second difference| along the first entry, with the others moved away."""
+        values = exact.moved(others, away) if away else exact.leaves
+        at = [exact.outputs(exact.at(tuple(trees.rebuild(exact.inputs, iter(values)))).moved(first, t))
+              for t in (-step, 0.0, step)]
+        return float(np.abs(weights) @ np.abs(at[0] - 2.0 * at[1] + at[2]))
+
+    here = bend(0.0)
+    return here > 0.0 and min(bend(distance), bend(-distance)) < 0.1 * here
