@@ -180,9 +180,6 @@ class Pair:
 
     def _jacobians(self, jacobians: Any, out: Any) -> dict[int, Any]:
         """The Jacobians that f_backward returned, by the number of the input."""
-        if trees.children(out) is not None:
-            several = "complex numbers; view them as pairs of real ones" if trees.is_complex(out) else "several"
-            raise Misfit(f"kind='jacobian' is for one output array, f returns {several}")
         if len(self.positions) == 1:
             shape = np.shape(out) + np.shape(as_numpy(self.inputs[self.positions[0]]))
             bare = type(jacobians) is not tuple or _are_numbers(jacobians, shape)
@@ -194,12 +191,8 @@ class Pair:
             given = range(len(self.inputs))
         found: dict[int, Any] = {}
         for i, jacobian in zip(given, jacobians):
-            name, leaf = self.names[i], self.inputs[i]
-            if trees.children(leaf) is not None:
-                raise Misfit(f"kind='jacobian' is for arrays, {name} is a {type(leaf).__name__}")
-            if jacobian is None or not trees.is_floating(leaf):
-                continue
-            found[i] = jacobian
+            if jacobian is not None and trees.is_floating(self.inputs[i]):
+                found[i] = jacobian
         return found
 
     def matrices(self, values: Iterable[Any] | None = None) -> Arrays:

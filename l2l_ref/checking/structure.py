@@ -54,6 +54,12 @@ def examine(pair: Pair, rng: np.random.Generator) -> Structure:
     outputs = trees.leaves(out, "out")
     if pair.kind == "gradient" and trees.is_complex(out):
         raise TypeError(f"f: with kind='gradient' expected one real number, got {dtype_name(out)}")
+    if pair.kind == "jacobian":
+        for name, value in [*((pair.names[i], pair.inputs[i]) for i in pair.positions), ("f", out)]:
+            if trees.children(value) is not None:
+                pairs = "; view complex numbers as pairs of real ones" if trees.is_complex(value) else ""
+                got = f"{dtype_name(value)}{pairs}"
+                raise TypeError(f"{name}: with kind='jacobian' expected one array of real numbers, got {got}")
     for path, leaf in trees.as_they_are(out, "out"):
         reason = refusal(path, leaf)
         if reason:
