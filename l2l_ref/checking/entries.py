@@ -11,14 +11,13 @@ from .directions import SHRUNK
 from .pair import ENDED, Arrays, Pair, typical_size
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
 from .ties import Around
-from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
+from .verdict import CLAIM_EPS, KINK, ONLY_LOW, Claim, verdict_on
 
 COARSE = 1e-3  # the relative bound of a complex step that tells nothing
 AGREE = 1e-6  # how closely a right claim that lost few digits agrees with the complex step
 MANY = 10**6  # terms are not kept if there are more numbers than this
 SATURATED = 32.0  # inputs up to this size may saturate a function, or nearly so
 CONFIRMED = 4  # after this many wrong entries of an array, the others are examined with one step only
-ONLY_LOW = "on the same values in float64 it is right"
 ONLY_HIGH = "computed on the same values in float64, since rounding hides it otherwise"
 
 Limit = Callable[[Slope, Claim], Any]  # how far a claim may be from a slope
@@ -195,9 +194,7 @@ def _slope(
             lost = np.nan if claim.lost is None else claim.lost[index]
             if np.isnan(lost) or claim.eps == claims[0].eps:
                 terms = terms + slope.reach / max(abs(x) / SATURATED, 1.0)
-            spread = spread + np.nan_to_num(lost)
-            smallest = max(np.finfo(claim.gradient.dtype).tiny, np.finfo(np.float32).tiny)  # below it, it may be 0
-            spread = spread + 16.0 * smallest * max(1.0, slope.natural, np.abs(weights).sum())
+            spread = spread + np.nan_to_num(lost) + claim.smallest * max(1.0, slope.natural, np.abs(weights).sum())
         return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * spread + claim.forgiven
 
     def confirms(slope: Slope, times: float = 1.0) -> bool:

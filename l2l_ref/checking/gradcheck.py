@@ -30,22 +30,24 @@ from . import trees
 from .directions import (
     DIRECTIONS,
     JVP,
+    Claimed,
     bisect,
     check_direction,
     check_symmetry,
+    claimed_in_low_precision,
     claimed_slope,
     curve_along,
     random_direction,
     rate_along,
     why_not_analytic,
 )
-from .entries import ONLY_LOW, Arbiter, Checked, Row, check_array, curve_of
+from .entries import Arbiter, Checked, Row, check_array, curve_of
 from .foreign import dtype_name, entry_not_stored
 from .pair import ENDED, KINDS, Arrays, Meter, Pair, guessed_kind
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Guess, Report, severity
 from .structure import SINGLE_EPS, Structure, examine, nonlinear, solved
 from .ties import Around, check_ties
-from .verdict import Claim
+from .verdict import ONLY_LOW, Claim
 
 FEW = 1000     # up to this many entries are checked one by one by default
 COARSE = 0.01  # a direction with a wider bound decides nothing
@@ -333,7 +335,7 @@ class _Check:
             # Directions decide nothing at kinks. Then entries are checked, all of them or a sample.
             few = self.entries <= FEW
             self._check_entries(arbiter, None if few else self._sample)
-        if any(c.entry.wrong and ONLY_LOW in c.entry.note for c in self.checked):
+        if any(ONLY_LOW in found.note for found in (*(c.entry for c in self.checked), *self.directions)):
             self.rate = None  # which is that of the claims in float64
         self.guesses = self._guesses()
         self.notes += self._not_stored()
@@ -364,6 +366,7 @@ class _Check:
         inside = [cache(partial(of.inside, form, gradients)) for of, gradients in claimed]
         self.rows: dict[int, list[Row]] = {}   # by the number of the leaf
         self.sharpest: dict[int, Claim] = {}   # for directions
+        self.coarsest: dict[int, Claim] = {}   # the same in the precision of the inputs
         claims: dict[int, list[Claim]] = {}
         for k in self.leaves:
             forgiven = self.rtol * np.abs(claimed[0][1][k]).max(initial=0.0)
@@ -378,7 +381,7 @@ class _Check:
         for k in self.leaves:
             claims[k] = [c._replace(lost=c.inside()) if c.low and c.inside else c for c in claims[k]]
         for k in self.leaves:
-            self.sharpest[k] = claims[k][0]
+            self.sharpest[k], self.coarsest[k] = claims[k][0], claims[k][-1]
             self.rows[k] = [Row((), self.weights, claims[k])]
             if by_row:
                 self.sharpest[k] = claims[k][0].combined(self.weights.reshape(self._out_shape))
@@ -414,8 +417,10 @@ class _Check:
         return self.pair.kind in ("jacobian", "hvp") and one_output and one_input and small and self.each_entry
 
     def _along(self, direction: Arrays) -> Direction:
-        return check_direction(self.exact, direction, self.weights, partial(claimed_slope, direction, self.sharpest),
-                               self.use_complex)
+        claimed = [partial(claimed_slope, direction, self.sharpest)]
+        if self.exact is not self.pair and not self.each_entry:
+            claimed.append(partial(claimed_in_low_precision, direction, self.coarsest))
+        return check_direction(self.exact, direction, self.weights, claimed, self.use_complex)
 
     def _any_wrong(self) -> bool:
         return any(d.verdict == FAIL for d in self.directions)
@@ -449,7 +454,14 @@ class _Check:
 
     def _bisect(self, arbiter: Arbiter | None) -> None:
         """Check the wrong entry that bisection finds, together with a sample of other entries of its array."""
-        k, index = bisect(self.exact, self.leaves, self.weights, self.sharpest, self.rng)
+        wrong = [d for d in self.directions if d.verdict == FAIL]
+        low = all(ONLY_LOW in d.note for d in wrong)
+        of, claims = (claimed_in_low_precision, self.coarsest) if low else (claimed_slope, self.sharpest)
+
+        def claimed(direction: Arrays, widened: bool = False) -> Claimed:
+            return of(direction, claims, widened)
+
+        k, index = bisect(self.exact, self.leaves, self.weights, claimed, self.rng)
         if self._check_array(k, arbiter, [index]).entry.verdict == FAIL:
             # A guess at the mistake needs a few more entries, for which a rough slope is enough.
             first = self.checked.pop()

@@ -264,7 +264,7 @@ def check_ties(
         # A tie is broken by any change of the inputs, so the claims say nothing of their spread.
         claims = {k: claim._replace(spread=np.zeros(claim.spread.shape)) for k, claim in claims.items()}
         claimed = partial(claimed_slope, direction, claims)
-        found = check_direction(exact, direction, weights, claimed, what=TIES, kink=True)
+        found = check_direction(exact, direction, weights, [claimed], what=TIES, kink=True)
         names = _named(exact, tied, np.ones(len(tied)))
         checked.append(found._replace(note="; ".join(filter(None, [names, found.note]))))
     return checked

@@ -20,7 +20,9 @@ from .report import FAIL, INCONCLUSIVE, PASS
 
 # The rounding error of a claim, in eps of its dtype, relative to the terms of which the claim is the sum.
 CLAIM_EPS = 8.0
+SMALLEST = 16.0  # in units of the smallest number with all its digits
 KINK: Final = "kink"
+ONLY_LOW = "on the same values in float64 it is right"
 NOT_SMOOTH = "f is not smooth here: no step gives a difference that settles"
 
 
@@ -38,6 +40,21 @@ class Claim(NamedTuple):
     def low(self) -> bool:
         """Whether it was computed in a lower precision than that of the differences."""
         return self.eps > float(np.finfo(np.float64).eps)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the error of its arithmetic is known, if it was computed in low precision."""
+        return self.lost is not None and not bool(np.isnan(self.lost).any())
+
+    @property
+    def known_lost(self) -> np.ndarray | float:
+        """The error of its arithmetic, 0 where that is unknown or small."""
+        return 0.0 if self.lost is None or not self.low else np.nan_to_num(self.lost)
+
+    @property
+    def smallest(self) -> float:
+        """A claim below this may be 0 in low precision."""
+        return SMALLEST * float(max(np.finfo(self.gradient.dtype).tiny, np.finfo(np.float32).tiny))
 
     def at(self, row: tuple[int, ...]) -> "Claim":
         """One row of the claim of a Jacobian."""
