@@ -69,6 +69,27 @@ def test_a_mistake_at_a_kink_is_not_smaller_than_its_bound():
     assert report.verdict == "FAIL" and report.worst.error > report.worst.bound
 
 
+@pytest.mark.parametrize("small", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-9])
+def test_a_negligible_entry_of_float32_code_leaves_nothing_undecided(small):
+    """Its slope is lost in the last digits of f, as it would be in float64 if it were smaller still."""
+    rng = np.random.default_rng(0)
+    x = np.array([1.0, -0.7, 0.4, small, 1.3], np.float32)
+    for f, gradient in (
+        (lambda y: np.sum(y.astype(np.float32) ** 2), lambda y: 2 * y.astype(np.float32).astype(y.dtype)),
+        (lambda y: np.dot(x, y.astype(np.float32)), lambda y: x.astype(y.dtype)),
+        (lambda y: np.exp(np.sum(x * y.astype(np.float32))), lambda y: (np.exp(np.sum(x * y)) * x).astype(y.dtype)),
+    ):
+        report = gradcheck(f, gradient, x * rng.uniform(0.5, 1.5, 5).astype(np.float32), kind="gradient")
+        assert report.verdict == "PASS", report
+        for k, wrong in ((4, -1.0), (0, 1.1)):
+            factor = np.where(np.arange(5) == k, wrong, 1.0).astype(np.float32)
+            report = gradcheck(f, lambda y, g=gradient, m=factor: g(y) * m.astype(y.dtype), x, kind="gradient")
+            assert report.verdict == "FAIL", report
+        report = gradcheck(f, lambda y, g=gradient: g(y) + np.where(np.arange(5) == 3, 0.1, 0.0).astype(y.dtype), x,
+                           kind="gradient")
+        assert report.verdict != "PASS", report
+
+
 # --- along directions, where there are too many entries to be checked one by one
 
 def softmax(x):

@@ -11,7 +11,7 @@ from .directions import SHRUNK
 from .pair import ENDED, Arrays, Pair, typical_size
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
 from .ties import Around
-from .verdict import CLAIM_EPS, KINK, ONLY_LOW, Claim, verdict_on
+from .verdict import CLAIM_EPS, KINK, NEGLIGIBLE, ONLY_LOW, Claim, narrow, verdict_on
 
 COARSE = 1e-3  # the relative bound of a complex step that tells nothing
 AGREE = 1e-6  # how closely a right claim that lost few digits agrees with the complex step
@@ -79,7 +79,7 @@ def check_array(
     by_output = not out and count * values.size <= MANY
     terms = np.full((count if by_output else 0, *shape), np.nan)
     size = typical_size(values) if values.size else 1.0
-    ordinary = 1e-6 * float(np.abs(gradient).max(initial=0.0))
+    top = float(np.abs(gradient).max(initial=0.0))
     checked: list[Entry] = []
     precisions: list[int] = []  # of the checked
     kinks: list[tuple[int, ...]] = []
@@ -106,6 +106,7 @@ def check_array(
             for n, claim in enumerate(claims):
                 analytic, value, bound = float(claim.gradient[column]), slope.value, float(limit(slope, claim))
                 limits[n][index] = bound
+                ordinary = top * narrow(exact.out_eps, claim.eps, abs(analytic) <= NEGLIGIBLE * top)
                 verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[column]), ordinary,
                                            all_zero)
                 if verdict in (FAIL, INCONCLUSIVE) and around is not None and not (known or failed):

@@ -20,6 +20,7 @@ from .report import FAIL, INCONCLUSIVE, PASS
 
 # The rounding error of a claim, in eps of its dtype, relative to the terms of which the claim is the sum.
 CLAIM_EPS = 8.0
+NEGLIGIBLE = 1e-3  # relative to the largest entry of the gradient
 SMALLEST = 16.0  # in units of the smallest number with all its digits
 KINK: Final = "kink"
 ONLY_LOW = "on the same values in float64 it is right"
@@ -75,6 +76,15 @@ class Claim(NamedTuple):
     def widened(self) -> "Claim":
         """This claim with the error of f_backward's own arithmetic in its spread."""
         return self if self.inside is None else self._replace(spread=np.fmax(self.spread, self.inside()), inside=None)
+
+
+def narrow(out_eps: float, claim_eps: float, negligible: bool) -> float:
+    """What bound counts as narrow, relative to the largest entry of the gradient: a millionth in float64.
+
+    No difference of a function that computes in float32 is as sharp, so that one of its ``negligible`` entries, which
+    are known from their claim, would leave the whole array undecided.
+    """
+    return max(1e-6, 64.0 * claim_eps, min(64.0 * np.sqrt(out_eps), 0.02) if negligible else 0.0)
 
 
 def verdict_on(
