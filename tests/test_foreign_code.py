@@ -526,7 +526,8 @@ def test_a_corner_where_several_pieces_meet(seed, n, pieces):
     pieces = min(n, pieces)
     slopes, x = rng.normal(size=(pieces, n)), rng.uniform(0.5, 2, n) * rng.choice([-1, 1], n)
     choice = nested(rng, 0, pieces)
-    right = slopes[sorted({int((v == choice(v)).argmax()) for v in rng.normal(size=(200, pieces))})]
+    chosen = [int((v == choice(v)).argmax()) for v in rng.normal(size=(1000, pieces))]
+    right = slopes[np.bincount(chosen, minlength=pieces) > 50]  # a piece that fills less may be missed
 
     def report(claim):
         return gradcheck(lambda t: choice(slopes @ (t - x)) + np.sum(np.sin(t)), lambda t: claim + np.cos(t), x,

@@ -111,7 +111,8 @@ def check_array(
                                            all_zero)
                 if verdict in (FAIL, INCONCLUSIVE) and around is not None and not (known or failed):
                     own = bound - float(4.0 * claim.spread[column])  # any change of the inputs breaks a tie
-                    if around.allows((k, column), row.weights, analytic, own, slope.sides is not None):
+                    kink = slope.sides is not None
+                    if around.allows((k, column), row.weights, analytic, own, kink, bool(kinks)):
                         verdict = KINK
                         tied.add(column)
                     failed = verdict == FAIL  # then the array is wrong, whatever the others are

@@ -22,6 +22,7 @@ from .report import FAIL, TIES, Direction
 
 TIE_GROUPS = 16  # groups of tied entries that are looked at
 SAMPLES = 24     # moves of all inputs, which are all the orders of four entries
+BATCHES = 8      # how often so many are looked at: a piece of f that fills a twentieth is missed once in 20,000 times
 COORDINATES = 8  # up to this many entries are moved one by one, of more some random combinations
 NUMBERS = 10**7  # more are not kept
 CONSISTENT = 0.9  # the share of the samples that must lie on smooth pieces of f
@@ -38,21 +39,58 @@ class Pieces(NamedTuple):
     drift: np.ndarray   # (samples, M), how much they change on the way to the inputs
 
 
-class Around:
-    """f on points around the inputs: on the way to the inputs from `SAMPLES` random sides.
+class Sides:
+    """f on the way to the inputs from several sides, at two distances.
 
-    The points lie so close to the inputs that a smooth piece of f is a straight line there. Each side is looked at from
-    two distances, so that a slope that jumps at the inputs is told from one that merely changes fast.
+    Both are so small that a smooth piece of f is a straight line there. A slope that jumps at the inputs is told from
+    one that merely changes fast, because it is the same at both.
+    """
+
+    def __init__(self, exact: Pair, moves: Sequence[Arrays]) -> None:
+        self.exact, self.moves = exact, moves
+        far, self.step = (2.0 ** np.round(np.log2(exact.out_eps) * power) for power in (0.3, 0.5))
+        self.distances = far, far / 4.0
+
+    @cached_property
+    def base(self) -> tuple[np.ndarray, np.ndarray]:
+        """The outputs (samples, M), far and near."""
+        return self._outputs(self.moves, 0), self._outputs(self.moves, 1)
+
+    def _outputs(self, moves: Sequence[Arrays], which: int) -> np.ndarray:
+        return np.array([self.exact.direction_line(move)(self.distances[which]) for move in moves])
+
+    @cached_property
+    def known(self) -> bool:
+        """Whether f is continuous here, and defined around, so that its pieces can be told."""
+        out = self.exact.base_outputs
+        far, near = (np.abs(outputs - out) for outputs in self.base)
+        rest = 0.5 * far + 2.0**-8 * far.max(axis=0) + 64.0 * self.exact.out_eps * np.abs(out)
+        return bool(np.mean((near <= rest).all(axis=1)) >= CONSISTENT)  # False for nan
+
+    def slopes(self, direction: Arrays, which: int) -> np.ndarray:
+        """The slopes (samples, M) along a direction, far or near."""
+        moves = [_sum(move, direction, self.step / self.distances[which]) for move in self.moves]
+        with np.errstate(invalid="ignore"):
+            return np.asarray((self._outputs(moves, which) - self.base[which]) / self.step)
+
+    def pieces(self, direction: Arrays) -> Pieces:
+        """The slopes along a direction, extrapolated to the inputs."""
+        far, near = (self.slopes(direction, which) for which in range(2))
+        with np.errstate(invalid="ignore"):
+            return Pieces((4.0 * near - far) / 3.0, np.abs(near - far))
+
+
+class Around:
+    """The slopes of f on the pieces around the inputs, found on the way to the inputs from random sides.
+
+    A small piece may be missed, so there are up to `BATCHES` times `SAMPLES` sides, where that matters.
     """
 
     def __init__(self, exact: Pair, rng: np.random.Generator) -> None:
         self.exact, self.rng = exact, rng
-        eps = exact.out_eps
-        far, self.step = (2.0 ** np.round(np.log2(eps) * power) for power in (0.3, 0.5))
-        self.distances = far, far / 4.0
         self.count = sum(np.size(exact.leaves[k]) for k in exact.tested)
-        self._far: dict[Place, np.ndarray] = {}
-        self._found: dict[Place, Pieces] = {}
+        self._batches: list[Sides] = []
+        self._found: dict[tuple[Place, int], Pieces] = {}  # by the number of the batch
 
     @cached_property
     def scales(self) -> Arrays:
@@ -60,13 +98,23 @@ class Around:
         scale = np.vectorize(scale_of, otypes=[float])
         return [scale(v, typical_size(v)) if k in self.exact.tested else None for k, v in enumerate(self.exact.leaves)]
 
-    @cached_property
-    def moves(self) -> list[Arrays]:
+    @property
+    def affordable(self) -> bool:
+        """Whether there are few enough numbers, and several entries."""
+        return self.count > 1 and (self.count + COORDINATES * self.exact.base_outputs.size) * SAMPLES <= NUMBERS
+
+    def batch(self, number: int) -> Sides:
+        """The sides with this number, which must be the next one if it is new."""
+        if number == len(self._batches):
+            self._batches.append(Sides(self.exact, self._moves()))
+        return self._batches[number]
+
+    def _moves(self) -> list[Arrays]:
         """Random directions through all inputs. Entries of equal size are moved in every order, or in many of them."""
         values = np.concatenate([np.ravel(np.asarray(self.exact.leaves[k], float)) for k in self.exact.tested])
         strata = np.tile((np.arange(SAMPLES)[:, None] + 0.5) / SAMPLES * 2.0 - 1.0, (1, values.size))
         levels = self.rng.permuted(strata, axis=0) + self.rng.uniform(-0.5, 0.5, strata.shape) / SAMPLES
-        sizes, group, counts = np.unique(np.abs(values), return_inverse=True, return_counts=True)
+        _, group, counts = np.unique(np.abs(values), return_inverse=True, return_counts=True)
         for number in np.flatnonzero((1 < counts) & (counts <= SAMPLES))[:TIE_GROUPS]:
             members = np.flatnonzero(group.ravel() == number)
             ranked = np.sort(levels[:, members], axis=1)
@@ -84,72 +132,45 @@ class Around:
             start += scale.size
         return direction
 
-    @cached_property
-    def far(self) -> np.ndarray:
-        """The outputs (samples, M) at the points that are further away."""
-        return self._outputs(self.moves, self.distances[0])
-
-    @cached_property
-    def near(self) -> np.ndarray:
-        """The outputs (samples, M) at the points that are closer."""
-        return self._outputs(self.moves, self.distances[1])
-
-    def _outputs(self, moves: Sequence[Arrays], t: float) -> np.ndarray:
-        return np.array([self.exact.direction_line(move)(t) for move in moves])
-
-    @cached_property
-    def known(self) -> bool:
-        """Whether f is continuous here, and defined around, so that its pieces can be told."""
-        out = self.exact.base_outputs
-        far, near = np.abs(self.far - out), np.abs(self.near - out)
-        rest = 0.5 * far + 2.0**-8 * far.max(axis=0) + 64.0 * self.exact.out_eps * np.abs(out)
-        return bool(np.mean((near <= rest).all(axis=1)) >= CONSISTENT)  # False for nan
-
-    @property
-    def affordable(self) -> bool:
-        """Whether there are few enough numbers."""
-        return (self.count + COORDINATES * self.exact.base_outputs.size) * SAMPLES <= NUMBERS
-
-    def slopes(self, direction: Arrays, close: bool = False) -> np.ndarray:
-        """The slopes (samples, M) along a direction at the points that are further away, or at the others."""
-        t, base = (self.distances[1], self.near) if close else (self.distances[0], self.far)
-        with np.errstate(invalid="ignore"):
-            moves = [_sum(move, direction, self.step / t) for move in self.moves]
-            return np.asarray((self._outputs(moves, t) - base) / self.step)
-
-    def pieces(self, direction: Arrays, far: np.ndarray | None = None) -> Pieces:
-        """The slopes along a direction, extrapolated to the inputs."""
-        far, near = self.slopes(direction) if far is None else far, self.slopes(direction, True)
-        with np.errstate(invalid="ignore"):
-            return Pieces((4.0 * near - far) / 3.0, np.abs(near - far))
-
-    def allows(self, place: Place, weights: np.ndarray, claim: float, limit: float, kink: bool = False) -> bool:
+    def allows(
+        self, place: Place, weights: np.ndarray, claim: float, limit: float, kink: bool = False, kinks: bool = False
+    ) -> bool:
         """Whether f has several slopes here along an entry, and the claim is one of them, or lies between them.
 
         Each output may be on another piece, so the range of their weighted sum is the sum of their ranges. ``kink``
-        says whether the entry itself lies on one.
+        says whether the entry itself lies on one, ``kinks`` whether others do.
         """
         if kink and len(tied := equal_entries(self.exact, [place])) > SAMPLES and is_tie(self.exact, tied, weights):
             return True  # of so many orders only a few are looked at
-        if self.count == 1 or not self.affordable:
+        if not self.affordable:
             return False
         scale = float(self.scales[place[0]][place[1]])
         direction = _along(self.exact, [place], [scale])
-        if place not in self._far:
-            self._far[place] = self.slopes(direction)
-        low, high = _range(weights * self._far[place] / scale)
-        reach = high - low + limit  # the other distance brings the slopes no closer
-        if not low - reach <= claim <= high + reach or not self.known:
-            return False
-        if place not in self._found:
-            self._found[place] = self.pieces(direction, self._far[place])
-        found = self._found[place]
-        kept = _consistent([found], weights)
-        if not kept.any():
-            return False
-        low, high = _range(weights * found.slopes[kept] / scale)
-        drift = float((found.drift[kept] @ np.abs(weights)).max()) / scale
-        return high - low > JUMP * drift and low - drift - limit <= claim <= high + drift + limit
+        if not (kink or kinks or (place, 0) in self._found):
+            far = weights * self.batch(0).slopes(direction, 0)
+            if np.ptp(far.sum(axis=1)) <= GROSS * np.abs(far).sum(axis=1).max():
+                return False  # the same from all sides
+        lows, highs, drift = np.full(weights.shape, np.inf), np.full(weights.shape, -np.inf), 0.0
+        for number in range(BATCHES):
+            batch = self.batch(number)
+            if not batch.known:
+                return False
+            if (place, number) not in self._found:
+                self._found[place, number] = batch.pieces(direction)
+            found = self._found[place, number]
+            kept = _consistent([found], weights)
+            if not kept.any():
+                return False
+            terms = weights * found.slopes[kept] / scale
+            lows, highs = np.minimum(lows, terms.min(axis=0)), np.maximum(highs, terms.max(axis=0))
+            low, high = float(lows.sum()), float(highs.sum())
+            drift = max(drift, float((found.drift[kept] @ np.abs(weights)).max()) / scale)
+            several = high - low > JUMP * drift
+            if several and low - drift - limit <= claim <= high + drift + limit:
+                return True
+            if not several and not kink and not kinks:
+                return False
+        return False
 
     def together(self, kinks: Sequence[Place], weights: np.ndarray, claims: Claims) -> list[Direction]:
         """A Direction along which all pieces of f have the same slope, if the claims contradict it; else none.
@@ -160,39 +181,43 @@ class Around:
         places = equal_entries(exact, kinks)
         if self.count <= COORDINATES:
             places = [(k, index) for k in exact.tested for index in np.ndindex(np.shape(exact.leaves[k]))]
-        if len(places) < 2 or not self.affordable or not self.known:
+        if len(places) < 2 or not self.affordable:
             return []
         scales = np.array([self.scales[k][index] for k, index in places])
         parts = np.eye(len(places))
         if len(places) > COORDINATES:
             parts = self.rng.standard_normal((COORDINATES, len(places)))
         along = [_along(exact, places, part * scales) for part in parts]
-        found = [self.pieces(direction) for direction in along]
-        kept = _consistent(found, weights)
-        if not kept.any():
-            return []
-        terms = np.stack([weights * piece.slopes[kept] for piece in found], axis=-1)  # (samples, M, parts)
-        drift = max(float((piece.drift[kept] @ np.abs(weights)).max()) for piece in found)
         # A tie is broken by any change of the inputs, so the claims say nothing of their spread.
         claims = {k: claim._replace(spread=np.zeros(claim.spread.shape)) for k, claim in claims.items()}
         claimed = [claimed_slope(direction, claims) for direction in along]
-        claim, mean = np.array([c.slope for c in claimed]), terms.sum(axis=1).mean(axis=0)
-        varied = (terms - terms.mean(axis=0)).reshape(-1, len(parts))
-        jump = float(np.abs(varied).max())
-        if jump <= JUMP * drift:
-            return []
-        variance, axes = np.linalg.eigh(varied.T @ varied / len(terms))
-        same = axes[:, variance <= (GROSS / 4.0 * jump) ** 2]
-        off = same @ (same.T @ (claim - mean))
-        size = float(np.abs([*claim, *mean]).max())
-        bound = GROSS * size + JUMP * drift + max(c.rounding for c in claimed)
-        if not off.size or np.abs(off).max() <= bound:
-            return []
+        claim, terms, drift = np.array([c.slope for c in claimed]), np.zeros((0, len(weights), len(parts))), 0.0
+        for number in range(BATCHES):
+            batch = self.batch(number)
+            if not batch.known:
+                return []
+            found = [batch.pieces(direction) for direction in along]
+            kept = _consistent(found, weights)
+            if not kept.any():
+                return []
+            terms = np.concatenate([terms, np.stack([weights * piece.slopes[kept] for piece in found], axis=-1)])
+            drift = max(drift, *(float((piece.drift[kept] @ np.abs(weights)).max()) for piece in found))
+            mean = terms.sum(axis=1).mean(axis=0)
+            varied = (terms - terms.mean(axis=0)).reshape(-1, len(parts))
+            jump = float(np.abs(varied).max())
+            if jump <= JUMP * drift:
+                return []
+            variance, axes = np.linalg.eigh(varied.T @ varied / len(terms))
+            same = axes[:, variance <= (GROSS / 4.0 * jump) ** 2]
+            off = same @ (same.T @ (claim - mean))
+            size = float(np.abs([*claim, *mean]).max())
+            bound = GROSS * size + JUMP * drift + max(c.rounding for c in claimed)
+            if not off.size or np.abs(off).max() <= bound:
+                return []
         move = parts.T @ off * scales
         largest = move[np.argmax(np.abs(move))]
-        move, off = move / largest, off / largest
-        says, right = float(claim @ off), float(mean @ off)
-        names = _named(exact, places, move)
+        says, right = float(claim @ off) / largest, float(mean @ off) / largest
+        names = _named(exact, places, move / largest)
         return [Direction(TIES, says, right, abs(says - right) / size, bound / size, FAIL, names)]
 
 
@@ -215,11 +240,6 @@ def _consistent(found: Sequence[Pieces], weights: np.ndarray) -> np.ndarray:
         smooth = [piece.drift @ size <= 2.0**-6 * np.nanmax(np.abs(piece.slopes) @ size) for piece in found]
     kept = np.all(smooth, axis=0)
     return kept if kept.mean() >= CONSISTENT else np.zeros(kept.shape, bool)
-
-
-def _range(terms: np.ndarray) -> tuple[float, float]:
-    """The smallest and the largest sum of terms (samples, M), where each may come from another sample."""
-    return float(terms.min(axis=0).sum()), float(terms.max(axis=0).sum())
 
 
 def _sum(a: Arrays, b: Arrays, factor: float) -> Arrays:
