@@ -663,6 +663,49 @@ def test_a_jacobian_is_one_of_real_numbers():
         gradcheck(lambda x: {"a": x, "b": 2 * x}, lambda x: np.eye(3), X[0], kind="jacobian")
 
 
+# --- what f_backward is, where that is not said
+
+OTHER_READINGS = {
+    "a gradient of any number of arguments": (
+        lambda *a: np.sum(a[0] ** 2), lambda *a: 2 * a[0], "did you mean kind='gradient'?"),
+    "a Jacobian of any number of arguments": (
+        lambda *a: a[0] ** 2, lambda *a: np.diag(2 * a[0]), "did you mean kind='jacobian'?"),
+    "d_out comes last": (lambda x: x**3, lambda x, d: 3 * x**2 * d, "expected d_out first"),
+    "the product with a Hessian": (lambda x: x**3, lambda x, v: 3 * x**2 * v, "pass kind='hvp'"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_READINGS)
+def test_what_f_backward_may_be_instead(name):
+    f, backward, hint = OTHER_READINGS[name]
+    x = np.array([1.0, 2.0, 3.5])
+    report = gradcheck(f, backward, x)
+    assert report.verdict == "FAIL" and hint in str(report), report
+    # A wrong one is not called right. What may be meant is said for what takes any number of arguments.
+    wrong = gradcheck(f, lambda *a: 1.5 * backward(*a), x)
+    assert wrong.verdict == "FAIL" and hint not in str(wrong), wrong
+    assert ("any number of arguments" in name) <= ("pass kind='gradient' or 'jacobian'" in str(wrong))
+    few = gradcheck(f, backward, x, max_evaluations=20)
+    assert few.verdict == "FAIL" and few.evaluations <= 20, few  # it is no less wrong where no call is left
+
+
+def test_two_inputs_in_the_wrong_order():
+    x, y = np.array([1.0, 2.0]), np.array([0.3, -0.5])
+    report = gradcheck(lambda x, y: np.sin(x) * y, lambda x, y, d: (np.cos(x) * y * d, np.sin(x) * d), (x, y))
+    assert report.verdict == "FAIL" and "as a function of (x, y, d_out), f_backward is right" in str(report)
+    W = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]])
+    with pytest.raises(ValueError) as raised:  # that of NumPy, with what may be meant
+        gradcheck(lambda x: W @ x**2, lambda x, d: 2 * x * (W.T @ d), np.ones(3))
+    assert "expected d_out first" in raised.value.__notes__[0]
+
+
+def test_a_value_and_its_gradient_beside_another_gradient():
+    x = np.array([1.0, 2.0, 3.5])
+    for kind in (None, "gradient"):
+        with pytest.raises(TypeError, match=r"expected one number, got a tuple; if that is \(value, gradient\), pass"):
+            gradcheck(lambda x: (np.sum(x**2), 2 * x), lambda x: 2 * x, x, kind=kind)
+
+
 def test_a_function_that_becomes_complex_is_not_defined_there():
     x = np.array([0.1, 2.0])
     right = gradcheck(np.emath.sqrt, lambda d, x: d / (2 * np.sqrt(x)), x)

@@ -18,6 +18,7 @@ given, and on the same values in float64, so that float32 rounding cannot hide a
 
 from __future__ import annotations  # so that no annotation loads numpy.random
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -176,7 +177,9 @@ def gradcheck(
         report = Report(INCONCLUSIVE, undecided=(f"{meter.when(end)}, before anything was compared",))
     finally:
         pair.restore()
-    return replace(report, seed=seed, evaluations=meter.calls, notes=report.notes + ((note,) if note else ()))
+    if note and (pair.kind != "backward" or report.problems and "did you mean" not in str(report.notes)):
+        report = replace(report, notes=(*report.notes, note))
+    return replace(report, seed=seed, evaluations=meter.calls)
 
 
 def as_arguments(inputs: Any) -> tuple[Any, ...]:
@@ -197,13 +200,35 @@ def _checked(
 ) -> Report:
     if pair.f_backward is None and jvp is not None:
         return JVP(pair, jvp, rng).report()
-    structure = examine(pair, rng)
+    try:
+        structure = examine(pair, rng)
+    except Exception as error:
+        for sentence in _other_readings(pair, rng, method, rtol):
+            error.add_note(sentence)
+        raise
     if structure.problems or structure.undecided:
         guesses = _guess_shapes(pair, structure) if structure.misshapen else ()
         verdict = FAIL if structure.problems else INCONCLUSIVE
-        return Report(verdict, problems=structure.problems, undecided=structure.undecided, guesses=guesses)
-    report = _Check(pair, structure, rng, method, thorough, jvp, rtol).run().report
+        report = Report(verdict, problems=structure.problems, undecided=structure.undecided, guesses=guesses)
+    else:
+        report = _Check(pair, structure, rng, method, thorough, jvp, rtol).run().report
+    if report.problems:
+        report = replace(report, notes=(*report.notes, *_other_readings(pair, rng, method, rtol)))
     return _elsewhere(report, pair, structure, rng, method, rtol, also_near) if report.ok else report
+
+
+def _other_readings(pair: Pair, rng: np.random.Generator, method: Method, rtol: float) -> list[str]:
+    """A sentence if f_backward, taken as a backward function, is right when it is called in another way."""
+    if pair.kind != "backward" or pair.f_backward is None:
+        return []
+    with contextlib.suppress(*ENDED, Exception):  # f has no output, say
+        for other, sentence in pair.readings():
+            with contextlib.suppress(Exception):  # f_backward was not made for such a call
+                structure = examine(other, rng)
+                fits = not structure.problems and not structure.undecided and any(map(np.any, structure.claims))
+                if fits and _Check(other, structure, rng, method, False, None, rtol).run().report.ok:
+                    return [sentence]
+    return []
 
 
 def _elsewhere(
