@@ -508,6 +508,20 @@ def test_the_largest_absolute_value_of_opposite_numbers(seed, n):
     assert report.verdict == "FAIL" and "tied" in str(report)
 
 
+def test_a_batch_norm_of_equal_rows_is_told_what_it_hides():
+    """Its third term is 0 there, whatever its sign is."""
+    def f(x):
+        return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+
+    def wrong(d, x):
+        return (d - d.mean(0) + f(x) * (d * f(x)).mean(0)) / np.sqrt(x.var(0) + 1e-5)
+
+    x = np.array([[0.3, 0.5, 1.0], [0.3, 0.5, 1.0]])
+    report = gradcheck(f, wrong, x)
+    assert report.ok and "x has equal rows: a term that vanishes where they agree cannot be seen" in report.notes
+    assert gradcheck(f, wrong, x, also_near=2).verdict == "FAIL"
+
+
 def nested(rng, low, high):
     """Minima and maxima of values[low:high], nested at random."""
     if high - low == 1:

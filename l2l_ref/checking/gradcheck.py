@@ -278,6 +278,8 @@ def _special(values: Any) -> str:
         return f"is {'all zeros' if v.ndim else '0'}: a term that is multiplied by it cannot be seen"
     if v.size > 1 and (v == v.flat[0]).all():
         return "has equal entries: a wrong order of them cannot be seen"
+    if v.ndim > 1 and len(v) > 1 and v[0].size and (v == v[0]).all():
+        return "has equal rows: a term that vanishes where they agree cannot be seen"
     if v.ndim == 2 and len(v) > 1 and v.shape[0] == v.shape[1] and np.array_equal(v, v.T):
         return "is symmetric: a missing transposition cannot be seen"
     norms = np.sqrt(np.square(v).sum(axis=-1)) if v.ndim and v.shape[-1] > 1 else np.zeros(1)
