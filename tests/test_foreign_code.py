@@ -575,6 +575,24 @@ def test_ties_that_no_entry_shows_alone(name):
     assert "tied entries moved together" in str(gradcheck(f, lambda _: right.sum(axis=0), x, kind="gradient"))
 
 
+@SETTINGS
+@given(SEEDS)
+def test_a_tie_of_three_in_float32_alone(seed):
+    def ordered(x):
+        if x.dtype != np.float32:
+            raise TypeError("float32 only")
+        return np.sort(x)
+
+    def backward(d, x):
+        g = np.empty_like(x)
+        g[np.argsort(x, kind="stable")] = d
+        return g
+
+    for x in ([1, 1, 1], [2, 1, 1, 3, 1]):
+        report = gradcheck(ordered, backward, np.array(x, np.float32), seed=seed)
+        assert report.verdict == "PASS", report
+
+
 def test_the_jacobian_of_a_sort_at_a_tie():
     x = np.array([1.0, 1.0, 1.0, 0.0])
 

@@ -11,13 +11,14 @@ from .directions import SHRUNK
 from .pair import ENDED, Arrays, Pair, typical_size
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
 from .ties import Around
-from .verdict import CLAIM_EPS, KINK, NEGLIGIBLE, ONLY_LOW, Claim, narrow, verdict_on
+from .verdict import CLAIM_EPS, KINK, NEGLIGIBLE, ONLY_LOW, UNSTEADY, Claim, narrow, verdict_on
 
 COARSE = 1e-3  # the relative bound of a complex step that tells nothing
 AGREE = 1e-6  # how closely a right claim that lost few digits agrees with the complex step
 MANY = 10**6  # terms are not kept if there are more numbers than this
 SATURATED = 32.0  # inputs up to this size may saturate a function, or nearly so
 CONFIRMED = 4  # after this many wrong entries of an array, the others are examined with one step only
+LOOKS = 4  # after so many vain looks around an entry, no others are taken
 ONLY_HIGH = "computed on the same values in float64, since rounding hides it otherwise"
 
 Limit = Callable[[Slope, Claim], Any]  # how far a claim may be from a slope
@@ -84,7 +85,7 @@ def check_array(
     precisions: list[int] = []  # of the checked
     kinks: list[tuple[int, ...]] = []
     tied: set[tuple[int, ...]] = set()
-    failed = False
+    looks = 0 if quick else LOOKS
     naturals: list[float] = []
     end: BaseException | None = None
     for column in np.ndindex(values.shape) if indices is None else indices:
@@ -109,13 +110,14 @@ def check_array(
                 ordinary = top * narrow(exact.out_eps, claim.eps, abs(analytic) <= NEGLIGIBLE * top)
                 verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[column]), ordinary,
                                            all_zero)
-                if verdict in (FAIL, INCONCLUSIVE) and around is not None and not (known or failed):
-                    own = bound - float(4.0 * claim.spread[column])  # any change of the inputs breaks a tie
+                if around is not None and looks and (verdict == FAIL or note == UNSTEADY):
+                    own = bound - slope.bound - float(4.0 * claim.spread[column])  # any change of inputs breaks a tie
                     kink = slope.sides is not None
                     if around.allows((k, column), row.weights, analytic, own, kink, bool(kinks)):
                         verdict = KINK
                         tied.add(column)
-                    failed = verdict == FAIL  # then the array is wrong, whatever the others are
+                    else:  # one that fails makes the array wrong, whatever the others are
+                        looks = 0 if verdict == FAIL else looks - 1
                 if verdict == KINK:
                     if claim is claims[0]:
                         kinks.append(index)

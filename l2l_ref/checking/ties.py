@@ -24,7 +24,7 @@ TIE_GROUPS = 16  # groups of tied entries that are looked at
 SAMPLES = 24     # moves of all inputs, which are all the orders of four entries
 BATCHES = 8      # how often so many are looked at: a piece of f that fills a twentieth is missed once in 20,000 times
 COORDINATES = 8  # up to this many entries are moved one by one, of more some random combinations
-NUMBERS = 10**7  # more are not kept
+NUMBERS = 2 * 10**6  # more are not kept
 CONSISTENT = 0.9  # the share of the samples that must lie on smooth pieces of f
 JUMP = 16.0      # a difference of slopes so much larger than their change on the way to x is one at x itself
 GROSS = 2.0**-10  # relative: a smaller mistake is not looked for
@@ -48,7 +48,8 @@ class Sides:
 
     def __init__(self, exact: Pair, moves: Sequence[Arrays]) -> None:
         self.exact, self.moves = exact, moves
-        far, self.step = (2.0 ** np.round(np.log2(exact.out_eps) * power) for power in (0.3, 0.5))
+        eps = exact.out_eps
+        far, self.step = (2.0 ** np.round(np.log2(size)) for size in (32.0 * eps**0.4, np.sqrt(2.0 * eps)))
         self.distances = far, far / 4.0
 
     @cached_property
@@ -90,7 +91,8 @@ class Around:
         self.exact, self.rng = exact, rng
         self.count = sum(np.size(exact.leaves[k]) for k in exact.tested)
         self._batches: list[Sides] = []
-        self._found: dict[tuple[Place, int], Pieces] = {}  # by the number of the batch
+        self._last: Place | None = None
+        self._found: dict[int, Pieces] = {}  # of this entry, by the number of the batch
 
     @cached_property
     def scales(self) -> Arrays:
@@ -137,30 +139,39 @@ class Around:
     ) -> bool:
         """Whether f has several slopes here along an entry, and the claim is one of them, or lies between them.
 
-        Each output may be on another piece, so the range of their weighted sum is the sum of their ranges. ``kink``
-        says whether the entry itself lies on one, ``kinks`` whether others do.
+        ``kink`` says whether the entry itself lies on one, ``kinks`` whether others do. Where the slopes cannot be told
+        apart, any claim of an entry counts that ties with more than one other: `check_ties` then looks at their sum.
         """
-        if kink and len(tied := equal_entries(self.exact, [place])) > SAMPLES and is_tie(self.exact, tied, weights):
-            return True  # of so many orders only a few are looked at
+        tied = equal_entries(self.exact, [place]) if kink else []
+        told = self._between(place, weights, claim, limit, kink or kinks) if len(tied) <= SAMPLES else None
+        return len(tied) > 2 and is_tie(self.exact, tied, weights) if told is None else told
+
+    def _between(self, place: Place, weights: np.ndarray, claim: float, limit: float, corner: bool) -> bool | None:
+        """Whether the claim lies between the slopes along an entry; None if these cannot be told apart.
+
+        Each output may be on another piece, so the range of their weighted sum is the sum of their ranges. If a
+        ``corner`` is known to be here, small pieces are looked for.
+        """
         if not self.affordable:
-            return False
+            return None
+        if place != self._last:  # the rows of a Jacobian ask for the same entry
+            self._found.clear()
+            self._last = place
         scale = float(self.scales[place[0]][place[1]])
         direction = _along(self.exact, [place], [scale])
-        if not (kink or kinks or (place, 0) in self._found):
+        if not corner and not self._found:
             far = weights * self.batch(0).slopes(direction, 0)
             if np.ptp(far.sum(axis=1)) <= GROSS * np.abs(far).sum(axis=1).max():
                 return False  # the same from all sides
-        lows, highs, drift = np.full(weights.shape, np.inf), np.full(weights.shape, -np.inf), 0.0
+        lows, highs, drift, several = np.full(weights.shape, np.inf), np.full(weights.shape, -np.inf), 0.0, False
         for number in range(BATCHES):
             batch = self.batch(number)
-            if not batch.known:
-                return False
-            if (place, number) not in self._found:
-                self._found[place, number] = batch.pieces(direction)
-            found = self._found[place, number]
-            kept = _consistent([found], weights)
-            if not kept.any():
-                return False
+            if number not in self._found and batch.known:
+                self._found[number] = batch.pieces(direction)
+            found = self._found.get(number)
+            kept = None if found is None else _consistent([found], weights)
+            if found is None or kept is None or not kept.any():
+                return None
             terms = weights * found.slopes[kept] / scale
             lows, highs = np.minimum(lows, terms.min(axis=0)), np.maximum(highs, terms.max(axis=0))
             low, high = float(lows.sum()), float(highs.sum())
@@ -168,9 +179,9 @@ class Around:
             several = high - low > JUMP * drift
             if several and low - drift - limit <= claim <= high + drift + limit:
                 return True
-            if not several and not kink and not kinks:
-                return False
-        return False
+            if not several and not corner:
+                break
+        return False if several else None
 
     def together(self, kinks: Sequence[Place], weights: np.ndarray, claims: Claims) -> list[Direction]:
         """A Direction along which all pieces of f have the same slope, if the claims contradict it; else none.

@@ -24,6 +24,7 @@ NEGLIGIBLE = 1e-3  # relative to the largest entry of the gradient
 SMALLEST = 16.0  # in units of the smallest number with all its digits
 KINK: Final = "kink"
 ONLY_LOW = "on the same values in float64 it is right"
+UNSTEADY = "f_backward changes too much when its inputs change in their last place"
 NOT_SMOOTH = "f is not smooth here: no step gives a difference that settles"
 
 
@@ -120,7 +121,7 @@ def verdict_on(
     if width <= max(0.1 * abs(slope.value), 0.1 * abs(analytic), 1e-3 * slope.natural, ordinary):
         return PASS, ""
     if width > 2.0 * slope.bound:
-        return INCONCLUSIVE, "f_backward changes too much when its inputs change in their last place"
+        return INCONCLUSIVE, UNSTEADY
     if slope.jump or slope.rounding < 0.5 * slope.bound:
         return INCONCLUSIVE, NOT_SMOOTH
     return INCONCLUSIVE, "below the noise: the slope is lost in the rounding of f"
