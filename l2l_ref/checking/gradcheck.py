@@ -362,7 +362,7 @@ class _Check:
             # Directions decide nothing at kinks. Then entries are checked, all of them or a sample.
             few = self.entries <= FEW
             self._check_entries(arbiter, None if few else self._sample)
-        if any(ONLY_LOW in found.note for found in (*(c.entry for c in self.checked), *self.directions)):
+        if any(ONLY_LOW in note for note in [c.entry.note for c in self.checked] + [d.note for d in self.directions]):
             self.rate = None  # which is that of the claims in float64
         self.guesses = self._guesses()
         self.notes += self._not_stored()

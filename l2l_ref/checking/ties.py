@@ -51,11 +51,13 @@ class Sides:
         eps = exact.out_eps
         far, self.step = (2.0 ** np.round(np.log2(size)) for size in (32.0 * eps**0.4, np.sqrt(2.0 * eps)))
         self.distances = far, far / 4.0
+        self._base: dict[int, np.ndarray] = {}
 
-    @cached_property
-    def base(self) -> tuple[np.ndarray, np.ndarray]:
-        """The outputs (samples, M), far and near."""
-        return self._outputs(self.moves, 0), self._outputs(self.moves, 1)
+    def base(self, which: int) -> np.ndarray:
+        """The outputs (samples, M), far or near."""
+        if which not in self._base:
+            self._base[which] = self._outputs(self.moves, which)
+        return self._base[which]
 
     def _outputs(self, moves: Sequence[Arrays], which: int) -> np.ndarray:
         return np.array([self.exact.direction_line(move)(self.distances[which]) for move in moves])
@@ -64,7 +66,7 @@ class Sides:
     def known(self) -> bool:
         """Whether f is continuous here, and defined around, so that its pieces can be told."""
         out = self.exact.base_outputs
-        far, near = (np.abs(outputs - out) for outputs in self.base)
+        far, near = (np.abs(self.base(which) - out) for which in range(2))
         rest = 0.5 * far + 2.0**-8 * far.max(axis=0) + 64.0 * self.exact.out_eps * np.abs(out)
         return bool(np.mean((near <= rest).all(axis=1)) >= CONSISTENT)  # False for nan
 
@@ -72,7 +74,7 @@ class Sides:
         """The slopes (samples, M) along a direction, far or near."""
         moves = [_sum(move, direction, self.step / self.distances[which]) for move in self.moves]
         with np.errstate(invalid="ignore"):
-            return np.asarray((self._outputs(moves, which) - self.base[which]) / self.step)
+            return np.asarray((self._outputs(moves, which) - self.base(which)) / self.step)
 
     def pieces(self, direction: Arrays) -> Pieces:
         """The slopes along a direction, extrapolated to the inputs."""
