@@ -562,6 +562,17 @@ MINIMAX = {
 }
 
 
+@pytest.mark.parametrize("x", [[1.0, 2, 2, 2, 7], [2.0, 2, 2], [0.5, -1, 0.5, 0.5, 3]])
+def test_a_median_whose_backward_breaks_the_tie_by_the_order(x):
+    """So it is unsteady: it goes to another entry as soon as the inputs change in their last place."""
+    def times(factor):
+        return lambda d, x: factor * d * np.eye(x.size)[np.argsort(x, kind="stable")[x.size // 2]]
+
+    report = gradcheck(np.median, times(1.0), np.array(x))
+    assert report.verdict == "PASS", report
+    assert gradcheck(np.median, times(2.5), np.array(x)).verdict != "PASS"
+
+
 @pytest.mark.parametrize("name", MINIMAX)
 def test_ties_that_no_entry_shows_alone(name):
     f, x, right = MINIMAX[name]

@@ -179,7 +179,8 @@ class Around:
             low, high = float(lows.sum()), float(highs.sum())
             drift = max(drift, float((found.drift[kept] @ np.abs(weights)).max()) / scale)
             several = high - low > JUMP * drift
-            if several and low - drift - limit <= claim <= high + drift + limit:
+            slack = GROSS * (high - low) + drift + max(limit, 0.0)
+            if several and low - slack <= claim <= high + slack:
                 return True
             if not several and not corner:
                 break
