@@ -251,8 +251,8 @@ def _consistent(found: Sequence[Pieces], weights: np.ndarray) -> np.ndarray:
     """Which samples lie on smooth pieces of f; none if these are too few to rely on."""
     size = np.abs(weights)
     with np.errstate(invalid="ignore"):
-        smooth = [piece.drift @ size <= 2.0**-6 * np.nanmax(np.abs(piece.slopes) @ size) for piece in found]
-    kept = np.all(smooth, axis=0)
+        largest = max(np.nanmax(np.abs(piece.slopes) @ size) for piece in found)
+        kept = np.all([piece.drift @ size <= 2.0**-6 * largest for piece in found], axis=0)
     return kept if kept.mean() >= CONSISTENT else np.zeros(kept.shape, bool)
 
 
