@@ -469,7 +469,7 @@ class _Check:
     def _check_ties(self) -> None:
         """Check entries on a kink together, since claims that are right one by one may contradict each other."""
         kinks = list(dict.fromkeys((c.k, index[c.entry.rows:]) for c in self.checked for index in c.entry.kinks))
-        found = check_ties(self.exact, kinks, self.weights, self.sharpest)
+        found = check_ties(self.exact, kinks, self.weights, self.sharpest, self.around)
         wrong = FAIL in (*(d.verdict for d in found), *(c.entry.verdict for c in self.checked))
         if kinks and not wrong:
             found += self.around.together(kinks, self.weights, self.sharpest)

@@ -145,39 +145,45 @@ class Around:
         apart, any claim of an entry counts that ties with more than one other: `check_ties` then looks at their sum.
         """
         tied = equal_entries(self.exact, [place]) if kink else []
-        told = self._between(place, weights, claim, limit, kink or kinks) if len(tied) <= SAMPLES else None
+        if len(tied) > SAMPLES and is_tie(self.exact, tied, weights):
+            return True  # there are too many orders to look at
+        told = None
+        if self.affordable:
+            if place != self._last:  # the rows of a Jacobian ask for the same entry
+                self._found, self._last = {}, place
+            scale = float(self.scales[place[0]][place[1]])
+            along = _along(self.exact, [place], [scale])
+            told = self.between(along, weights, claim * scale, limit * scale, kink or kinks, self._found)
         return len(tied) > 2 and is_tie(self.exact, tied, weights) if told is None else told
 
-    def _between(self, place: Place, weights: np.ndarray, claim: float, limit: float, corner: bool) -> bool | None:
-        """Whether the claim lies between the slopes along an entry; None if these cannot be told apart.
+    def between(
+        self, direction: Arrays, weights: np.ndarray, claim: float, limit: float, corner: bool, known: dict[int, Pieces]
+    ) -> bool | None:
+        """Whether the claim lies between the slopes along a direction; None if these cannot be told apart.
 
         Each output may be on another piece, so the range of their weighted sum is the sum of their ranges. If a
-        ``corner`` is known to be here, small pieces are looked for.
+        ``corner`` is known to be here, small pieces are looked for. What was ``known`` of this direction, by the number
+        of the batch, is added to.
         """
         if not self.affordable:
             return None
-        if place != self._last:  # the rows of a Jacobian ask for the same entry
-            self._found.clear()
-            self._last = place
-        scale = float(self.scales[place[0]][place[1]])
-        direction = _along(self.exact, [place], [scale])
-        if not corner and not self._found:
+        if not corner and not known:
             far = weights * self.batch(0).slopes(direction, 0)
             if np.ptp(far.sum(axis=1)) <= GROSS * np.abs(far).sum(axis=1).max():
                 return False  # the same from all sides
         lows, highs, drift, several = np.full(weights.shape, np.inf), np.full(weights.shape, -np.inf), 0.0, False
         for number in range(BATCHES):
             batch = self.batch(number)
-            if number not in self._found and batch.known:
-                self._found[number] = batch.pieces(direction)
-            found = self._found.get(number)
+            if number not in known and batch.known:
+                known[number] = batch.pieces(direction)
+            found = known.get(number)
             kept = None if found is None else _consistent([found], weights)
             if found is None or kept is None or not kept.any():
                 return None
-            terms = weights * found.slopes[kept] / scale
+            terms = weights * found.slopes[kept]
             lows, highs = np.minimum(lows, terms.min(axis=0)), np.maximum(highs, terms.max(axis=0))
             low, high = float(lows.sum()), float(highs.sum())
-            drift = max(drift, float((found.drift[kept] @ np.abs(weights)).max()) / scale)
+            drift = max(drift, float((found.drift[kept] @ np.abs(weights)).max()))
             several = high - low > JUMP * drift
             slack = GROSS * (high - low) + drift + max(limit, 0.0)
             if several and low - slack <= claim <= high + slack:
@@ -279,13 +285,14 @@ def _named(exact: Pair, places: Sequence[Place], moves: np.ndarray) -> str:
 
 
 def check_ties(
-    exact: Pair, kinks: Sequence[Place], weights: np.ndarray, claims: Claims
+    exact: Pair, kinks: Sequence[Place], weights: np.ndarray, claims: Claims, around: Around
 ) -> list[Direction]:
     """Move entries that tie together: there f has no kink, and the sum of their claims must be its slope.
 
     ``kinks`` are the entries (leaf, index) on a kink. Two of them tie if they are equal, or opposite, and the kink of
     one is gone as soon as the others are moved away, as in max(a, b) at a = b, or max(abs(a), abs(b)) at a = -b. That
-    is not so for relu(a) + relu(b) at a = b = 0. They are moved away from 0.
+    is not so for relu(a) + relu(b) at a = b = 0. They are moved away from 0. If f has a kink there, too, the sum
+    must be between the slopes ``around`` the inputs.
     """
     groups: dict[float, list[Place]] = {}
     for k, index in kinks:
@@ -299,6 +306,10 @@ def check_ties(
         claims = {k: claim._replace(spread=np.zeros(claim.spread.shape)) for k, claim in claims.items()}
         claimed = partial(claimed_slope, direction, claims)
         found = check_direction(exact, direction, weights, [claimed], what=TIES, kink=True)
+        if found.verdict == FAIL and "kink" in found.note:
+            claim = claimed_slope(direction, claims)
+            if around.between(direction, weights, claim.slope, claim.rounding, True, {}):
+                continue
         names = _named(exact, tied, np.ones(len(tied)))
         checked.append(found._replace(note="; ".join(filter(None, [names, found.note]))))
     return checked
