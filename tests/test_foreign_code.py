@@ -508,6 +508,32 @@ def test_the_largest_absolute_value_of_opposite_numbers(seed, n):
     assert report.verdict == "FAIL" and "tied" in str(report)
 
 
+@settings(max_examples=40 if SLOW else 5, deadline=None)
+@given(SEEDS, st.booleans())
+@example(5, False)
+@example(16, True)
+def test_a_network_whose_units_stand_at_zero(seed, strictly):
+    """Whole numbers make many ties and kinks at once, which share entries."""
+    rng = np.random.default_rng(seed)
+    n, m = (int(size) for size in rng.integers(1, 6, 2))
+    x, W, b = (rng.integers(-1, 2, shape).astype(float) for shape in ((n, m), (m, 3), 3))
+    V = rng.normal(size=(3, 2))
+
+    def f(x, W, b):
+        return np.tanh(np.maximum(x @ W + b, 0) @ V)
+
+    def backward(d, x, W, b, sign=1.0):
+        z = x @ W + b
+        d_z = d * (1 - f(x, W, b) ** 2) @ V.T * ((z > 0) if strictly else (z >= 0))
+        return d_z @ W.T, sign * x.T @ d_z, d_z.sum(axis=0)
+
+    report = gradcheck(f, backward, (x, W, b), seed=seed)
+    assert report.verdict != "FAIL", report
+    if np.abs(backward(np.ones((n, 2)), x, W, b)[1]).min() > 0.0:
+        wrong = gradcheck(f, lambda d, *a: backward(d, *a, sign=-1.0), (x, W, b), seed=seed)
+        assert wrong.verdict == "FAIL", wrong
+
+
 def test_a_batch_norm_of_equal_rows_is_told_what_it_hides():
     """Its third term is 0 there, whatever its sign is."""
     def f(x):
