@@ -266,7 +266,8 @@ def central_slope(
     best = best.widened(both_ways(lambda: rung.extrapolated(getattr(line, "fresh", line), w)))
     if confirms(best):
         return best
-    if eps < STAIRS_BELOW and confirms(best.rougher(ROUNDING * highest / first.h)):  # a stair may be wider than steps
+    single = ROUNDING * STAIR / FLOAT32_STAIRS * highest  # a stair may be wider than the steps
+    if eps < STAIRS_BELOW and confirms(best.rougher(single / first.h)):
         height = _stair(line, w, out, x, wide, best.value, digits)
         if 0.0 < height <= highest:
             return best.rougher(ROUNDING * height / first.h)
