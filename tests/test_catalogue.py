@@ -29,6 +29,20 @@ def test_the_backward_is_the_derivative_of_the_forward(operation, case, seed):
     gradcheck(operation.forward, operation.backward, inputs_of(operation, case, seed), seed=seed).raise_if_failed()
 
 
+def test_a_backward_pass_may_miss_linearity_by_its_rounding():
+    """Saturated, its numbers nearly cancel: that is seen when they are rounded otherwise."""
+    operation = next(op for op in OPERATIONS if op.name == "mlp_gradient")
+    inputs = inputs_of(operation, "saturated", 8518)
+    gradcheck(operation.forward, operation.backward, inputs, seed=8518).raise_if_failed()
+
+    def offset(d_out, cache):
+        gradients = list(operation.backward(d_out, cache))
+        gradients[0] = gradients[0] + 1e-9 * np.abs(gradients[0]).max()
+        return tuple(gradients)
+
+    assert gradcheck(operation.forward, offset, inputs, seed=8518).verdict == "FAIL"
+
+
 @SETTINGS
 @given(seed=st.integers(0, 10**6))
 @pytest.mark.parametrize("operation, case", [p for p in CASES if p.values[0].analytic])

@@ -90,7 +90,7 @@ def test_a_corrupt_file_is_refused_or_was_not_harmed(folder, zipped, data):
     "content, message",
     [
         (b"\1\0" + as_idx(np.zeros((2, 3)))[2:], "two zero bytes at the start, got 0x0100"),
-        (gzip.compress(as_idx(np.zeros((2, 3)))), "two zero bytes at the start, got 0x1f8b"),
+        (gzip.compress(as_idx(np.zeros((2, 3))), mtime=0), "two zero bytes at the start, got 0x1f8b"),
         (b"\0\0\x0d" + as_idx(np.zeros((2, 3)))[3:], r"0x08 \(unsigned byte\), got 0x0d"),
         (as_idx(np.zeros((2, 3, 1))), "expected 2 dimensions, got 3"),
         (as_idx(np.zeros((3, 2))), r"expected the shape \(2, 3\), got \(3, 2\)"),

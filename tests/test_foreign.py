@@ -650,8 +650,60 @@ def test_a_gradient_is_complex_where_its_input_is():
     assert "gradient of z.real is missing" in str(none)
     with pytest.raises(TypeError, match="f: with kind='gradient' expected one real number, got complex128"):
         gradcheck(lambda z: np.sum(z**2), lambda z: 2 * z, Z, kind="gradient")
-    jacobian = gradcheck(lambda z: z**2, lambda z: np.diag(2 * z[0]), Z, kind="jacobian")
-    assert "kind='jacobian' is for one output array, f returns complex numbers; view them as" in str(jacobian)
+
+
+def test_a_jacobian_is_one_of_real_numbers():
+    wanted = "with kind='jacobian' expected one array of real numbers, got"
+    with pytest.raises(TypeError, match=f"z: {wanted} complex128; view complex numbers as pairs of real ones"):
+        gradcheck(lambda z: z**2, lambda z: np.diag(2 * z[0]), Z, kind="jacobian")
+    for kind in ("jacobian", None):
+        with pytest.raises(TypeError, match=f"f: {wanted} complex128; view"):
+            gradcheck(lambda x: x**2 + 1j * x, lambda x: np.diag(2 * x + 1j), X[0], kind=kind)
+    with pytest.raises(TypeError, match=f"f: {wanted} dict"):
+        gradcheck(lambda x: {"a": x, "b": 2 * x}, lambda x: np.eye(3), X[0], kind="jacobian")
+
+
+# --- what f_backward is, where that is not said
+
+OTHER_READINGS = {
+    "a gradient of any number of arguments": (
+        lambda *a: np.sum(a[0] ** 2), lambda *a: 2 * a[0], "did you mean kind='gradient'?"),
+    "a Jacobian of any number of arguments": (
+        lambda *a: a[0] ** 2, lambda *a: np.diag(2 * a[0]), "did you mean kind='jacobian'?"),
+    "d_out comes last": (lambda x: x**3, lambda x, d: 3 * x**2 * d, "expected d_out first"),
+    "the product with a Hessian": (lambda x: x**3, lambda x, v: 3 * x**2 * v, "pass kind='hvp'"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_READINGS)
+def test_what_f_backward_may_be_instead(name):
+    f, backward, hint = OTHER_READINGS[name]
+    x = np.array([1.0, 2.0, 3.5])
+    report = gradcheck(f, backward, x)
+    assert report.verdict == "FAIL" and hint in str(report), report
+    # A wrong one is not called right. What may be meant is said for what takes any number of arguments.
+    wrong = gradcheck(f, lambda *a: 1.5 * backward(*a), x)
+    assert wrong.verdict == "FAIL" and hint not in str(wrong), wrong
+    assert ("any number of arguments" in name) <= ("pass kind='gradient' or 'jacobian'" in str(wrong))
+    few = gradcheck(f, backward, x, max_evaluations=20)
+    assert few.verdict == "FAIL" and few.evaluations <= 20, few  # it is no less wrong where no call is left
+
+
+def test_two_inputs_in_the_wrong_order():
+    x, y = np.array([1.0, 2.0]), np.array([0.3, -0.5])
+    report = gradcheck(lambda x, y: np.sin(x) * y, lambda x, y, d: (np.cos(x) * y * d, np.sin(x) * d), (x, y))
+    assert report.verdict == "FAIL" and "as a function of (x, y, d_out), f_backward is right" in str(report)
+    W = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]])
+    with pytest.raises(ValueError) as raised:  # that of NumPy, with what may be meant
+        gradcheck(lambda x: W @ x**2, lambda x, d: 2 * x * (W.T @ d), np.ones(3))
+    assert "expected d_out first" in raised.value.__notes__[0]
+
+
+def test_a_value_and_its_gradient_beside_another_gradient():
+    x = np.array([1.0, 2.0, 3.5])
+    for kind in (None, "gradient"):
+        with pytest.raises(TypeError, match=r"expected one number, got a tuple; if that is \(value, gradient\), pass"):
+            gradcheck(lambda x: (np.sum(x**2), 2 * x), lambda x: 2 * x, x, kind=kind)
 
 
 def test_a_function_that_becomes_complex_is_not_defined_there():
@@ -812,8 +864,8 @@ def test_an_object_for_which_there_is_no_gradient_is_a_constant_and_the_report_s
     assert "gradient of params.W is missing" in str(alone)
     jacobian = gradcheck(lambda x, c: c.W.T @ x, lambda x, c: c.W.T, (np.ones(3), Plain(W, B)), kind="jacobian")
     assert jacobian.ok
-    refused = gradcheck(lambda c: c.W @ c.b, lambda c: W, Plain(W, B), kind="jacobian")
-    assert "kind='jacobian' is for arrays, c is a Plain" in str(refused)
+    with pytest.raises(TypeError, match="c: with kind='jacobian' expected one array of real numbers, got Plain"):
+        gradcheck(lambda c: c.W @ c.b, lambda c: W, Plain(W, B), kind="jacobian")
 
 
 def test_outputs_may_be_objects():

@@ -508,6 +508,152 @@ def test_the_largest_absolute_value_of_opposite_numbers(seed, n):
     assert report.verdict == "FAIL" and "tied" in str(report)
 
 
+@settings(max_examples=40 if SLOW else 5, deadline=None)
+@given(SEEDS, st.booleans())
+@example(5, False)
+@example(16, True)
+def test_a_network_whose_units_stand_at_zero(seed, strictly):
+    """Whole numbers make many ties and kinks at once, which share entries."""
+    rng = np.random.default_rng(seed)
+    n, m = (int(size) for size in rng.integers(1, 6, 2))
+    x, W, b = (rng.integers(-1, 2, shape).astype(float) for shape in ((n, m), (m, 3), 3))
+    V = rng.normal(size=(3, 2))
+
+    def f(x, W, b):
+        return np.tanh(np.maximum(x @ W + b, 0) @ V)
+
+    def backward(d, x, W, b, sign=1.0):
+        z = x @ W + b
+        d_z = d * (1 - f(x, W, b) ** 2) @ V.T * ((z > 0) if strictly else (z >= 0))
+        return d_z @ W.T, sign * x.T @ d_z, d_z.sum(axis=0)
+
+    report = gradcheck(f, backward, (x, W, b), seed=seed)
+    assert report.verdict != "FAIL", report
+    if np.abs(backward(np.ones((n, 2)), x, W, b)[1]).min() > 0.0:
+        wrong = gradcheck(f, lambda d, *a: backward(d, *a, sign=-1.0), (x, W, b), seed=seed)
+        assert wrong.verdict == "FAIL", wrong
+
+
+def test_a_batch_norm_of_equal_rows_is_told_what_it_hides():
+    """Its third term is 0 there, whatever its sign is."""
+    def f(x):
+        return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+
+    def wrong(d, x):
+        return (d - d.mean(0) + f(x) * (d * f(x)).mean(0)) / np.sqrt(x.var(0) + 1e-5)
+
+    x = np.array([[0.3, 0.5, 1.0], [0.3, 0.5, 1.0]])
+    report = gradcheck(f, wrong, x)
+    assert report.ok and "x has equal rows: a term that vanishes where they agree cannot be seen" in report.notes
+    assert gradcheck(f, wrong, x, also_near=2).verdict == "FAIL"
+
+
+def nested(rng, low, high):
+    """Minima and maxima of values[low:high], nested at random."""
+    if high - low == 1:
+        return lambda values: values[low]
+    middle = rng.integers(low + 1, high)
+    choose, first, second = rng.choice([np.minimum, np.maximum]), nested(rng, low, middle), nested(rng, middle, high)
+    return lambda values: choose(first(values), second(values))
+
+
+@settings(max_examples=40 if SLOW else 4, deadline=None)
+@given(SEEDS, st.integers(2, 12), st.integers(2, 4))
+@example(7, 12, 3)
+def test_a_corner_where_several_pieces_meet(seed, n, pieces):
+    """The slope of a piece is right, and so are means of them, whatever the differences along one entry say."""
+    rng = np.random.default_rng(seed)
+    pieces = min(n, pieces)
+    slopes, x = rng.normal(size=(pieces, n)), rng.uniform(0.5, 2, n) * rng.choice([-1, 1], n)
+    choice = nested(rng, 0, pieces)
+    chosen = [int((v == choice(v)).argmax()) for v in rng.normal(size=(1000, pieces))]
+    right = slopes[np.bincount(chosen, minlength=pieces) > 50]  # a piece that fills less may be missed
+
+    def report(claim):
+        return gradcheck(lambda t: choice(slopes @ (t - x)) + np.sum(np.sin(t)), lambda t: claim + np.cos(t), x,
+                         kind="gradient", seed=seed)
+
+    for claim in (right[0], right.mean(axis=0)):
+        assert report(claim).verdict == "PASS", report(claim)
+    for wrong in (2.0 * right.sum(axis=0), 0.5 * right[0], 0.0 * right[0]):
+        assert report(wrong).verdict == "FAIL", report(wrong)
+
+
+MINIMAX = {
+    "three equal": (lambda x: np.minimum(np.maximum(x[0], x[1]), x[2]), [1.0, 1.0, 1.0], np.eye(3)),
+    "one by another factor": (lambda x: np.minimum(np.maximum(2 * x[0], x[1]), x[2]), [1.0, 2.0, 2.0],
+                              np.diag([2.0, 1.0, 1.0])),
+    "two by another factor": (lambda x: np.maximum(2 * x[0], x[1]), [1.0, 2.0], np.diag([2.0, 1.0])),
+    "the median": (lambda x: np.median(x), [1.0, 1.0, 1.0], np.eye(3)),
+}
+
+
+@pytest.mark.parametrize("x", [[1.0, 2, 2, 2, 7], [2.0, 2, 2], [0.5, -1, 0.5, 0.5, 3]])
+def test_a_median_whose_backward_breaks_the_tie_by_the_order(x):
+    """So it is unsteady: it goes to another entry as soon as the inputs change in their last place."""
+    def times(factor):
+        return lambda d, x: factor * d * np.eye(x.size)[np.argsort(x, kind="stable")[x.size // 2]]
+
+    report = gradcheck(np.median, times(1.0), np.array(x))
+    assert report.verdict == "PASS", report
+    assert gradcheck(np.median, times(2.5), np.array(x)).verdict != "PASS"
+
+
+@pytest.mark.parametrize("name", MINIMAX)
+def test_ties_that_no_entry_shows_alone(name):
+    f, x, right = MINIMAX[name]
+    x = np.array(x)
+    for claim in (*right, right.mean(axis=0)):
+        report = gradcheck(f, lambda _, claim=claim: claim, x, kind="gradient")
+        assert report.verdict == "PASS" and ("a tie" in str(report) or "kink" in str(report)), report
+    for claim in (right.sum(axis=0), 0 * x, right[0] + 0.5 * right[1], 2 * right[0] - right[1]):
+        report = gradcheck(f, lambda _, claim=claim: claim, x, kind="gradient")
+        assert report.verdict == "FAIL", report
+    assert "tied entries moved together" in str(gradcheck(f, lambda _: right.sum(axis=0), x, kind="gradient"))
+
+
+@SETTINGS
+@given(SEEDS)
+def test_a_tie_of_three_in_float32_alone(seed):
+    def ordered(x):
+        if x.dtype != np.float32:
+            raise TypeError("float32 only")
+        return np.sort(x)
+
+    def backward(d, x):
+        g = np.empty_like(x)
+        g[np.argsort(x, kind="stable")] = d
+        return g
+
+    for x in ([1, 1, 1], [2, 1, 1, 3, 1]):
+        report = gradcheck(ordered, backward, np.array(x, np.float32), seed=seed)
+        assert report.verdict == "PASS", report
+
+
+def test_the_jacobian_of_a_sort_at_a_tie():
+    x = np.array([1.0, 1.0, 1.0, 0.0])
+
+    def jacobian(x):
+        return np.eye(4)[np.argsort(x, kind="stable")]
+
+    assert gradcheck(np.sort, jacobian, x, kind="jacobian").verdict == "PASS"
+    both = gradcheck(np.maximum, lambda x, y: (np.diag(1.0 * (x >= y)), np.diag(1.0 * (y >= x))),
+                     (np.array([1.0, 2.0]), np.array([1.0, 3.0])), kind="jacobian")
+    assert both.verdict == "FAIL" and "tied" in str(both)
+
+
+@pytest.mark.parametrize("rate", [1.0, 150.0, 1e4, 1e6])
+def test_what_changes_fast_is_no_tie(rate):
+    """Around the inputs, f has many slopes there, too."""
+    x = np.array([0.3, 0.7, 1.0])
+    for factor in (1.001, 0.5, 0.0):
+        report = gradcheck(lambda x: np.sin(rate * x).sum(), lambda x, k=factor * rate: k * np.cos(rate * x),
+                           x, kind="gradient")
+        assert report.verdict == "FAIL", report
+    jump = gradcheck(lambda x: x[0] * (x[1] >= 0.7), lambda x: np.array([0.5, 0.0]), x[:2], kind="gradient")
+    assert jump.verdict == "FAIL", jump
+
+
 def test_a_solver_is_named_for_small_errors_of_each_entry_alone():
     """A flipped sign of a small entry is small beside the largest one, but it is no tolerance."""
     x = np.array([30.0, 0.7, 20.0])

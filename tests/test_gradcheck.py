@@ -841,6 +841,17 @@ def test_the_command(folder, capsys, names, code, text):
     assert text in (err if code == 2 else out) and (code != 2 or err.count("\n") == 1)
 
 
+@pytest.mark.parametrize("named, text", [
+    ("their_module.py:layer", "expected the name of a module, not its file: their_module:layer\n"),
+    ("some/where/their_module.py:layer", "not its file: their_module:layer in the folder some/where\n"),
+    ("their_module:layr", "module their_module has no layr; did you mean their_module:layer?\n"),
+    ("their_modul:layer", "No module named 'their_modul' in {folder}, nor among the installed packages\n"),
+])
+def test_a_function_that_cannot_be_found(folder, capsys, named, text):
+    assert main(["gradcheck", named, "their_module:right", "--inputs", "in.npz"]) == 2
+    assert capsys.readouterr().err.endswith(text.format(folder=folder))
+
+
 def test_an_error_in_their_function_is_located(folder, capsys):
     assert main(["gradcheck", "their_module:broken", "their_module:right", "--inputs", "by_order.npz"]) == 2
     line = MODULE.splitlines().index("    return 1 / 0") + 1

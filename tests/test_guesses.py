@@ -4,6 +4,7 @@ The list was written before the hypotheses of `diagnosis` that it tests. Threads
 the functions are our own.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -279,6 +280,45 @@ def test_the_lengths_of_other_inputs_are_known():
     assert "1/17 times the right one (axis 0 of data has length 17: a mean for a sum, or the reverse?)" in text
     assert "12/13 times the right one (axis 0 of data has length 13: n for n - 1?)" in only(
         G5 * 12 / 13, G5, others=[("data", np.ones(13))])
+
+
+def test_the_factors_2_and_one_half_are_no_means():
+    """They are common, and so are axes of length 2."""
+    for k, name in ((2.0, "2"), (0.5, "1/2"), (-2.0, "-2")):
+        assert only(k * G5, G5, others=[("data", np.ones((2, 4)))]) == (
+            f"guess: the gradient of x is {name} times the right one")
+
+
+# --- bounds that differ
+
+def guess_of(C, G, B):
+    checked = Checked(0, None, C, G, B, np.zeros((0, *G.shape)))
+    return " ".join(map(str, diagnose([Compared("x", checked, ())])))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_factor_has_the_digits_that_are_known(seed):
+    draw = np.random.default_rng(seed)
+    G, B = draw.normal(size=8), np.full(8, 1e-5)
+    off = draw.uniform(-0.5, 0.5, 8) * B
+    one = np.arange(8) == 0
+    assert ": the sign is flipped there" in guess_of(np.where(one, G, -G + off), G, B)
+    assert ": 3/4 times the right one there" in guess_of(np.where(one, G, 0.75 * G + off), G, B)
+    unnamed = guess_of(1.2345678 * G + off, G, B)
+    assert re.fullmatch(r"guess: the gradient of x is 1\.23\d{1,3} times the right one", unnamed), unnamed
+    assert abs(float(unnamed.split()[6]) - 1.2345678) < 1e-3
+
+
+def test_an_entry_that_is_not_resolved_is_no_exception():
+    """It may be as wrong as the others: then where they are is no pattern."""
+    G, B = np.array([1.0, -2.0, 1.5, 3.0, 2.0]), np.full(5, 1e-9)
+    C = G + [0.0, 1e-3, -2e-3, 1e-3, 3e-3]
+    assert "everything but the first index" in guess_of(C, G, B)
+    for unresolved in (1e-2, 0.05):
+        B[0] = unresolved
+        assert guess_of(C, G, B) == ""
+    G[0], B[0] = 1e6, 1e-2  # an error of 1e-3 would not be seen, one of a thousandth would
+    assert guess_of(C, G, B) == ""
 
 
 # --- what is no guess

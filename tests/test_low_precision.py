@@ -1,7 +1,10 @@
 """Claims in float32: right ones pass by a narrow bound, and mistakes in one precision alone are named."""
 
+import warnings
+
 import numpy as np
 import pytest
+from conftest import SLOW
 
 from l2l_ref.checking import differences, gradcheck
 
@@ -66,3 +69,118 @@ def test_a_right_claim_that_float32_saturates_is_not_wrong(roundings, x):
 def test_a_mistake_at_a_kink_is_not_smaller_than_its_bound():
     report = gradcheck(np.abs, lambda d, x: d * 3.0 * np.ones_like(x), np.array([0.0, 1.0]))
     assert report.verdict == "FAIL" and report.worst.error > report.worst.bound
+
+
+@pytest.mark.parametrize("small", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-9])
+def test_a_negligible_entry_of_float32_code_leaves_nothing_undecided(small):
+    """Its slope is lost in the last digits of f, as it would be in float64 if it were smaller still."""
+    rng = np.random.default_rng(0)
+    x = np.array([1.0, -0.7, 0.4, small, 1.3], np.float32)
+    for f, gradient in (
+        (lambda y: np.sum(y.astype(np.float32) ** 2), lambda y: 2 * y.astype(np.float32).astype(y.dtype)),
+        (lambda y: np.dot(x, y.astype(np.float32)), lambda y: x.astype(y.dtype)),
+        (lambda y: np.exp(np.sum(x * y.astype(np.float32))), lambda y: (np.exp(np.sum(x * y)) * x).astype(y.dtype)),
+    ):
+        report = gradcheck(f, gradient, x * rng.uniform(0.5, 1.5, 5).astype(np.float32), kind="gradient")
+        assert report.verdict == "PASS", report
+        for k, wrong in ((4, -1.0), (0, 1.1)):
+            factor = np.where(np.arange(5) == k, wrong, 1.0).astype(np.float32)
+            report = gradcheck(f, lambda y, g=gradient, m=factor: g(y) * m.astype(y.dtype), x, kind="gradient")
+            assert report.verdict == "FAIL", report
+        report = gradcheck(f, lambda y, g=gradient: g(y) + np.where(np.arange(5) == 3, 0.1, 0.0).astype(y.dtype), x,
+                           kind="gradient")
+        assert report.verdict != "PASS", report
+
+
+# --- along directions, where there are too many entries to be checked one by one
+
+def softmax(x):
+    e = np.exp(x - x.max())
+    return e / e.sum()
+
+
+MANY = {
+    "sin": (np.sin, lambda d, x: d * np.cos(x)),
+    "saturated": (lambda x: np.tanh(8 * x), lambda d, x: d * 8 * (1 - np.tanh(8 * x) ** 2)),
+    "softmax": (softmax, lambda d, x: softmax(x) * (d - (d * softmax(x)).sum())),
+    "a sum that cancels": (lambda x: x.sum() ** 2, lambda d, x: 2 * d * x.sum() * np.ones_like(x)),
+    "variance": (np.var, lambda d, x: 2 * d * (x - x.mean()) / x.dtype.type(x.size)),
+    "rows that share": (lambda x: np.sin(x.reshape(-1, 12).sum(axis=1)),
+                        lambda d, x: np.repeat(d * np.cos(x.reshape(-1, 12).sum(axis=1)), 12)),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+@pytest.mark.parametrize("size", [1200, 30000] if SLOW else [1200])
+def test_float32_is_checked_along_directions(roundings, name, size):
+    f, backward = MANY[name]
+    x = np.random.default_rng(size).normal(size=size).astype(np.float32)
+
+    def times(factor):
+        return lambda d, x: backward(d, x) * x.dtype.type(factor if x.dtype == np.float32 else 1.0)
+
+    for seed in range(5 if SLOW else 2):
+        report = gradcheck(f, times(1.0), x, seed=seed)
+        assert report.verdict == "PASS", report
+    for factor in (1.1, -1.0):
+        report = gradcheck(f, times(factor), x)
+        assert report.verdict == "FAIL" and "on the same values in float64 it is right" in str(report), report
+
+
+def test_one_entry_that_is_wrong_in_float32_alone_is_found():
+    x = np.random.default_rng(0).normal(size=2000).astype(np.float32)
+
+    def backward(d, x):
+        g = d * np.cos(x)
+        if x.dtype == np.float32:
+            g[1234] += np.float32(0.25) * d[1234]
+        return g
+
+    report = gradcheck(np.sin, backward, x)
+    assert report.verdict == "FAIL" and report.worst.name == "x[1234]", report
+
+
+# f rounds one term to float32 and adds others in float64: between two stairs of the one, f has the slope of the others.
+STAIRS = {
+    "exp": (lambda x: np.exp(x).astype(np.float32).sum(), np.exp),
+    "tanh": (lambda x: np.tanh(x.astype(np.float32) * np.float32(1.7)).sum(),
+             lambda x: 1.7 * (1 - np.tanh(1.7 * x) ** 2)),
+    "cube": (lambda x: np.float32((x**3).sum() + 2), lambda x: 3 * x**2),
+}
+
+
+@pytest.mark.parametrize("name", STAIRS)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_term_in_float32_beside_others_in_float64(name, seed):
+    rng = np.random.default_rng(seed)
+    x, weight = rng.uniform(-1.5, 1.5, rng.integers(1, 4)), 10.0 ** rng.uniform(-3, 1)
+    x[rng.integers(len(x))] = 10.0 ** rng.uniform(-5, 0)
+    rounded, slope = STAIRS[name]
+
+    def f(x):
+        return float(rounded(x) + weight * (x**2).sum())
+
+    def smooth(x):
+        return 2 * weight * x
+
+    def right(x):
+        return slope(x) + smooth(x)
+
+    assert gradcheck(f, right, x, kind="gradient", seed=seed).verdict != "FAIL"
+    assert gradcheck(f, lambda x: 1.2 * right(x), x, kind="gradient", seed=seed).verdict != "PASS"
+    if np.abs(slope(x)).max() > 1e-2 * np.abs(right(x)).max():
+        assert gradcheck(f, smooth, x, kind="gradient", seed=seed).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("at", [1e-3, 0.3, -0.7])
+def test_a_lost_imaginary_part_beside_a_term_that_keeps_its_own(at):
+    """The complex step then says 1 and is exact; central differences contradict it."""
+    x = np.array([at])
+
+    def f(x):
+        return np.exp(x).astype(np.float32) + x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+        assert gradcheck(f, lambda d_y, x: d_y * (np.exp(x) + 1), x).verdict != "FAIL"
+        assert gradcheck(f, lambda d_y, x: d_y, x).verdict == "FAIL"

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SLOW
 
 from l2l_ref import backends
 from l2l_ref.learned import coordinatewise
@@ -166,8 +166,10 @@ def retyped(rng, array):
         lambda: array.astype(np.longdouble), lambda: array.astype(str), lambda: array.astype("M8[s]"),
         lambda: array.astype(array.dtype.newbyteorder()), lambda: array.tolist(), lambda: None, lambda: "array",
         lambda: 1.0, lambda: unaligned(array), lambda: array[..., ::-1].copy()[..., ::-1], lambda: array.copy("F"),
-        lambda: np.repeat(array, 2, -1)[..., ::2] if array.ndim else array, lambda: read_only(array),
+        lambda: np.repeat(array, 2, -1)[..., ::2] if array.ndim else array,
     ]
+    if SLOW:
+        choices.append(lambda: read_only(array))  # for which a kernel is compiled anew
     return choices[rng.integers(len(choices))]()
 
 
@@ -214,7 +216,7 @@ def call_misfits(part, name, seed):
     rng, make = np.random.default_rng(seed), {call.__name__: call for call in CALLS[part]}[name]
     refused = 0
     for _ in range(MISFITS):
-        dtype = (np.float32, np.float64)[rng.integers(2)]
+        dtype = (np.float32, np.float64)[rng.integers(2)] if SLOW else np.float32
         backward = name.endswith("_backward")
         arguments = make(module, rng, dtype)
         # What fits otherwise is compared with the original, in which a cache of the twin has no meaning.
@@ -229,11 +231,13 @@ def call_misfits(part, name, seed):
             assert str(error), error
             continue
         if name != "packed" and not backward:
+            half = any(getattr(part, "dtype", None) == np.float16 for part in leaves(given))
+            tolerance = 1e-2 if half else 1e-4  # the original computes in half precision
             expected = getattr(original, name)(*given)
             expected = expected[0] if part in ("lstm", "heads", "gp") else expected
             result = result[0] if part in ("lstm", "heads", "gp") else result
             for got, wanted in zip(leaves(result), leaves(expected), strict=True):
-                np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+                np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance / 10)
     print(refused)
 
 

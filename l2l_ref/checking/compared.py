@@ -109,6 +109,18 @@ class Compared:
         return np.asarray(self.known & ~(np.abs(self.C - self.G) <= self.B))
 
 
+    @property
+    def right(self) -> np.ndarray:
+        """The entries that are right, and would show a mistake of the size of the others', absolute or relative."""
+        right, bad = self.informative & ~self.bad, self.bad
+        if not bad.any():
+            return np.asarray(right)
+        off, size = np.abs(self.C - self.G), np.abs(self.G)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            typical = np.minimum(np.median(off[bad]), np.median(off[bad] / size[bad]) * size)
+        return np.asarray(right & (self.B < typical))
+
+
 def _real(values: Any) -> np.ndarray | None:
     """An array of floats; None without values or if they are complex."""
     return None if values is None or np.iscomplexobj(values) else np.asarray(values, float)
@@ -128,6 +140,13 @@ def multiple_of(
         k = float((weight * np.where(sure, C / value, 0.0)).sum() / weight.sum())
     off = np.abs(C - k * value) > 2.0 * np.maximum(B, abs(k) * bound)
     return None if off.any() or not math.isfinite(k) else k
+
+
+def accuracy_of(wrong: Compared, k: float, value: np.ndarray, where: Any = True) -> float:
+    """How well the number k of `multiple_of` is known, relative to itself."""
+    where = where & wrong.informative
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.min((1.0 + abs(k)) * wrong.B[where] / np.abs(k * value[where]), initial=1.0))
 
 
 def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

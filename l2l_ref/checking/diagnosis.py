@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compared import CLEAR, ENOUGH, LIKELY, Compared, Outputs, broadcasts, multiple_of
+from .compared import CLEAR, ENOUGH, LIKELY, Compared, Outputs, accuracy_of, broadcasts, multiple_of
 from .entries import Checked
-from .factors import FROM_OUTPUT, FUNCTIONS, MULTIPLES, NICE, WHY, name_of
+from .factors import FROM_OUTPUT, FUNCTIONS, MULTIPLES, NICE, WHY, name_of, shown
 from .places import places
 from .report import Guess
 
@@ -127,8 +127,12 @@ def _whole(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
 def _factor(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:
     """A factor that has no name."""
     k = multiple_of(wrong, wrong.G)
-    if k is not None:
-        yield Hypothesis("factor", f"{{this}} is {k:.6g} times the right one", k * wrong.G, abs(k) * wrong.B, 1)
+    if k is None:
+        return
+    accuracy = accuracy_of(wrong, k, wrong.G)
+    name = name_of(k, wrong, accuracy)[0] or shown(k, accuracy)
+    if name:
+        yield Hypothesis("factor", f"{{this}} is {name} times the right one", k * wrong.G, abs(k) * wrong.B, 1)
 
 
 def _ratios(wrong: Compared, others: Sequence[Compared]) -> Iterator[Hypothesis]:

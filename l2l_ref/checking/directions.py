@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import trees
-from .differences import DIRECTED, Line, Slope, both_ways, central_slope, complex_slope, scale_of, taylor_rate, v_curve
+from .differences import DIRECTED, Line, Slope, both_ways, central_slope, complex_slope, taylor_rate, v_curve
 from .foreign import ADJOINT_EPS
 from .pair import Arrays, Pair, typical_size
-from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, SYMMETRY, TIES, Curve, Direction, Report
-from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
+from .report import ADJOINT, FAIL, INCONCLUSIVE, PASS, SYMMETRY, Curve, Direction, Report
+from .verdict import CLAIM_EPS, KINK, ONLY_LOW, Claim, verdict_on
 
 DIRECTIONS = 3
+SIGMAS = 6.0
 COARSE_DIRECTION = "central differences along one random direction are too coarse to confirm it"
 SHRUNK = (0.5, 2.0**-3, 2.0**-6, 2.0**-10)  # factors of the inputs at which the same code may be less difficult
-TIE_GROUPS = 16  # groups of tied entries that are looked at
 
 Claims = Mapping[int, Claim]  # by the number of the leaf
 Spans = list[tuple[int, int, int]]  # (leaf, start, stop): entries of leaves that are flattened
@@ -44,61 +44,116 @@ class Claimed(NamedTuple):
     length: float    # the norm of its terms
     rounding: float
     spread: float
+    low: "Low | None" = None
+
+
+class Low(NamedTuple):
+    """What claims in low precision may be off by, beyond that, along a random direction."""
+
+    eps: float
+    unknown: bool    # whether the error of their arithmetic is not known
+    smallest: float  # the part of claims so small that they may be 0
 
 
 def claimed_slope(directions: Arrays, claims: Claims, widened: bool = False) -> Claimed:
     """The slope along a direction according to the gradients; ``widened`` with the error of their own arithmetic."""
-    moved = [k for k, d in enumerate(directions) if d is not None]
-    claims = {k: claims[k].widened() if widened else claims[k] for k in moved}
-    parts = [claims[k].gradient * directions[k] for k in moved]
-    slope = float(sum(part.sum() for part in parts))
-    with np.errstate(over="ignore"):
-        length = float(np.sqrt(sum(np.square(part).sum() for part in parts)))
+    moved, claims, parts = _parts(directions, claims, widened)
     rounding = sum(
         CLAIM_EPS * claims[k].eps * np.abs(part).sum() + claims[k].forgiven * np.abs(directions[k]).sum()
         for k, part in zip(moved, parts)
     )
     spread = sum(4.0 * (claims[k].spread * np.abs(directions[k])).sum() for k in moved)
-    return Claimed(slope, length, float(rounding), float(spread))
+    return Claimed(float(sum(part.sum() for part in parts)), _norm(parts), float(rounding), float(spread))
+
+
+def claimed_in_low_precision(directions: Arrays, claims: Claims, widened: bool = False) -> Claimed:
+    """The same for claims of float32 code along a random direction, whose errors are many, and larger.
+
+    The signs of the direction know nothing of the errors e of the claims. So the sum of e * direction exceeds `SIGMAS`
+    times its norm once in 10^7 times (W. Hoeffding, "Probability inequalities for sums of bounded random variables",
+    1963), however the errors depend on each other.
+    """
+    moved, claims, parts = _parts(directions, claims, widened)
+    forgiven = sum(claims[k].forgiven * np.abs(directions[k]).sum() for k in moved)
+    rounding = [CLAIM_EPS * claims[k].eps * part for k, part in zip(moved, parts)]
+    spread = [4.0 * (claims[k].spread + claims[k].known_lost) * directions[k] for k in moved]
+    smallest = [claims[k].smallest * directions[k] for k in moved]
+    return Claimed(
+        float(sum(part.sum(dtype=np.float64) for part in parts)), _norm(parts),
+        SIGMAS * _norm(rounding) + float(forgiven), SIGMAS * _norm(spread),
+        Low(max(claims[k].eps for k in moved), not all(claims[k].measured for k in moved), SIGMAS * _norm(smallest)),
+    )
+
+
+def _as_it_is(claimed: Claimed, widened: bool) -> Claimed:
+    return claimed
+
+
+def _parts(directions: Arrays, claims: Claims, widened: bool) -> tuple[list[int], dict[int, Claim], list[np.ndarray]]:
+    """The leaves that are moved, their claims, and the terms of the slope."""
+    moved = [k for k, d in enumerate(directions) if d is not None]
+    of = {k: claims[k].widened() if widened else claims[k] for k in moved}
+    return moved, of, [of[k].gradient * directions[k] for k in moved]
+
+
+def _norm(parts: Sequence[np.ndarray]) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(sum(np.square(part).sum() for part in parts)))
 
 
 def check_direction(
-    exact: Pair, directions: Arrays, weights: np.ndarray, claimed: Callable[[bool], Claimed],
+    exact: Pair, directions: Arrays, weights: np.ndarray, claimed: Sequence[Callable[[bool], Claimed]],
     complex_too: bool = False, what: str = "f_backward", quick: bool = False, kink: bool = False,
 ) -> Direction:
     """Compare the slope along a direction with ``claimed(False)``, the result of `claimed_slope`.
 
-    Before it is called wrong, ``claimed(True)`` says the same with the error of f_backward's own arithmetic. ``quick``
+    There is one function ``claimed`` for each precision in which there are claims, that of float64 first. Before a
+    claim is called wrong, ``claimed(True)`` says the same with the error of f_backward's own arithmetic. ``quick``
     takes the first step that gives a rough slope, whatever the claim is. Where the line has a kink nothing is decided,
     unless ``kink`` is set: then the claim must lie between the one-sided slopes.
     """
 
     def limit(slope: Slope, of: Claimed) -> float:
-        return slope.bound + CLAIM_EPS * exact.out_eps * slope.terms + of.rounding + of.spread
+        low = 0.0
+        if of.low is not None:
+            terms = slope.terms if slope.by_output is None else SIGMAS * _norm([weights * slope.by_output])
+            low = CLAIM_EPS * of.low.eps * (min(terms, slope.terms) + slope.reach * of.low.unknown)
+            low += of.low.smallest * max(1.0, slope.natural, float(np.abs(weights).sum()))
+        return slope.bound + CLAIM_EPS * exact.out_eps * slope.terms + of.rounding + of.spread + low
 
     def confirms(slope: Slope, times: float = 1.0) -> bool:
-        return bool(abs(claim.slope - slope.value) <= times * limit(slope, claim))
+        return all(abs(claim.slope - slope.value) <= times * limit(slope, claim) for claim in claims)
 
-    claim = claimed(False)
+    claims = [of(False) for of in claimed]
     slope = complex_slope(_line_at_zero(exact, directions), 0.0, weights, exact.out_eps) if complex_too else None
     # If the slope is close to 0, central differences must say what size of slope to compare it with.
-    if slope is None or not (confirms(slope) and limit(slope, claim) <= 0.1 * abs(slope.value)):
+    if slope is None or not (confirms(slope) and limit(slope, claims[0]) <= 0.1 * abs(slope.value)):
         slope = central_slope(exact.direction_line(directions), 0.0, weights, exact.out_eps, 0.0,
                               None if quick else confirms)
     if not quick and not confirms(slope):
-        claim = claimed(True)
-    verdict, note = verdict_on(claim.slope, slope, limit(slope, claim), claim.spread)
+        claims = [of(True) for of in claimed]
+    first, *low = (_compared(what, slope, claim, limit(slope, claim), kink) for claim in claims)
+    for other in low:
+        if other.verdict == FAIL and first.verdict != FAIL:
+            return other._replace(note="; ".join(filter(None, [ONLY_LOW, other.note])))
+        if other.verdict == first.verdict:
+            return other  # what is shown are the numbers in the precision of the inputs, if they have this verdict
+        if first.ok:
+            return first._replace(note=f"in float64, as the float32 one is known to {other.bound:.1g} alone")
+    return first
+
+
+def _compared(what: str, slope: Slope, claim: Claimed, limit: float, kink: bool) -> Direction:
+    verdict, note = verdict_on(claim.slope, slope, limit, claim.spread)
     error = abs(claim.slope - slope.value)
     if verdict == KINK:
         verdict, note = PASS, ""
     # If several kinks coincide, a right claim need not lie between the slopes of their sum.
     if slope.sides is not None and not kink:
         verdict, note = INCONCLUSIVE, "it lies on a kink"
-    sizes = (claim.length if claim.length > 10.0 * limit(slope, claim) else 0.0, slope.natural, claim.length,
-             abs(slope.value))
+    sizes = (claim.length if claim.length > 10.0 * limit else 0.0, slope.natural, claim.length, abs(slope.value))
     scale = next((s for s in sizes if s > 0.0 and np.isfinite(s)), 1.0)
-    error, bound = float(error / scale), float(limit(slope, claim) / scale)
-    return Direction(what, claim.slope, float(slope.value), error, bound, verdict, note)
+    return Direction(what, claim.slope, float(slope.value), float(error / scale), float(limit / scale), verdict, note)
 
 
 def _line_at_zero(exact: Pair, directions: Arrays) -> Line:
@@ -131,10 +186,11 @@ def _why_not_analytic_at(exact: Pair, directions: Arrays, weights: np.ndarray) -
         return f"f refuses complex inputs ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     central = central_slope(exact.direction_line(directions), 0.0, weights, exact.out_eps, 0.0,
                             lambda s, times=1.0: bool(abs(s.value - step.value) <= times * (s.bound + step.bound)))
-    narrow = central.bound <= 1e-3 * max(abs(central.value), central.terms, central.natural)  # False for nan
-    if central.sides is not None or not narrow:
+    agree = abs(step.value - central.value) <= central.bound + step.bound  # False for nan
+    narrow = central.bound <= 1e-3 * max(abs(central.value), central.terms, central.natural)
+    if central.sides is not None or not narrow and (agree or not np.isfinite(central.bound)):
         return COARSE_DIRECTION
-    if abs(step.value - central.value) <= central.bound + step.bound:
+    if agree:
         return None
     return (
         f"f is not analytic here: along one random direction it gives {step.value:.10g}, "
@@ -143,20 +199,20 @@ def _why_not_analytic_at(exact: Pair, directions: Arrays, weights: np.ndarray) -
 
 
 def bisect(
-    exact: Pair, leaves: Sequence[int], weights: np.ndarray, claims: Claims, rng: np.random.Generator
+    exact: Pair, leaves: Sequence[int], weights: np.ndarray, claimed: Callable[..., Claimed], rng: np.random.Generator
 ) -> tuple[int, tuple[int, ...]]:
     """Bisect a wrong direction down to one wrong entry, (leaf, index), in about log2(number of entries) rounds."""
     spans = [(k, 0, _size(exact, k)) for k in leaves if _size(exact, k)]
     while len(spans) > 1 or spans[0][2] - spans[0][1] > 1:
         halves = _halves(spans)
         full = random_direction(exact, leaves, rng, relative=bool(rng.integers(2)))
-        spans = max(halves, key=lambda half: _excess_within(exact, _masked(full, half), weights, claims))
+        spans = max(halves, key=lambda half: _excess_within(exact, _masked(full, half), weights, claimed))
     k, start, _ = spans[0]
     return k, tuple(int(i) for i in np.unravel_index(start, np.shape(exact.leaves[k])))
 
 
-def _excess_within(exact: Pair, directions: Arrays, weights: np.ndarray, claims: Claims) -> float:
-    return check_direction(exact, directions, weights, partial(claimed_slope, directions, claims), quick=True).excess
+def _excess_within(exact: Pair, directions: Arrays, weights: np.ndarray, claimed: Callable[..., Claimed]) -> float:
+    return check_direction(exact, directions, weights, [partial(claimed, directions)], quick=True).excess
 
 
 def _size(exact: Pair, k: int) -> int:
@@ -196,68 +252,6 @@ def rate_along(exact: Pair, directions: Arrays, weights: np.ndarray, claims: Cla
 def curve_along(exact: Pair, directions: Arrays, weights: np.ndarray, claims: Claims) -> Curve:
     """`v_curve` along a direction."""
     return v_curve(exact.direction_line(directions), 0.0, weights, claimed_slope(directions, claims).slope)
-
-
-def check_ties(
-    exact: Pair, kinks: Sequence[tuple[int, tuple[int, ...]]], weights: np.ndarray, claims: Claims
-) -> list[Direction]:
-    """Move entries that tie together: there f has no kink, and the sum of their claims must be its slope.
-
-    ``kinks`` are the entries (leaf, index) on a kink. Two of them tie if they are equal, or opposite, and the kink of
-    one is gone as soon as the others are moved away, as in max(a, b) at a = b, or max(abs(a), abs(b)) at a = -b. That
-    is not so for relu(a) + relu(b) at a = b = 0. They are moved away from 0.
-    """
-    groups: dict[float, list[tuple[int, tuple[int, ...]]]] = {}
-    for k, index in kinks:
-        groups.setdefault(abs(float(np.asarray(exact.leaves[k])[index])), []).append((k, index))
-    checked = []
-    for tied in [group for group in groups.values() if len(group) > 1][:TIE_GROUPS]:
-        if not is_tie(exact, tied, weights):
-            continue
-        direction = _outwards(exact, tied)
-        # A tie is broken by any change of the inputs, so the claims say nothing of their spread.
-        claims = {k: claim._replace(spread=np.zeros(claim.spread.shape)) for k, claim in claims.items()}
-        claimed = partial(claimed_slope, direction, claims)
-        found = check_direction(exact, direction, weights, claimed, what=TIES, kink=True)
-        names = ", ".join(trees.name(exact.path(k), index) for k, index in tied[:4]) + ", ..." * (len(tied) > 4)
-        checked.append(found._replace(note="; ".join(filter(None, [names, found.note]))))
-    return checked
-
-
-def equal_entries(exact: Pair, k: int, index: tuple[int, ...]) -> list[tuple[int, tuple[int, ...]]]:
-    """This entry, and then all others of the same absolute value."""
-    size = abs(float(np.asarray(exact.leaves[k])[index]))
-    others = [(j, tuple(int(i) for i in where)) for j in exact.tested
-              for where in np.argwhere(np.abs(np.asarray(exact.leaves[j])) == size)]
-    return [(k, index), *(other for other in others if other != (k, index))]
-
-
-def _outwards(exact: Pair, entries: Sequence[tuple[int, tuple[int, ...]]]) -> Arrays:
-    """The direction that moves these entries by 1, away from 0, and no other."""
-    direction: Arrays = [None] * len(exact.leaves)
-    for k, index in entries:
-        if direction[k] is None:
-            direction[k] = np.zeros(np.shape(exact.leaves[k]))
-        direction[k][index] = -1.0 if np.asarray(exact.leaves[k])[index] < 0.0 else 1.0
-    return direction
-
-
-def is_tie(exact: Pair, tied: Sequence[tuple[int, tuple[int, ...]]], weights: np.ndarray) -> bool:
-    """Whether the kink of the first entry is gone when the others are moved away from 0, or towards it."""
-    first, others = _outwards(exact, tied[:1]), _outwards(exact, tied[1:])
-    k, index = tied[0]
-    scale = scale_of(float(np.asarray(exact.leaves[k])[index]))
-    distance, step = scale * 2.0**-8, scale * 2.0**-14
-
-    def bend(away: float) -> float:
-        """|the second difference| along the first entry, with the others moved away."""
-        values = exact.moved(others, away) if away else exact.leaves
-        at = [exact.outputs(exact.at(tuple(trees.rebuild(exact.inputs, iter(values)))).moved(first, t))
-              for t in (-step, 0.0, step)]
-        return float(np.abs(weights) @ np.abs(at[0] - 2.0 * at[1] + at[2]))
-
-    here = bend(0.0)
-    return here > 0.0 and min(bend(distance), bend(-distance)) < 0.1 * here
 
 
 def check_symmetry(exact: Pair, rng: np.random.Generator) -> list[Direction]:
@@ -300,11 +294,12 @@ class JVP:
             slope, terms = float(d_out.sum()), float(np.abs(d_out).sum())
             rounding = ADJOINT_EPS * self.pair.out_eps * terms
             of_jvp = Claimed(slope, terms, rounding, 0.0)
-            checked.append(check_direction(self.pair, directions, weights, lambda _, of=of_jvp: of, what="jvp"))
+            checked.append(check_direction(self.pair, directions, weights, [partial(_as_it_is, of_jvp)], what="jvp"))
             if claims is not None:
-                back, length, *back_rounding = claimed_slope(directions, claims)
-                error, bound, scale = abs(back - slope), rounding + sum(back_rounding), max(length, terms) or 1.0
-                checked.append(Direction(ADJOINT, back, slope, error / scale, bound / scale,
+                back = claimed_slope(directions, claims)
+                error, bound = abs(back.slope - slope), rounding + back.rounding + back.spread
+                scale = max(back.length, terms) or 1.0
+                checked.append(Direction(ADJOINT, back.slope, slope, error / scale, bound / scale,
                                        PASS if error <= bound else FAIL))
         return checked
 

@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .differences import Line, Slope, central_slope, complex_slope, scale_of, v_curve
-from .directions import SHRUNK, equal_entries, is_tie
+from .directions import SHRUNK
 from .pair import ENDED, Arrays, Pair, typical_size
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Entry, severity
-from .verdict import CLAIM_EPS, KINK, Claim, verdict_on
+from .ties import Around
+from .verdict import CLAIM_EPS, KINK, NEGLIGIBLE, ONLY_LOW, UNSTEADY, Claim, narrow, verdict_on
 
 COARSE = 1e-3  # the relative bound of a complex step that tells nothing
 AGREE = 1e-6  # how closely a right claim that lost few digits agrees with the complex step
 MANY = 10**6  # terms are not kept if there are more numbers than this
 SATURATED = 32.0  # inputs up to this size may saturate a function, or nearly so
 CONFIRMED = 4  # after this many wrong entries of an array, the others are examined with one step only
-ONLY_LOW = "on the same values in float64 it is right"
+LOOKS = 4  # after so many vain looks around an entry, no others are taken
 ONLY_HIGH = "computed on the same values in float64, since rounding hides it otherwise"
 
 Limit = Callable[[Slope, Claim], Any]  # how far a claim may be from a slope
@@ -45,6 +46,7 @@ class Checked(NamedTuple):
     limit: np.ndarray     # absolute
     terms: np.ndarray     # (M, ...), w_j d out_j / d entry for each output; (0, ...) if these are too many to keep
     end: BaseException | None = None  # what ended it on the way, one of `ENDED`
+    tied: tuple[tuple[int, ...], ...] = ()  # entries that are right as one of several slopes around, see `Around`
 
     @property
     def relative_error(self) -> float:
@@ -58,11 +60,13 @@ class Checked(NamedTuple):
 def check_array(
     exact: Pair, k: int, rows: Sequence[Row], arbiter: "Arbiter | None" = None,
     indices: Iterable[tuple[int, ...]] | None = None, quick: bool = False, out: str = "", all_zero: bool = False,
+    around: Around | None = None,
 ) -> Checked:
     """Compare one array with differences, entry by entry or at the given ``indices``.
 
     With an ``arbiter`` the complex step is used as well. ``quick`` takes the first step that gives a rough slope,
-    whatever the claim is. ``out`` is the name of the output whose Jacobian the ``rows`` are.
+    whatever the claim is. ``out`` is the name of the output whose Jacobian the ``rows`` are. ``around`` tells whether
+    an entry ties with others, so that its own slopes do not bound its claim.
     """
     path, _, leaf = exact.named[k]
     values = np.asarray(leaf)
@@ -76,10 +80,12 @@ def check_array(
     by_output = not out and count * values.size <= MANY
     terms = np.full((count if by_output else 0, *shape), np.nan)
     size = typical_size(values) if values.size else 1.0
-    ordinary = 1e-6 * float(np.abs(gradient).max(initial=0.0))
+    top = float(np.abs(gradient).max(initial=0.0))
     checked: list[Entry] = []
     precisions: list[int] = []  # of the checked
     kinks: list[tuple[int, ...]] = []
+    tied: set[tuple[int, ...]] = set()
+    looks = 0 if quick else LOOKS
     naturals: list[float] = []
     end: BaseException | None = None
     for column in np.ndindex(values.shape) if indices is None else indices:
@@ -101,10 +107,17 @@ def check_array(
             for n, claim in enumerate(claims):
                 analytic, value, bound = float(claim.gradient[column]), slope.value, float(limit(slope, claim))
                 limits[n][index] = bound
+                ordinary = top * narrow(exact.out_eps, claim.eps, abs(analytic) <= NEGLIGIBLE * top)
                 verdict, note = verdict_on(analytic, slope, bound, float(4.0 * claim.spread[column]), ordinary,
                                            all_zero)
-                if verdict == FAIL and slope.sides is not None and not out and _of_several(exact, k, column, row):
-                    verdict = KINK
+                if around is not None and looks and (verdict == FAIL or note == UNSTEADY):
+                    own = bound - slope.bound - float(4.0 * claim.spread[column])  # any change of inputs breaks a tie
+                    kink = slope.sides is not None
+                    if around.allows((k, column), row.weights, analytic, own, kink, bool(kinks)):
+                        verdict = KINK
+                        tied.add(column)
+                    else:  # one that fails makes the array wrong, whatever the others are
+                        looks = 0 if verdict == FAIL else looks - 1
                 if verdict == KINK:
                     if claim is claims[0]:
                         kinks.append(index)
@@ -118,7 +131,7 @@ def check_array(
                                      rows=len(out_shape), unseen=int(unseen)))
     if not checked:  # no entry was checked, or every entry lies on a kink
         entry = Entry(path, len(kinks), (), 0.0, 0.0, 0.0, 0.0, PASS, kinks=tuple(kinks), size=gradient.size, out=out)
-        return Checked(k, entry, gradient, numeric, limits[0], terms, end)
+        return Checked(k, entry, gradient, numeric, limits[0], terms, end, tuple(sorted(tied)))
     largest = max(np.abs(numeric[np.isfinite(numeric)]).max(initial=0.0), np.abs(gradient).max(initial=0.0))
     bounds = [e.bound for e in checked if np.isfinite(e.bound)]
     # If the whole gradient is close to 0, errors are relative to a slope of ordinary size.
@@ -140,17 +153,7 @@ def check_array(
         unseen=len({e.index for e in checked if e.unseen}),
     )
     number = shown if verdict == FAIL and len(which) == 1 else 0
-    return Checked(k, entry, gradients[number], numeric, limits[number], terms, end)
-
-
-def _of_several(exact: Pair, k: int, index: tuple[int, ...], row: Row) -> bool:
-    """Whether an entry ties with more than one other: then its own two slopes do not bound its claim.
-
-    In a sorted array, the middle one of three equal numbers moves up to the third place, or down to the first, and a
-    right claim is that of the second. `directions.check_ties` then decides by the sum of their claims.
-    """
-    tied = equal_entries(exact, k, index)
-    return len(tied) > 2 and is_tie(exact, tied, row.weights)
+    return Checked(k, entry, gradients[number], numeric, limits[number], terms, end, tuple(sorted(tied)))
 
 
 class Lines:
@@ -195,9 +198,7 @@ def _slope(
             lost = np.nan if claim.lost is None else claim.lost[index]
             if np.isnan(lost) or claim.eps == claims[0].eps:
                 terms = terms + slope.reach / max(abs(x) / SATURATED, 1.0)
-            spread = spread + np.nan_to_num(lost)
-            smallest = max(np.finfo(claim.gradient.dtype).tiny, np.finfo(np.float32).tiny)  # below it, it may be 0
-            spread = spread + 16.0 * smallest * max(1.0, slope.natural, np.abs(weights).sum())
+            spread = spread + np.nan_to_num(lost) + claim.smallest * max(1.0, slope.natural, np.abs(weights).sum())
         return slope.bound + CLAIM_EPS * claim.eps * terms + 4.0 * spread + claim.forgiven
 
     def confirms(slope: Slope, times: float = 1.0) -> bool:
@@ -221,11 +222,12 @@ def _slope(
         slope = slope._replace(moved=0.0)  # what is lost in the last digits of f, the complex step has seen
         by_complex = by_complex._replace(natural=max(by_complex.natural, slope.natural))
         # Where both agree, the complex step is the sharper one; but a lost imaginary part gives 0, too.
-        if by_complex.value != 0.0 and abs(by_complex.value - slope.value) <= slope.bound:
+        agree = abs(by_complex.value - slope.value) <= slope.bound
+        if agree and by_complex.value != 0.0:
             if confirms(by_complex) or not confirms(slope):
                 return by_complex, limit, claims
         claimed = float(claims[0].gradient[index])
-        if abs(claimed - by_complex.value) > limit(by_complex, claims[0]):
+        if agree and abs(claimed - by_complex.value) > limit(by_complex, claims[0]):
             if arbiter is not None and arbiter(lines, row, claimed, by_complex):
                 return by_complex, limit, claims
     return slope, limit, claims

@@ -8,6 +8,7 @@ import numpy as np
 from .compared import Compared
 
 NICE = 1e-6  # how close a factor must be to a number like 2 or 1/8 to be called so
+COARSE = 1e-3  # a factor that is known less well has no name
 
 # A wrong gradient is often the right one times, or divided by, one of these: of the input, the output, another input.
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -49,8 +50,11 @@ INVERSES = {"180/pi": "pi/180", "pi/2": "2/pi", "2 pi": "1/(2 pi)", "4 pi": "1/(
 LARGEST = 10  # the numerators and denominators of simple fractions
 
 
-def name_of(k: float, wrong: Compared) -> tuple[str, str]:
-    """A factor by its name, or "", and a hint where it may come from."""
+def name_of(k: float, wrong: Compared, accuracy: float = 0.0) -> tuple[str, str]:
+    """A factor by its name, or "", and a hint where it may come from. It is known to the relative ``accuracy``.
+
+    The factors 2 and 1/2 get no hint: they are common, and so are axes of length 2.
+    """
     lengths: dict[int, str] = {}
     arrays = (*wrong.outputs, (wrong.path, wrong.C.shape), *((name, value.shape) for name, value in wrong.others))
     for name, shape in arrays:
@@ -64,14 +68,19 @@ def name_of(k: float, wrong: Compared) -> tuple[str, str]:
     for n, length in lengths.items():
         for p, q, hint in ((n, 1, "a mean for a sum, or the reverse?"), (1, n, "a mean for a sum, or the reverse?"),
                            (n - 1, n, "n for n - 1?"), (n, n - 1, "n - 1 for n?")):
-            if n > 1 and p != q and min(p, q) > 0 and (n > 2 or 1 in (p, q)):
+            if n > 2 and min(p, q) > 0:
                 name = f"{p}/{q}" if q > 1 else f"{p}"
                 named.setdefault(name, p / q)
                 hints.setdefault(name, f" ({length}: {hint})")
     for name, value in CONSTANTS.items():
         named[name] = value
         named[INVERSES.get(name, f"1/{name}")] = 1.0 / value
-    for name, value in named.items():
-        if abs(abs(k) - value) <= NICE * value:
-            return ("-" if k < 0.0 else "") + name, hints.get(name, "")
-    return "", ""
+    name, value = min(named.items(), key=lambda item: abs(abs(k) / item[1] - 1.0))
+    if abs(abs(k) - value) > max(NICE, min(accuracy, COARSE)) * value:
+        return "", ""
+    return ("-" if k < 0.0 else "") + name, hints.get(name, "")
+
+
+def shown(k: float, accuracy: float) -> str:
+    """A factor without a name, with the digits that are known; "" if that is not even the first."""
+    return f"{k:.{min(6, int(-np.log10(accuracy)))}g}" if accuracy < 0.1 else ""

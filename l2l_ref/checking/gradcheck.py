@@ -18,6 +18,7 @@ given, and on the same values in float64, so that float32 rounding cannot hide a
 
 from __future__ import annotations  # so that no annotation loads numpy.random
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,22 +31,24 @@ from . import trees
 from .directions import (
     DIRECTIONS,
     JVP,
+    Claimed,
     bisect,
     check_direction,
     check_symmetry,
-    check_ties,
+    claimed_in_low_precision,
     claimed_slope,
     curve_along,
     random_direction,
     rate_along,
     why_not_analytic,
 )
-from .entries import ONLY_LOW, Arbiter, Checked, Row, check_array, curve_of
+from .entries import Arbiter, Checked, Row, check_array, curve_of
 from .foreign import dtype_name, entry_not_stored
 from .pair import ENDED, KINDS, Arrays, Meter, Pair, guessed_kind
 from .report import FAIL, INCONCLUSIVE, PASS, Curve, Direction, Guess, Report, severity
 from .structure import SINGLE_EPS, Structure, examine, nonlinear, solved
-from .verdict import Claim
+from .ties import Around, check_ties
+from .verdict import ONLY_LOW, Claim
 
 FEW = 1000     # up to this many entries are checked one by one by default
 COARSE = 0.01  # a direction with a wider bound decides nothing
@@ -174,7 +177,9 @@ def gradcheck(
         report = Report(INCONCLUSIVE, undecided=(f"{meter.when(end)}, before anything was compared",))
     finally:
         pair.restore()
-    return replace(report, seed=seed, evaluations=meter.calls, notes=report.notes + ((note,) if note else ()))
+    if note and (pair.kind != "backward" or report.problems and "did you mean" not in str(report.notes)):
+        report = replace(report, notes=(*report.notes, note))
+    return replace(report, seed=seed, evaluations=meter.calls)
 
 
 def as_arguments(inputs: Any) -> tuple[Any, ...]:
@@ -195,13 +200,35 @@ def _checked(
 ) -> Report:
     if pair.f_backward is None and jvp is not None:
         return JVP(pair, jvp, rng).report()
-    structure = examine(pair, rng)
+    try:
+        structure = examine(pair, rng)
+    except Exception as error:
+        for sentence in _other_readings(pair, rng, method, rtol):
+            error.add_note(sentence)
+        raise
     if structure.problems or structure.undecided:
         guesses = _guess_shapes(pair, structure) if structure.misshapen else ()
         verdict = FAIL if structure.problems else INCONCLUSIVE
-        return Report(verdict, problems=structure.problems, undecided=structure.undecided, guesses=guesses)
-    report = _Check(pair, structure, rng, method, thorough, jvp, rtol).run().report
+        report = Report(verdict, problems=structure.problems, undecided=structure.undecided, guesses=guesses)
+    else:
+        report = _Check(pair, structure, rng, method, thorough, jvp, rtol).run().report
+    if report.problems:
+        report = replace(report, notes=(*report.notes, *_other_readings(pair, rng, method, rtol)))
     return _elsewhere(report, pair, structure, rng, method, rtol, also_near) if report.ok else report
+
+
+def _other_readings(pair: Pair, rng: np.random.Generator, method: Method, rtol: float) -> list[str]:
+    """A sentence if f_backward, taken as a backward function, is right when it is called in another way."""
+    if pair.kind != "backward" or pair.f_backward is None:
+        return []
+    with contextlib.suppress(*ENDED, Exception):  # f has no output, say
+        for other, sentence in pair.readings():
+            with contextlib.suppress(Exception):  # f_backward was not made for such a call
+                structure = examine(other, rng)
+                fits = not structure.problems and not structure.undecided and any(map(np.any, structure.claims))
+                if fits and _Check(other, structure, rng, method, False, None, rtol).run().report.ok:
+                    return [sentence]
+    return []
 
 
 def _elsewhere(
@@ -251,6 +278,8 @@ def _special(values: Any) -> str:
         return f"is {'all zeros' if v.ndim else '0'}: a term that is multiplied by it cannot be seen"
     if v.size > 1 and (v == v.flat[0]).all():
         return "has equal entries: a wrong order of them cannot be seen"
+    if v.ndim > 1 and len(v) > 1 and v[0].size and (v == v[0]).all():
+        return "has equal rows: a term that vanishes where they agree cannot be seen"
     if v.ndim == 2 and len(v) > 1 and v.shape[0] == v.shape[1] and np.array_equal(v, v.T):
         return "is symmetric: a missing transposition cannot be seen"
     norms = np.sqrt(np.square(v).sum(axis=-1)) if v.ndim and v.shape[-1] > 1 else np.zeros(1)
@@ -311,6 +340,7 @@ class _Check:
         self._claim()
         if self.problems:
             return
+        self.around = Around(exact, self.rng.spawn(1)[0])
         use_complex = self.method == "complex" or self.method == "auto" and self.each_entry
         refusal = why_not_analytic(exact, self.leaves, weights, self.rng) if use_complex else None
         self.use_complex = use_complex and not refusal
@@ -332,13 +362,12 @@ class _Check:
             # Directions decide nothing at kinks. Then entries are checked, all of them or a sample.
             few = self.entries <= FEW
             self._check_entries(arbiter, None if few else self._sample)
-        if any(c.entry.wrong and ONLY_LOW in c.entry.note for c in self.checked):
+        if any(ONLY_LOW in note for note in [c.entry.note for c in self.checked] + [d.note for d in self.directions]):
             self.rate = None  # which is that of the claims in float64
         self.guesses = self._guesses()
         self.notes += self._not_stored()
         self._find_curve()
-        kinks = [(c.k, index) for c in self.checked for index in c.entry.kinks if not c.entry.out]
-        self.directions += check_ties(exact, kinks, weights, self.sharpest)
+        self._check_ties()
         if self.pair.kind == "hvp":
             self.directions += check_symmetry(exact, self.rng)
         if self.jvp is not None:
@@ -364,6 +393,7 @@ class _Check:
         inside = [cache(partial(of.inside, form, gradients)) for of, gradients in claimed]
         self.rows: dict[int, list[Row]] = {}   # by the number of the leaf
         self.sharpest: dict[int, Claim] = {}   # for directions
+        self.coarsest: dict[int, Claim] = {}   # the same in the precision of the inputs
         claims: dict[int, list[Claim]] = {}
         for k in self.leaves:
             forgiven = self.rtol * np.abs(claimed[0][1][k]).max(initial=0.0)
@@ -378,7 +408,7 @@ class _Check:
         for k in self.leaves:
             claims[k] = [c._replace(lost=c.inside()) if c.low and c.inside else c for c in claims[k]]
         for k in self.leaves:
-            self.sharpest[k] = claims[k][0]
+            self.sharpest[k], self.coarsest[k] = claims[k][0], claims[k][-1]
             self.rows[k] = [Row((), self.weights, claims[k])]
             if by_row:
                 self.sharpest[k] = claims[k][0].combined(self.weights.reshape(self._out_shape))
@@ -414,8 +444,10 @@ class _Check:
         return self.pair.kind in ("jacobian", "hvp") and one_output and one_input and small and self.each_entry
 
     def _along(self, direction: Arrays) -> Direction:
-        return check_direction(self.exact, direction, self.weights, partial(claimed_slope, direction, self.sharpest),
-                               self.use_complex)
+        claimed = [partial(claimed_slope, direction, self.sharpest)]
+        if self.exact is not self.pair and not self.each_entry:
+            claimed.append(partial(claimed_in_low_precision, direction, self.coarsest))
+        return check_direction(self.exact, direction, self.weights, claimed, self.use_complex)
 
     def _any_wrong(self) -> bool:
         return any(d.verdict == FAIL for d in self.directions)
@@ -428,15 +460,35 @@ class _Check:
     def _check_array(self, k: int, arbiter: Arbiter | None, indices: Any = None, quick: bool = False) -> Checked:
         out = self.exact.output_leaves[0][0] if self.rows[k][0].single else ""
         all_zero = not any(claim.gradient.any() for claim in self.sharpest.values())
-        found = check_array(self.exact, k, self.rows[k], arbiter, indices, quick, out, all_zero)
+        found = check_array(self.exact, k, self.rows[k], arbiter, indices, quick, out, all_zero, self.around)
         self.checked.append(found)
         if found.end is not None:
             raise found.end
         return found
 
+    def _check_ties(self) -> None:
+        """Check entries on a kink together, since claims that are right one by one may contradict each other."""
+        kinks = list(dict.fromkeys((c.k, index[c.entry.rows:]) for c in self.checked for index in c.entry.kinks))
+        found = check_ties(self.exact, kinks, self.weights, self.sharpest, self.around)
+        wrong = FAIL in (*(d.verdict for d in found), *(c.entry.verdict for c in self.checked))
+        if kinks and not wrong:
+            found += self.around.together(kinks, self.weights, self.sharpest)
+        self.directions += found
+        tied = [trees.name(self.exact.path(c.k), index) for c in self.checked for index in c.tied]
+        if tied and FAIL not in (d.verdict for d in found):
+            names = ", ".join(tied[:4]) + ", ..." * (len(tied) > 4)
+            self.notes.append(f"{names}: a tie, around which f has several slopes; each of them counts as right")
+
     def _bisect(self, arbiter: Arbiter | None) -> None:
         """Check the wrong entry that bisection finds, together with a sample of other entries of its array."""
-        k, index = bisect(self.exact, self.leaves, self.weights, self.sharpest, self.rng)
+        wrong = [d for d in self.directions if d.verdict == FAIL]
+        low = all(ONLY_LOW in d.note for d in wrong)
+        of, claims = (claimed_in_low_precision, self.coarsest) if low else (claimed_slope, self.sharpest)
+
+        def claimed(direction: Arrays, widened: bool = False) -> Claimed:
+            return of(direction, claims, widened)
+
+        k, index = bisect(self.exact, self.leaves, self.weights, claimed, self.rng)
         if self._check_array(k, arbiter, [index]).entry.verdict == FAIL:
             # A guess at the mistake needs a few more entries, for which a rough slope is enough.
             first = self.checked.pop()
@@ -492,7 +544,7 @@ class _Check:
             undecided = INCONCLUSIVE in verdicts
             return FAIL if undecided and set(along) == {FAIL} else INCONCLUSIVE if undecided else PASS
         if FAIL in along:  # bisection found no wrong entry, so all directions must agree
-            return INCONCLUSIVE if PASS in along else FAIL
+            return INCONCLUSIVE if PASS in along or any(c.tied for c in self.checked) else FAIL
         decided = any(d.ok and d.bound <= COARSE for d in self.directions if d.what == "f_backward")
         each = all(c.entry.count == c.entry.size for c in self.checked) and {*verdicts} == {PASS}
         return PASS if decided or each else INCONCLUSIVE

@@ -28,6 +28,7 @@ from .foreign import (
 )
 
 KINDS = ("backward", "gradient", "jacobian", "hvp")
+MAY_BE = "f_backward takes any number of arguments: if these are the inputs alone, pass kind='gradient' or 'jacobian'"
 DRAWS = 5  # times that all inputs are perturbed in their last place; a claim of 0 may stay 0 in three of them by chance
 
 Backward = Callable[[Any], Any]  # d_out -> gradients
@@ -162,7 +163,8 @@ class Pair:
             one = trees.children(value) is None or trees.is_complex(value)
             if not one or np.size(value) != 1:
                 got = f"shape {np.shape(value)}" if one else f"a {type(result).__name__}"
-                raise TypeError(f"f: with kind='gradient' expected one number, got {got}")
+                hint = "; if that is (value, gradient), pass f_backward=True" if _is_value_and_more(result) else ""
+                raise TypeError(f"f: with kind='gradient' expected one number, got {got}{hint}")
             return result, lambda d_out: _times(
                 self.f_backward(*arguments) if gradients is None else gradients, np.ravel(as_numpy(d_out))[0]
             )
@@ -180,9 +182,6 @@ class Pair:
 
     def _jacobians(self, jacobians: Any, out: Any) -> dict[int, Any]:
         """The Jacobians that f_backward returned, by the number of the input."""
-        if trees.children(out) is not None:
-            several = "complex numbers; view them as pairs of real ones" if trees.is_complex(out) else "several"
-            raise Misfit(f"kind='jacobian' is for one output array, f returns {several}")
         if len(self.positions) == 1:
             shape = np.shape(out) + np.shape(as_numpy(self.inputs[self.positions[0]]))
             bare = type(jacobians) is not tuple or _are_numbers(jacobians, shape)
@@ -194,12 +193,8 @@ class Pair:
             given = range(len(self.inputs))
         found: dict[int, Any] = {}
         for i, jacobian in zip(given, jacobians):
-            name, leaf = self.names[i], self.inputs[i]
-            if trees.children(leaf) is not None:
-                raise Misfit(f"kind='jacobian' is for arrays, {name} is a {type(leaf).__name__}")
-            if jacobian is None or not trees.is_floating(leaf):
-                continue
-            found[i] = jacobian
+            if jacobian is not None and trees.is_floating(self.inputs[i]):
+                found[i] = jacobian
         return found
 
     def matrices(self, values: Iterable[Any] | None = None) -> Arrays:
@@ -306,6 +301,24 @@ class Pair:
 
         leaves = [moved(v) if k in self.tested else v for k, v in enumerate(self.leaves)]
         return self.at(tuple(trees.rebuild(self.inputs, iter(leaves))))
+
+    def readings(self) -> list[tuple[Pair, str]]:
+        """What else f_backward may be that is taken as a backward function, and a sentence that says so.
+
+        Its parameters must allow for it: it can be called with the inputs alone, or its first one is that of f.
+        """
+        names, found = ", ".join(self.names), []
+        least, most = _positional(self.f_backward)
+        if least <= len(self.inputs) <= most:
+            kind = "gradient" if self.base_outputs.size == 1 else "jacobian"
+            alone = Pair(self.f, self.f_backward, self.inputs, self.cache, kind, self.wrt, self.meter)
+            found.append((alone, f"as a function of ({names}) alone, f_backward is right: did you mean kind={kind!r}?"))
+        if most == np.inf or names_of(self.f_backward, 1) == self.names[:1]:
+            last = Pair(self.f, lambda d_out, *x: self.f_backward(*x, d_out), self.inputs, False, "backward", self.wrt,
+                        self.meter)
+            hint = "; for the product with a Hessian pass kind='hvp'" if len(self.inputs) == 1 else ""
+            found.append((last, f"as a function of ({names}, d_out), f_backward is right: expected d_out first{hint}"))
+        return found
 
     def at(self, inputs: tuple[Any, ...]) -> Pair:
         """The same pair with other inputs."""
@@ -558,8 +571,13 @@ def _times(gradients: Any, factor: float) -> Any:
     return trees.rebuild(gradients, scaled)
 
 
+def _is_value_and_more(out: Any) -> bool:
+    """Whether this is a tuple of two, of which the first is one number."""
+    return type(out) is tuple and len(out) == 2 and trees.children(out[0]) is None and np.size(out[0]) == 1
+
+
 def guessed_kind(pair: Pair) -> tuple[str, str]:
-    """The kind of derivative by what the functions take and return, and a note if that is not "backward".
+    """The kind of derivative by what the functions take and return, and a note if that is not sure to be meant.
 
     Raises TypeError if f_backward takes a number of arguments that fits no kind.
     """
@@ -569,7 +587,7 @@ def guessed_kind(pair: Pair) -> tuple[str, str]:
     least, most = _positional(f_backward)
     optional = least == n and most < np.inf  # f(x, scale=1.0) takes the inputs alone, f(x, *rest) perhaps does not
     if least == n + 1 or not optional and any(least <= count <= most for count in (2, n + 1)):
-        return "backward", ""
+        return "backward", MAY_BE if least <= n and most == np.inf else ""
     if not least <= n <= most:
         takes = f"{least}" if least == most else f"{least} to {most}"
         raise TypeError(
@@ -580,7 +598,8 @@ def guessed_kind(pair: Pair) -> tuple[str, str]:
     out = pair.f(*pair.arguments())
     if n == 2 and pair.cache is not False and type(out) is tuple and len(out) == 2:
         return "backward", ""
-    kind = "gradient" if trees.children(out) is None and np.size(out) == 1 else "jacobian"
+    one = trees.children(out) is None and np.size(out) == 1
+    kind = "gradient" if one or _is_value_and_more(out) else "jacobian"
     return kind, f"f_backward takes the inputs alone, so it is taken as kind={kind!r}"
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .compared import ENOUGH, LIKELY, Compared, broadcasts, multiple_of
-from .factors import NICE, name_of
+from .compared import ENOUGH, LIKELY, Compared, accuracy_of, broadcasts, multiple_of
+from .factors import name_of, shown
 from .report import Guess
 
 
@@ -17,7 +17,7 @@ def places(wrong: Compared) -> Iterator[Guess]:
     if not bad.any() or bad[known].all() and bad.sum() < C.size:
         return
     look = _common_feature(wrong)
-    dense = bad | wrong.informative  # entries that would be wrong if they were in the wrong part
+    dense = bad | wrong.right  # entries that would be wrong if they were in the wrong part
 
     def fills(part: Any) -> bool:
         """Whether the wrong entries are this part of the array, and others are right."""
@@ -60,17 +60,17 @@ def places(wrong: Compared) -> Iterator[Guess]:
         else:
             yield Guess("", "block", f"only the block {_slices_of(box)} of {{this}} is wrong{look}")
     yield from _by_size(wrong, look)
-    if look and int(bad.sum()) > ENOUGH and (wrong.informative & ~bad).any():
+    if look and int(bad.sum()) > ENOUGH and wrong.right.any():
         yield Guess("", "where", f"{int(bad.sum())} of the {int(known.sum())} entries of {{this}} are wrong{look}")
 
 
 def _by_value(wrong: Compared, is_all: Callable[[np.ndarray], bool], look: str) -> Iterator[Guess]:
     """Wrong entries that are told by the sign of their input, or by a right gradient of 0."""
-    right = int((wrong.known & ~wrong.bad & wrong.informative).sum())
+    right = int(wrong.right.sum())
     if right < ENOUGH or int(wrong.bad.sum()) < ENOUGH:
         return
     x = wrong.values
-    sure = int((wrong.bad | wrong.informative).sum()) >= LIKELY + 1  # the chance of such a set is 1 in 2^7
+    sure = int((wrong.bad | wrong.right).sum()) >= LIKELY + 1  # the chance of such a set is 1 in 2^7
     if x is not None and broadcasts(x.shape, wrong.C.shape):
         sign = np.broadcast_to(np.sign(x), wrong.C.shape)
         for name, which in (("negative", -1.0), ("positive", 1.0)):
@@ -83,7 +83,7 @@ def _by_value(wrong: Compared, is_all: Callable[[np.ndarray], bool], look: str) 
 
 def _by_size(wrong: Compared, look: str) -> Iterator[Guess]:
     """Wrong entries that are told by a threshold of their input, as those beyond a bend of a loss are."""
-    x, bad, right = wrong.values, wrong.bad, ~wrong.bad & wrong.informative
+    x, bad, right = wrong.values, wrong.bad, wrong.right
     if x is None or x.shape != bad.shape or bad.sum() < ENOUGH or right.sum() < ENOUGH:
         return
     sure = math.comb(int(bad.sum() + right.sum()), int(bad.sum())) > 10**3
@@ -102,8 +102,9 @@ def _common_feature(wrong: Compared) -> str:
     k = multiple_of(wrong, wrong.G, where=bad)
     if k is None or bad.sum() < ENOUGH:
         return ""
-    return ": the sign is flipped there" if abs(k + 1.0) < NICE else (
-        f": {name_of(k, wrong)[0] or format(k, '.6g')} times the right one there")
+    accuracy = accuracy_of(wrong, k, wrong.G, bad)
+    name = name_of(k, wrong, accuracy)[0] or shown(k, accuracy)
+    return "" if not name else ": the sign is flipped there" if name == "-1" else f": {name} times the right one there"
 
 
 def _blocks(wrong: Compared, axis: int) -> str:

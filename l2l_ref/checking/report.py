@@ -115,8 +115,7 @@ class Direction(NamedTuple):
             return f"the product is {which}: " + _numbers(self, "<u, H v>", "<v, H u>")
         says = _numbers(self, self.what, "differences") if self.what != ADJOINT else _numbers(self, "f_backward", "jvp")
         if self.what == TIES:
-            says = _numbers(self, "the sum of the claims of f_backward", "differences")
-            return f"tied entries moved together ({self.note}): {says}"
+            return f"tied entries moved together ({self.note}): {_numbers(self, 'f_backward', 'differences')}"
         return f"along a random direction {says}" + (f"; {self.note}" if self.note else "")
 
 
@@ -225,7 +224,7 @@ class Report:
             to = "" if lost and self.checked_to >= 1.0 else f"checked to {self.checked_to:.1g}"
             to = ", ".join(filter(None, [to, lost]))
             if self.entries and self.checked_to == 0.0 and any(entry.kinks for entry in self.entries):
-                return "every entry lies on a kink, between the one-sided slopes"
+                return "every entry lies on a kink, between the slopes around it"
             if count or not self.directions:
                 arrays = f"{count} {_plural(count, 'entry', 'entries')} of {len(self.entries)} "
                 return f"{to}: {arrays}{_plural(len(self.entries), 'array', 'arrays')}, by {METHODS[self.method]}"
@@ -236,7 +235,7 @@ class Report:
         worst = self.worst
         if worst is not None and (worst.verdict == self.verdict or not self.directions):
             return str(worst)
-        return str(max(self.directions, key=severity))
+        return str(max(self.directions, key=lambda d: (d.what == TIES and d.verdict == self.verdict, severity(d))))
 
     def _details(self) -> list[str]:
         lines = [*(self.problems + self.undecided)[1:], *map(str, self.guesses)]
@@ -254,7 +253,7 @@ class Report:
             if e.kinks:
                 names = ", ".join(e.named(index) for index in e.kinks[:8])
                 more = f" and {len(e.kinks) - 8} more" if len(e.kinks) > 8 else ""
-                lines.append(f"  at a kink of f, between the one-sided slopes: {names}{more}")
+                lines.append(f"  at a kink of f, between the slopes around it: {names}{more}")
         if len(shown) > 20:
             lines.append(f"... and {len(shown) - 20} more arrays, none of them worse")
         if not shown or self.verdict == INCONCLUSIVE and any(d.verdict == FAIL for d in self.directions):

@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import trees
-from .differences import scale_of
+from .differences import DIRECTED, both_ways, scale_of
 from .foreign import NUMERIC, dtype_name, refusal
 from .pair import Arrays, Misfit, Pair, cotangent_tree, snapshot, typical_size
 
 # The rounding error of a sum of two gradients, in eps of the largest entry. No mistake in a formula is that small.
 LINEAR_EPS = 1e4
 SINGLE_EPS = float(np.finfo(np.float32).eps)
+SMALL = 1e-6  # relative: so far the arithmetic of f_backward may be off
 GROWS = 1.2  # a slope that grows so for each smaller step is infinite
 TOLERANCE = 1e-2  # relative: a larger error is no solver's
 SOLVED = "an error as small as this may be the tolerance of a solver: if so, pass rtol={rtol}"
@@ -54,6 +55,12 @@ def examine(pair: Pair, rng: np.random.Generator) -> Structure:
     outputs = trees.leaves(out, "out")
     if pair.kind == "gradient" and trees.is_complex(out):
         raise TypeError(f"f: with kind='gradient' expected one real number, got {dtype_name(out)}")
+    if pair.kind == "jacobian":
+        for name, value in [*((pair.names[i], pair.inputs[i]) for i in pair.positions), ("f", out)]:
+            if trees.children(value) is not None:
+                pairs = "; view complex numbers as pairs of real ones" if trees.is_complex(value) else ""
+                got = f"{dtype_name(value)}{pairs}"
+                raise TypeError(f"{name}: with kind='jacobian' expected one array of real numbers, got {got}")
     for path, leaf in trees.as_they_are(out, "out"):
         reason = refusal(path, leaf)
         if reason:
@@ -194,6 +201,12 @@ def nonlinear(
         if stands[u != 0.0].mean() > 0.5 and (off <= coarsest * (64.0 * size + natural)).all():
             precision[k] = max(precision[k], coarsest)
             continue
+        if (off <= SMALL * size).all():  # so small an error may be that of the arithmetic of f_backward
+            ways = both_ways(lambda: pair.claims_for([cotangent, other, mixed])) or ()
+            changes = [sum(m * np.abs(np.asarray(way[n][k], np.float64) - g) for n, (m, g) in enumerate(
+                ((abs(a), u), (abs(c), v), (1.0, both)))) for way in ways]
+            if changes and (off <= allowed + DIRECTED * np.max(changes, axis=0)).all():
+                continue
         index = np.unravel_index(int(np.argmax(np.nan_to_num(off, nan=np.inf))), off.shape)
         sentence = (
             f"f_backward is not linear in d_out: {trees.name(pair.path(k), index)} is {both[index]:.6g} for "

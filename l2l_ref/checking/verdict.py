@@ -20,7 +20,11 @@ from .report import FAIL, INCONCLUSIVE, PASS
 
 # The rounding error of a claim, in eps of its dtype, relative to the terms of which the claim is the sum.
 CLAIM_EPS = 8.0
+NEGLIGIBLE = 1e-3  # relative to the largest entry of the gradient
+SMALLEST = 16.0  # in units of the smallest number with all its digits
 KINK: Final = "kink"
+ONLY_LOW = "on the same values in float64 it is right"
+UNSTEADY = "f_backward changes too much when its inputs change in their last place"
 NOT_SMOOTH = "f is not smooth here: no step gives a difference that settles"
 
 
@@ -38,6 +42,21 @@ class Claim(NamedTuple):
     def low(self) -> bool:
         """Whether it was computed in a lower precision than that of the differences."""
         return self.eps > float(np.finfo(np.float64).eps)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the error of its arithmetic is known, if it was computed in low precision."""
+        return self.lost is not None and not bool(np.isnan(self.lost).any())
+
+    @property
+    def known_lost(self) -> np.ndarray | float:
+        """The error of its arithmetic, 0 where that is unknown or small."""
+        return 0.0 if self.lost is None or not self.low else np.nan_to_num(self.lost)
+
+    @property
+    def smallest(self) -> float:
+        """A claim below this may be 0 in low precision."""
+        return SMALLEST * float(max(np.finfo(self.gradient.dtype).tiny, np.finfo(np.float32).tiny))
 
     def at(self, row: tuple[int, ...]) -> "Claim":
         """One row of the claim of a Jacobian."""
@@ -58,6 +77,15 @@ class Claim(NamedTuple):
     def widened(self) -> "Claim":
         """This claim with the error of f_backward's own arithmetic in its spread."""
         return self if self.inside is None else self._replace(spread=np.fmax(self.spread, self.inside()), inside=None)
+
+
+def narrow(out_eps: float, claim_eps: float, negligible: bool) -> float:
+    """What bound counts as narrow, relative to the largest entry of the gradient: a millionth in float64.
+
+    No difference of a function that computes in float32 is as sharp, so that one of its ``negligible`` entries, which
+    are known from their claim, would leave the whole array undecided.
+    """
+    return max(1e-6, 64.0 * claim_eps, min(64.0 * np.sqrt(out_eps), 0.02) if negligible else 0.0)
 
 
 def verdict_on(
@@ -93,7 +121,7 @@ def verdict_on(
     if width <= max(0.1 * abs(slope.value), 0.1 * abs(analytic), 1e-3 * slope.natural, ordinary):
         return PASS, ""
     if width > 2.0 * slope.bound:
-        return INCONCLUSIVE, "f_backward changes too much when its inputs change in their last place"
+        return INCONCLUSIVE, UNSTEADY
     if slope.jump or slope.rounding < 0.5 * slope.bound:
         return INCONCLUSIVE, NOT_SMOOTH
     return INCONCLUSIVE, "below the noise: the slope is lost in the rounding of f"

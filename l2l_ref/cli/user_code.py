@@ -1,6 +1,7 @@
 """Functions of the user that a command imports and calls. No command itself."""
 
 import contextlib
+import difflib
 import functools
 import importlib
 import os
@@ -28,20 +29,27 @@ def import_object(text):
     module, _, name = text.partition(":")
     if not module or not name:
         raise ValueError(f"{text}: expected MODULE:FUNCTION")
+    if module.endswith(".py") or "/" in module or os.sep in module:
+        path = Path(module).with_suffix("")
+        where = "" if path.parent == Path() else f" in the folder {path.parent}"
+        raise ValueError(f"{text}: expected the name of a module, not its file: {path.name}:{name}{where}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         with output_on_stderr():
             function = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ImportError(f"{text}: {error}") from error
+        here = "" if error.name != module else f" in {os.getcwd()}, nor among the installed packages"
+        raise ImportError(f"{text}: {error}{here}") from error
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         raise ValueError(f"{text}: importing {module} raised {described(error)}") from error
     try:
         for part in name.split("."):
             function = getattr(function, part)
     except AttributeError:
-        raise ValueError(f"{text}: module {module} has no {name}") from None
+        close = difflib.get_close_matches(name, dir(sys.modules[module]), 1)
+        hint = f"; did you mean {module}:{close[0]}?" if close else ""
+        raise ValueError(f"{text}: module {module} has no {name}{hint}") from None
     if not callable(function):
         raise ValueError(f"{text}: expected a function, got {type(function).__name__}")
     return function
