@@ -45,12 +45,16 @@ def _unroll(rng, memory=None, T=3, B=1, d=2, hidden=(2,)):
     return normal(rng, T, B, d), *_optimizer(rng, B, d, hidden, 1, memory)
 
 
+def _each(draw):
+    """(name, draw) for each kind of memory."""
+    return [("", draw), *((f" with a {memory}", partial(draw, memory=memory)) for memory in ("matrix", "window"))]
+
+
 MEMORY_CASES = {"one function": {"B": 1}, "one coordinate": {"d": 1}, "one write head": {"W": 1}, "empty": {"B": 0}}
 SOURCE = "Andrychowicz et al. 2016, on sharing information between coordinates"
 LAYERS = (r"z_0 = (\nabla, i) \qquad (h_l, c_l)' = \text{lstm-cell}(z_{l-1}, (h_l, c_l)) \qquad"
           r" z_l = \text{global-average}(h_l') \qquad g = \text{scale} \cdot (z_L W + b)")
-STEPS = r"(g_t, s_{t+1}) = m(\nabla_t, s_t, \phi) \qquad t = 0, \ldots, T - 1"
-MEMORIES = {"": None, " with a matrix": "matrix", " with a window": "window"}
+HEADS = r" \qquad (r, a, b) = z_L W' + b'"
 
 OPERATIONS = (
     Operation(
@@ -74,7 +78,7 @@ OPERATIONS = (
     ),
     Operation(
         "window_memory", sharing.window_memory, _window,
-        r"i = r + \sum_k \ \text{left}_k \, (\text{right}_k \cdot r) \qquad"
+        r"i = r + \sum_k \ \text{left}_k (\text{right}_k \cdot r) \qquad"
         r" (\text{left}, \text{right})' = \text{the last } K \text{ of } (\text{left}, a), (\text{right}, b)", SOURCE,
         cases={
             **{name: partial(_window, **sizes) for name, sizes in MEMORY_CASES.items()},
@@ -84,23 +88,25 @@ OPERATIONS = (
         },
     ),
     *(Operation(
-        f"sharing_step{name}", partial(learned.sharing_step, averaged=1, scale=0.5), partial(_step, memory=memory),
-        LAYERS + (memory and r" \qquad (r, a, b) = z_L W' + b'" or ""), SOURCE,
+        f"sharing_step{name}", partial(learned.sharing_step, averaged=1, scale=0.5), draw,
+        LAYERS if name == "" else LAYERS + HEADS, SOURCE,
         cases={
-            "saturated": times(3, partial(_step, memory=memory, hidden=(2,))),
-            "one function": partial(_step, memory=memory, B=1, hidden=(2,)),
-            "one coordinate": partial(_step, memory=memory, d=1, hidden=(2,)),
-            "empty": partial(_step, memory=memory, B=0, hidden=(2,)),
-            **({"no layers": partial(_step, memory=memory, hidden=())} if memory else {}),
+            "saturated": times(3, partial(draw, hidden=(2,))),
+            "one function": partial(draw, B=1, hidden=(2,)),
+            "one coordinate": partial(draw, d=1, hidden=(2,)),
+            "empty": partial(draw, B=0, hidden=(2,)),
+            **({} if name == "" else {"no layers": partial(draw, hidden=())}),
         },
-    ) for name, memory in MEMORIES.items()),
+    ) for name, draw in _each(_step)),
     Operation(
         "sharing_step with log_and_sign", partial(learned.sharing_step, averaged=1, p=3.0, scale=0.1),
-        partial(_step, memory="matrix", inputs=2), LAYERS.replace(r"(\nabla, i)", r"(\text{log-and-sign}(\nabla), i)"), SOURCE,
+        partial(_step, memory="matrix", inputs=2),
+        LAYERS.replace(r"(\nabla, i)", r"(\text{log-and-sign}(\nabla), i)") + HEADS, SOURCE,
         cases={"one coordinate": partial(_step, memory="window", d=1, inputs=2)},
     ),
     *(Operation(
-        f"sharing_unroll{name}", partial(learned.sharing_unroll, averaged=1, scale=0.5), partial(_unroll, memory=memory),
-        STEPS, SOURCE, cases={"one step": partial(_unroll, memory=memory, T=1)},
-    ) for name, memory in MEMORIES.items()),
+        f"sharing_unroll{name}", partial(learned.sharing_unroll, averaged=1, scale=0.5), draw,
+        r"(g_t, s_{t+1}) = m(\nabla_t, s_t, \phi) \qquad t = 0, \ldots, T - 1", SOURCE,
+        cases={"one step": partial(draw, T=1)},
+    ) for name, draw in _each(_unroll)),
 )

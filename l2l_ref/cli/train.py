@@ -183,7 +183,8 @@ def _defaults(problem):
         del values["memory"]  # None stands for that of the cell
     else:
         preset = presets.PRESETS[problem]["default"]
-        values = (of({"quadratic": Quadratic, "cifar": ConvNet}.get(problem, MLP)) | of(CoordinatewiseLSTM) | of(SharingLSTM) | of(Recipe)
+        values = (of({"quadratic": Quadratic, "cifar": ConvNet}.get(problem, MLP)) | of(CoordinatewiseLSTM)
+                  | of(SharingLSTM) | of(Recipe)
                   | preset["problem"] | preset["model"] | preset["recipe"])
     return {name: value for name, value in values.items() if name in OPTIONS[problem]}
 

@@ -1,23 +1,24 @@
-"""An LSTM optimizer whose coordinates share information. Read coordinatewise.py first: this adds to its C1 to C4.
+"""The LSTM optimizer whose coordinates share information. Read coordinatewise.py first: this adds to its C1 to C4.
 
-Dims: B functions, d coordinates each; n = B d rows, those of a function one after the other; L layers of H_l units;
-      W write heads.
+Dims: B functions, d coordinates each; n = B d rows, those of a function one after the other; L layers of H_l hidden
+      units; W write heads.
 
-    C12  z_0 = (what C1 makes of grad, i)                      i, what was read in the step before, with a memory alone
-    C13  (h_l, c_l)' of C2, with C7 applied to h_l'            z_l = h_l', for l = 1..L
-    C14  (g / scale, r, a_1 .. a_W, b_1 .. b_W) = z_L W + b    r, a and b with a memory alone
-    C15  i', M' = the memory read at r, and written by a, b    C8 and C9, or C10 and C11
+    C12  z_0 = (what C1 makes of grad, i)
+    C13  (h_l, c_l)' of C2, then C7 on h_l';  z_l = h_l'        for l = 1..L
+    C14  (g / scale, r, a_1 .. a_W, b_1 .. b_W) = z_L W + b     (n, 2 + 2 W)
+    C15  i', M' = the memory, read at r and written by a, b     C8 and C9, or C10 and C11
 
-The averaged units of h_l' are read as their mean by the layer above and, one step later, by their own layer. Their cells
-c_l stay with their coordinates.
+i is what was read in the step before. Without a memory, i, r, a and b are left out. The averaged units of h_l' are read
+as their mean by the layer above, and by their own layer in the next step. The cells c_l are not averaged.
 
-Meta-gradient: C5 holds as it stands, since it says nothing of the inside of the optimizer. But the coordinates of a function
-are backpropagated together, from the last step to the first: C13 and C15 mix them. The functions do not mix.
+Meta-gradient: C5 holds as it stands, because it says nothing of how the optimizer makes its updates. But C13 and C15 mix
+the coordinates of a function, so they are backpropagated together, from the last step to the first.
 
 docs/explanation/sharing.md derives the backward pass. The pairs of C7 to C11 are in ops/sharing.py.
 
-Source: Andrychowicz et al. 2016, the appendix on sharing information between coordinates: LSTM+GAC, with a matrix
-NTM-BFGS, with a window NTM-L-BFGS. How M begins, and the numbers of units and of pairs in a window, are our choices.
+Source: Andrychowicz et al. 2016, the appendix on sharing information between coordinates. Averaged units alone are their
+LSTM+GAC; with a matrix it is NTM-BFGS, with a window NTM-L-BFGS. How a memory begins, and the numbers of units and of
+pairs, are our choices.
 """
 
 from __future__ import annotations

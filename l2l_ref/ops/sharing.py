@@ -28,7 +28,7 @@ from ..checks import require_shape
 
 
 def global_average(h: np.ndarray, cells: int) -> tuple[np.ndarray, int]:
-    """C7. h (B, d, H), the number of units that show their mean -> o (B, d, H), cache. Raises ValueError on other shapes."""
+    """C7. h (B, d, H), the number of averaged units -> o (B, d, H), cache. Raises ValueError on other shapes."""
     require_shape("h", h, B=None, d=None, H=None)
     o = h.copy()
     o[:, :, :cells] = h[:, :, :cells].mean(axis=1, keepdims=True)    # C7
