@@ -8,17 +8,17 @@ Dims: B functions, d coordinates each; n = B d rows, those of a function one aft
     C14  (g / scale, r, a_1 .. a_W, b_1 .. b_W) = z_L W + b     (n, 2 + 2 W)
     C15  i', M' = the memory, read at r and written by a, b     C8 and C9, or C10 and C11
 
-i is what was read in the step before. Without a memory, i, r, a and b are left out. The averaged units of h_l' are read
-as their mean by the layer above, and by their own layer in the next step. The cells c_l are not averaged.
+i is what was read in the step before. Without a memory, i, r, a and b are left out. The averaged units of h_l' are
+read as their mean, by the layer above and, in the next step, by their own layer. The cells c_l are not averaged.
 
-Meta-gradient: C5 holds as it stands, because it says nothing of how the optimizer makes its updates. But C13 and C15 mix
-the coordinates of a function, so they are backpropagated together, from the last step to the first.
+Meta-gradient: C5 holds as it stands, because it says nothing of how the optimizer makes its updates. But C13 and C15
+mix the coordinates of a function, so they are backpropagated together, from the last step to the first.
 
 docs/explanation/sharing.md derives the backward pass. The pairs of C7 to C11 are in ops/sharing.py.
 
-Source: Andrychowicz et al. 2016, the appendix on sharing information between coordinates. Averaged units alone are their
-LSTM+GAC; with a matrix it is NTM-BFGS, with a window NTM-L-BFGS. How a memory begins, and the numbers of units and of
-pairs, are our choices.
+Source: Andrychowicz et al. 2016, the appendix on sharing information between coordinates. Averaged units alone are
+their LSTM+GAC; with a matrix it is NTM-BFGS, with a window NTM-L-BFGS. How a memory begins, and the numbers of units
+and of pairs, are our choices.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from .coordinatewise import Params
 if TYPE_CHECKING:
     from ..protocols import Array, RecurrentCell
 
-HEADS = 3  # W; Andrychowicz et al. say that three can write what BFGS writes
+HEADS = 3  # W; with three heads, the update of BFGS can be written
 
 
 class State(NamedTuple):
@@ -143,7 +143,8 @@ def sharing_step(gradient: Array, state: State, params: Params, averaged: int, p
 def sharing_step_backward(d_out: tuple[Array, State], cache: SharingStepCache) -> tuple[Array, State, Params]:
     """d_out = (d_g (B, d), d_state') -> d_gradient (B, d), d_state, d_params."""
     d_g, (d_layers_new, d_i_new, d_memory_new) = d_out
-    (B, d), memory, d_memory = d_g.shape, cache.memory, None
+    B, d = d_g.shape
+    memory, d_i, d_memory = cache.memory, None, None
     d_y = cache.scale * d_g[:, :, None]                              # C14
     if memory is not None:
         backward = window_memory_backward if isinstance(memory, WindowCache) else matrix_memory_backward
@@ -157,7 +158,6 @@ def sharing_step_backward(d_out: tuple[Array, State], cache: SharingStepCache) -
         d_z, d_layer_state, d_layer = cache.backward(LSTMState(d_h, d_layer_state.c), cell)  # C13
         d_layers.append(d_layer_state)
         d_params.append(d_layer)
-    d_i = None
     if memory is not None:
         d_z, d_i = d_z[:, :-1], d_z[:, -1].reshape(B, d)             # C12
     d_rows = d_z[:, 0] if cache.preprocessing is None else log_and_sign_backward(d_z, cache.preprocessing)  # C12
