@@ -168,6 +168,15 @@ class Planes:
 
 
 @each_kind
+def test_a_rollout_keeps_functions_apart(share):
+    opt, together, alone = small(share), Planes(3, 4), Planes(3, 4)
+    curves = rollout(opt, together, 5)
+    for f in range(3):
+        alone.w, alone.theta0 = together.w[f : f + 1], together.theta0[f : f + 1]
+        np.testing.assert_allclose(rollout(opt, alone, 5)[:, 0], curves[:, f], rtol=1e-9, atol=1e-11)
+
+
+@each_kind
 def test_the_meta_gradient_of_a_window_is_the_derivative_of_its_loss(share):
     """On planes there are no dashed edges to drop: C5 is the derivative of the loss, through all that is shared."""
     opt, task, steps = small(share), Planes(3, 4), 5

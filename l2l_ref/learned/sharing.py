@@ -132,7 +132,7 @@ def sharing_step(gradient: Array, state: State, params: Params, averaged: int, p
     y = y.reshape(B, d, y.shape[1])
     i, memory, memory_cache = None, None, None
     if state.memory is not None:
-        read_and_write = window_memory if isinstance(state.memory, Window) else matrix_memory
+        read_and_write: Any = window_memory if isinstance(state.memory, Window) else matrix_memory
         a, b = np.split(y[:, :, 2:], 2, axis=2)                      # C14
         (i, memory), memory_cache = read_and_write(state.memory, y[:, :, 1], a, b)  # C15
     new_state = State(tuple(layers), i, memory)
@@ -147,7 +147,7 @@ def sharing_step_backward(d_out: tuple[Array, State], cache: SharingStepCache) -
     memory, d_i, d_memory = cache.memory, None, None
     d_y = cache.scale * d_g[:, :, None]                              # C14
     if memory is not None:
-        backward = window_memory_backward if isinstance(memory, WindowCache) else matrix_memory_backward
+        backward: Any = window_memory_backward if isinstance(memory, WindowCache) else matrix_memory_backward
         d_memory, d_r, d_a, d_b = backward((d_i_new, d_memory_new), memory)  # C15
         d_y = np.concatenate([d_y, d_r[:, :, None], d_a, d_b], axis=2)  # C14
     d_z, d_W, d_bias = linear_backward(d_y.reshape(B * d, d_y.shape[2]), cache.linear)  # C14

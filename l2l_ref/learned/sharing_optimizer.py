@@ -118,7 +118,7 @@ class SharingLSTM(CoordinatewiseLSTM):
         if len(flat) % functions:
             raise ValueError(f"functions: expected a divisor of {len(flat)} coordinates, got {functions}")
         d, dtype = len(flat) // functions, flat.dtype
-        memory: Array | sharing.Window | None = None
+        memory: Any = None
         if self.share == "bfgs":
             memory = sharing.matrix_start(functions, d, dtype)
         elif self.share == "l-bfgs":
