@@ -17,7 +17,7 @@ from l2l_ref.metatrain.gradient_based import meta_train, run_window, window_grad
 from l2l_ref.ops.lstm import LSTMParams
 from l2l_ref.ops.sharing import Window, global_average, matrix_memory, window_memory
 from l2l_ref.optimizees import Quadratic
-from l2l_ref.optimizees.rollout import begin
+from l2l_ref.optimizees.rollout import begin, rollout
 from l2l_ref.trees import flatten, leaves, tree_map, unflatten
 
 WORKING = [backend for backend in ("numpy", "numba") if backends.available(backend)]
