@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import l2l_ref as l2l
 from l2l_ref import backends, files
+from l2l_ref.cli import main
 from l2l_ref.learned import sharing
 from l2l_ref.learned.coordinatewise import Params
 from l2l_ref.learned.sharing_optimizer import SHARED, SharingLSTM
@@ -274,6 +275,17 @@ def test_bad_arguments():
         meta_train(opt, Quadratic(), second_derivatives=True)
     with pytest.raises(ValueError, match="^coordinates: expected None for a SharingLSTM"):
         meta_train(opt, Quadratic(dim=3), steps=2, unroll=2, epochs=1, tasks=1, functions=2, coordinates=2)
+
+
+def test_it_is_trained_from_the_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = ["--epochs", "1", "--tasks", "1", "--functions", "2", "--steps", "4", "--unroll", "2", "--hidden", "3"]
+    assert main(["train", "quadratic", "--share", "l-bfgs", "--averaged", "1", "--window", "4", *recipe,
+                 "--backend", "numpy", "--output", "q.npz", "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert "--averaged 1 --window 4" in card["command"] and "--share l-bfgs" in card["command"]
+    assert card["model"] == SharingLSTM("l-bfgs", (3,), averaged=1, window=4).config
+    assert np.isfinite(rollout(l2l.load("q.npz"), Quadratic().sample(3, 0), 4)).all()
 
 
 HOSTILE = {"an unknown kind": {"share": "all"}, "a kind that is no text": {"share": 1},

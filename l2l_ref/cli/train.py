@@ -198,6 +198,10 @@ def run(args):
             raise ValueError(f"--{option}: needs --checkpoint FILE")
     search = args.problem in DISTRIBUTIONS
     refuse_others(args, args.problem, OPTIONS)
+    if args.averaged and not args.share:
+        raise ValueError("--averaged: needs --share")
+    if args.window and args.share != "l-bfgs":
+        raise ValueError("--window: needs --share l-bfgs")
     if search and args.dim is None:
         raise ValueError("--dim: expected the number of dimensions of the functions")
     output = Path(args.output or (f"{args.problem}-{args.dim}-lstm.npz" if search else f"{args.problem}-lstm.npz"))
