@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .learned.optimizer import CoordinatewiseLSTM as CoordinatewiseLSTM
     from .learned.partitioned import PartitionedLSTM as PartitionedLSTM
     from .learned.proposer import Proposer as Proposer
+    from .learned.sharing_optimizer import SharingLSTM as SharingLSTM
     from .metatrain.black_box import meta_train_black_box as meta_train_black_box
     from .metatrain.gradient_based import meta_train as meta_train
     from .pretrained import load as load
@@ -38,6 +39,7 @@ _HOME = {
     "CoordinatewiseLSTM": "learned.optimizer",
     "PartitionedLSTM": "learned.partitioned",
     "Proposer": "learned.proposer",
+    "SharingLSTM": "learned.sharing_optimizer",
     "assert_gradients": "checking",
     "gradcheck": "checking",
     "gradgradcheck": "checking.second_order",

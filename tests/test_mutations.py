@@ -132,6 +132,21 @@ HARMLESS = {
     "unroll_backward": {
         "sign: np.empty_like(d_updates) -> -np.empty_like(d_updates)": "every row is written before it is read",
     },
+    "matrix_memory_backward": {
+        "index: (d_i[:, None, :] @ M)[:, 0, :] -> (d_i[:, None, :] @ M)[:, -1, :]": ONE_COLUMN,
+    },
+    "window_memory_backward": {
+        "index: (d_i[:, None, :] @ left)[:, 0, :] -> (d_i[:, None, :] @ left)[:, -1, :]": ONE_COLUMN,
+        "index: (right @ d_along[:, :, None])[:, :, 0] -> (right @ d_along[:, :, None])[:, :, -1]": ONE_COLUMN,
+        "cache: left.shape -> cache.right.shape": ONE_SHAPE,
+    },
+    "sharing_step_backward": {
+        "index: d_z[:, 0] -> d_z[:, -1]": "without preprocessing z_0 has one column, once i is cut off",
+        "swap: (d_layers, d_params) -> (d_params, d_layers)": "two names for two new empty lists",
+    },
+    "sharing_unroll_backward": {
+        "sign: np.empty_like(d_updates) -> -np.empty_like(d_updates)": "every row is written before it is read",
+    },
     "quadratic_backward": {
         "index: (d_residual[:, None, :] @ W)[:, 0, :] -> (d_residual[:, None, :] @ W)[:, -1, :]":
             "the product is (B, 1, d): 0 and -1 are the same row",

@@ -20,6 +20,7 @@ from ..learned.cells import CELLS
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.propose import OUTPUTS
 from ..learned.proposer import Proposer
+from ..learned.sharing_optimizer import SHARED, SharingLSTM
 from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, gradient_based, presets
 from ..metatrain.gradient_based import Recipe, meta_train
@@ -57,6 +58,7 @@ IMAGE_OPTIONS = ("theta0_scale", "data_dir")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
                         "cifar": (*IMAGE_OPTIONS, "labels")}
 MODEL = ("hidden", "preprocess", "output_scale")
+SHARING = ("share", "averaged", "window")
 SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
                  "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
                  "workers", "parallel", "judge")
@@ -64,6 +66,7 @@ SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covarianc
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
 SEARCH_OUTPUT_MAP = "linear"
 OPTIONS = {problem: (*RECIPE, "preset", *options, *MODEL) for problem, options in DISTRIBUTION_OPTIONS.items()}
+OPTIONS["quadratic"] += SHARING
 OPTIONS["cifar"] += ("single",)
 OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
             for problem, options in SEARCH_DISTRIBUTION_OPTIONS.items()}
@@ -80,6 +83,8 @@ WHOLE_NUMBERS = {
     "patience": "stop after N epochs without a better validation",
     "rollback": "after N epochs without a better validation, return to the best weights and halve the learning rate",
     "coordinates": "estimate the meta-gradient from N coordinates drawn at random, instead of from all of them",
+    "averaged": "averaged units in each layer, with --share",
+    "window": "pairs of vectors that --share l-bfgs keeps, three for each step",
     "updates": "updates of the weights per epoch",
     "first-steps": "shortest horizon in evaluations; each update draws its horizon between this and the longest",
     "workers": "the largest number of simultaneous evaluations to prepare the optimizer for",
@@ -148,6 +153,9 @@ def configure(parser):
         help="what keeps queries in the unit cube: a sigmoid, or clipping of a linear output" + _default("output_map"))
     add("--labels", type=labels, metavar="N,N",
         help="only images with these labels; one number alone means the first so many (default: all ten)")
+    add("--share", choices=SHARED,
+        help="let the coordinates share information: by averaged units, by averaged units and a matrix (bfgs), or by "
+             "averaged units and a window of pairs of vectors (l-bfgs); by default they share none")
     add("--single", action="store_true", default=None,
         help="one set of weights for all parameters, not one for convolutions and one for the other layers")
     add("--data-dir", metavar="FOLDER",
@@ -175,7 +183,8 @@ def _defaults(problem):
         del values["memory"]  # None stands for that of the cell
     else:
         preset = presets.PRESETS[problem]["default"]
-        values = (of({"quadratic": Quadratic, "cifar": ConvNet}.get(problem, MLP)) | of(CoordinatewiseLSTM) | of(Recipe)
+        values = (of({"quadratic": Quadratic, "cifar": ConvNet}.get(problem, MLP)) | of(CoordinatewiseLSTM)
+                  | of(SharingLSTM) | of(Recipe)
                   | preset["problem"] | preset["model"] | preset["recipe"])
     return {name: value for name, value in values.items() if name in OPTIONS[problem]}
 
@@ -189,6 +198,10 @@ def run(args):
             raise ValueError(f"--{option}: needs --checkpoint FILE")
     search = args.problem in DISTRIBUTIONS
     refuse_others(args, args.problem, OPTIONS)
+    if args.averaged and not args.share:
+        raise ValueError("--averaged: needs --share")
+    if args.window and args.share != "l-bfgs":
+        raise ValueError("--window: needs --share l-bfgs")
     if search and args.dim is None:
         raise ValueError("--dim: expected the number of dimensions of the functions")
     output = Path(args.output or (f"{args.problem}-{args.dim}-lstm.npz" if search else f"{args.problem}-lstm.npz"))
@@ -231,7 +244,7 @@ def _keep(reporter, output, made_by):
 def _gradient(args, reporter):
     """Train a coordinatewise optimizer. Returns the model and its part of the card."""
     model, problem, recipe = presets.build(
-        args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL),
+        args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL + SHARING),
         distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend,
         threads=args.threads, single=bool(args.single),
     )

@@ -103,8 +103,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         self.card = None
         if params is None:
             self._shapes()  # raises if there would be too many weights
-            inputs = coordinatewise.input_size(preprocess)
-            params = coordinatewise.init_params(np.random.default_rng(rng), self.hidden, inputs)
+            params = self._draw(np.random.default_rng(rng))
         self.params = params
 
     def __repr__(self) -> str:
@@ -116,8 +115,11 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         """Params of which only the shapes mean anything: those of an optimizer with these settings."""
         return shapes_of(coordinatewise.init_params, hidden, coordinatewise.input_size(preprocess))
 
+    def _draw(self, rng: np.random.Generator) -> coordinatewise.Params:
+        return coordinatewise.init_params(rng, self.hidden, coordinatewise.input_size(self.preprocess))
+
     def _shapes(self) -> coordinatewise.Params:
-        return self.shapes(self.hidden, self.preprocess)
+        return shapes_of(self._draw)
 
     @property
     def config(self) -> Card:

@@ -31,6 +31,7 @@ from ..learned import coordinatewise
 from ..learned.cells import LSTM, with_backend
 from ..learned.optimizer import CoordinatewiseLSTM, OptimizerState
 from ..learned.partitioned import PartitionedLSTM
+from ..learned.sharing_optimizer import SharingLSTM
 from ..optimizees.rollout import begin, rollout
 from ..seeds import child
 from ..trees import flatten, unflatten
@@ -39,7 +40,7 @@ from . import loop
 if TYPE_CHECKING:
     from ..protocols import Array, Path, Problem
 
-Learned = TypeVar("Learned", CoordinatewiseLSTM, PartitionedLSTM)
+Learned = TypeVar("Learned", CoordinatewiseLSTM, PartitionedLSTM, SharingLSTM)
 HessianProduct: TypeAlias = "Callable[[Array], Array]"  # v (B, n) -> second derivatives times v (B, n)
 
 # The streams of random numbers of one seed.
@@ -94,7 +95,7 @@ def run_window(
 
     Parameters
     ----------
-    model : CoordinatewiseLSTM or PartitionedLSTM
+    model : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM
     task : Task
     theta : ndarray, shape (B, n)
     state : OptimizerState
@@ -174,7 +175,7 @@ def meta_train(
 
     Parameters
     ----------
-    model : CoordinatewiseLSTM or PartitionedLSTM
+    model : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM
         Gives the architecture, the initial weights, the backend and the threads. It is not changed.
     problem : Problem
         One of `l2l_ref.optimizees`, or any object with ``sample(functions, seed)``. If it has ``on(split)``, training
@@ -198,7 +199,7 @@ def meta_train(
 
     Returns
     -------
-    model : CoordinatewiseLSTM or PartitionedLSTM
+    model : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM
         A new one, with the weights of the best validation.
     log : list of dict
         One entry per epoch.
@@ -211,8 +212,8 @@ def meta_train(
         writing.
     """
     settings, seed = Recipe(steps=steps, unroll=unroll, **recipe), whole_number("seed", seed, least=0)
-    if settings.second_derivatives and isinstance(model, PartitionedLSTM):
-        raise ValueError("second_derivatives: expected False for a PartitionedLSTM, got True")
+    if settings.second_derivatives and isinstance(model, (PartitionedLSTM, SharingLSTM)):
+        raise ValueError(f"second_derivatives: expected False for a {type(model).__name__}, got True")
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
     level, first = getattr(problem, "chance", None), tuple[Any, ...]()

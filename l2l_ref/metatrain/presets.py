@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from ..checks import choice
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.partitioned import PartitionedLSTM
+from ..learned.sharing_optimizer import SharingLSTM
 from ..optimizees import MLP, ConvNet, Quadratic
 from ..seeds import child
 
 if TYPE_CHECKING:
     from ..protocols import Backend
 
+SHARING = {"share", "averaged", "window"}  # the arguments that make a SharingLSTM
 PARTS = 5  # the stream of random numbers of the initial weights of parts
 NAMES = ("default", "paper", "release")
 
@@ -77,7 +79,7 @@ def build(
     problem: str, preset: str = "default", *, seed: int = 0, model: dict[str, Any] | None = None,
     distribution: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None, backend: Backend = "auto",
     threads: int | None = None, single: bool = False,
-) -> tuple[CoordinatewiseLSTM | PartitionedLSTM, Quadratic | MLP | ConvNet, dict[str, Any]]:
+) -> tuple[CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM, Quadratic | MLP | ConvNet, dict[str, Any]]:
     """Make an untrained model, a problem and a recipe.
 
     Parameters
@@ -87,7 +89,8 @@ def build(
     seed : int
         Draws the initial weights.
     model, distribution, recipe : dict, optional
-        Arguments of CoordinatewiseLSTM, of the problem and of ``meta_train`` that replace those of the preset.
+        Arguments of CoordinatewiseLSTM, of the problem and of ``meta_train`` that replace those of the preset. With
+        arguments of SharingLSTM alone among those of the model, it is one.
     backend, threads
         As in CoordinatewiseLSTM.
     single : bool
@@ -95,7 +98,7 @@ def build(
 
     Returns
     -------
-    model : CoordinatewiseLSTM or PartitionedLSTM
+    model : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM
     problem : Quadratic, MLP or ConvNet
     recipe : dict
         Pass the three on as ``meta_train(model, problem, seed=seed, **recipe)``.
@@ -110,8 +113,11 @@ def build(
     chosen = PRESETS[problem][preset]
     rule = {} if single else chosen.get("rule", {})
 
+    arguments = {**chosen["model"], **(model or {})}
+    kind = SharingLSTM if SHARING & arguments.keys() else CoordinatewiseLSTM
+
     def drawn(rng: Any) -> CoordinatewiseLSTM:
-        return CoordinatewiseLSTM(**{**chosen["model"], **(model or {})}, rng=rng, backend=backend, threads=threads)
+        return kind(**arguments, rng=rng, backend=backend, threads=threads)
 
     optimizer: CoordinatewiseLSTM | PartitionedLSTM = drawn(seed)
     if rule:

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 def begin(optimizer: Optimizer, theta: Array, task: Any) -> Any:
     """``optimizer.init(theta)`` for rows theta (B, n) of parameters of a task or a problem.
 
-    An optimizer that goes by the names of parameters is told the names of those of a row, ``task.shapes``.
+    An optimizer that goes by the names of parameters is told the names of those of a row, ``task.shapes``. One whose
+    coordinates depend on each other is told that each row is a function of its own.
     """
+    if getattr(optimizer, "by_function", False):
+        return optimizer.init(theta, functions=len(theta))  # type: ignore[call-arg]
     if not getattr(optimizer, "by_name", False):
         return optimizer.init(theta)
     shapes = getattr(task, "shapes", None)

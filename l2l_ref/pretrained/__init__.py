@@ -19,6 +19,8 @@ from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.partitioned import PartitionedLSTM, checked_rule
 from ..learned.propose import OUTPUTS
 from ..learned.proposer import LARGEST_DIM, Proposer, checked_memory
+from ..learned.sharing import HEADS
+from ..learned.sharing_optimizer import LARGEST_WINDOW, SHARED, SharingLSTM
 from ..trees import build, leaves, paths
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 FOLDER = resources.files(__name__)  # perhaps inside of a zip file
 
 # The names of what ships, for type checkers and editors; tests keep them equal to what is in the folder.
+Model: TypeAlias = CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM | Proposer
 GradientBased: TypeAlias = Literal["digits-lstm", "mnist-lstm", "quadratic-lstm", "quadratic-normal-lstm"]
 BlackBox: TypeAlias = Literal[
     "dnc-ei-2", "dnc-oi-1", "dnc-oi-2", "dnc-oi-3", "dnc-oi-4", "dnc-oi-6", "dnc-sum-2",
@@ -54,10 +57,10 @@ def load(name: BlackBox, *, backend: Backend = ...) -> Proposer: ...
 
 
 @overload
-def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | PartitionedLSTM | Proposer: ...
+def load(name: protocols.Path, **settings: Any) -> Model: ...
 
 
-def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | PartitionedLSTM | Proposer:
+def load(name: protocols.Path, **settings: Any) -> Model:
     """Load a trained optimizer.
 
     Parameters
@@ -69,7 +72,7 @@ def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Partitio
 
     Returns
     -------
-    CoordinatewiseLSTM, PartitionedLSTM or Proposer
+    CoordinatewiseLSTM, PartitionedLSTM, SharingLSTM or Proposer
         Whichever the file holds, with float32 weights. Its ``card`` says how it was trained and what it scores.
 
     Raises
@@ -80,7 +83,7 @@ def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Partitio
     arrays, card = _read(name)
     kind, arguments, like = _parse(card)
     params = build(like, (arrays[path] for path in paths(like)))
-    model: CoordinatewiseLSTM | PartitionedLSTM | Proposer = kind(**arguments, params=params, **settings)
+    model: Model = kind(**arguments, params=params, **settings)
     model.card = card
     return model
 
@@ -107,8 +110,7 @@ def is_file(name: protocols.Path) -> bool:
     return str(name) in names() or Path(name).is_file()
 
 
-def save(model: CoordinatewiseLSTM | PartitionedLSTM | Proposer, path: protocols.Path,
-         card: Card | None = None) -> None:
+def save(model: Model, path: protocols.Path, card: Card | None = None) -> None:
     """Write an optimizer's weights, as float32, and its card to ``path``, whole or not at all.
 
     ``card`` adds to what the model says of itself; by default it is the card that the model carries. Raises ValueError
@@ -177,7 +179,17 @@ def _partitioned(config: Card) -> tuple[Any, dict[str, Any], Any]:
     return make, arguments, {name: like for name, (_, _, like) in read.items()}
 
 
-KINDS = {"coordinatewise-lstm": _coordinatewise, "partitioned-lstm": _partitioned, "proposer": _proposer}
+def _sharing(config: Card) -> tuple[Any, dict[str, Any], Any]:
+    _, arguments, _ = _coordinatewise(config)
+    arguments["share"] = share = choice("share", config.get("share"), SHARED)
+    hidden = arguments["hidden"]
+    arguments["averaged"] = whole_number("averaged", config.get("averaged"), least=0, most=min(hidden, default=0))
+    arguments["window"] = whole_number("window", config.get("window"), least=HEADS, most=LARGEST_WINDOW)
+    return SharingLSTM, arguments, SharingLSTM.shapes(hidden, arguments["preprocess"], share)
+
+
+KINDS = {"coordinatewise-lstm": _coordinatewise, "partitioned-lstm": _partitioned, "proposer": _proposer,
+         "sharing-lstm": _sharing}
 
 
 def _parse(card: Card) -> tuple[Any, dict[str, Any], Any]:
