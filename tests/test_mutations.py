@@ -170,6 +170,9 @@ HARMLESS = {
         "compare: k > 1 -> k >= 1": "the gradient with respect to the images is computed and not used",
         "constant: k > 1 -> k > 0": "the gradient with respect to the images is computed and not used",
     },
+    "features_backward": {
+        "constant: weight_gradients=False -> weight_gradients=True": "they are computed and not used",
+    },
     "squared_distance_backward": {
         "swap: (0, 1, 2) -> (1, 0, 2)": SUM,
         "swap: (0, 1, 2) -> (2, 1, 0)": SUM,
