@@ -278,8 +278,8 @@ def test_the_loss_by_loops(backend, seed, N, shape, layers):
                       style_targets(paintings, chain, layers[1], 1.3, pairs), 0.4)
     f, _ = style_transfer_loss(images.reshape(N, -1), shape, chain, targets, pairs)
     for n in range(N):
-        shown = [x[k] for k, x in enumerate(features_by_loops(photos[n], chain)) if k in layers[0]]
-        painted = [x[k] for k, x in enumerate(features_by_loops(paintings[n], chain)) if k in layers[1]]
+        shown = [x for k, x in enumerate(features_by_loops(photos[n], chain)) if k in layers[0]]
+        painted = [x for k, x in enumerate(features_by_loops(paintings[n], chain)) if k in layers[1]]
         if all(x.any() for x in (*shown, *painted)):  # otherwise the loss has no relative form
             expected = loss_by_loops(images[n], photos[n], paintings[n], chain, *layers, 0.7, 1.3, 0.4)
             np.testing.assert_allclose(f[n], expected, rtol=1e-9)
@@ -452,6 +452,7 @@ def with_vgg(tmp_path_factory, folder):
 def test_train_and_compare(with_vgg, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setitem(train_command.TEST_FUNCTIONS, "art", 1)
+    monkeypatch.setitem(LAYERS, "vgg16", (("conv1_1",), ("conv1_2",)))
     monkeypatch.setattr(StyleTransfer, "learning_rates", ((1.0, 10.0), 1))
     monkeypatch.chdir(tmp_path)
     where = ["--size", "8", "--style", pictures.UNSEEN_STYLE, "--data-dir", str(with_vgg), "--backend", "numpy"]

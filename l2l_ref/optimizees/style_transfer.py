@@ -193,7 +193,8 @@ class StyleTransfer:
     size : int
         Rows and columns of the image. Andrychowicz et al. train with 64 (12,288 parameters) and test with 128 (49,152).
     network : {"vgg16", "squeezenet"}
-        Whose features are compared. VGG-16 takes about six times as long, and its pictures are better.
+        Whose features are compared. VGG-16 takes nine times as long, and its pictures are better: those of SqueezeNet
+        have a pattern like that of a chessboard.
     content_layers, style_layers : sequence of str or None
         The layers of M15 and of M16, by name. None is `LAYERS`: for VGG-16 conv3_1, and conv1_1, conv2_1, conv3_1 and
         conv4_1.
@@ -225,7 +226,7 @@ class StyleTransfer:
 
     def __init__(
         self, style: str = STYLE, size: int = 64, network: str = "vgg16", content_layers: Sequence[str] | None = None,
-        style_layers: Sequence[str] | None = None, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0,
+        style_layers: Sequence[str] | None = None, alpha: float = 0.1, beta: float = 1.0, gamma: float = 1.0,
         noise: float = 1.0, split: str = "train", data_dir: Path | None = None, backend: Backend = "auto",
         threads: int | None = None,
     ) -> None:
