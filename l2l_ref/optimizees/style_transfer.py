@@ -67,14 +67,15 @@ def features(x: Array, chain: Sequence[Convolution], wanted: Sequence[int], pair
     """M14. x (N, P, Q, C) -> a tuple of F_k (N, P', Q', M) for each k of ``wanted``, cache.
 
     ``chain`` are the layers of the network, and ``wanted`` are numbers from 0, in ascending order. Layers after the
-    last of them are not computed. Raises ValueError for other shapes.
+    last of them are not computed. The weights are taken in the precision of x. Raises ValueError for other shapes.
     """
     found, caches = [], []
     for k, layer in enumerate(chain[: wanted[-1] + 1]):
         pool_cache = None
         if layer.pool:
             x, pool_cache = pairs.max_pool(x, layer.pool, 2)         # M14
-        a, conv_cache = pairs.conv2d(x, layer.W, layer.b, layer.stride)  # M14
+        W, b = (array.astype(x.dtype, copy=False) for array in (layer.W, layer.b))
+        a, conv_cache = pairs.conv2d(x, W, b, layer.stride)          # M14
         x, relu_cache = pairs.relu(a)                                # M14
         caches.append((pool_cache, conv_cache, relu_cache))
         if k in wanted:
@@ -119,9 +120,9 @@ def style_transfer_loss(
 ) -> tuple[Array, StyleTransferLossCache]:
     """M13 to M17. theta (N, n) -> f (N,), cache.
 
-    ``shape`` is P, Q. Raises ValueError for other shapes.
+    ``shape`` is P, Q. The constants are taken in the precision of theta. Raises ValueError for other shapes.
     """
-    (P, Q), wanted = shape, sorted({*targets.content, *targets.style})
+    (P, Q), wanted, targets = shape, sorted({*targets.content, *targets.style}), _in_precision(theta.dtype, targets)
     require_shape("theta", theta, N=None, n=P * Q * 3)
     images = theta.reshape(-1, P, Q, 3)
     found, features_cache = features(_network_input(images), chain, wanted, pairs)
@@ -150,6 +151,12 @@ def style_transfer_loss_backward(d_f: Array, cache: StyleTransferLossCache) -> A
     d_x = features_backward([d_F[k] for k in features_cache.wanted], features_cache)
     d_smooth = total_variation_backward(d_f.dtype.type(targets.smoothness) * d_f, roughness)  # M17
     return (255 * d_x + d_smooth).reshape(len(d_x), -1)              # M13
+
+
+def _in_precision(dtype: np.dtype[Any], targets: Targets) -> Targets:
+    content, style = ({k: (wanted.astype(dtype, copy=False), weight.astype(dtype, copy=False))
+                       for k, (wanted, weight) in part.items()} for part in (targets.content, targets.style))
+    return Targets(content, style, targets.smoothness)
 
 
 def _network_input(images: Array) -> Array:
@@ -282,8 +289,7 @@ class StyleTransferTask:
             starts.append(problem.noise * rng.random(photo.shape) + (1 - problem.noise) * photo)
         self.photos = np.array(photos, dtype).reshape(functions, size, size, 3)
         self.theta0 = np.array(starts, dtype).reshape(functions, -1)
-        self._chain = tuple(layer._replace(W=layer.W.astype(dtype, copy=False), b=layer.b.astype(dtype, copy=False))
-                            for layer in problem.chain)
+        self._chain = tuple(layer._replace(W=layer.W.astype(dtype, copy=False)) for layer in problem.chain)
         self._pairs = pairs_of(problem.backend, 0, problem.threads)
         content, style = problem.numbers(problem.content_layers), problem.numbers(problem.style_layers)
         painted = style_targets(problem.painting.astype(dtype)[None], self._chain, style, problem.beta, self._pairs)
