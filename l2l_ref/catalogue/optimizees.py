@@ -4,7 +4,6 @@ from functools import partial
 
 import numpy as np
 
-from ..datasets.networks import Convolution
 from ..optimizees import convnet, mlp, quadratic, style_transfer
 from .operation import Operation, normal, times
 
@@ -44,9 +43,9 @@ def _numbers(*shape):
 
 SIDES = 5, 4  # rows and columns of the images
 CHAIN = (
-    Convolution("one", _numbers(3, 3, 3, 2), _numbers(2), 1, 0),
-    Convolution("two", _numbers(1, 1, 2, 3), _numbers(3), 1, 2),
-    Convolution("three", _numbers(3, 2, 3, 2), _numbers(2), 2, 3),
+    style_transfer.Convolution("one", _numbers(3, 3, 3, 2), _numbers(2), 1, 0),
+    style_transfer.Convolution("two", _numbers(1, 1, 2, 3), _numbers(3), 1, 2),
+    style_transfer.Convolution("three", _numbers(3, 2, 3, 2), _numbers(2), 2, 3),
 )
 NUMPY = convnet.pairs_of("numpy", 0, None)
 PHOTOS = 0.5 + 0.5 * _numbers(2, *SIDES, 3)
@@ -153,7 +152,7 @@ OPERATIONS = (
         },
     ),
     Operation(
-        "features", partial(style_transfer.features, chain=CHAIN, wanted=(0, 2), pairs=NUMPY), _images,
+        "features", partial(style_transfer.features, chain=CHAIN, wanted=(1, 2), pairs=NUMPY), _images,
         r"F_k = \max(\text{conv}(\text{pool}(F_{k-1}), W_k) + b_k, 0)", "Gatys, Ecker & Bethge 2016, section 2",
         cases={
             "one image": partial(_images, N=1),

@@ -69,7 +69,7 @@ class _Timed:
 
 def measure(optimizer: Optimizer, problem: Problem, steps: int, functions: int, seed: Seed) -> tuple[Array, float]:
     """The losses (steps + 1, functions), and the seconds that the optimizer needs for one step of one function."""
-    timed, curves = _Timed(optimizer), []
+    timed, curves = _Timed(optimizer), list[Any]()
     for task in comparison_tasks(problem, functions, seed):
         if not curves:
             zeros = np.zeros_like(task.theta0)

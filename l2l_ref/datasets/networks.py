@@ -132,7 +132,7 @@ def read_layers(path: Path, name: str) -> tuple[Convolution, ...]:
             raise ValueError(f"{path}: {key}: holds values that are not finite")
         return array.astype(np.float32)
 
-    chain = []
+    chain = list[Convolution]()
     for layer in NETWORKS[name].layers:
         size = max(shape[2] for shape in layer.kernels.values())
         kernels, offsets = [], []

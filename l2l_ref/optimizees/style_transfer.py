@@ -86,11 +86,9 @@ def features(x: Array, chain: Sequence[Convolution], wanted: Sequence[int], pair
 def features_backward(d_found: Sequence[Array], cache: FeaturesCache) -> Array:
     """d_found, a tuple of d_F_k -> d_x (N, P, Q, C). The network is a constant."""
     caches, wanted, pairs = cache
-    arriving, d_x = dict(zip(wanted, d_found)), None
+    arriving, d_x = dict(zip(wanted, d_found)), 0
     for k, (pool_cache, conv_cache, relu_cache) in reversed(list(enumerate(caches))):
-        if k in arriving:
-            d_x = arriving[k] if d_x is None else d_x + arriving[k]
-        d_a = pairs.relu_backward(d_x, relu_cache)                   # M14
+        d_a = pairs.relu_backward(d_x + arriving.get(k, 0), relu_cache)  # M14
         d_x, _, _ = pairs.conv2d_backward(d_a, conv_cache, weight_gradients=False)  # M14
         if pool_cache is not None:
             d_x = pairs.max_pool_backward(d_x, pool_cache)           # M14
@@ -142,9 +140,8 @@ def style_transfer_loss(
 def style_transfer_loss_backward(d_f: Array, cache: StyleTransferLossCache) -> Array:
     """d_f (N,) -> d_theta (N, n)."""
     contents, styles, roughness, features_cache, targets = cache
-    d_F = dict[int, Any]()
-    for k, loss_cache in contents.items():
-        d_F[k], _ = content_loss_backward(targets.content[k][1] * d_f, loss_cache)  # M17, M15
+    d_F = {k: content_loss_backward(targets.content[k][1] * d_f, loss_cache)[0]  # M17, M15
+           for k, loss_cache in contents.items()}
     for k, (gram_cache, loss_cache) in styles.items():
         d_G, _ = style_loss_backward(targets.style[k][1] * d_f, loss_cache)  # M17, M16
         d_F[k] = d_F.get(k, 0) + gram_backward(d_G, gram_cache)      # M16
