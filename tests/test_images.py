@@ -141,6 +141,15 @@ def test_the_gradient_of_the_input_can_be_left_out(module):
         np.testing.assert_array_equal(a, expected)
 
 
+@pytest.mark.parametrize("module", CONVOLUTIONS)
+def test_the_gradients_of_the_weights_can_be_left_out(module):
+    x, W, b, d_y = drawn(0, (3, 5, 4, 2), (3, 3, 2, 4), 4, (3, 5, 4, 4))
+    _, cache = module.conv2d(x, W, b)
+    d_x, *none = module.conv2d_backward(d_y, cache, weight_gradients=False)
+    assert none == [None, None]
+    np.testing.assert_array_equal(d_x, module.conv2d_backward(d_y, cache)[0])
+
+
 def of_all_twins(threads, dtype):
     """All results of the compiled functions."""
     x, W, b, d_y = drawn(0, (13, 9, 8, 3), (5, 5, 3, 20), 20, (13, 9, 8, 20), dtype=dtype)

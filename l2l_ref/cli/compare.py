@@ -3,8 +3,11 @@
 import json
 
 from ..backends import BACKENDS
+from ..baselines.gradient import OPTIMIZERS
 from ..compare import figures
 from ..compare.gradient_based import compare, table, to_json
+from ..compare.statistics import LEARNED
+from ..datasets.pictures import STYLE, UNSEEN_STYLE
 from ..learned.proposer import Proposer
 from ..metatrain.presets import build
 from ..optimizees.mlp import ACTIVATIONS
@@ -24,12 +27,12 @@ from .arguments import (
     whole,
 )
 
-FUNCTIONS = {"quadratic": 2000, "digits": 50, "mnist": 100, "cifar": 20}
-TUNING_FUNCTIONS = {"quadratic": 1000, "digits": 3, "mnist": 10, "cifar": 2}
-STEPS = 100
+FUNCTIONS = {"quadratic": 2000, "digits": 50, "mnist": 100, "cifar": 20, "art": 20}
+TUNING_FUNCTIONS = {"quadratic": 1000, "digits": 3, "mnist": 10, "cifar": 2, "art": 1}
+STEPS, ART_STEPS = 100, 128
 IMAGE_OPTIONS = ("hidden", "activation", "data_dir", "theta0_scale")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
-                        "cifar": ("labels", "data_dir", "theta0_scale")}
+                        "cifar": ("labels", "data_dir", "theta0_scale"), "art": ("style", "size", "data_dir")}
 OPTIONS = {problem: (*options, "steps", "fresh", "backend", "threads")
            for problem, options in DISTRIBUTION_OPTIONS.items()}
 OPTIONS |= compare_black_box.OPTIONS
@@ -39,13 +42,14 @@ def configure(parser):
     sizes = FUNCTIONS | compare_black_box.FUNCTIONS
     parser.add_argument("problem", choices=OPTIONS,
                         help="gradient-based: random quadratics, a small network on the digits of the package or on "
-                             "MNIST, or a convolutional network on CIFAR-10; black-box: draws of a Gaussian "
-                             "process, benchmark functions, repellers, or tables of hyperparameters (hpo)")
+                             "MNIST, a convolutional network on CIFAR-10, or images to be painted (art); "
+                             "black-box: draws of a Gaussian process, benchmark functions, repellers, or tables of "
+                             "hyperparameters (hpo)")
     add = ProblemOptions(parser, OPTIONS).add
     add("--model", metavar="NAME", action="append",
         help="a shipped optimizer or a file (default: the one for the problem); for black boxes several, with or "
              "without their number of dimensions")
-    add("--steps", type=whole(1), metavar="T", help=f"steps of each optimizer (default {STEPS})")
+    add("--steps", type=whole(1), metavar="T", help=f"steps of each optimizer (default {STEPS}; {ART_STEPS} for art)")
     add("--functions", type=whole(1), metavar="N",
         help="number of test functions (default "
              + "; ".join(f"{size} for {', '.join(p for p in sizes if sizes[p] == size)}"
@@ -58,8 +62,11 @@ def configure(parser):
     add("--theta0-scale", type=number, metavar="X", help="standard deviation of the starting points (default 0.01)")
     add("--labels", type=labels, metavar="N,N",
         help="only images with these labels; one number alone means the first so many (default: all ten)")
+    add("--style", metavar="NAME", help=f"painting of neural art (default {STYLE}; {UNSEEN_STYLE} is unseen)")
+    add("--size", type=whole(2), metavar="N", help="rows and columns of the images of neural art (default 64)")
     add("--data-dir", metavar="FOLDER",
-        help="folder with MNIST, CIFAR-10 or the tables (default: the environment variable L2L_REF_DATA)")
+        help="folder with MNIST, CIFAR-10, pictures and networks, or the tables (default: the environment variable "
+             "L2L_REF_DATA)")
     add("--figure", "--output", metavar="FILE",
         help="where the figure is written; the ending of FILE is the format (default compare-PROBLEM.png)")
     add("--fresh", action="store_true", default=None,
@@ -80,7 +87,7 @@ def run(args):
 def _run(args):
     if args.model and len(args.model) > 1:
         raise ValueError(f"--model: expected one for {args.problem}, got {len(args.model)}")
-    steps = args.steps or STEPS
+    steps = args.steps or (ART_STEPS if args.problem == "art" else STEPS)
     _, problem, _ = build(args.problem, distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]))
     default = "quadratic-normal-lstm" if args.distribution == "normal" else f"{args.problem}-lstm"
     model = named(args.model[0] if args.model else default, args)
@@ -100,6 +107,11 @@ def _run(args):
     if figure:
         figures.plot_learning_curves(results, problem, steps, figure)
         progress(f"figure: {figure}")
+        if args.problem == "art":
+            pictures = figure.with_name(f"{figure.stem}-pictures{figure.suffix}")
+            adam = OPTIMIZERS["adam"](results["adam"].learning_rate)
+            figures.plot_pictures(problem, {LEARNED: model, "adam": adam}, steps, args.seed, pictures)
+            progress(f"figure: {pictures}")
     return 0
 
 

@@ -25,7 +25,7 @@ from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, gradient_based, presets
 from ..metatrain.gradient_based import Recipe, meta_train
 from ..ops.covariance import OF_R2
-from ..optimizees import MLP, ConvNet, Quadratic
+from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
 from ..optimizees.rollout import rollout
 from ..pretrained import save
 from ..seeds import child
@@ -46,7 +46,7 @@ from .arguments import (
 )
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
-TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20, "cifar": 20}
+TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20, "cifar": 20, "art": 20}
 
 SEARCH_TEST_FUNCTIONS = 2000
 
@@ -56,7 +56,7 @@ RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "f
           "clip", "averaging", "coordinates", "judge", "patience", "rollback", "second_derivatives")
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
-                        "cifar": (*IMAGE_OPTIONS, "labels")}
+                        "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir")}
 MODEL = ("hidden", "preprocess", "output_scale")
 SHARING = ("share", "averaged", "window")
 SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
@@ -111,8 +111,9 @@ NUMBERS = {
 def configure(parser):
     parser.add_argument("problem", choices=OPTIONS,
                         help="gradient-based: random quadratics, a small network on the digits of the package or on "
-                             "MNIST, or a convolutional network on CIFAR-10; black-box: draws of a Gaussian "
-                             "process, or smooth functions through six random points (support)")
+                             "MNIST, a convolutional network on CIFAR-10, or images to be painted (art); "
+                             "black-box: draws of a Gaussian process, or smooth functions through six random points "
+                             "(support)")
     options = ProblemOptions(parser, OPTIONS)
     add = options.add
     add("--preset", choices=presets.NAMES,
@@ -158,8 +159,11 @@ def configure(parser):
              "averaged units and a window of pairs of vectors (l-bfgs); by default they share none")
     add("--single", action="store_true", default=None,
         help="one set of weights for all parameters, not one for convolutions and one for the other layers")
+    add("--style", metavar="NAME", help="painting of neural art" + _default("style"))
+    add("--size", type=whole(2), metavar="N",
+        help="rows and columns of the images of neural art" + _default("size"))
     add("--data-dir", metavar="FOLDER",
-        help="folder with MNIST and CIFAR-10 (default: the environment variable L2L_REF_DATA)")
+        help="folder with MNIST, CIFAR-10, pictures and networks (default: the environment variable L2L_REF_DATA)")
     add("--backend", choices=backends.BACKENDS, default="auto",
         help="auto takes numba if it is installed and the work is large enough (default auto)")
     add("--threads", type=whole(1), metavar="N", help="threads of the numba backend (default: one per core)")
@@ -183,9 +187,9 @@ def _defaults(problem):
         del values["memory"]  # None stands for that of the cell
     else:
         preset = presets.PRESETS[problem]["default"]
-        values = (of({"quadratic": Quadratic, "cifar": ConvNet}.get(problem, MLP)) | of(CoordinatewiseLSTM)
-                  | of(SharingLSTM) | of(Recipe)
-                  | preset["problem"] | preset["model"] | preset["recipe"])
+        drawn_from = {"quadratic": Quadratic, "cifar": ConvNet, "art": StyleTransfer}.get(problem, MLP)
+        values = (of(drawn_from) | of(CoordinatewiseLSTM) | of(SharingLSTM) | of(Recipe) | preset["problem"]
+                  | preset["model"] | preset["recipe"])
     return {name: value for name, value in values.items() if name in OPTIONS[problem]}
 
 

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..black_boxes import repellers
+from ..optimizees.rollout import optimize
 from ..plotting import matplotlib_figure, save_figure
 from . import published
 from .black_box import GPProblem, Instances, SearchResult, comparison_seed, regret
-from .statistics import LEARNED, interval
+from .gradient_based import comparison_tasks
+from .statistics import LBFGS, LEARNED, interval
 
 if TYPE_CHECKING:
     from ..learned.proposer import Proposer
-    from ..protocols import Array, Path, Seed
+    from ..optimizees import StyleTransfer
+    from ..protocols import Array, Optimizer, Path, Seed
     from .gradient_based import Curves
 
 Style: TypeAlias = tuple[str, Any]  # a colour and dashes
@@ -28,10 +31,10 @@ SOLID, DASHED, DASHDOT, DOTTED, LONG = "-", (0, (5, 2)), (0, (5, 2, 1, 2)), (0, 
 STYLES = {  # name: (colour, dashes)
     LEARNED: ("#000000", SOLID), "sgd": ("#999999", SOLID), "momentum": ("#56b4e9", DASHED),
     "nag": ("#0072b2", DASHDOT), "adagrad": ("#cc79a7", DOTTED), "rmsprop": ("#e69f00", DASHED),
-    "rprop": ("#009e73", DASHDOT), "adam": ("#d55e00", SOLID),
+    "rprop": ("#009e73", DASHDOT), "adam": ("#d55e00", SOLID), LBFGS: ("#882255", DOTTED),
 }
 TITLES = {LEARNED: "LSTM (learned)", "sgd": "SGD", "momentum": "Momentum", "nag": "NAG", "adagrad": "Adagrad",
-          "rmsprop": "RMSprop", "rprop": "Rprop", "adam": "Adam"}
+          "rmsprop": "RMSprop", "rprop": "Rprop", "adam": "Adam", LBFGS: "L-BFGS (SciPy)"}
 
 
 def plot_learning_curves(results: dict[str, Curves], problem: Any, steps: int, path: Path) -> None:
@@ -76,6 +79,37 @@ def plot_learning_curves(results: dict[str, Curves], problem: Any, steps: int, p
     save_figure(figure, path, dpi=150)
 
 
+PICTURES = 4  # rows of the figure of pictures
+
+
+def plot_pictures(problem: StyleTransfer, optimizers: dict[str, Optimizer], steps: int, seed: int, path: Path) -> None:
+    """Draw what comes out of neural art into ``path``: Figure 7 of Andrychowicz et al. 2016.
+
+    There is a row for each of the first functions of the comparison with this seed. It shows the photograph, the image
+    of each of the ``optimizers`` after ``steps`` steps with its loss, and the painting.
+    """
+    task = next(comparison_tasks(problem.on("test"), PICTURES, seed))
+    figure = matplotlib_figure()(figsize=(2.2 * (2 + len(optimizers)), 2.4 * PICTURES + 0.3), layout="constrained")
+    panels = figure.subplots(PICTURES, 2 + len(optimizers), squeeze=False)
+
+    def draw(column: int, title: str, images: Array, losses: Array | None = None) -> None:
+        panels[0, column].set_title(title, fontsize=11)
+        for row, image in enumerate(images):
+            axes = panels[row, column]
+            axes.imshow(np.clip(image, 0, 1), interpolation="lanczos")
+            axes.set(xticks=[], yticks=[])
+            if losses is not None:
+                axes.set_xlabel(f"{losses[row]:.4g}", fontsize=9)
+
+    draw(0, "photograph", task.photos)
+    for column, (name, optimizer) in enumerate(optimizers.items(), 1):
+        curves, theta = optimize(optimizer, task, steps)
+        draw(column, TITLES.get(name, name), theta.reshape(task.photos.shape), curves[-1])
+    draw(1 + len(optimizers), "painting", np.repeat(problem.painting[None], PICTURES, axis=0))
+    figure.suptitle(f"{describe(problem.config)}: {steps} steps from the same noise, and the loss", fontsize=11)
+    save_figure(figure, path, dpi=150)
+
+
 def logarithmic_band(mean: Array, half: Array) -> tuple[Array, Array]:
     """The 95 % band of a mean on a logarithmic axis: lower and upper edge, both of the shape of ``mean``.
 
@@ -106,6 +140,8 @@ def _functions(count: int) -> str:
 
 def describe(config: dict[str, Any]) -> str:
     """A problem in a few words."""
+    if config["problem"] == "art":
+        return f"Neural art, {config['style'].replace('_', ' ')}, {config['size']} x {config['size']} pixels"
     if config["problem"] == "quadratic":
         return f"Quadratics, {config['dim']} parameters, {config['dist']}"
     hidden = "-".join(map(str, config["hidden"]))

@@ -79,18 +79,23 @@ def conv2d(x, W, b, stride=1, padding="same", threads=None):
     return _first_channels(y, M), Conv2dCache(x, W, stride, border, padded)
 
 
-def conv2d_backward(d_y, cache, input_gradient=True, threads=None):
-    """d_y (N, P', Q', M) -> d_x (N, P, Q, C), or None without ``input_gradient``, d_W (A, B, C, M), d_b (M,)."""
+def conv2d_backward(d_y, cache, input_gradient=True, weight_gradients=True, threads=None):
+    """d_y (N, P', Q', M) -> d_x (N, P, Q, C), d_W (A, B, C, M), d_b (M,).
+
+    Without ``input_gradient``, d_x is None; without ``weight_gradients``, d_W and d_b are.
+    """
     x, W, stride, border, padded = cache
     (N, P, Q, C), (_, rows, columns, M) = x.shape, d_y.shape
-    d_y, parts = _with_channels(np.ascontiguousarray(d_y, x.dtype)), -(-N // PART)
+    d_y, parts = _with_channels(np.ascontiguousarray(d_y, x.dtype)), -(-N // PART) * weight_gradients
     turned = _panels(_with_channels(W[::-1, ::-1]).swapaxes(2, 3))
     d_x = np.empty((N, P, Q, _whole(C, x.dtype)) if input_gradient else (0, P, Q, C), x.dtype)
     d_W = np.zeros((parts, *W.shape[:3], d_y.shape[3]), x.dtype)
     d_b = np.zeros((parts, d_y.shape[3]), x.dtype)
-    run_rows(_backward_part, N, PART, (1 + input_gradient) * rows * columns * W.size, threads, x, turned, d_y, stride,
-             border, padded, d_x, d_W, d_b)
+    run_rows(_backward_part, N, PART, (input_gradient + weight_gradients) * rows * columns * W.size, threads, x, turned,
+             d_y, stride, border, padded, d_x, d_W, d_b)
     d_x = _first_channels(d_x, C) if input_gradient else None
+    if not weight_gradients:
+        return d_x, None, None
     return d_x, _first_channels(d_W.sum(axis=0), M), _first_channels(d_b.sum(axis=0), M)
 
 
@@ -192,7 +197,7 @@ def _forward_part(first_part, parts, x, panels, b, stride, border, padded, size,
 
 @kernel
 def _backward_part(first_part, parts, x, turned, d_y, stride, border, padded, d_x, d_W, d_b):
-    """Write d_x of the images, and add to d_W and d_b of the parts."""
+    """Write d_x of the images, and add to d_W and d_b of the parts. An empty array is one that nobody asks for."""
     N, P, Q, C = x.shape
     _, rows, columns, M = d_y.shape
     _, A, B, _, _ = d_W.shape
@@ -201,10 +206,11 @@ def _backward_part(first_part, parts, x, turned, d_y, stride, border, padded, d_
     d_y_flat, d_x_flat, d_W_flat = d_y.reshape(-1), d_x.reshape(-1), d_W.reshape(-1)
     for part in range(first_part * PART, N, parts * PART):
         for i in range(part, min(part + PART, N)):
-            _place(x[i], X, padded[1], C, border[0], border[1], 1)
-            _weights(X, padded[1], C, d_y_flat, i * rows * columns * M, rows, columns, M, stride, A, B, d_W_flat,
-                     part // PART * A * B * C * M)
-            _add_pixels(d_y[i], d_b[part // PART])
+            if len(d_W):
+                _place(x[i], X, padded[1], C, border[0], border[1], 1)
+                _weights(X, padded[1], C, d_y_flat, i * rows * columns * M, rows, columns, M, stride, A, B, d_W_flat,
+                         part // PART * A * B * C * M)
+                _add_pixels(d_y[i], d_b[part // PART])
             if len(d_x):
                 _place(d_y[i], D, D_columns, M, A - 1 - border[0], B - 1 - border[1], stride)
                 _correlate(D, D_columns, M, turned, A, B, 1, zeros, d_x_flat, i * P * Q * d_x.shape[3], P, Q,

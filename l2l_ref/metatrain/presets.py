@@ -13,7 +13,7 @@ from ..checks import choice
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
-from ..optimizees import MLP, ConvNet, Quadratic
+from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
 from ..seeds import child
 
 if TYPE_CHECKING:
@@ -47,6 +47,13 @@ _CIFAR: dict[str, Any] = {
     **_IMAGES, "rule": {"conv*": "conv", "*": "fc"},
     "recipe": {**_IMAGES["recipe"], "tasks": 10, "epochs": 40, "validation_functions": 6},
 }
+_ART_STEPS = {"steps": 128, "unroll": 32}
+_ART: dict[str, Any] = {
+    **_IMAGES, "recipe": {**_IMAGES["recipe"], **_ART_STEPS, "tasks": 12, "epochs": 30, "validation_functions": 3},
+}
+_RELEASE_ART: dict[str, Any] = {  # there is no neural art in the released code; these are its other settings
+    **_RELEASE_IMAGES, "recipe": {**_RELEASE_IMAGES["recipe"], **_ART_STEPS, "epochs": 625, "validation_functions": 3},
+}
 _DIGITS = {"functions": 4, "epochs": 14, "validation_functions": 48, "learning_rate": 3e-3, "rollback": 3,
            "judge": "sum"}  # with so few images all final losses are near 0: networks memorise them
 
@@ -72,6 +79,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "paper": _CIFAR,
         "release": {**_RELEASE_CIFAR, "recipe": {**_RELEASE_CIFAR["recipe"], "validation_functions": 6}},
     },
+    "art": {"default": _ART, "paper": _ART, "release": _RELEASE_ART},
 }
 
 
@@ -79,12 +87,14 @@ def build(
     problem: str, preset: str = "default", *, seed: int = 0, model: dict[str, Any] | None = None,
     distribution: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None, backend: Backend = "auto",
     threads: int | None = None, single: bool = False,
-) -> tuple[CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM, Quadratic | MLP | ConvNet, dict[str, Any]]:
+) -> tuple[
+    CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM, Quadratic | MLP | ConvNet | StyleTransfer, dict[str, Any]
+]:
     """Make an untrained model, a problem and a recipe.
 
     Parameters
     ----------
-    problem : {"quadratic", "digits", "mnist", "cifar"}
+    problem : {"quadratic", "digits", "mnist", "cifar", "art"}
     preset : {"default", "paper", "release"}
     seed : int
         Draws the initial weights.
@@ -99,7 +109,7 @@ def build(
     Returns
     -------
     model : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM
-    problem : Quadratic, MLP or ConvNet
+    problem : Quadratic, MLP, ConvNet or StyleTransfer
     recipe : dict
         Pass the three on as ``meta_train(model, problem, seed=seed, **recipe)``.
 
@@ -124,11 +134,13 @@ def build(
         parts = sorted(set(rule.values()))
         optimizer = PartitionedLSTM({part: drawn(child(seed, PARTS, k)) for k, part in enumerate(parts)}, rule)
     settings = {**chosen["problem"], **(distribution or {})}
-    drawn_from: Quadratic | MLP | ConvNet
+    drawn_from: Quadratic | MLP | ConvNet | StyleTransfer
     if problem == "quadratic":
         drawn_from = Quadratic(**settings)
     elif problem == "cifar":
         drawn_from = ConvNet("cifar10", **settings, backend=backend, threads=threads)
+    elif problem == "art":
+        drawn_from = StyleTransfer(**settings, backend=backend, threads=threads)
     else:
         drawn_from = MLP(problem, **settings)
     settings = {**chosen["recipe"], **(recipe or {})}

@@ -90,16 +90,20 @@ def conv2d(
 
 
 def conv2d_backward(
-    d_y: np.ndarray, cache: Conv2dCache, input_gradient: bool = True
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    d_y: np.ndarray, cache: Conv2dCache, input_gradient: bool = True, weight_gradients: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """d_y (N, P', Q', M) -> d_x (N, P, Q, C), d_W (A, B, C, M), d_b (M,).
 
-    Without ``input_gradient``, d_x is None and costs nothing, as for a first layer, whose input is data.
+    Without ``input_gradient``, d_x is None and costs nothing, as for a first layer, whose input is data. The same holds
+    for d_W and d_b without ``weight_gradients``, as in a network that has been trained before.
     """
     p, W, place = cache
+    d_x = _input_gradient(d_y, W, place) if input_gradient else None
+    if not weight_gradients:
+        return d_x, None, None
     d_W = np.tensordot(p, d_y, axes=((0, 1, 2), (0, 1, 2)))          # A9, (C, A, B, M)
     d_W, d_b = np.moveaxis(d_W, 0, 2), d_y.sum(axis=(0, 1, 2))       # A9
-    return _input_gradient(d_y, W, place) if input_gradient else None, d_W, d_b
+    return d_x, d_W, d_b
 
 
 def _input_gradient(d_y: np.ndarray, W: np.ndarray, place: Geometry) -> np.ndarray:

@@ -17,5 +17,6 @@ no such number.
 from .convnet import ConvNet
 from .mlp import MLP
 from .quadratic import Quadratic
+from .style_transfer import StyleTransfer
 
-__all__ = ["MLP", "ConvNet", "Quadratic"]
+__all__ = ["MLP", "ConvNet", "Quadratic", "StyleTransfer"]

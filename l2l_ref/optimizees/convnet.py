@@ -96,10 +96,8 @@ class Pairs(NamedTuple):
     relu_backward: Callable[..., Any]
 
 
-def _pairs(backend: Backend, images: int, layout: Layout, threads: int | None) -> Pairs:
-    """All of them of one backend, since the convolutions do nearly all of the work."""
-    P, Q, C = layout.image
-    work = images * P * Q * layout.kernel**2 * C * max(layout.channels, default=0)
+def pairs_of(backend: Backend, work: float, threads: int | None) -> Pairs:
+    """All of them of one backend, since the convolutions do nearly all of the work, counted in multiplications."""
     name = backends.name_of(backends.choose("convolution", backend, work))
     parts = {"convolution": Pairs._fields[:4], "normalization": Pairs._fields[4:6], "activations": Pairs._fields[6:]}
     chosen = (backends.functions(part, name, 0, names, threads) for part, names in parts.items())
@@ -129,7 +127,8 @@ def convnet_loss(
     P, Q, C = layout.image
     require_shape("theta", theta, n=parameter_count(layout))
     require_shape("images", images, N=None, D=P * Q * C)
-    pairs = _pairs(backend, len(images), layout, threads)
+    work = images.size * layout.kernel**2 * max(layout.channels, default=0)
+    pairs = pairs_of(backend, work, threads)
     arrays, norm = split_theta(theta, layout), pairs.batch_norm if layout.batch_norm else _pass
     z = (images.astype(theta.dtype) * theta.dtype.type(1 / unit)).reshape(-1, P, Q, C)  # M9
     convolutions, hidden = [], []

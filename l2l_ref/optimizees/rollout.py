@@ -44,6 +44,11 @@ def rollout(optimizer: Optimizer, task: Task, steps: int) -> Array:
         The losses of the B functions, before the first step and after each step. Once a function has left the range of
         its dtype, its losses are nan or infinite; there is no warning.
     """
+    return optimize(optimizer, task, steps)[0]
+
+
+def optimize(optimizer: Optimizer, task: Task, steps: int) -> tuple[Array, Array]:
+    """The losses of `rollout`, and the last parameters theta_T (B, n)."""
     theta = task.theta0
     state = begin(optimizer, theta, task)
     curve = np.empty((steps + 1, len(theta)), theta.dtype)
@@ -53,4 +58,4 @@ def rollout(optimizer: Optimizer, task: Task, steps: int) -> Array:
             update, state = optimizer.update(gradient, state)
             theta = theta + update
         curve[steps], _ = task.loss_and_gradient(theta)
-    return curve
+    return curve, theta
