@@ -50,6 +50,7 @@ DIRECTED = 4.0  # the error of f's own arithmetic, in units of the difference be
 HIGH_STAIR = 1e6  # relative to the rounding of the outputs: a change so large is no stair of rounding
 STAIR = 1.5  # the noise of a staircase, in units of the smallest change that was seen
 STAIRS_BELOW = 1e-10  # only outputs of a finer precision may go up in stairs of float32
+MANY_STAIRS = 8.0  # so many within a step make a staircase
 FLOAT32_STAIRS = 16.0  # how high these may be, in units in the last place of the outputs, some digits of which are lost
 CLOSER = 0.1  # smaller steps that come so much closer to the expected value let it count as possible
 CERTAIN = 10.0  # an error of this many limits is one, whatever f is like
@@ -236,8 +237,12 @@ def central_slope(
         slope.jump or slope.bound < abs(slope.value - best.value) - best.bound)]
     if wider and eps < STAIRS_BELOW:
         height = _stair(line, w, out, x, wider[-1].step, best.value, digits)
-        if 0.0 < height <= highest:
-            return min((slope for slope in estimate(height=height) if slope.step > best.step), key=lambda s: s.bound)
+        # Not one jump beside x: the best step stays on a stair, and the wider ones go over many.
+        across = [slope for slope in estimate(height=height) if slope.step > best.step
+                  and abs(slope.value - best.value) * best.step <= height
+                  and abs(slope.value - best.value) * slope.step > MANY_STAIRS * height]
+        if across and 0.0 < height <= highest:
+            return min(across, key=lambda slope: slope.bound)
     if confirms is None:
         return best
     # f may be level here, with a kink further away that small steps do not reach. The stairs of rounding are lower.
