@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .protocols import Array
 
 LONGEST = 300  # characters of an object in a message
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what models and compiled functions compute in
 
 
 @overload

@@ -241,12 +241,15 @@ def call_misfits(part, name, seed):
     print(refused)
 
 
+def run_program(program):
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": path})
+
+
 @pytest.mark.parametrize("part, name", FUNCTIONS)
 def test_a_misfit_is_refused_before_a_kernel_runs(part, name):
-    program = f"import test_misfits; test_misfits.call_misfits({part!r}, {name!r}, 0)"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "PYTHONPATH": path})
+    done = run_program(f"import test_misfits; test_misfits.call_misfits({part!r}, {name!r}, 0)")
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-3000:]}"
     assert int(done.stdout) > MISFITS // 3
 
@@ -265,7 +268,5 @@ def test_a_guarded_array_cannot_be_left():
     program = ("import ctypes, numpy as np, test_misfits; a = test_misfits.guarded(np.ones(3)); "
                "ctypes.string_at(a.ctypes.data, a.nbytes); print('inside', flush=True); "
                "ctypes.string_at(a.ctypes.data, a.nbytes + 1)")
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "PYTHONPATH": path})
+    done = run_program(program)
     assert done.stdout == "inside\n" and done.returncode < 0

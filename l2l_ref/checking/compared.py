@@ -108,7 +108,6 @@ class Compared:
         """The entries that are wrong."""
         return np.asarray(self.known & ~(np.abs(self.C - self.G) <= self.B))
 
-
     @property
     def right(self) -> np.ndarray:
         """The entries that are right, and would show a mistake of the size of the others', absolute or relative."""

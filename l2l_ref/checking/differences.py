@@ -33,7 +33,8 @@ import ctypes
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -51,6 +52,7 @@ HIGH_STAIR = 1e6  # relative to the rounding of the outputs: a change so large i
 STAIR = 1.5  # the noise of a staircase, in units of the smallest change that was seen
 STAIRS_BELOW = 1e-10  # only outputs of a finer precision may go up in stairs of float32
 FLOAT32_STAIRS = 16.0  # how high these may be, in units in the last place of the outputs, some digits of which are lost
+INTERVALS = (0, -1, 1, -2)  # from x + k h to x + (k + 1) h: a staircase has a jump in all of them
 CLOSER = 0.1  # smaller steps that come so much closer to the expected value let it count as possible
 CERTAIN = 10.0  # an error of this many limits is one, whatever f is like
 TINY = 2.0**-12  # an input below this may have a scale of its own
@@ -232,12 +234,16 @@ def central_slope(
     # f may round to float32 inside, and add terms that it does not round. Small steps then stay on one stair, and see
     # the slope of these terms alone.
     highest = FLOAT32_STAIRS * float(np.finfo(np.float32).eps) * float(w_abs @ largest)
+    jumps = partial(_jumps, line, w, x, slope=best.value, noise=digits, highest=highest)
     wider = [slope for slope in slopes if slope.step > best.step and (
         slope.jump or slope.bound < abs(slope.value - best.value) - best.bound)]
     if wider and eps < STAIRS_BELOW:
-        height = _stair(line, w, out, x, wider[-1].step, best.value, digits)
-        if 0.0 < height <= highest:
-            return min((slope for slope in estimate(height=height) if slope.step > best.step), key=lambda s: s.bound)
+        found = ((slope.step, list(takewhile(bool, jumps(slope.step)))) for slope in wider)
+        step, height = next(((h, max(all_)) for h, all_ in found if len(all_) == len(INTERVALS)), (np.inf, 0.0))
+        across = [slope for slope in estimate(height=height)
+                  if slope.step >= step and abs(slope.value - best.value) > slope.bound]
+        if across:
+            return min(across, key=lambda slope: slope.bound)
     if confirms is None:
         return best
     # f may be level here, with a kink further away that small steps do not reach. The stairs of rounding are lower.
@@ -268,8 +274,8 @@ def central_slope(
         return best
     single = ROUNDING * STAIR / FLOAT32_STAIRS * highest  # a stair may be wider than the steps
     if eps < STAIRS_BELOW and confirms(best.rougher(single / first.h)):
-        height = _stair(line, w, out, x, wide, best.value, digits)
-        if 0.0 < height <= highest:
+        height = max(jumps(wide))
+        if height:
             return best.rougher(ROUNDING * height / first.h)
     if not confirms(best, CERTAIN):
         return best
@@ -278,29 +284,31 @@ def central_slope(
     return level if confirms(level) else best
 
 
-def _stair(line: Line, w: np.ndarray, out: np.ndarray, x: float, h: float, slope: float, noise: float) -> float:
-    """The height of a stair of w . line near x, beside a smooth part that has this ``slope``; 0 if there is none.
+def _jumps(
+    line: Line, w: np.ndarray, x: float, h: float, *, slope: float, noise: float, highest: float
+) -> Iterator[float]:
+    """The heights of jumps of w . line near x, beside a smooth part that has this ``slope``.
 
-    The stair is found by halving an interval. The change over a stair stays what it is, where that of a smooth function
-    is halved, too.
+    One is looked for in each of the `INTERVALS` of the width h, by halving the interval: the change over a jump stays
+    what it is, where that of a smooth function is halved, too. The height is 0 where there is no jump, or one above
+    ``highest``.
     """
     def rest(t: float) -> float:
-        return float(w @ (line(t) - out)) - slope * (t - x)
+        return float(w @ line(t)) - slope * (t - x)
 
-    a, b = x, x + h
-    at_a, at_b, before = 0.0, rest(b), np.inf
-    while b - a > 64.0 * np.spacing(max(abs(a), abs(b))):
-        middle = a + (b - a) / 2.0
-        at_middle = rest(middle)
-        before = abs(at_b - at_a)
-        if abs(at_middle - at_a) >= abs(at_b - at_middle):
-            b, at_b = middle, at_middle
-        else:
-            a, at_a = middle, at_middle
-        if not abs(at_b - at_a) > CERTAIN * noise:  # nan, too
-            return 0.0
-    height = abs(at_b - at_a)
-    return height if height > 0.9 * before else 0.0
+    for k in INTERVALS:
+        a, b = x + k * h, x + (k + 1) * h
+        at_a, at_b, before = rest(a), rest(b), np.inf
+        while b - a > 64.0 * np.spacing(max(abs(a), abs(b))) and abs(at_b - at_a) > CERTAIN * noise:
+            middle = a + (b - a) / 2.0
+            at_middle = rest(middle)
+            before = abs(at_b - at_a)
+            if abs(at_middle - at_a) >= abs(at_b - at_middle):
+                b, at_b = middle, at_middle
+            else:
+                a, at_a = middle, at_middle
+        height = abs(at_b - at_a)
+        yield height if max(0.9 * before, CERTAIN * noise) < height <= highest else 0.0
 
 
 def _trusted(slopes: Sequence[Slope]) -> Slope:

@@ -5,7 +5,7 @@ Every function that a twin shares with its original passes its arrays through `f
 
 import numpy as np
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+from ..checks import FLOATS
 
 
 def precision(*arrays):

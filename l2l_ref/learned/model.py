@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from ..checks import FLOATS
 from ..trees import flatten, layout, leaves, require_layout, unflatten
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from ..protocols import Array
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # A file that promises more than this is not believed, so no larger model can be made either.
 LARGEST_LAYER, MOST_LAYERS, MOST_WEIGHTS = 4096, 64, 2**24
 

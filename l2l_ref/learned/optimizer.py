@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import backends
-from ..checks import choice, whole_number, whole_numbers
+from ..checks import FLOATS, choice, whole_number, whole_numbers
 from ..scipy_callback import call_back
 from ..trees import layout, leaves, paths, require_layout, unflatten
 from . import coordinatewise
-from .model import FLOATS, LARGEST_LAYER, MOST_LAYERS, LearnedModel, shapes_of
+from .model import LARGEST_LAYER, MOST_LAYERS, LearnedModel, shapes_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
