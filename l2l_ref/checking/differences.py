@@ -274,7 +274,7 @@ def central_slope(
         return best
     single = ROUNDING * STAIR / FLOAT32_STAIRS * highest  # a stair may be wider than the steps
     if eps < STAIRS_BELOW and confirms(best.rougher(single / first.h)):
-        height = max(jumps(wide))
+        height = next(jumps(wide))
         if height:
             return best.rougher(ROUNDING * height / first.h)
     if not confirms(best, CERTAIN):
