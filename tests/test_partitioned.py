@@ -11,7 +11,9 @@ import l2l_ref as l2l
 from l2l_ref import files
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 from l2l_ref.learned.partitioned import PartitionedLSTM
+from l2l_ref.metatrain import presets
 from l2l_ref.metatrain.gradient_based import meta_train, run_window, window_gradient
+from l2l_ref.metatrain.presets import build
 from l2l_ref.optimizees import MLP, ConvNet
 from l2l_ref.optimizees.rollout import begin, rollout
 from l2l_ref.trees import flatten, tree_map
@@ -190,3 +192,20 @@ def test_weights_can_be_assigned():
     opt.params = tree_map(lambda a: 0 * a, opt.params)
     theta = gradient_tree(np.random.default_rng(0))
     assert not any(a.any() for a in opt.update(theta, opt.init(theta))[0].values())
+
+
+def test_training_begins_with_the_weights_of_another_optimizer(monkeypatch):
+    monkeypatch.setattr(presets, "ConvNet", lambda *args, **settings: None)  # which wants images
+    shipped = l2l.load("digits-lstm")
+    model, _, _ = build("cifar", start=shipped)
+    assert list(model.params) == ["conv", "fc"]
+    assert all(np.array_equal(flatten(part), flatten(shipped.params)) for part in model.params.values())
+    again, _, _ = build("cifar", seed=1, start=model)
+    assert np.array_equal(flatten(again.params), flatten(model.params))
+    alone, _, _ = build("digits", start=shipped)
+    assert np.array_equal(flatten(alone.params), flatten(shipped.params))
+    for problem, other in (("cifar", "quadratic-lstm"), ("digits", model), ("digits", "lstm-oi-2")):
+        with pytest.raises(ValueError, match="start: params.*: expected"):
+            build(problem, start=other)
+    with pytest.raises(ValueError, match="start: name: expected the path of a file or one of digits-lstm"):
+        build("digits", start="nothing")

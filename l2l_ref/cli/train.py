@@ -65,7 +65,7 @@ SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curr
 SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
 SEARCH_OUTPUT_MAP = "linear"
-OPTIONS = {problem: (*RECIPE, "preset", *options, *MODEL) for problem, options in DISTRIBUTION_OPTIONS.items()}
+OPTIONS = {problem: (*RECIPE, "preset", "start", *options, *MODEL) for problem, options in DISTRIBUTION_OPTIONS.items()}
 OPTIONS["quadratic"] += SHARING
 OPTIONS["cifar"] += ("single",)
 OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
@@ -119,6 +119,8 @@ def configure(parser):
     add("--preset", choices=presets.NAMES,
         help="settings of this project, of the text of Andrychowicz et al. 2016, or of the code that they released "
              "(default: default)")
+    add("--start", metavar="MODEL",
+        help="begin with the weights of this optimizer, shipped or of a file, instead of random ones")
     add("--seed", type=whole(0), default=0, help="seed of the initial weights and of all functions (default 0)")
     add("--output", metavar="FILE",
         help="where the weights are written (default PROBLEM-lstm.npz, or PROBLEM-DIM-lstm.npz of black boxes)")
@@ -250,7 +252,7 @@ def _gradient(args, reporter):
     model, problem, recipe = presets.build(
         args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL + SHARING),
         distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend,
-        threads=args.threads, single=bool(args.single),
+        threads=args.threads, single=bool(args.single), start=args.start,
     )
     made_with = _made_with(backends.choose("coordinatewise", model.backend, np.inf))
     reporter.model_of = partial(gradient_based.with_phi, model)
@@ -313,7 +315,7 @@ def command(args):
         if value is True:
             words.append(f"--{name.replace('_', '-')}")
             continue
-        if name == "output":
+        if name in ("output", "start"):
             value = Path(value).name
         elif name in ("hidden", "memory", "labels"):
             value = ",".join(map(str, value))

@@ -7,6 +7,7 @@ the preset uses that of ``default``.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..checks import choice
@@ -14,10 +15,11 @@ from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
 from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
+from ..pretrained import load
 from ..seeds import child
 
 if TYPE_CHECKING:
-    from ..protocols import Backend
+    from ..protocols import Backend, Path
 
 SHARING = {"share", "averaged", "window"}  # the arguments that make a SharingLSTM
 PARTS = 5  # the stream of random numbers of the initial weights of parts
@@ -87,6 +89,7 @@ def build(
     problem: str, preset: str = "default", *, seed: int = 0, model: dict[str, Any] | None = None,
     distribution: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None, backend: Backend = "auto",
     threads: int | None = None, single: bool = False,
+    start: CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM | Path | None = None,
 ) -> tuple[
     CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM, Quadratic | MLP | ConvNet | StyleTransfer, dict[str, Any]
 ]:
@@ -105,6 +108,8 @@ def build(
         As in CoordinatewiseLSTM.
     single : bool
         One set of weights for all parameters, also where the preset has a rule that parts them.
+    start : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM, or what `load` takes, optional
+        Training begins with the weights of this optimizer, in each part with the same ones unless it has parts itself.
 
     Returns
     -------
@@ -116,7 +121,7 @@ def build(
     Raises
     ------
     ValueError
-        For an unknown problem or preset, and for bad arguments.
+        For an unknown problem or preset, for bad arguments, and for a start of other sizes.
     """
     choice("problem", problem, PRESETS)
     choice("preset", preset, NAMES)
@@ -133,6 +138,8 @@ def build(
     if rule:
         parts = sorted(set(rule.values()))
         optimizer = PartitionedLSTM({part: drawn(child(seed, PARTS, k)) for k, part in enumerate(parts)}, rule)
+    if start is not None:
+        optimizer = _begun(optimizer, start)
     settings = {**chosen["problem"], **(distribution or {})}
     drawn_from: Quadratic | MLP | ConvNet | StyleTransfer
     if problem == "quadratic":
@@ -147,3 +154,13 @@ def build(
     if settings.get("second_derivatives") and "coordinates" not in (recipe or {}):
         settings["coordinates"] = None  # second derivatives need all of them
     return optimizer, drawn_from, settings
+
+
+def _begun(optimizer: Any, start: Any) -> Any:
+    """The optimizer with the weights of another one."""
+    try:
+        other = load(start) if isinstance(start, (str, os.PathLike)) else start
+        parted = isinstance(optimizer, PartitionedLSTM) and not isinstance(other, PartitionedLSTM)
+        return optimizer.with_params(dict.fromkeys(optimizer.parts, other.params) if parted else other.params)
+    except ValueError as error:
+        raise ValueError(f"start: {error}") from None
