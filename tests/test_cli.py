@@ -475,6 +475,7 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
 @pytest.mark.parametrize("words, message", [
     (["train", "gp"], "--dim: expected the number of dimensions of the functions"),
     ([*SEARCH, "--unroll", "2"], "--unroll: not for gp"),
+    ([*SEARCH, "--start", "lstm-oi-2"], "--start: not for gp"),
     ([*SEARCH, "--dist", "normal"], "--distribution: not for gp"),
     ([*SEARCH, "--hidden", "3,3"], "--hidden: expected the units of one layer, got (3, 3)"),
     ([*SEARCH, "--curriculum", "2"], "curriculum: expected a number in [0, 1], got 2.0"),
@@ -485,6 +486,13 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
 ])
 def test_options_of_another_problem_are_refused(run, words, message):
     assert run(*words) == (2, "", f"l2l-ref train: {message}\n")
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("start, message", [("nothing", "--start: name: expected the path"), ("lstm-oi-2", "params: ")])
+def test_a_start_that_does_not_fit_is_refused(run, start, message):
+    code, out, err = run("train", "digits", "--start", start)
+    assert (code, out) == (2, "") and err.startswith(f"l2l-ref train: {message}") and err.count("\n") == 1
     assert os.listdir() == []
 
 

@@ -147,7 +147,7 @@ def test_a_logarithmic_band_is_positive_and_that_of_the_mean_where_it_is_narrow(
 
 
 def test_each_curve_has_a_colour_and_dashes_of_its_own():
-    assert set(figures.STYLES) == {"learned", *OPTIMIZERS} == set(figures.TITLES)
+    assert set(figures.STYLES) == {"learned", "l-bfgs", *OPTIMIZERS} == set(figures.TITLES)
     for styles in (figures.STYLES, figures._search_styles([f"model {k}" for k in range(8)])):
         colors = [color for name, (color, _) in styles.items() if name != "integrated-ei"]  # never beside "ei"
         assert len(set(colors)) == len(colors)

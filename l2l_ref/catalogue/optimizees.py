@@ -66,7 +66,7 @@ def _targets(N=2):
     )
 
 
-STYLE_TRANSFER = (r"f = lpha \ c + eta \ s + \gamma \ \ell \qquad c = \mathrm{mean}_k \ "
+STYLE_TRANSFER = (r"f = \alpha \ c + \beta \ s + \gamma \ \ell \qquad c = \mathrm{mean}_k \ "
                   r"\dfrac{\Vert F_k - T_k \Vert^2}{\Vert T_k \Vert^2} \qquad "
                   r"s = \mathrm{mean}_k \ \dfrac{\Vert G_k - A_k \Vert^2}{\Vert A_k \Vert^2}")
 CONVNET = (r"f = \dfrac{1}{N} \sum_n \ \ell_n(z_K W + b) \qquad "
@@ -167,11 +167,17 @@ OPERATIONS = (
         cases={
             "the photograph": lambda rng: (PHOTOS.reshape(2, -1).copy(),),
             "out of range": times(30, _painted),
+            "one of them the photograph": lambda rng: (np.stack([PHOTOS[0].ravel(), _painted(rng)[0][1]]),),
         },
     ),
     Operation(
         "style_transfer_loss, one image",
         partial(style_transfer.style_transfer_loss, shape=SIDES, chain=CHAIN, targets=_targets(1), pairs=NUMPY),
         partial(_painted, N=1), STYLE_TRANSFER, "Andrychowicz et al. 2016, section 3.4; all else is our choice",
+        cases={
+            "one photograph": lambda rng: (PHOTOS[:1].reshape(1, -1).copy(),),
+            "one photograph in the dark": lambda rng: (0.1 * PHOTOS[:1].reshape(1, -1),),
+            "out of range": times(30, partial(_painted, N=1)),
+        },
     ),
 )

@@ -102,11 +102,19 @@ OPERATIONS = (
         "sharing_step with log_and_sign", partial(learned.sharing_step, averaged=1, p=3.0, scale=0.1),
         partial(_step, memory="matrix", inputs=2),
         LAYERS.replace(r"(\nabla, i)", r"(\text{log-and-sign}(\nabla), i)") + HEADS, SOURCE,
-        cases={"one coordinate": partial(_step, memory="window", d=1, inputs=2)},
+        cases={
+            "one coordinate": partial(_step, memory="window", d=1, inputs=2),
+            "one function": partial(_step, memory="matrix", B=1, inputs=2),
+            "empty": partial(_step, memory="matrix", B=0, inputs=2),
+        },
     ),
     *(Operation(
         f"sharing_unroll{name}", partial(learned.sharing_unroll, averaged=1, scale=0.5), draw,
         r"(g_t, s_{t+1}) = m(\nabla_t, s_t, \phi) \qquad t = 0, \ldots, T - 1", SOURCE,
-        cases={"one step": partial(draw, T=1)},
+        cases={
+            "one step": partial(draw, T=1),
+            "no steps": partial(draw, T=0),
+            "several functions": partial(draw, B=2, T=2),
+        },
     ) for name, draw in _each(_unroll)),
 )

@@ -27,7 +27,7 @@ from ..metatrain.gradient_based import Recipe, meta_train
 from ..ops.covariance import OF_R2
 from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
 from ..optimizees.rollout import rollout
-from ..pretrained import save
+from ..pretrained import load, save
 from ..seeds import child
 from .arguments import (
     JSON,
@@ -249,10 +249,14 @@ def _keep(reporter, output, made_by):
 
 def _gradient(args, reporter):
     """Train a coordinatewise optimizer. Returns the model and its part of the card."""
+    try:
+        start = None if args.start is None else load(args.start)
+    except ValueError as error:
+        raise ValueError(f"--start: {error}") from None
     model, problem, recipe = presets.build(
         args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL + SHARING),
         distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend,
-        threads=args.threads, single=bool(args.single), start=args.start,
+        threads=args.threads, single=bool(args.single), start=start,
     )
     made_with = _made_with(backends.choose("coordinatewise", model.backend, np.inf))
     reporter.model_of = partial(gradient_based.with_phi, model)

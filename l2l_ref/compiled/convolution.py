@@ -20,6 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import choice, require_floating, require_shape, whole_number
+from ..ops.convolution import PADDINGS
+from .arguments import fit, precision, require_cache
 from .jit import ROWS, WIDTH, block_product, kernel, kernel_without_refcounts
 from .threads import run_rows
 
@@ -36,43 +39,20 @@ class Conv2dCache(NamedTuple):
 
 class MaxPoolCache(NamedTuple):
     first: np.ndarray  # (N, P', Q', C) integer, the number of the largest entry in its window, row by row
-    geometry: tuple    # size, stride, above, left
+    place: tuple       # size, stride, above, left
     shape: tuple       # of x
-
-
-def _geometry(shape, size, stride, padding):
-    """(rows, columns) of the result, (above, left), and (rows, columns) of the padded images."""
-    for name, value in (("size", size[0]), ("stride", stride)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name}: expected a whole number >= 1, got {value!r}")
-    if padding not in ("same", "valid"):
-        raise ValueError(f"padding: expected one of same, valid, got {padding!r}")
-    out, before, padded = [], [], []
-    for length, extent in zip(shape[1:3], size):
-        short = max((-(-length // stride) - 1) * stride + extent - length, 0) if padding == "same" else 0
-        if length + short < extent:
-            raise ValueError(f"x: expected at least {size[0]} x {size[1]} pixels, as the window has, got "
-                             f"{shape[1]} x {shape[2]}")
-        out.append((length + short - extent) // stride + 1)
-        before.append(short // 2)
-        padded.append(length + short)
-    return tuple(out), tuple(before), tuple(padded)
 
 
 def conv2d(x, W, b, stride=1, padding="same", threads=None):
     """A7 to A9. x (N, P, Q, C), W (A, B, C, M), b (M,) -> y (N, P', Q', M), cache."""
-    if W.ndim != 4:
-        raise ValueError(f"W: expected shape (A, B, C, M), got {W.shape}")
-    if W.dtype.kind != "f":
-        raise ValueError(f"W: expected floating numbers, got {W.dtype}")
+    require_shape("W", W, A=None, B=None, C=None, M=None)
+    require_floating("W", W)
     A, B, C, M = W.shape
-    if x.ndim != 4 or x.shape[3] != C:
-        raise ValueError(f"x: expected shape (N, P, Q, C={C}), got {x.shape}")
-    if b.shape != (M,):
-        raise ValueError(f"b: expected shape (M={M}), got {b.shape}")
-    (rows, columns), border, padded = _geometry(x.shape, (A, B), stride, padding)
-    dtype = np.result_type(x, W, b)
-    x, W, b = (np.ascontiguousarray(array, dtype) for array in (x, W, b))
+    require_shape("x", x, N=None, P=None, Q=None, C=C)
+    require_shape("b", b, M=M)
+    dtype = precision(x, W, b)
+    x, W, b = fit(dtype, ("x", x, x.shape), ("W", W, W.shape), ("b", b, b.shape))
+    (rows, columns), border, padded = _places(x.shape, (A, B), stride, padding)
     y = np.empty((len(x), rows, columns, _whole(M, dtype)), dtype)
     run_rows(_forward_part, len(x), PART, rows * columns * W.size, threads, x, _panels(W), _with_channels(b), stride,
              border, padded, (A, B), y)
@@ -84,9 +64,12 @@ def conv2d_backward(d_y, cache, input_gradient=True, weight_gradients=True, thre
 
     Without ``input_gradient``, d_x is None; without ``weight_gradients``, d_W and d_b are.
     """
+    require_cache(cache, Conv2dCache)
     x, W, stride, border, padded = cache
-    (N, P, Q, C), (_, rows, columns, M) = x.shape, d_y.shape
-    d_y, parts = _with_channels(np.ascontiguousarray(d_y, x.dtype)), -(-N // PART) * weight_gradients
+    (N, P, Q, C), (A, B, _, M) = x.shape, W.shape
+    rows, columns = ((length - extent) // stride + 1 for length, extent in zip(padded, (A, B)))
+    (d_y,) = fit(x.dtype, ("d_y", d_y, (N, rows, columns, M)))
+    d_y, parts = _with_channels(d_y), -(-N // PART) * weight_gradients
     turned = _panels(_with_channels(W[::-1, ::-1]).swapaxes(2, 3))
     d_x = np.empty((N, P, Q, _whole(C, x.dtype)) if input_gradient else (0, P, Q, C), x.dtype)
     d_W = np.zeros((parts, *W.shape[:3], d_y.shape[3]), x.dtype)
@@ -101,29 +84,46 @@ def conv2d_backward(d_y, cache, input_gradient=True, weight_gradients=True, thre
 
 def max_pool(x, size=2, stride=None, padding="same", threads=None):
     """A7, A8, A10. x (N, P, Q, C) -> y (N, P', Q', C), cache."""
-    if x.ndim != 4:
-        raise ValueError(f"x: expected shape (N, P, Q, C), got {x.shape}")
-    if x.dtype.kind != "f":
-        raise ValueError(f"x: expected floating numbers, got {x.dtype}")
+    require_shape("x", x, N=None, P=None, Q=None, C=None)
+    require_floating("x", x)
+    whole_number("size", size)
+    (x,) = fit(precision(x), ("x", x, x.shape))
     stride = size if stride is None else stride
-    (rows, columns), (above, left), _ = _geometry(x.shape, (size, size), stride, padding)
-    x = np.ascontiguousarray(x)
+    (rows, columns), (above, left), _ = _places(x.shape, (size, size), stride, padding)
     y = np.empty((len(x), rows, columns, x.shape[3]), x.dtype)
     first = np.empty(y.shape, np.int32)
-    geometry = size, stride, above, left
-    run_rows(_pool_part, len(x), PART, POOL_WORK * x[:1].size, threads, x, *geometry, y, first)
-    return y, MaxPoolCache(first, geometry, x.shape)
+    place = size, stride, above, left
+    run_rows(_pool_part, len(x), PART, POOL_WORK * x[:1].size, threads, x, *place, y, first)
+    return y, MaxPoolCache(first, place, x.shape)
 
 
 def max_pool_backward(d_y, cache, threads=None):
     """d_y (N, P', Q', C) -> d_x (N, P, Q, C)."""
-    first, geometry, shape = cache
-    d_y, d_x = np.ascontiguousarray(d_y), np.zeros(shape, d_y.dtype)
-    run_rows(_pool_backward_part, len(d_x), PART, POOL_WORK * d_x[:1].size, threads, d_y, first, *geometry, d_x)
+    require_cache(cache, MaxPoolCache)
+    first, place, shape = cache
+    (d_y,) = fit(precision(d_y), ("d_y", d_y, first.shape))
+    d_x = np.zeros(shape, d_y.dtype)
+    run_rows(_pool_backward_part, len(d_x), PART, POOL_WORK * d_x[:1].size, threads, d_y, first, *place, d_x)
     return d_x
 
 
 POOL_WORK = 4  # one number takes about as long as this many multiplications of a matrix product
+
+
+def _places(shape, size, stride, padding):
+    """(rows, columns) of the result, (above, left), and (rows, columns) of the padded images."""
+    whole_number("stride", stride)
+    choice("padding", padding, PADDINGS)
+    out, before, padded = [], [], []
+    for length, extent in zip(shape[1:3], size):
+        short = max((-(-length // stride) - 1) * stride + extent - length, 0) if padding == "same" else 0
+        if length + short < extent:
+            raise ValueError(f"x: expected at least {size[0]} x {size[1]} pixels, as the window has, got "
+                             f"{shape[1]} x {shape[2]}")
+        out.append((length + short - extent) // stride + 1)
+        before.append(short // 2)
+        padded.append(length + short)
+    return tuple(out), tuple(before), tuple(padded)
 
 
 def _whole(channels, dtype):

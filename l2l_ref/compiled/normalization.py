@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..ops.normalization import EPSILON
+from .arguments import fit, precision, require_cache
 from .jit import kernel_without_refcounts
 from .threads import run_rows
 
@@ -31,23 +32,22 @@ class BatchNormCache(NamedTuple):
 
 def batch_norm(x, offset, gain=None, epsilon=EPSILON, threads=None):
     """A11 to A13. x (..., C), offset (C,), gain (C,) or None -> y (..., C), cache."""
-    if x.dtype.kind != "f":
-        raise ValueError(f"x: expected floating numbers, got {x.dtype}")
+    given = [("offset", offset)] if gain is None else [("offset", offset), ("gain", gain)]
+    dtype = precision(x, *(array for _, array in given))
+    (x,) = fit(dtype, ("x", x, np.shape(x)))
     if x.ndim < 2 or not x.size:
         raise ValueError(f"x: expected shape (K, ..., C) with at least one number, got {x.shape}")
     C = x.shape[-1]
-    for name, array in (("offset", offset), ("gain", gain)):
-        if array is not None and array.shape != (C,):
-            raise ValueError(f"{name}: expected shape (C={C}), got {array.shape}")
+    offset, *gains = fit(dtype, *((name, array, (C,)) for name, array in given))
+    gain = gains[0] if gains else None
     if not epsilon > 0:
         raise ValueError(f"epsilon: expected a number > 0, got {epsilon!r}")
-    x = np.ascontiguousarray(x)
     rows, K = x.reshape(-1, C), x.size // C
     near = rows[:: max(1, K // SAMPLE)].mean(axis=0)
     first, second = _sums(rows, rows, near, threads) / K
     m, v = near + first, np.maximum(second - first * first, 0)       # A11
     m, r = m.astype(x.dtype), (1 / np.sqrt(v + epsilon)).astype(x.dtype)  # A12
-    scale, offset = r if gain is None else r * gain, np.ascontiguousarray(offset, x.dtype)
+    scale = r if gain is None else r * gain
     y = np.empty_like(x)
     run_rows(_scale_part, K, PART, WORK * C, threads, rows, m, scale, offset, y.reshape(-1, C))
     return y, BatchNormCache(x, m, r, gain)
@@ -55,8 +55,10 @@ def batch_norm(x, offset, gain=None, epsilon=EPSILON, threads=None):
 
 def batch_norm_backward(d_y, cache, threads=None):
     """d_y (..., C) -> d_x (..., C), d_offset (C,), d_gain (C,) or None."""
+    require_cache(cache, BatchNormCache)
     x, m, r, gain = cache
-    rows, d_rows = x.reshape(-1, x.shape[-1]), np.ascontiguousarray(d_y, x.dtype).reshape(-1, x.shape[-1])
+    (d_y,) = fit(x.dtype, ("d_y", d_y, x.shape))
+    rows, d_rows = x.reshape(-1, x.shape[-1]), d_y.reshape(-1, x.shape[-1])
     K, C = rows.shape
     d_offset, d_n = _sums(d_rows, rows, m, threads)                  # A13
     d_gain = d_n * r                                                 # A13

@@ -7,7 +7,6 @@ the preset uses that of ``default``.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from ..checks import choice
@@ -15,11 +14,10 @@ from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
 from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
-from ..pretrained import load
 from ..seeds import child
 
 if TYPE_CHECKING:
-    from ..protocols import Backend, Path
+    from ..protocols import Backend
 
 SHARING = {"share", "averaged", "window"}  # the arguments that make a SharingLSTM
 PARTS = 5  # the stream of random numbers of the initial weights of parts
@@ -89,7 +87,7 @@ def build(
     problem: str, preset: str = "default", *, seed: int = 0, model: dict[str, Any] | None = None,
     distribution: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None, backend: Backend = "auto",
     threads: int | None = None, single: bool = False,
-    start: CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM | Path | None = None,
+    start: CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM | None = None,
 ) -> tuple[
     CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM, Quadratic | MLP | ConvNet | StyleTransfer, dict[str, Any]
 ]:
@@ -108,7 +106,7 @@ def build(
         As in CoordinatewiseLSTM.
     single : bool
         One set of weights for all parameters, also where the preset has a rule that parts them.
-    start : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM, or what `load` takes, optional
+    start : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM, optional
         Training begins with the weights of this optimizer, in each part with the same ones unless it has parts itself.
 
     Returns
@@ -139,7 +137,8 @@ def build(
         parts = sorted(set(rule.values()))
         optimizer = PartitionedLSTM({part: drawn(child(seed, PARTS, k)) for k, part in enumerate(parts)}, rule)
     if start is not None:
-        optimizer = _begun(optimizer, start)
+        parted = bool(rule) and not isinstance(start, PartitionedLSTM)
+        optimizer = optimizer.with_params(dict.fromkeys(optimizer.parts, start.params) if parted else start.params)
     settings = {**chosen["problem"], **(distribution or {})}
     drawn_from: Quadratic | MLP | ConvNet | StyleTransfer
     if problem == "quadratic":
@@ -154,13 +153,3 @@ def build(
     if settings.get("second_derivatives") and "coordinates" not in (recipe or {}):
         settings["coordinates"] = None  # second derivatives need all of them
     return optimizer, drawn_from, settings
-
-
-def _begun(optimizer: Any, start: Any) -> Any:
-    """The optimizer with the weights of another one."""
-    try:
-        other = load(start) if isinstance(start, (str, os.PathLike)) else start
-        parted = isinstance(optimizer, PartitionedLSTM) and not isinstance(other, PartitionedLSTM)
-        return optimizer.with_params(dict.fromkeys(optimizer.parts, other.params) if parted else other.params)
-    except ValueError as error:
-        raise ValueError(f"start: {error}") from None

@@ -113,6 +113,7 @@ class ConvNetLossCache(NamedTuple):
     pooled: tuple[int, ...]        # the shape of z_K
     pairs: Pairs
     layout: Layout
+    names: tuple[str, ...]         # of the arrays, in the order in which theta holds them
 
 
 def convnet_loss(
@@ -149,12 +150,13 @@ def convnet_loss(
     logits, linear_cache = linear(z, arrays[f"fc{K}.W"], arrays[f"fc{K}.b"])  # M12
     losses, loss_cache = softmax_cross_entropy(logits, labels)       # M12
     last = linear_cache, loss_cache
-    return losses.mean(), ConvNetLossCache(tuple(convolutions), tuple(hidden), last, pooled, pairs, layout)
+    return losses.mean(), ConvNetLossCache(tuple(convolutions), tuple(hidden), last, pooled, pairs, layout,
+                                           tuple(arrays))
 
 
 def convnet_loss_backward(d_f: Any, cache: ConvNetLossCache) -> tuple[Array, None, None, None]:
     """d_f scalar -> d_theta (n,), None, None, None: images, labels and layout are constants."""
-    convolutions, hidden, (linear_cache, loss_cache), pooled, pairs, layout = cache
+    convolutions, hidden, (linear_cache, loss_cache), pooled, pairs, layout, names = cache
     norm_backward = pairs.batch_norm_backward if layout.batch_norm else _pass_gradient
     N, K = len(loss_cache.labels), len(hidden) + 1
     d_logits, _ = softmax_cross_entropy_backward(np.full(N, d_f / N, loss_cache.p.dtype), loss_cache)  # M12
@@ -168,7 +170,7 @@ def convnet_loss_backward(d_f: Any, cache: ConvNetLossCache) -> tuple[Array, Non
         d_a = pairs.max_pool_backward(pairs.relu_backward(d_z, relu_cache), pool_cache)  # M10
         d_a, d[f"conv{k}.offset"], _ = norm_backward(d_a, norm_cache)  # M10
         d_z, d[f"conv{k}.W"], d[f"conv{k}.b"] = pairs.conv2d_backward(d_a, conv_cache, input_gradient=k > 1)  # M10
-    return np.concatenate([d[name].ravel() for name in parameter_shapes(layout)]), None, None, None
+    return np.concatenate([d[name].ravel() for name in names]), None, None, None
 
 
 def _pass(x: Array, offset: Array | None) -> tuple[Array, None]:
