@@ -113,7 +113,7 @@ OPERATIONS = (
         r"(g_t, s_{t+1}) = m(\nabla_t, s_t, \phi) \qquad t = 0, \ldots, T - 1", SOURCE,
         cases={
             "one step": partial(draw, T=1),
-            "no steps": partial(draw, T=0),
+            "one coordinate": partial(draw, d=1, T=2),
             "several functions": partial(draw, B=2, T=2),
         },
     ) for name, draw in _each(_unroll)),
