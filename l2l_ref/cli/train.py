@@ -58,6 +58,7 @@ IMAGE_OPTIONS = ("theta0_scale", "data_dir")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
                         "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir")}
 MODEL = ("hidden", "preprocess", "output_scale")
+CELL = "lstm"
 SHARING = ("share", "averaged", "window")
 SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
                  "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
@@ -65,7 +66,7 @@ SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curr
 SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
 SEARCH_OUTPUT_MAP = "linear"
-OPTIONS = {problem: (*RECIPE, "preset", *options, *MODEL) for problem, options in DISTRIBUTION_OPTIONS.items()}
+OPTIONS = {problem: (*RECIPE, "preset", *options, *MODEL, "cell") for problem, options in DISTRIBUTION_OPTIONS.items()}
 OPTIONS["quadratic"] += SHARING
 OPTIONS["cifar"] += ("single",)
 OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
@@ -138,7 +139,8 @@ def configure(parser):
     add("--second-derivatives", action="store_true", default=None,
         help="also differentiate the gradients that the optimizer sees, which depend on the optimizer too")
     add("--hidden", type=units, metavar="N,N",
-        help="units of the LSTM layers; black boxes take one number, of the cell or controller" + _default("hidden"))
+        help="units of the recurrent layers; black boxes take one number, of the cell or controller"
+             + _default("hidden"))
     add("--distribution", "--dist", choices=("uniform", "normal"),
         help="distribution of the entries of W and y of the quadratics; --dist for short" + _default("distribution"))
     add("--loss", choices=LOSSES,
@@ -147,7 +149,9 @@ def configure(parser):
     add("--constant-incumbent", action="store_true", default=None,
         help="treat the best value so far as a constant: no gradient of the loss passes through it")
     add("--covariance", choices=OF_R2, help="covariance function of the Gaussian process" + _default("covariance"))
-    add("--cell", choices=CELLS, help="the recurrent cell" + _default("cell"))
+    add("--cell", choices=dict.fromkeys((*presets.CELLS, *CELLS)),
+        help="the recurrent cell: rnn, the vanilla one, is for gradient-based optimizers and dnc for black-box ones"
+             + _default("cell"))
     add("--memory", type=counts, metavar="N,N,N",
         help="memory of a DNC: slots, numbers in a slot, read heads (default 16,16,2)")
     add("--output-map", choices=OUTPUTS,
@@ -189,7 +193,7 @@ def _defaults(problem):
         preset = presets.PRESETS[problem]["default"]
         drawn_from = {"quadratic": Quadratic, "cifar": ConvNet, "art": StyleTransfer}.get(problem, MLP)
         values = (of(drawn_from) | of(CoordinatewiseLSTM) | of(SharingLSTM) | of(Recipe) | preset["problem"]
-                  | preset["model"] | preset["recipe"])
+                  | preset["model"] | preset["recipe"] | {"cell": CELL})
     return {name: value for name, value in values.items() if name in OPTIONS[problem]}
 
 
@@ -250,9 +254,9 @@ def _gradient(args, reporter):
     model, problem, recipe = presets.build(
         args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL + SHARING),
         distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend,
-        threads=args.threads, single=bool(args.single),
+        threads=args.threads, single=bool(args.single), cell=args.cell or CELL,
     )
-    made_with = _made_with(backends.choose("coordinatewise", model.backend, np.inf))
+    made_with = _made_with(model.steps_of(np.inf))
     reporter.model_of = partial(gradient_based.with_phi, model)
     reporter.about = {"made with": made_with, "model": model.config, "problem": problem.config, "recipe": recipe}
     trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
@@ -267,7 +271,7 @@ def _search(args, reporter):
     if "hidden" in chosen and len(chosen["hidden"]) != 1:
         raise ValueError(f"--hidden: expected the units of one layer, got {args.hidden}")
     hidden = {"hidden": chosen["hidden"][0]} if "hidden" in chosen else {}
-    model = Proposer(args.dim, output=chosen.get("output_map", SEARCH_OUTPUT_MAP), cell=chosen.get("cell", "lstm"),
+    model = Proposer(args.dim, output=chosen.get("output_map", SEARCH_OUTPUT_MAP), cell=chosen.get("cell", CELL),
                      memory=chosen.get("memory"), rng=args.seed, **hidden)
     distribution = DISTRIBUTIONS[args.problem](**given(args, SEARCH_DISTRIBUTION_OPTIONS[args.problem]))
     asked = given(args, SEARCH_RECIPE)

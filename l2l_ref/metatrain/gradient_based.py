@@ -28,8 +28,8 @@ import numpy as np
 from .. import backends, files
 from ..checks import choice, whole_number
 from ..learned import coordinatewise
-from ..learned.cells import LSTM, with_backend
-from ..learned.optimizer import CoordinatewiseLSTM, OptimizerState
+from ..learned.cells import with_backend
+from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN, OptimizerState
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
 from ..optimizees.rollout import begin, rollout
@@ -40,7 +40,7 @@ from . import loop
 if TYPE_CHECKING:
     from ..protocols import Array, Path, Problem
 
-Learned = TypeVar("Learned", CoordinatewiseLSTM, PartitionedLSTM, SharingLSTM)
+Learned = TypeVar("Learned", CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM, SharingLSTM)
 HessianProduct: TypeAlias = "Callable[[Array], Array]"  # v (B, n) -> second derivatives times v (B, n)
 
 # The streams of random numbers of one seed.
@@ -95,7 +95,7 @@ def run_window(
 
     Parameters
     ----------
-    model : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM
+    model : CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM or SharingLSTM
     task : Task
     theta : ndarray, shape (B, n)
     state : OptimizerState
@@ -158,10 +158,11 @@ def second_order_window_gradient(
         return lambda v: product(v.reshape(functions, -1)).ravel()
 
     dtype = gradients.dtype
-    cell = with_backend(LSTM, model.backend, gradients.shape[1], model.threads)
+    params = model.params_as(dtype)
+    cell = with_backend(coordinatewise.cell_of(params), model.backend, gradients.shape[1], model.threads)
     d_params = coordinatewise.second_order_meta_gradient(
         gradients, loss_gradients / dtype.type(functions), list(map(flat, hessian_products)), state.layers,
-        model.params_as(dtype), model.preprocess, model.output_scale, cell
+        params, model.preprocess, model.output_scale, cell
     )
     return flatten(d_params).astype(np.float64)
 
@@ -175,7 +176,7 @@ def meta_train(
 
     Parameters
     ----------
-    model : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM
+    model : CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM or SharingLSTM
         Gives the architecture, the initial weights, the backend and the threads. It is not changed.
     problem : Problem
         One of `l2l_ref.optimizees`, or any object with ``sample(functions, seed)``. If it has ``on(split)``, training
@@ -199,7 +200,7 @@ def meta_train(
 
     Returns
     -------
-    model : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM
+    model : CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM or SharingLSTM
         A new one, with the weights of the best validation.
     log : list of dict
         One entry per epoch.
