@@ -23,7 +23,7 @@ from ..learned.proposer import Proposer
 from ..learned.sharing_optimizer import SHARED, SharingLSTM
 from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, gradient_based, presets
-from ..metatrain.gradient_based import Recipe, meta_train
+from ..metatrain.gradient_based import LOSS_WEIGHTS, Recipe, meta_train
 from ..ops.covariance import OF_R2
 from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
 from ..optimizees.rollout import rollout
@@ -53,7 +53,7 @@ SEARCH_TEST_FUNCTIONS = 2000
 # Options whose values go into the recipe, the distribution of the problem and the model, nearly all under their own
 # names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
-          "clip", "averaging", "coordinates", "judge", "patience", "rollback", "second_derivatives")
+          "clip", "averaging", "coordinates", "judge", "patience", "rollback", "loss_weights", "second_derivatives")
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
                         "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir")}
@@ -136,6 +136,9 @@ def configure(parser):
         add(f"--{name}", type=number, metavar="X", help=text + _default(name))
     add("--judge", choices=("final", "sum"),
         help="a validation is judged by the last losses or by the sum of all of them" + _default("judge"))
+    add("--loss-weights", choices=LOSS_WEIGHTS,
+        help="weights of the losses along a run: all the same, growing with the step, or the last loss alone"
+             + _default("loss_weights"))
     add("--second-derivatives", action="store_true", default=None,
         help="also differentiate the gradients that the optimizer sees, which depend on the optimizer too")
     add("--hidden", type=units, metavar="N,N",
