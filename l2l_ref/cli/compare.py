@@ -84,7 +84,7 @@ def configure(parser):
     add("--baselines", type=baselines, metavar="NAME,NAME",
         help=f"hand-designed optimizers to tune and compare with, of {', '.join(BASELINES)} (default: all)")
     add("--tuning-functions", type=whole(1), metavar="N",
-        help="functions on which each learning rate of a baseline is tried; unless you say so, not more than --functions"
+        help="functions on which each learning rate of a baseline is tried, by default not more than --functions"
              + default_text("n", {problem: {"n": size} for problem, size in TUNING_FUNCTIONS.items()}))
     add("--fresh", action="store_true", default=None,
         help="tune the learning rates anew, even if the cache has them for the same conditions")
@@ -120,7 +120,20 @@ def _run(args):
     return 0
 
 
-def measured(args):
+def checked(args):
+    """Refuse what a sweep cannot run."""
+    if args.problem not in FUNCTIONS:
+        raise ValueError(f"PROBLEM: expected one of {', '.join(FUNCTIONS)}, got {args.problem}")
+    refuse_others(args, args.problem, OPTIONS)
+
+
+def result(args):
+    """The JSON object of a comparison on a gradient-based problem: one run of a sweep."""
+    results, model, problem, steps = measured(args, report=None)
+    return to_json(results, problem, model, steps)
+
+
+def measured(args, report=progress):
     """Compare on a gradient-based problem. Returns the results, the learned optimizer, the problem and the steps."""
     if args.model and len(args.model) > 1:
         raise ValueError(f"--model: expected one for {args.problem}, got {len(args.model)}")
@@ -133,7 +146,7 @@ def measured(args):
     results = compare(
         model, problem, steps, functions, args.seed,
         tuning_functions=args.tuning_functions or min(TUNING_FUNCTIONS[args.problem], functions),
-        optimizers=BASELINES if args.baselines is None else args.baselines, cache=not args.fresh, report=progress,
+        optimizers=BASELINES if args.baselines is None else args.baselines, cache=not args.fresh, report=report,
     )
     return results, model, problem, steps
 

@@ -203,18 +203,23 @@ def _defaults(problem):
 DEFAULTS = {problem: _defaults(problem) for problem in OPTIONS}
 
 
-def run(args):
+def checked(args):
+    """Refuse options that do not go together."""
     for option in ("resume", "overwrite"):
         if getattr(args, option) and not args.checkpoint:
             raise ValueError(f"--{option}: needs --checkpoint FILE")
-    search = args.problem in DISTRIBUTIONS
     refuse_others(args, args.problem, OPTIONS)
     if args.averaged and not args.share:
         raise ValueError("--averaged: needs --share")
     if args.window and args.share != "l-bfgs":
         raise ValueError("--window: needs --share l-bfgs")
-    if search and args.dim is None:
+    if args.problem in DISTRIBUTIONS and args.dim is None:
         raise ValueError("--dim: expected the number of dimensions of the functions")
+
+
+def run(args):
+    checked(args)
+    search = args.problem in DISTRIBUTIONS
     output = Path(args.output or (f"{args.problem}-{args.dim}-lstm.npz" if search else f"{args.problem}-lstm.npz"))
     require_writable(output)
     if args.checkpoint:
@@ -242,6 +247,14 @@ def run(args):
     if args.json:
         print(json.dumps(card))
     return 0
+
+
+def result(args):
+    """The card of a training whose weights are not kept: one run of a sweep."""
+    checked(args)
+    reporter = Reporter(silent=True)
+    _, card = (_search if args.problem in DISTRIBUTIONS else _gradient)(args, reporter)
+    return {"version": __version__, "seed": args.seed, "command": command(args), **card}
 
 
 def _keep(reporter, output, made_by):
@@ -348,13 +361,16 @@ class Reporter:
     is what its card says of the training, ``phi`` the best weights so far and ``log`` the log.
     """
 
-    def __init__(self):
+    def __init__(self, silent=False):
+        self.silent = silent
         self.started, self.first_epoch = time.monotonic(), None
         self.model_of, self.about, self.phi, self.log = None, {}, None, []
 
     def __call__(self, state, recipe):
         entry = state.log[-1]
         self.phi, self.log = state.best_phi, list(state.log)
+        if self.silent:
+            return
         if self.first_epoch is None:
             self.first_epoch = state.epoch - 1
         pace = (time.monotonic() - self.started) / (state.epoch - self.first_epoch)

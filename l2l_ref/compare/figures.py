@@ -59,7 +59,7 @@ def plot_learning_curves(results: dict[str, Curves], problem: Any, steps: int, p
     if published_losses:
         left.plot([], [], "o", mfc="none", mec="#444444", ms=6, label="Andrychowicz et al.\n2016, last step")
     lowest = min((value for value in drawn if 0 < value < np.inf), default=1e-3 * start)
-    _logarithmic(left, lowest / 1.3, 3 * start)  # a curve that leaves through the top has diverged
+    logarithmic(left, lowest / 1.3, 3 * start)  # a curve that leaves through the top has diverged
     left.set_title(f"mean of {_functions(r.losses.shape[1])}, 95 % band", fontsize=11)
     right.set_title("median", fontsize=11)
     for axes in (left, right):
@@ -122,7 +122,7 @@ def logarithmic_band(mean: Array, half: Array) -> tuple[Array, Array]:
         return mean / factor, mean * factor
 
 
-def _logarithmic(axes: Any, low: float, high: float) -> None:
+def logarithmic(axes: Any, low: float, high: float) -> None:
     """Make the vertical axis logarithmic, from ``low`` to ``high``. A short one has labels between the powers of 10."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -231,7 +231,7 @@ def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array
         low, high = logarithmic_band(mean, half) if logarithmic else (mean - half, mean + half)
         axes.fill_between(t, low, high, color=color, alpha=0.2, lw=0)
     if logarithmic and highest > floor > 0:
-        _logarithmic(axes, floor, 1.3 * highest)
+        logarithmic(axes, floor, 1.3 * highest)
     elif logarithmic:
         axes.set_yscale("log")
     else:
