@@ -26,7 +26,7 @@ from .arguments import JSON, number, planned_figure, progress, require_writable,
 from .user_code import import_object
 
 SWEPT = ("train", "compare")
-NOT_SWEPT = ("output", "checkpoint", "resume", "overwrite", "figure", "json")
+NOT_SWEPT = ("output", "checkpoint", "resume", "overwrite", "figure")
 NOT_IN_KEY = ("data_dir", "backend", "threads", "fresh")  # they change no result
 
 
@@ -76,6 +76,7 @@ def run(args):
     require_writable(path)
     figure = planned_figure(args.figure, str(path.with_suffix(".png")))
     command, problem, options = _parsed(args.words)
+    as_json = bool(options.pop("json", args.json))  # wherever it stands
     axes = {name: _axis(name, values) for name, values in options.items() if len(values) > 1 or ":" in str(values[0])}
     settings = draws(axes, args.draws, args.seed) if args.draws else grid(axes)
     settings = [{name: value if isinstance(value, str) else f"{value:g}" for name, value in setting.items()}
@@ -98,7 +99,7 @@ def run(args):
     report.finished = 0
     with _executor(args) as executor:
         outcomes = sweep(run_words, jobs, path, executor=executor, report=report)
-    if args.json:
+    if as_json:
         print(json.dumps({"runs": [{"command": f"l2l-ref {key}", "setting": runs[key], **outcome}
                                    for key, outcome in outcomes.items()]}))
     else:
