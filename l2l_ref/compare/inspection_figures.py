@@ -28,7 +28,13 @@ def plot_proposals(found: Proposals, path: Path, title: str) -> None:
     t, i = np.arange(len(found.gradients)), found.coordinate
     above[0].plot(t, found.gradients[:, i], color="#444444", lw=1.2)
     above[0].set_ylabel("gradient")
-    above[0].set_yscale("asinh", linear_width=2 * max(np.median(np.abs(found.gradients[:, i])), 1e-30))
+    sizes = np.abs(found.gradients[:, i])
+    width, largest = 2 * max(float(np.median(sizes)), 1e-30), float(sizes.max())
+    above[0].set_yscale("asinh", linear_width=width)  # the first gradients are far larger than the others
+    ticks = [-largest, -width, 0, width, largest] if largest > 2 * width else [-largest, 0, largest]
+    above[0].set_yticks(ticks, [f"{tick:.2g}" for tick in ticks])
+    above[0].minorticks_off()
+    above[0].set_ylim(1.2 * min(found.gradients[:, i].min(), 0), 1.2 * max(found.gradients[:, i].max(), 0))
     for name, updates in ((LEARNED, found.learned), ("adam", found.adam)):
         color, dashes, width = PROPOSED[name]
         above[1].plot(t, updates[:, i], color=color, ls=dashes, lw=width)
