@@ -2,8 +2,9 @@
 
     python docs/figures/make.py [NAME ...]
 
-Without names all of them are drawn, which takes about an hour: compare-mnist.png needs MNIST (``L2L_REF_DATA``) and ten
-minutes, the sweeps train for most of the rest. The figures are reduced to 256 colours, so that the repository stays small.
+Without names all of them are drawn, which takes about an hour: compare-mnist.png needs MNIST (``L2L_REF_DATA``) and
+ten minutes, and the sweeps train for most of the rest. The figures are reduced to 256 colours, so that the repository
+stays small.
 """
 
 import subprocess
@@ -20,8 +21,10 @@ COMMANDS = {
     "inspect-memory.png": "inspect memory quadratic --figure FIGURE",
     "inspect-updates.png": "inspect updates quadratic --figure FIGURE",
     "sweep-units.png": "sweep --results RESULTS --figure FIGURE train quadratic --epochs 10 "
-                       "--hidden 5 10 20 40 5,5 10,10 20,20 40,40 5,5,5 10,10,10 20,20,20",
-    "sweep-rates.png": "sweep --results RESULTS --figure FIGURE --draws 12 train quadratic --epochs 5 "
+                       "--hidden 5 10 20 40 5,5 10,10 20,20 40,40",
+    "sweep-weights.png": "sweep --results RESULTS --figure FIGURE train quadratic --epochs 10 "
+                         "--loss-weights uniform linear final --unroll 20 100",
+    "sweep-rates.png": "sweep --results RESULTS --figure FIGURE --draws 9 train quadratic --epochs 5 "
                        "--learning-rate 1e-4:1e-1",
 }
 COLOURS = 256

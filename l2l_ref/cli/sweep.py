@@ -106,7 +106,8 @@ def run(args):
         print("\n".join(_table(command, list(axes), runs, outcomes)))
     points = [(runs[key], _losses(command, outcome, to_draw=True)) for key, outcome in outcomes.items()]
     if figure and axes and any(losses for _, losses in points):
-        plot_sweep(points, figure, drawn=bool(args.draws), title=f"{command} {problem} {_described(fixed)}")
+        title = f"{command} {problem}" + f": {_described(fixed)}" * bool(fixed)
+        plot_sweep(points, figure, drawn=bool(args.draws), title=title)
         progress(f"figure: {figure}")
     return 0
 

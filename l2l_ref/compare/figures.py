@@ -129,7 +129,9 @@ def logarithmic(axes: Any, low: float, high: float) -> None:
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     if high < 300 * low:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 15 * low else (1, 1.5, 2, 3, 5, 7)))
+        few, more = (1, 2, 5), (1, 1.5, 2, 3, 5, 7)
+        many = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+        axes.yaxis.set_major_locator(LogLocator(subs=few if high > 15 * low else more if high > 3 * low else many))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -17,6 +17,7 @@ Setting: TypeAlias = dict[str, str]
 Run: TypeAlias = tuple[Setting, dict[str, float | None]]  # the setting, and the loss of each optimizer
 
 UNITS, LAYERS, SEED = "units in each layer", "layers", "seed"
+MARKERS = "os^Dv"
 WIDE = 8  # an axis whose largest value is this many times its smallest is logarithmic
 
 
@@ -71,13 +72,13 @@ def _draw(axes: Any, name: str, curves: dict[tuple[str, str], list[Run]], drawn:
             loss = losses.get(optimizer)
             if loss is not None:
                 at.setdefault(where[setting[name]], []).append(loss)
-        label = group or TITLES.get(optimizer, "")
+        label, marker = group or TITLES.get(optimizer, ""), MARKERS[k % len(MARKERS)]
         if drawn or max(map(len, at.values()), default=1) > 1:
             dots = [(x, y) for x, ys in at.items() for y in ys]
-            axes.plot(*zip(*dots), "o", color=color, ms=5, alpha=0.7, label=label if drawn else None)
+            axes.plot(*zip(*dots), marker, color=color, ms=6, mfc="none", label=label if drawn else None)
         if not drawn:
             x = sorted(at)
-            axes.plot(x, [np.mean(at[v]) for v in x], marker="o", color=color, ls=dashes, ms=4, lw=1.6, label=label)
+            axes.plot(x, [np.mean(at[v]) for v in x], marker=marker, color=color, ls=dashes, ms=4, lw=1.6, label=label)
     if numbers is None:
         axes.set_xticks(list(where.values()), texts)
         axes.margins(x=0.15)
