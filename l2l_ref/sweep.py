@@ -48,7 +48,7 @@ def draws(axes: Axes, count: int, seed: protocols.Seed) -> list[dict[str, Any]]:
     def draw(values: Sequence[Any] | Range, rng: np.random.Generator) -> Any:
         if isinstance(values, Range):
             return float(f"{np.exp(rng.uniform(*np.log(values))):.3g}")
-        return values[rng.integers(len(values))]
+        return values[int(rng.integers(len(values)))]
 
     return [{name: draw(values, rng) for name, values in axes.items()} for rng in generators(seed, range(count))]
 

@@ -53,12 +53,12 @@ if TYPE_CHECKING:
 class Params(NamedTuple):
     """phi, the weights that meta-training learns."""
 
-    layers: tuple[LSTMParams, ...] | tuple[RNNParams, ...]  # L of them
-    W: Array                                                # (H_L, 1)
-    b: Array                                                # (1,)
+    layers: tuple[LSTMParams | RNNParams, ...]  # L of them, all of one kind
+    W: Array                                    # (H_L, 1)
+    b: Array                                    # (1,)
 
 
-State = tuple[LSTMState, ...] | tuple[RNNState, ...]  # one for each layer, (n, H_l)
+State = tuple[LSTMState | RNNState, ...]  # one for each layer, (n, H_l)
 
 
 def cell_of(params: Params) -> RecurrentCell:

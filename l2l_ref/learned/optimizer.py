@@ -93,10 +93,10 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
     threads: int | None
     card: Card | None
 
-    _kind: ClassVar = "coordinatewise-lstm"       # what a card calls it
-    _draw_layer: ClassVar = staticmethod(lstm_init)
-    _arrays: ClassVar = 2                         # in the state of a layer
-    _backends: ClassVar = backends.BACKENDS
+    _kind: ClassVar[str] = "coordinatewise-lstm"  # what a card calls it
+    _draw_layer: ClassVar[Callable[..., Any]] = staticmethod(lstm_init)
+    _arrays: ClassVar[int] = 2                    # in the state of a layer
+    _backends: ClassVar[tuple[str, ...]] = backends.BACKENDS
 
     def __init__(self, hidden: Sequence[int] = (20, 20), preprocess: float | None = None, output_scale: float = 1.0, *,
                  rng: Rng = 0, params: coordinatewise.Params | None = None, backend: Backend = "auto",
