@@ -316,7 +316,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
 class CoordinatewiseRNN(CoordinatewiseLSTM):
     """A `CoordinatewiseLSTM` with vanilla recurrent cells, h' = tanh(x W_x + h W_h + b), in place of its LSTM cells.
 
-    It shows what the gates of an LSTM are for. NumPy computes it: it has no compiled twin.
+    Compare the two to see what gates are worth. NumPy computes it: it has no compiled twin.
 
     Parameters
     ----------
