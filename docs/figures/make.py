@@ -24,7 +24,7 @@ COMMANDS = {
                        "--hidden 5 10 20 40 5,5 10,10 20,20 40,40",
     "sweep-weights.png": "sweep --results RESULTS --figure FIGURE train quadratic --epochs 10 "
                          "--loss-weights uniform linear final --unroll 20 100",
-    "sweep-rates.png": "sweep --results RESULTS --figure FIGURE --draws 9 train quadratic --epochs 5 "
+    "sweep-rates.png": "sweep --results RESULTS --figure FIGURE --draws 6 train quadratic --epochs 5 "
                        "--learning-rate 1e-4:1e-1",
 }
 COLOURS = 256
