@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .checking.layers import of_layer as of_layer
     from .checking.second_order import gradgradcheck as gradgradcheck
     from .learned.optimizer import CoordinatewiseLSTM as CoordinatewiseLSTM
+    from .learned.optimizer import CoordinatewiseRNN as CoordinatewiseRNN
     from .learned.partitioned import PartitionedLSTM as PartitionedLSTM
     from .learned.proposer import Proposer as Proposer
     from .learned.sharing_optimizer import SharingLSTM as SharingLSTM
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 _HOME = {
     "BlackBoxOptimizer": "search.optimizer",
     "CoordinatewiseLSTM": "learned.optimizer",
+    "CoordinatewiseRNN": "learned.optimizer",
     "PartitionedLSTM": "learned.partitioned",
     "Proposer": "learned.proposer",
     "SharingLSTM": "learned.sharing_optimizer",

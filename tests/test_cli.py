@@ -724,3 +724,27 @@ def test_bench(run, work, words, unit, tmp_path):
         one = rows[next(key for key in rows if key[1:] == ("numba", 1))]
         rate = 6 * (4 * 20 * 22 + 4 * 20 * 40 + 20) / one["ns_per_coordinate_step"]
         assert one["part_of_peak"] == pytest.approx(rate / result["peak_gflops_by_threads"]["1"])
+
+
+# The cost of tuning.
+
+
+@pytest.mark.parametrize("words, names, count", [
+    ([], list(OPTIMIZERS), 2), (["--functions", "9999"], list(OPTIMIZERS), TUNING_FUNCTIONS["quadratic"]),
+    (["--baselines", "adam, sgd"], ["sgd", "adam"], 2), (["--baselines", ""], [], None),
+    (["--baselines", "nag", "--tuning-functions", "7"], ["nag"], 7),
+])
+def test_what_is_tuned_follows_from_the_options(run, model, no_figure, monkeypatch, words, names, count):
+    tuned, measured = [], []
+    monkeypatch.setattr("l2l_ref.compare.gradient_based.tune", lambda name, problem, steps, functions, *others:
+                        tuned.append((name, functions)) or tuning.Tuned(0.1, [], False))
+    monkeypatch.setattr("l2l_ref.compare.gradient_based.measure", lambda optimizer, problem, steps, functions, seed:
+                        measured.append(functions) or (np.ones((steps + 1, 2)), 1.0))
+    code, out, _ = run("compare", "quadratic", "--model", model, *COMPARE, *words)
+    assert code == 0 and tuned == [(name, count) for name in names]
+    assert len(measured) == 1 + len(names) and len(out.splitlines()) >= 2 + len(names)
+
+
+def test_unknown_baselines_are_refused(run, model):
+    code, _, err = run("compare", "quadratic", "--model", model, *COMPARE, "--baselines", "adam,lion")
+    assert code == 2 and "--baselines: expected some of sgd, " in err and "got 'lion'" in err

@@ -18,6 +18,7 @@ FLOOR = {
     "scipy_callback": 0, "plotting": 1, "backends": 1,
     "compiled": 2,
     "datasets": 2, "baselines": 2, "black_boxes": 2, "optimizees": 2, "learned": 2, "catalogue": 2,
+    "sweep": 2,
     "metatrain": 3, "pretrained": 3, "search": 3,
     "audit": 4, "bench": 4, "compare": 4,
     "cli": 5,

@@ -1,11 +1,12 @@
 """Compare a learned optimizer with hand-designed ones: a table and a figure."""
 
+import argparse
 import json
 
 from ..backends import BACKENDS
 from ..baselines.gradient import OPTIMIZERS
 from ..compare import figures
-from ..compare.gradient_based import compare, table, to_json
+from ..compare.gradient_based import BASELINES, compare, table, to_json
 from ..compare.statistics import LEARNED
 from ..datasets.pictures import STYLE, UNSEEN_STYLE
 from ..learned.proposer import Proposer
@@ -17,6 +18,7 @@ from .arguments import (
     JSON,
     ProblemOptions,
     check_backend,
+    default_text,
     given,
     labels,
     number,
@@ -33,9 +35,19 @@ STEPS, ART_STEPS = 100, 128
 IMAGE_OPTIONS = ("hidden", "activation", "data_dir", "theta0_scale")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
                         "cifar": ("labels", "data_dir", "theta0_scale"), "art": ("style", "size", "data_dir")}
-OPTIONS = {problem: (*options, "steps", "fresh", "backend", "threads")
+OPTIONS = {problem: (*options, "steps", "baselines", "tuning_functions", "fresh", "backend", "threads")
            for problem, options in DISTRIBUTION_OPTIONS.items()}
 OPTIONS |= compare_black_box.OPTIONS
+
+
+def baselines(text):
+    """The argparse type of names of baselines: "adam,sgd" -> ("adam", "sgd"), "" -> ()."""
+    names = tuple(name.strip() for name in text.split(",") if name)
+    unknown = [name for name in names if name not in BASELINES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(BASELINES)} with commas between them, "
+                                         f"got {unknown[0]!r}")
+    return names
 
 
 def configure(parser):
@@ -69,6 +81,11 @@ def configure(parser):
              "L2L_REF_DATA)")
     add("--figure", "--output", metavar="FILE",
         help="where the figure is written; the ending of FILE is the format (default compare-PROBLEM.png)")
+    add("--baselines", type=baselines, metavar="NAME,NAME",
+        help=f"hand-designed optimizers to tune and compare with, of {', '.join(BASELINES)} (default: all)")
+    add("--tuning-functions", type=whole(1), metavar="N",
+        help="functions on which each learning rate of a baseline is tried, by default not more than --functions"
+             + default_text("n", {problem: {"n": size} for problem, size in TUNING_FUNCTIONS.items()}))
     add("--fresh", action="store_true", default=None,
         help="tune the learning rates anew, even if the cache has them for the same conditions")
     add("--backend", choices=BACKENDS,
@@ -85,6 +102,39 @@ def run(args):
 
 
 def _run(args):
+    figure = planned_figure(args.figure, f"compare-{args.problem}.png")
+    results, model, problem, steps = measured(args)
+    if args.json:
+        print(json.dumps(to_json(results, problem, model, steps)))
+    else:
+        print(f"{figures.describe(problem.config)}: {len(results[LEARNED].losses.T)} functions")
+        print("\n".join(table(results, problem, steps)))
+    if figure:
+        figures.plot_learning_curves(results, problem, steps, figure)
+        progress(f"figure: {figure}")
+        if args.problem == "art":
+            pictures = figure.with_name(f"{figure.stem}-pictures{figure.suffix}")
+            tuned = {name: OPTIMIZERS[name](results[name].learning_rate) for name in ("adam",) if name in results}
+            figures.plot_pictures(problem, {LEARNED: model, **tuned}, steps, args.seed, pictures)
+            progress(f"figure: {pictures}")
+    return 0
+
+
+def checked(args):
+    """Refuse what a sweep cannot run."""
+    if args.problem not in FUNCTIONS:
+        raise ValueError(f"PROBLEM: expected one of {', '.join(FUNCTIONS)}, got {args.problem}")
+    refuse_others(args, args.problem, OPTIONS)
+
+
+def result(args):
+    """The JSON object of a comparison on a gradient-based problem: one run of a sweep."""
+    results, model, problem, steps = measured(args, report=None)
+    return to_json(results, problem, model, steps)
+
+
+def measured(args, report=progress):
+    """Compare on a gradient-based problem. Returns the results, the learned optimizer, the problem and the steps."""
     if args.model and len(args.model) > 1:
         raise ValueError(f"--model: expected one for {args.problem}, got {len(args.model)}")
     steps = args.steps or (ART_STEPS if args.problem == "art" else STEPS)
@@ -93,26 +143,12 @@ def _run(args):
     model = named(args.model[0] if args.model else default, args)
     functions = FUNCTIONS[args.problem] if args.functions is None else args.functions
     check_backend(model.backend)
-    figure = planned_figure(args.figure, f"compare-{args.problem}.png")
-
     results = compare(
-        model, problem, steps, functions, args.seed, tuning_functions=TUNING_FUNCTIONS[args.problem],
-        cache=not args.fresh, report=progress,
+        model, problem, steps, functions, args.seed,
+        tuning_functions=args.tuning_functions or min(TUNING_FUNCTIONS[args.problem], functions),
+        optimizers=BASELINES if args.baselines is None else args.baselines, cache=not args.fresh, report=report,
     )
-    if args.json:
-        print(json.dumps(to_json(results, problem, model, steps)))
-    else:
-        print(f"{figures.describe(problem.config)}: {functions} functions")
-        print("\n".join(table(results, problem, steps)))
-    if figure:
-        figures.plot_learning_curves(results, problem, steps, figure)
-        progress(f"figure: {figure}")
-        if args.problem == "art":
-            pictures = figure.with_name(f"{figure.stem}-pictures{figure.suffix}")
-            adam = OPTIMIZERS["adam"](results["adam"].learning_rate)
-            figures.plot_pictures(problem, {LEARNED: model, "adam": adam}, steps, args.seed, pictures)
-            progress(f"figure: {pictures}")
-    return 0
+    return results, model, problem, steps
 
 
 def named(name, args):

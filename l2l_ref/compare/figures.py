@@ -59,7 +59,7 @@ def plot_learning_curves(results: dict[str, Curves], problem: Any, steps: int, p
     if published_losses:
         left.plot([], [], "o", mfc="none", mec="#444444", ms=6, label="Andrychowicz et al.\n2016, last step")
     lowest = min((value for value in drawn if 0 < value < np.inf), default=1e-3 * start)
-    _logarithmic(left, lowest / 1.3, 3 * start)  # a curve that leaves through the top has diverged
+    logarithmic(left, lowest / 1.3, 3 * start)  # a curve that leaves through the top has diverged
     left.set_title(f"mean of {_functions(r.losses.shape[1])}, 95 % band", fontsize=11)
     right.set_title("median", fontsize=11)
     for axes in (left, right):
@@ -122,14 +122,16 @@ def logarithmic_band(mean: Array, half: Array) -> tuple[Array, Array]:
         return mean / factor, mean * factor
 
 
-def _logarithmic(axes: Any, low: float, high: float) -> None:
+def logarithmic(axes: Any, low: float, high: float) -> None:
     """Make the vertical axis logarithmic, from ``low`` to ``high``. A short one has labels between the powers of 10."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     if high < 300 * low:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 15 * low else (1, 1.5, 2, 3, 5, 7)))
+        few, more = (1, 2, 5), (1, 1.5, 2, 3, 5, 7)
+        many = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+        axes.yaxis.set_major_locator(LogLocator(subs=few if high > 15 * low else more if high > 3 * low else many))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -231,7 +233,7 @@ def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array
         low, high = logarithmic_band(mean, half) if logarithmic else (mean - half, mean + half)
         axes.fill_between(t, low, high, color=color, alpha=0.2, lw=0)
     if logarithmic and highest > floor > 0:
-        _logarithmic(axes, floor, 1.3 * highest)
+        logarithmic(axes, floor, 1.3 * highest)
     elif logarithmic:
         axes.set_yscale("log")
     else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..baselines.gradient import OPTIMIZERS
-from ..checks import whole_number
+from ..checks import choice, whole_number
 from ..extras import installed
 from ..optimizees.rollout import begin, rollout
 from ..seeds import child
@@ -25,6 +25,8 @@ from .tuning import tune
 
 if TYPE_CHECKING:
     from ..protocols import Array, Optimizer, Problem, Seed
+
+BASELINES = (*OPTIMIZERS, LBFGS)
 
 COORDINATES_AT_ONCE = 200_000  # bounds the memory for the state of the learned optimizer
 
@@ -137,7 +139,7 @@ def measure_lbfgs(problem: Problem, steps: int, functions: int, seed: Seed) -> t
 
 def compare(
     model: Optimizer, problem: Problem, steps: int = 100, functions: int = 100, seed: int = 0, *,
-    tuning_functions: int = 10, optimizers: Sequence[str] = tuple(OPTIMIZERS), cache: bool = True,
+    tuning_functions: int = 10, optimizers: Sequence[str] = BASELINES, cache: bool = True,
     report: Callable[[str], object] | None = None,
 ) -> dict[str, Curves]:
     """Compare a learned optimizer with tuned baselines.
@@ -154,7 +156,7 @@ def compare(
     tuning_functions : int
         The number of functions on which each learning rate is tried.
     optimizers : sequence of str
-        The baselines, keys of ``baselines.gradient.OPTIMIZERS``.
+        The baselines, some of `BASELINES`. Only these are tuned.
     cache : bool
         Use learning rates that were tuned earlier under the same conditions.
     report : callable, optional
@@ -163,28 +165,32 @@ def compare(
     Returns
     -------
     dict of str: Curves
-        "learned" is the first. The last is "l-bfgs", SciPy's, where the functions of a task can be evaluated one by
-        one, as those without minibatches, and SciPy is installed. It has no learning rate.
+        "learned" is the first. "l-bfgs", SciPy's, is the last, and has no learning rate. It is left out unless the
+        functions of a task can be evaluated one by one, as those without minibatches, and SciPy is installed.
 
     Raises
     ------
     ValueError
-        For numbers out of range.
+        For numbers out of range and unknown baselines.
     """
     for name, value in (("steps", steps), ("functions", functions), ("tuning_functions", tuning_functions)):
         whole_number(name, value)
+    for name in optimizers:
+        choice("optimizers", name, BASELINES)
     tune_on, test_on = (problem.on("train"), problem.on("test")) if hasattr(problem, "on") else (problem, problem)
     report = report or (lambda line: None)
     losses, seconds = measure(model, test_on, steps, functions, seed)
     results = {LEARNED: Curves(losses, None, False, seconds)}
-    for name in optimizers:
+    for name in OPTIMIZERS:
+        if name not in optimizers:
+            continue
         tuned = tune(name, tune_on, steps, tuning_functions, child(seed, TUNING), cache)
         losses, seconds = measure(OPTIMIZERS[name](tuned.learning_rate), test_on, steps, functions, seed)
         results[name] = Curves(losses, tuned.learning_rate, tuned.at_edge, seconds)
         report(f"{name}: learning rate {tuned.learning_rate:g}")
         if tuned.at_edge:
             report(f"warning: {name}'s best learning rate, {tuned.learning_rate:g}, lies at the edge of its grid")
-    if hasattr(problem.sample(1, seed), "function") and installed("scipy"):
+    if LBFGS in optimizers and hasattr(problem.sample(1, seed), "function") and installed("scipy"):
         losses, seconds = measure_lbfgs(test_on, steps, functions, seed)
         results[LBFGS] = Curves(losses, None, False, seconds)
     return results

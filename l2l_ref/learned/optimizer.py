@@ -7,18 +7,23 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from .. import backends
 from ..checks import FLOATS, choice, whole_number, whole_numbers
+from ..ops.lstm import lstm_init
+from ..ops.rnn import rnn_init
 from ..scipy_callback import call_back
 from ..trees import layout, leaves, paths, require_layout, unflatten
 from . import coordinatewise
 from .model import LARGEST_LAYER, MOST_LAYERS, LearnedModel, shapes_of
 
 if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Self
+
     import numpy.typing as npt
 
     from ..protocols import Array, Backend, Card, Rng, Tree
@@ -35,7 +40,7 @@ class OptimizerState(NamedTuple):
     of the state before; a pickle or a copy has no ``spare``.
     """
 
-    layers: coordinatewise.State  # one LSTMState per layer, (n, H_l)
+    layers: coordinatewise.State  # one LSTMState or RNNState per layer, (n, H_l)
     shapes: Layout                # the path and the shape of each array of theta
     skipped: int = 0              # entries of the gradients so far that were nan or infinite: steps that were not taken
     spare: coordinatewise.State | None = None  # a state that nobody needs any more
@@ -88,6 +93,11 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
     threads: int | None
     card: Card | None
 
+    _kind: ClassVar[str] = "coordinatewise-lstm"  # what a card calls it
+    _draw_layer: ClassVar[Callable[..., Any]] = staticmethod(lstm_init)
+    _arrays: ClassVar[int] = 2                    # in the state of a layer
+    _backends: ClassVar[tuple[str, ...]] = backends.BACKENDS
+
     def __init__(self, hidden: Sequence[int] = (20, 20), preprocess: float | None = None, output_scale: float = 1.0, *,
                  rng: Rng = 0, params: coordinatewise.Params | None = None, backend: Backend = "auto",
                  threads: int | None = None) -> None:
@@ -95,7 +105,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
             raise ValueError(f"preprocess: expected None or a number between 0 and 80, got {preprocess!r}")
         if not 0 < abs(output_scale) <= sys.float_info.max:
             raise ValueError(f"output_scale: expected a finite number other than 0, got {output_scale!r}")
-        self.backend = choice("backend", backend, backends.BACKENDS)
+        self.backend = choice("backend", backend, self._backends)
         self.hidden = whole_numbers("hidden", hidden, most=LARGEST_LAYER, most_count=MOST_LAYERS)
         self.preprocess = None if preprocess is None else float(preprocess)
         self.output_scale = float(output_scale)
@@ -107,16 +117,17 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         self.params = params
 
     def __repr__(self) -> str:
-        return (f"CoordinatewiseLSTM(hidden={self.hidden}, preprocess={self.preprocess}, "
+        return (f"{type(self).__name__}(hidden={self.hidden}, preprocess={self.preprocess}, "
                 f"output_scale={self.output_scale})")
 
-    @staticmethod
-    def shapes(hidden: Sequence[int], preprocess: float | None) -> coordinatewise.Params:
+    @classmethod
+    def shapes(cls, hidden: Sequence[int], preprocess: float | None) -> coordinatewise.Params:
         """Params of which only the shapes mean anything: those of an optimizer with these settings."""
-        return shapes_of(coordinatewise.init_params, hidden, coordinatewise.input_size(preprocess))
+        return shapes_of(coordinatewise.init_params, hidden, coordinatewise.input_size(preprocess), cls._draw_layer)
 
     def _draw(self, rng: np.random.Generator) -> coordinatewise.Params:
-        return coordinatewise.init_params(rng, self.hidden, coordinatewise.input_size(self.preprocess))
+        return coordinatewise.init_params(rng, self.hidden, coordinatewise.input_size(self.preprocess),
+                                          self._draw_layer)
 
     def _shapes(self) -> coordinatewise.Params:
         return shapes_of(self._draw)
@@ -124,12 +135,13 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
     @property
     def config(self) -> Card:
         """The settings, in JSON's types."""
-        return {"model": "coordinatewise-lstm", "hidden": list(self.hidden), "preprocess": self.preprocess,
+        return {"model": self._kind, "hidden": list(self.hidden), "preprocess": self.preprocess,
                 "output_scale": self.output_scale}
 
-    def work(self, n: int) -> int:
-        """The work of n coordinates for `l2l_ref.backends.choose`. A rule without layers is left to NumPy: 0."""
-        return n if self.hidden else 0
+    def steps_of(self, n: float) -> ModuleType:
+        """The module that computes the steps of n coordinates: the original, or its twin."""
+        work = n if self.hidden else 0  # a rule without layers is left to NumPy
+        return backends.choose("coordinatewise", self.backend, work)
 
     def init(self, theta: Any) -> OptimizerState:
         """The state before the first step.
@@ -184,13 +196,13 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         flat = one_vector("gradient", gradient)
         require_layout("gradient", gradient, state.shapes, "theta")
         layers, dtype = state.layers, flat.dtype
-        wanted = [(len(flat), units) for units in self.hidden]
-        if [layer.h.shape for layer in layers] != wanted or [layer.c.shape for layer in layers] != wanted:
-            raise ValueError(f"state: expected the layers of this optimizer, {wanted}, "
-                             f"got {[layer.h.shape for layer in layers]}")
+        came, wanted = [[a.shape for a in layer] for layer in layers], [(len(flat), units) for units in self.hidden]
+        if came != [[shape] * self._arrays for shape in wanted]:
+            raise ValueError(f"state: expected the layers of this optimizer, {wanted}, each {self._arrays} times, "
+                             f"got {came}")
         if layers and layers[0].h.dtype != dtype:
             layers = tuple(type(layer)(*(a.astype(dtype) for a in layer)) for layer in layers)
-        module = backends.choose("coordinatewise", self.backend, self.work(len(flat)))
+        module = self.steps_of(len(flat))
         weights = self.kept((module.__name__, dtype), lambda: module.packed(self.params_as(dtype)))
         g, new_layers, held = module.step_inference(flat, layers, weights, self.preprocess, self.output_scale,
                                                     self.threads, state.spare if in_place else None)
@@ -199,10 +211,10 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         new_state = OptimizerState(new_layers, state.shapes, state.skipped + held, layers if in_place else None)
         return unflatten(g, gradient), new_state
 
-    def with_params(self, params: coordinatewise.Params) -> CoordinatewiseLSTM:
+    def with_params(self, params: coordinatewise.Params) -> Self:
         """The same optimizer with other weights."""
-        return CoordinatewiseLSTM(self.hidden, self.preprocess, self.output_scale, params=params,
-                                  backend=self.backend, threads=self.threads)
+        return type(self)(self.hidden, self.preprocess, self.output_scale, params=params, backend=self.backend,
+                          threads=self.threads)
 
     def meta_gradient(self, gradients: Array, d_updates: Array, state: OptimizerState, chosen: Array | None = None,
                       weight: float | None = None) -> coordinatewise.Params:
@@ -225,9 +237,9 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
             gradients, d_updates = gradients[:, chosen], d_updates.dtype.type(weight) * d_updates[:, chosen]
             layers = tuple(type(layer)(*(a.T[:, chosen].T for a in layer)) for layer in layers)
         params = self.params_as(gradients.dtype)
-        twin = backends.choose("coordinatewise", self.backend, self.work(gradients.shape[1]))
-        d_params: coordinatewise.Params = twin.meta_gradient(gradients, d_updates, layers, params, self.preprocess,
-                                                             self.output_scale, self.threads)
+        module = self.steps_of(gradients.shape[1])
+        d_params: coordinatewise.Params = module.meta_gradient(gradients, d_updates, layers, params, self.preprocess,
+                                                               self.output_scale, self.threads)
         return d_params
 
     def scipy_method(self, fun: Callable[..., Any], x0: npt.ArrayLike, args: tuple[Any, ...] = (), *, jac: Any = None,
@@ -299,6 +311,32 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
                 theta = theta + update
         best.update(nit=step, nfev=step + 1, njev=step + 1, status=status, success=status == 0, message=message)
         return best
+
+
+class CoordinatewiseRNN(CoordinatewiseLSTM):
+    """A `CoordinatewiseLSTM` with vanilla recurrent cells, h' = tanh(x W_x + h W_h + b), in place of its LSTM cells.
+
+    Compare the two to see what gates are worth. NumPy computes it: it has no compiled twin.
+
+    Parameters
+    ----------
+    hidden, preprocess, output_scale, rng, params, threads
+        As in `CoordinatewiseLSTM`.
+    backend : {"auto", "numpy"}
+
+    Raises
+    ------
+    ValueError
+        For settings out of range, for the backend "numba", and for params of other shapes or dtypes.
+    """
+
+    _kind = "coordinatewise-rnn"
+    _draw_layer = staticmethod(rnn_init)
+    _arrays = 1
+    _backends = ("auto", "numpy")
+
+    def steps_of(self, n: float) -> ModuleType:
+        return coordinatewise
 
 
 @cache  # so that it is said once, not at each step of each run

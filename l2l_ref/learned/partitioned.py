@@ -17,6 +17,8 @@ from ..trees import layout, require_layout, unflatten
 from .optimizer import CoordinatewiseLSTM, OptimizerState, one_vector
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from ..protocols import Array, Card, Tree
     from ..trees import Layout
     from . import coordinatewise
@@ -112,6 +114,10 @@ class PartitionedLSTM:
     def threads(self, threads: int | None) -> None:
         for part in self.parts.values():
             part.threads = threads
+
+    def steps_of(self, n: float) -> ModuleType:
+        """The module that computes the steps of n coordinates of a part: the original, or its twin."""
+        return next(iter(self.parts.values())).steps_of(n)
 
     @property
     def config(self) -> Card:

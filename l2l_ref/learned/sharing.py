@@ -44,7 +44,7 @@ from ..ops.sharing import (
 )
 from ..trees import add, tree_map
 from . import coordinatewise
-from .cells import LSTM, lstm_initial_state
+from .cells import LSTM
 from .coordinatewise import Params
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def window_start(B: int, d: int, dtype: Any, pairs: int) -> Window:
 
 def init_state(B: int, d: int, params: Params, memory: Array | Window | None) -> State:
     """The state before the first step: zeros, but for the memory, which is given."""
-    layers = tuple(lstm_initial_state(B * d, layer) for layer in params.layers)
+    layers = tuple(LSTM.initial_state(B * d, layer) for layer in params.layers)
     return State(layers, None if memory is None else np.zeros((B, d), params.W.dtype), memory)
 
 

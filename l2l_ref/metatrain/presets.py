@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..checks import choice
-from ..learned.optimizer import CoordinatewiseLSTM
+from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
 from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SHARING = {"share", "averaged", "window"}  # the arguments that make a SharingLSTM
 PARTS = 5  # the stream of random numbers of the initial weights of parts
 NAMES = ("default", "paper", "release")
+CELLS = {"lstm": CoordinatewiseLSTM, "rnn": CoordinatewiseRNN}
 
 _QUADRATIC: dict[str, Any] = {
     "model": {},
@@ -86,10 +87,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 def build(
     problem: str, preset: str = "default", *, seed: int = 0, model: dict[str, Any] | None = None,
     distribution: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None, backend: Backend = "auto",
-    threads: int | None = None, single: bool = False,
-    start: CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM | None = None,
+    threads: int | None = None, single: bool = False, cell: str = "lstm",
+    start: CoordinatewiseLSTM | PartitionedLSTM | None = None,
 ) -> tuple[
-    CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM, Quadratic | MLP | ConvNet | StyleTransfer, dict[str, Any]
+    CoordinatewiseLSTM | PartitionedLSTM, Quadratic | MLP | ConvNet | StyleTransfer, dict[str, Any]
 ]:
     """Make an untrained model, a problem and a recipe.
 
@@ -106,12 +107,14 @@ def build(
         As in CoordinatewiseLSTM.
     single : bool
         One set of weights for all parameters, also where the preset has a rule that parts them.
+    cell : {"lstm", "rnn"}
+        The recurrent cell. A SharingLSTM has LSTM cells alone.
     start : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM, optional
         Training begins with the weights of this optimizer, in each part with the same ones unless it has parts itself.
 
     Returns
     -------
-    model : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM
+    model : CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM or SharingLSTM
     problem : Quadratic, MLP, ConvNet or StyleTransfer
     recipe : dict
         Pass the three on as ``meta_train(model, problem, seed=seed, **recipe)``.
@@ -123,11 +126,15 @@ def build(
     """
     choice("problem", problem, PRESETS)
     choice("preset", preset, NAMES)
+    choice("cell", cell, CELLS)
     chosen = PRESETS[problem][preset]
     rule = {} if single else chosen.get("rule", {})
 
     arguments = {**chosen["model"], **(model or {})}
-    kind = SharingLSTM if SHARING & arguments.keys() else CoordinatewiseLSTM
+    kind = CELLS[cell]
+    if SHARING & arguments.keys():
+        choice("cell", cell, ["lstm"])
+        kind = SharingLSTM
 
     def drawn(rng: Any) -> CoordinatewiseLSTM:
         return kind(**arguments, rng=rng, backend=backend, threads=threads)

@@ -15,7 +15,7 @@ from .. import files
 from ..checks import choice, whole_number, whole_numbers
 from ..learned.cells import CELLS
 from ..learned.model import LARGEST_LAYER, MOST_LAYERS
-from ..learned.optimizer import CoordinatewiseLSTM
+from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN
 from ..learned.partitioned import PartitionedLSTM, checked_rule
 from ..learned.propose import OUTPUTS
 from ..learned.proposer import LARGEST_DIM, Proposer, checked_memory
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FOLDER = resources.files(__name__)  # perhaps inside of a zip file
 
 # The names of what ships, for type checkers and editors; tests keep them equal to what is in the folder.
-Model: TypeAlias = CoordinatewiseLSTM | PartitionedLSTM | SharingLSTM | Proposer
+Model: TypeAlias = CoordinatewiseLSTM | CoordinatewiseRNN | PartitionedLSTM | SharingLSTM | Proposer
 GradientBased: TypeAlias = Literal["digits-lstm", "mnist-lstm", "quadratic-lstm", "quadratic-normal-lstm"]
 BlackBox: TypeAlias = Literal[
     "dnc-ei-2", "dnc-oi-1", "dnc-oi-2", "dnc-oi-3", "dnc-oi-4", "dnc-oi-6", "dnc-sum-2",
@@ -72,7 +72,7 @@ def load(name: protocols.Path, **settings: Any) -> Model:
 
     Returns
     -------
-    CoordinatewiseLSTM, PartitionedLSTM, SharingLSTM or Proposer
+    CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM, SharingLSTM or Proposer
         Whichever the file holds, with float32 weights. Its ``card`` says how it was trained and what it scores.
 
     Raises
@@ -142,6 +142,7 @@ def _to_arrays(params: Any) -> dict[str, Array]:
 
 
 def _coordinatewise(config: Card) -> tuple[Any, dict[str, Any], Any]:
+    kind = CoordinatewiseRNN if config.get("model") == "coordinatewise-rnn" else CoordinatewiseLSTM
     hidden = whole_numbers("hidden", config.get("hidden"), most=LARGEST_LAYER, most_count=MOST_LAYERS)
     if "preprocess" not in config:
         raise ValueError("its card does not say what preprocess is")
@@ -152,7 +153,7 @@ def _coordinatewise(config: Card) -> tuple[Any, dict[str, Any], Any]:
     if type(scale) not in (int, float) or not 0 < abs(scale) <= sys.float_info.max:
         raise ValueError(f"output_scale: expected a finite number other than 0, got {reprlib.repr(scale)}")
     arguments = {"hidden": hidden, "preprocess": preprocess, "output_scale": scale}
-    return CoordinatewiseLSTM, arguments, CoordinatewiseLSTM.shapes(hidden, preprocess)
+    return kind, arguments, kind.shapes(hidden, preprocess)
 
 
 def _proposer(config: Card) -> tuple[Any, dict[str, Any], Any]:
@@ -188,8 +189,8 @@ def _sharing(config: Card) -> tuple[Any, dict[str, Any], Any]:
     return SharingLSTM, arguments, SharingLSTM.shapes(hidden, arguments["preprocess"], share)
 
 
-KINDS = {"coordinatewise-lstm": _coordinatewise, "partitioned-lstm": _partitioned, "proposer": _proposer,
-         "sharing-lstm": _sharing}
+KINDS = {"coordinatewise-lstm": _coordinatewise, "coordinatewise-rnn": _coordinatewise,
+         "partitioned-lstm": _partitioned, "proposer": _proposer, "sharing-lstm": _sharing}
 
 
 def _parse(card: Card) -> tuple[Any, dict[str, Any], Any]:
