@@ -102,8 +102,9 @@ def run(args):
 
 
 def _run(args):
+    model, problem, steps = compared(args)
     figure = planned_figure(args.figure, f"compare-{args.problem}.png")
-    results, model, problem, steps = measured(args)
+    results = measured(args, model, problem, steps, progress)
     if args.json:
         print(json.dumps(to_json(results, problem, model, steps)))
     else:
@@ -129,26 +130,31 @@ def checked(args):
 
 def result(args):
     """The JSON object of a comparison on a gradient-based problem: one run of a sweep."""
-    results, model, problem, steps = measured(args, report=None)
+    model, problem, steps = compared(args)
+    results = measured(args, model, problem, steps)
     return to_json(results, problem, model, steps)
 
 
-def measured(args, report=progress):
-    """Compare on a gradient-based problem. Returns the results, the learned optimizer, the problem and the steps."""
+def compared(args):
+    """The learned optimizer, the problem and the number of steps."""
     if args.model and len(args.model) > 1:
         raise ValueError(f"--model: expected one for {args.problem}, got {len(args.model)}")
     steps = args.steps or (ART_STEPS if args.problem == "art" else STEPS)
     _, problem, _ = build(args.problem, distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]))
     default = "quadratic-normal-lstm" if args.distribution == "normal" else f"{args.problem}-lstm"
     model = named(args.model[0] if args.model else default, args)
-    functions = FUNCTIONS[args.problem] if args.functions is None else args.functions
     check_backend(model.backend)
-    results = compare(
+    return model, problem, steps
+
+
+def measured(args, model, problem, steps, report=None):
+    """The results of a comparison on a gradient-based problem."""
+    functions = FUNCTIONS[args.problem] if args.functions is None else args.functions
+    return compare(
         model, problem, steps, functions, args.seed,
         tuning_functions=args.tuning_functions or min(TUNING_FUNCTIONS[args.problem], functions),
         optimizers=BASELINES if args.baselines is None else args.baselines, cache=not args.fresh, report=report,
     )
-    return results, model, problem, steps
 
 
 def named(name, args):

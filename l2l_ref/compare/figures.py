@@ -222,19 +222,19 @@ def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array
     means = np.array([mean for mean, _ in curves.values()])
     first = means.shape[1] // 20
     highest = means[:, first:].max()
-    logarithmic = minima is not None or (means.min() > 0 and means.max() > 10**DECADES * means.min())
-    floor = max(means.min() / 1.3, highest / 10**FLOOR) if logarithmic else -np.inf
+    on_logs = minima is not None or (means.min() > 0 and means.max() > 10**DECADES * means.min())
+    floor = max(means.min() / 1.3, highest / 10**FLOOR) if on_logs else -np.inf
     styles, handles = _search_styles(results), dict[str, Any]()
     for name, (mean, half) in reversed(curves.items()):  # the learned optimizer is the last, on top of the others
         color, dashes = styles[name]
         t = np.arange(1, len(mean) + 1)
         mean = np.maximum(mean, floor)
         handles[name], = axes.plot(t, mean, color=color, ls=dashes, lw=2.2 if name == LEARNED else 1.5)
-        low, high = logarithmic_band(mean, half) if logarithmic else (mean - half, mean + half)
+        low, high = logarithmic_band(mean, half) if on_logs else (mean - half, mean + half)
         axes.fill_between(t, low, high, color=color, alpha=0.2, lw=0)
-    if logarithmic and highest > floor > 0:
+    if on_logs and highest > floor > 0:
         logarithmic(axes, floor, 1.3 * highest)
-    elif logarithmic:
+    elif on_logs:
         axes.set_yscale("log")
     else:
         bands = means - np.nan_to_num([half for _, half in curves.values()])
