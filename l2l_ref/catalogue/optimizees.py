@@ -70,7 +70,7 @@ STYLE_TRANSFER = (r"f = \alpha \ c + \beta \ s + \gamma \ \ell \qquad c = \mathr
                   r"\dfrac{\Vert F_k - T_k \Vert^2}{\Vert T_k \Vert^2} \qquad "
                   r"s = \mathrm{mean}_k \ \dfrac{\Vert G_k - A_k \Vert^2}{\Vert A_k \Vert^2}")
 CONVNET = (r"f = \dfrac{1}{N} \sum_n \ \ell_n(z_K W + b) \qquad "
-           r"z_k = \max(\text{pool}(\text{norm}_k(\text{conv}(z_{k-1}, W_k) + b_k)), 0)")
+           r"z_k = \max(\text{pool}(\nu_k(\text{conv}(z_{k-1}, W_k) + b_k)), 0)")
 QUADRATIC_CASES = {
     "tied": _at_the_minimum,
     "tiny": times(1e-8, _quadratic),
