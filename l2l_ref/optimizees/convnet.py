@@ -3,8 +3,8 @@
 Dims: N images of a minibatch of P x Q pixels and C colours, K convolutions, L layers of hidden units, n parameters.
 
     M9   z_0 = images / unit                                                    (N, P, Q, C)
-    M10  z_k = relu(max_pool(nu_k(conv2d(z_k-1, W_k, b_k))))    k = 1..K      half as many rows and columns
-    M11  z_k = relu(nu_k(z_k-1 W_k + b_k))                      k = K+1..K+L  (N, units)
+    M10  z_k = relu(max_pool(nu_k(conv2d(z_k-1, W_k, b_k))))      k = 1..K      half as many rows and columns
+    M11  z_k = relu(nu_k(z_k-1 W_k + b_k))                        k = K+1..K+L  (N, units)
     M12  f = mean over the images of softmax_cross_entropy(z_K+L W + b, labels)
 
 nu_k is batch normalisation with an offset and no gain, or nothing. The input of M11 is z_K with its pixels and
