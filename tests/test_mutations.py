@@ -141,6 +141,7 @@ HARMLESS = {
         "cache: left.shape -> cache.right.shape": ONE_SHAPE,
     },
     "sharing_step_backward": {
+        "constant: d_y.reshape(-1, d_y.shape[2]) -> d_y.reshape(-2, d_y.shape[2])": "NumPy counts what is left",
         "index: d_z[:, 0] -> d_z[:, -1]": "without preprocessing z_0 has one column, once i is cut off",
         "swap: (d_layers, d_params) -> (d_params, d_layers)": "two names for two new empty lists",
     },

@@ -144,13 +144,14 @@ def sharing_step_backward(d_out: tuple[Array, State], cache: SharingStepCache) -
     """d_out = (d_g (B, d), d_state') -> d_gradient (B, d), d_state, d_params."""
     d_g, (d_layers_new, d_i_new, d_memory_new) = d_out
     B, d = d_g.shape
-    memory, d_i, d_memory = cache.memory, None, None
+    memory = cache.memory
+    d_i = d_memory = None
     d_y = cache.scale * d_g[:, :, None]                              # C14
     if memory is not None:
         backward: Any = window_memory_backward if isinstance(memory, WindowCache) else matrix_memory_backward
         d_memory, d_r, d_a, d_b = backward((d_i_new, d_memory_new), memory)  # C15
         d_y = np.concatenate([d_y, d_r[:, :, None], d_a, d_b], axis=2)  # C14
-    d_z, d_W, d_bias = linear_backward(d_y.reshape(B * d, d_y.shape[2]), cache.linear)  # C14
+    d_z, d_W, d_bias = linear_backward(d_y.reshape(-1, d_y.shape[2]), cache.linear)  # C14
     d_layers, d_params = [], []
     for d_layer_state, cell in zip(reversed(d_layers_new), reversed(cache.cells)):
         d_o = (d_layer_state.h + d_z).reshape(B, d, d_z.shape[1])    # C13: h' goes on and goes up
