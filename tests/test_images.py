@@ -272,12 +272,12 @@ def test_one_pass_is_enough_even_if_the_sample_misleads():
     "change, message",
     [
         ({"x": np.zeros((0, 2))}, "x: expected shape .* with at least one number"), ({"x": np.zeros(2)}, "x: expected"),
-        ({"x": np.zeros((3, 2), int)}, "x: expected float"), ({"offset": np.zeros(3)}, "offset: expected shape"),
+        ({"x": np.zeros((3, 2), int)}, "x: expected floating"), ({"offset": np.zeros(3)}, "offset: expected shape"),
         ({"gain": np.zeros(1)}, "gain: expected shape"), ({"epsilon": 0.0}, "epsilon: expected a number > 0, got 0.0"),
     ],
 )
 def test_what_batch_normalisation_refuses(module, change, message):
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises(ValueError, match=message):
         module.batch_norm(**{"x": np.zeros((3, 2)), "offset": np.zeros(2)} | change)
 
 

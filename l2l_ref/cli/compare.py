@@ -141,8 +141,7 @@ def compared(args):
         raise ValueError(f"--model: expected one for {args.problem}, got {len(args.model)}")
     steps = args.steps or (ART_STEPS if args.problem == "art" else STEPS)
     _, problem, _ = build(args.problem, distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]))
-    default = "quadratic-normal-lstm" if args.distribution == "normal" else f"{args.problem}-lstm"
-    model = named(args.model[0] if args.model else default, args)
+    model = named(args.model[0] if args.model else shipped(args), args)
     check_backend(model.backend)
     return model, problem, steps
 
@@ -155,6 +154,11 @@ def measured(args, model, problem, steps, report=None):
         tuning_functions=args.tuning_functions or min(TUNING_FUNCTIONS[args.problem], functions),
         optimizers=BASELINES if args.baselines is None else args.baselines, cache=not args.fresh, report=report,
     )
+
+
+def shipped(args):
+    """The name of the shipped optimizer for the problem."""
+    return "quadratic-normal-lstm" if args.distribution == "normal" else f"{args.problem}-lstm"
 
 
 def named(name, args):

@@ -18,7 +18,7 @@ from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN
 from ..metatrain.presets import build
 from ..seeds import child
 from .arguments import JSON, given, number, planned_figure, progress, whole
-from .compare import TUNING_FUNCTIONS, named
+from .compare import TUNING_FUNCTIONS, named, shipped
 
 SUBJECTS = ("updates", "memory")
 PROBLEMS = ("quadratic", "digits", "mnist")
@@ -63,12 +63,8 @@ def run(args):
     options = ("distribution",) if args.problem == "quadratic" else ("data_dir",)
     _, problem, _ = build(args.problem, distribution=given(args, options))
     args.backend = args.threads = None
-    models = {name: require_coordinatewise(named(name, args)) for name in args.model or [_shipped(args)]}
+    models = {name: require_coordinatewise(named(name, args)) for name in args.model or [shipped(args)]}
     return (_memory if args.subject == "memory" else _updates)(args, problem, models, figure)
-
-
-def _shipped(args):
-    return "quadratic-normal-lstm" if args.distribution == "normal" else f"{args.problem}-lstm"
 
 
 def _updates(args, problem, models, figure):

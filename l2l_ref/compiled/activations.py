@@ -56,4 +56,4 @@ def _relu_backward_part(first_part, parts, d_r, kept, d_x):
     for part in range(first_part * PART, len(d_r), parts * PART):
         for k in range(part, min(part + PART, len(d_r))):
             d = d_r[k]  # read in any case, or the loop is not vectorised
-            d_x[k] = d if kept[k] else zero                      # A3
+            d_x[k] = d if kept[k] else zero                          # A3

@@ -67,7 +67,7 @@ def conv2d_backward(d_y, cache, input_gradient=True, weight_gradients=True, thre
     require_cache(cache, Conv2dCache)
     x, W, stride, border, padded = cache
     (N, P, Q, C), (A, B, _, M) = x.shape, W.shape
-    rows, columns = ((length - extent) // stride + 1 for length, extent in zip(padded, (A, B)))
+    rows, columns = _windows(padded, (A, B), stride)
     (d_y,) = fit(x.dtype, ("d_y", d_y, (N, rows, columns, M)))
     d_y, parts = _with_channels(d_y), -(-N // PART) * weight_gradients
     turned = _panels(_with_channels(W[::-1, ::-1]).swapaxes(2, 3))
@@ -114,16 +114,20 @@ def _places(shape, size, stride, padding):
     """(rows, columns) of the result, (above, left), and (rows, columns) of the padded images."""
     whole_number("stride", stride)
     choice("padding", padding, PADDINGS)
-    out, before, padded = [], [], []
+    before, padded = [], []
     for length, extent in zip(shape[1:3], size):
         short = max((-(-length // stride) - 1) * stride + extent - length, 0) if padding == "same" else 0
         if length + short < extent:
             raise ValueError(f"x: expected at least {size[0]} x {size[1]} pixels, as the window has, got "
                              f"{shape[1]} x {shape[2]}")
-        out.append((length + short - extent) // stride + 1)
         before.append(short // 2)
         padded.append(length + short)
-    return tuple(out), tuple(before), tuple(padded)
+    return _windows(padded, size, stride), tuple(before), tuple(padded)
+
+
+def _windows(padded, size, stride):
+    """How many windows lie below and beside each other: (rows, columns) of the result."""
+    return tuple((length - extent) // stride + 1 for length, extent in zip(padded, size))
 
 
 def _whole(channels, dtype):

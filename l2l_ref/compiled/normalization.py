@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import require_floating
 from ..ops.normalization import EPSILON
 from .arguments import fit, precision, require_cache
 from .jit import kernel_without_refcounts
@@ -32,6 +33,7 @@ class BatchNormCache(NamedTuple):
 
 def batch_norm(x, offset, gain=None, epsilon=EPSILON, threads=None):
     """A11 to A13. x (..., C), offset (C,), gain (C,) or None -> y (..., C), cache."""
+    require_floating("x", np.asarray(x))
     given = [("offset", offset)] if gain is None else [("offset", offset), ("gain", gain)]
     dtype = precision(x, *(array for _, array in given))
     (x,) = fit(dtype, ("x", x, np.shape(x)))
