@@ -35,7 +35,8 @@ DIGITS = 10  # of a number that is recorded
 PINS = {}    # {name: (function, tolerance, whether it needs numba, whether it is slow)}
 
 BACKENDS = ("numpy", "numba")
-GRADIENT_BASED = ("digits-lstm", "mnist-lstm", "quadratic-lstm", "quadratic-normal-lstm")
+GRADIENT_BASED = ("art-lstm", "cifar-lstm", "digits-lstm", "mnist-lstm", "quadratic-lstm", "quadratic-normal-lstm",
+                  "quadratic-sharing-lstm")
 BLACK_BOX = tuple(f"{cell}-oi-{dim}" for cell in ("lstm", "dnc") for dim in (1, 2, 3, 4, 6)) + (
     "lstm-ei-2", "lstm-sum-2", "dnc-ei-2", "dnc-sum-2")
 

@@ -21,7 +21,7 @@ from l2l_ref.ops.lstm import LSTMState
 from l2l_ref.trees import flatten
 
 WORKING = [backend for backend in ("numpy", "numba") if backends.available(backend)]
-SHIPPED = ["quadratic-lstm", "quadratic-normal-lstm", "digits-lstm", "mnist-lstm"]
+SHIPPED = ["quadratic-lstm", "quadratic-normal-lstm", "digits-lstm", "mnist-lstm", "art-lstm"]
 
 
 def small(**settings):

@@ -31,7 +31,9 @@ FOLDER = resources.files(__name__)  # perhaps inside of a zip file
 
 # The names of what ships, for type checkers and editors; tests keep them equal to what is in the folder.
 Model: TypeAlias = CoordinatewiseLSTM | CoordinatewiseRNN | PartitionedLSTM | SharingLSTM | Proposer
-GradientBased: TypeAlias = Literal["digits-lstm", "mnist-lstm", "quadratic-lstm", "quadratic-normal-lstm"]
+Coordinatewise: TypeAlias = Literal["art-lstm", "digits-lstm", "mnist-lstm", "quadratic-lstm", "quadratic-normal-lstm"]
+Partitioned: TypeAlias = Literal["cifar-lstm"]
+Sharing: TypeAlias = Literal["quadratic-sharing-lstm"]
 BlackBox: TypeAlias = Literal[
     "dnc-ei-2", "dnc-oi-1", "dnc-oi-2", "dnc-oi-3", "dnc-oi-4", "dnc-oi-6", "dnc-sum-2",
     "lstm-ei-2", "lstm-oi-1", "lstm-oi-2", "lstm-oi-3", "lstm-oi-4", "lstm-oi-6", "lstm-sum-2",
@@ -49,7 +51,15 @@ def models() -> list[Card]:
 
 
 @overload
-def load(name: GradientBased, *, backend: Backend = ..., threads: int | None = ...) -> CoordinatewiseLSTM: ...
+def load(name: Coordinatewise, *, backend: Backend = ..., threads: int | None = ...) -> CoordinatewiseLSTM: ...
+
+
+@overload
+def load(name: Partitioned, *, backend: Backend = ..., threads: int | None = ...) -> PartitionedLSTM: ...
+
+
+@overload
+def load(name: Sharing, *, backend: Backend = ..., threads: int | None = ...) -> SharingLSTM: ...
 
 
 @overload

@@ -187,6 +187,8 @@ with tempfile.TemporaryDirectory() as folder:
     assert isinstance(loaded, l2l.CoordinatewiseLSTM)
     loaded.init(theta)
 assert_type(l2l.load("lstm-oi-2"), l2l.Proposer)
+assert_type(l2l.load("cifar-lstm"), l2l.PartitionedLSTM)
+assert_type(l2l.load("quadratic-sharing-lstm"), l2l.SharingLSTM)
 print([card["name"] for card in l2l.models()], l2l.__version__)
 digits = l2l.datasets.load("digits", "test")
 print(digits.images.shape)
