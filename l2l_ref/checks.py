@@ -72,6 +72,13 @@ def choice(name: str, value: Any, known: Collection[str]) -> Any:
     return value
 
 
+def flag(name: str, value: Any) -> bool:
+    """``value`` as a bool. Raises ValueError unless it is one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}: expected True or False, got {reprlib.repr(value)}")
+    return bool(value)
+
+
 def require_shape(name: str, array: Any, **dims: int | None) -> None:
     """Raise ValueError unless ``array`` has the shape that the keywords spell out.
 

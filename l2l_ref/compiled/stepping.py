@@ -12,6 +12,8 @@ import numpy as np
 from .jit import kernel, kernel_without_refcounts
 from .propose import _dnc_propose, _propose
 
+SAME = 1e-9  # as in the original
+
 
 class Stepper:
     """See the original for parameters, methods and results."""
@@ -19,6 +21,7 @@ class Stepper:
     def __init__(self, proposer, box):
         self._proposer, self._box = proposer, box.table
         self._no_input, self._dim, self._params = np.zeros(proposer.dim), box.dim, None
+        self._whole = box.whole
 
     def start(self, symmetry):
         state = self._proposer.initial_state()
@@ -31,7 +34,7 @@ class Stepper:
         u_new, x = np.empty(len(self._no_input)), np.empty(self._dim)
         fed = (self._no_input, 0.0, 0.0) if u is None else (u, y, 1.0)
         KERNELS[self._proposer.cell](*fed, u_new, x, self._symmetry, *self._state, self._box, *self._weights)
-        return u_new, x
+        return u_new, self._whole(x)
 
     def __getstate__(self):
         return self.__dict__ | {"_weights": None, "_params": None}
@@ -96,6 +99,18 @@ def _from_network(v, symmetry, box, u, x):
         if integers[i]:
             point = np.floor(point)
         x[i] = min(max(point, low[i]), high[i])
+
+
+@kernel_without_refcounts
+def is_useless(rows, count, u, radius, median):
+    d = rows.shape[1] - 1
+    for i in range(count):
+        far = 0.0
+        for j in range(d):
+            far = max(far, abs(rows[i, j] - u[j]))
+        if far < SAME or far < radius and rows[i, d] > median:
+            return True
+    return False
 
 
 KERNELS = {"lstm": _lstm_step, "dnc": _dnc_step}

@@ -138,14 +138,14 @@ def minimize_many(
     B, T = whole_number("functions", functions), whole_number("max_evaluations", max_evaluations)
     box, seed = Box(bounds, integers, log), whole_number("seed", seed, least=0)
     _, proposer = resolve_model(model, box.dim, backend)
-    d, X = box.dim, np.empty((T, B, box.dim))
-    search = BatchSearch(proposer, B, T, seed, given_scale(scaling))
+    if proposer is None:
+        raise ValueError(f"model: expected one for {box.dim} dimensions, got {model!r} for fewer")
+    d, X = box.dim, np.empty((T, B, len(box.low)))
+    search = BatchSearch(proposer, B, T, seed, given_scale(scaling), box=box)
     for t in range(T):
         u = search.ask()
         X[t] = box.point(u[:, :d])
-        y = told_values(fun(X[t].copy()), B)
-        u[:, :d] = box.unit(X[t])
-        search.tell(u, y)
+        search.tell(u, told_values(fun(X[t].copy()), B))
     best, rows, Y = search.best, np.arange(B), search.y
     x, value = X[best, rows], Y[best, rows]
     lost = int(np.isnan(value).sum())
