@@ -164,3 +164,16 @@ def told_value(value: Any) -> float:
     except Exception:  # that of the user's __float__
         raise ValueError(f"value: expected a number or None, got {short(value)}") from None
     return number if math.isfinite(number) else math.nan
+
+
+def is_feasible(constraints: Any) -> bool:
+    """Whether all constraints are >= 0, or true. Raises ValueError when they are no numbers."""
+    try:
+        numbers = np.asarray(constraints)
+        if numbers.dtype.kind not in "fiub":
+            numbers = np.array([told_value(number) for number in numbers.ravel()])
+    except (TypeError, ValueError):
+        raise ValueError(f"constraints: expected numbers, got {short(constraints)}") from None
+    if numbers.dtype.kind == "b":
+        return bool(numbers.all())
+    return bool((numbers >= 0).all())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast, ove
 import numpy as np
 
 from .. import backends, files, pretrained
-from ..checks import choice, flag, short, told_value, whole_number
+from ..checks import choice, flag, is_feasible, short, told_value, whole_number
 from ..learned.proposer import Proposer
 from ..trees import leaves, paths
 from .batch import symmetries
@@ -616,19 +616,6 @@ def checked_noise(noise: Any) -> bool | float | None:
     if not number >= 0:
         raise ValueError(f"noise: expected None, a bool or a standard deviation >= 0, got {short(noise)}")
     return number
-
-
-def is_feasible(constraints: Any) -> bool:
-    """Whether all constraints are >= 0, or true. Raises ValueError when they are no numbers."""
-    try:
-        numbers = np.asarray(constraints)
-        if numbers.dtype.kind not in "fiub":
-            numbers = np.array([told_value(number) for number in numbers.ravel()])
-    except (TypeError, ValueError):
-        raise ValueError(f"constraints: expected numbers, got {short(constraints)}") from None
-    if numbers.dtype.kind == "b":
-        return bool(numbers.all())
-    return bool((numbers >= 0).all())
 
 
 def identity(proposer: Proposer | None) -> dict[str, Any] | None:
