@@ -217,9 +217,14 @@ def interrupted(x):
     raise KeyboardInterrupt
 
 
-def test_an_interrupt_of_a_worker(model):
-    with pytest.raises(KeyboardInterrupt):
-        l2l.minimize(interrupted, BOUNDS, 6, model, workers=2)
+def leaves(x):
+    sys.exit("licence")
+
+
+def test_an_exception_in_a_worker_ends_its_evaluation_alone(model):
+    for fun, text in ((interrupted, "KeyboardInterrupt"), (leaves, "SystemExit: licence")):
+        result = l2l.minimize(fun, BOUNDS, 6, model, workers=2)
+        assert (result.status, result.nfev, [why for _, why in result.failures]) == (1, 6, 6 * [text])
 
 
 def test_a_callback_that_stops_waits_for_those_on_their_way(model):

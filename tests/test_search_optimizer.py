@@ -3,15 +3,12 @@
 import copy
 import json
 import math
-import os
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import l2l_ref as l2l
 from l2l_ref import backends, pretrained
 from l2l_ref.learned import propose, stepping
 from l2l_ref.learned.proposer import Proposer
@@ -222,7 +219,7 @@ def test_each_integer_is_equally_wide():
 
 @pytest.mark.parametrize(("bounds", "masks", "message"), [
     ([(1, 0)], {}, r"bounds: expected low < high.*got \(1, 0\) in dimension 0"),
-    ([(0, 1), (2, 2)], {}, "in dimension 1"),
+    ([(3, 3), (2, 2)], {}, "expected a parameter with low < high, got fixed ones alone"),
     ([(0, np.inf)], {}, "bounds: expected low < high, finite"),
     ([(np.nan, 1)], {}, "bounds: expected low < high, finite"),
     ([(-1e308, 1e308)], {}, "a finite distance apart"),
@@ -317,9 +314,11 @@ def test_a_warm_start_is_one_step_a_point():
         bb.tell([0.1 * k, 0.5], k)
     trial = bb.ask()
     assert [row[2] for row in p.rows] == [0, 1, 2] and trial.id == 0
-    bb.ask()
-    assert len(p.rows) == 4 and (p.rows[3] == 0).all()
     np.testing.assert_allclose(bb._symmetry.from_network(p.out[2].astype(float)), trial.x)
+    bb.ask()
+    near = np.abs(np.array([[0.1 * k, 0.5] for k in range(3)]) - trial.x).max(axis=1).argmin()
+    assert [row[2] for row in p.rows] == [0, 1, 2, near]  # a guess, of the nearest point
+    np.testing.assert_allclose(p.rows[3][:2], bb._symmetry.to_network(trial.x), atol=1e-6)
 
 
 def test_values_are_fed_in_the_order_in_which_they_came():
@@ -332,8 +331,12 @@ def test_values_are_fed_in_the_order_in_which_they_came():
     bb.tell(d, 3.0)
     assert bb.pending == [b]
     bb.ask()
-    assert [row[2] for row in p.rows] == [0, 0, 0, 1, 2, 3]
-    np.testing.assert_allclose(p.rows[3][:2], bb._symmetry.to_network(c.x), atol=1e-6)
+    assert [row[2] for row in p.rows[:4]] == [0, 1, 2, 3] and len(p.rows) == 5
+    np.testing.assert_allclose(p.rows[1][:2], bb._symmetry.to_network(c.x), atol=1e-6)
+    np.testing.assert_allclose(p.rows[4][:2], bb._symmetry.to_network(b.x), atol=1e-6)  # a guess of what is pending
+    bb.tell(b, 4.0)
+    bb.ask()
+    assert [row[2] for row in p.rows[:5]] == [0, 1, 2, 3, 4]
 
 
 def test_a_run_ends_and_the_next_knows_nothing_of_it():
@@ -361,19 +364,19 @@ def test_a_run_is_as_long_as_the_network_was_trained_for_and_no_longer_than_it_p
     bb = BlackBoxOptimizer(UNIT, p)
     for _ in range(run):
         bb.ask()
-    assert p.starts == 1
+    assert bb._schedule.runs == 1
     bb.ask()
-    assert p.starts == 2
+    assert bb._schedule.runs == 2
 
 
-def test_steps_that_are_fed_nothing_count_too():
+def test_guesses_count_too():
     p = proposer(kind=Spy, card={"recipe": {"steps": 6}})
     bb = BlackBoxOptimizer(UNIT, p)
     for _ in range(6):
         bb.ask()
-    assert (p.starts, len(p.rows)) == (1, 6)
+    assert (bb._schedule.runs, len(p.rows)) == (1, 6)
     bb.ask()
-    assert (p.starts, len(p.rows)) == (2, 1) and len(bb.pending) == 7
+    assert (bb._schedule.runs, len(p.rows)) == (2, 1) and len(bb.pending) == 7
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
@@ -396,9 +399,12 @@ def test_points_told_after_an_ask_are_fed(points):
     for k in range(points):
         bb.tell([k / 20, 0.5], 2 - k / 10)
     bb.ask()
-    fed = [row[2] for row in p.rows if row[3]]
     values = [2 - k / 10 for k in range(points)]
-    expected = values if points <= 5 else [values[-1], *values[-3:]]
+    if points < 5:
+        *fed, _ = [row[2] for row in p.rows if row[3]]  # the last is a guess of what is pending
+        expected = values
+    else:
+        fed, expected = [row[2] for row in p.rows if row[3]], [values[-1], *values[-3:]]
     np.testing.assert_allclose(fed, expected, atol=1e-6)
 
 
@@ -561,8 +567,7 @@ def test_names_are_found_by_dimension(tmp_path, monkeypatch):
     pretrained.save(Proposer(2, 2), tmp_path / "lstm-oi-final-2.npz")
     assert [pretrained.find("lstm-oi", d) for d in (1, 2, 3, 4, 12)] == [
         "lstm-oi-1", "lstm-oi-3", "lstm-oi-3", "lstm-oi-12", "lstm-oi-12"]
-    with pytest.raises(ValueError, match="lstm-oi is there for at most 12 dimensions, got 13"):
-        BlackBoxOptimizer([(0, 1)] * 13)
+    assert pretrained.find("lstm-oi", 13) is None and BlackBoxOptimizer([(0, 1)] * 13)._proposer is None
     with pytest.raises(ValueError, match="one of lstm-oi, lstm-oi-final; got 'rnn'"):
         BlackBoxOptimizer(UNIT, "rnn")
     assert BlackBoxOptimizer(UNIT)._proposer.dim == 3
@@ -626,73 +631,6 @@ def test_states_without_their_model(tmp_path):
             BlackBoxOptimizer.load(path, proposer())
     with pytest.raises(FileNotFoundError):
         BlackBoxOptimizer.load(tmp_path / "none.json", proposer())
-
-
-MIXED = {"bounds": [(-5, 10), (1, 4), (0.01, 100)], "integers": [False, True, False], "log": [False, False, True]}
-VALUES = st.floats(-1e6, 1e6) | st.floats(allow_nan=False)
-
-
-class AskAndTell(RuleBasedStateMachine):
-    """Whatever is asked and told, in whatever order: runs of 7 queries, a network for one dimension too many."""
-
-    @initialize(seed=st.integers(0, 9), fixed=st.booleans())
-    def begin(self, seed, fixed):
-        self.model = proposer(4, card={"recipe": {"steps": 7}, "moments": [[0, 0], [-0.1, 0.6], [-0.3, 0.7]]})
-        scaling = (1.0, 3.0) if fixed else "running"
-        self.bb = l2l.BlackBoxOptimizer(model=self.model, seed=seed, scaling=scaling, **MIXED)
-        self.asked, self.told = {}, []
-
-    def see(self, trial):
-        low, high = np.transpose(MIXED["bounds"])
-        assert trial.x.dtype == np.float64 and ((low <= trial.x) & (trial.x <= high)).all() and trial.x[1] % 1 == 0
-        assert trial.id not in self.asked
-        self.asked[trial.id] = trial.x.tolist()
-
-    @rule()
-    def ask(self):
-        self.see(self.bb.ask())
-
-    @precondition(lambda self: self.bb.pending)
-    @rule(data=st.data(), value=VALUES | st.just(None))
-    def tell(self, data, value):
-        trial = data.draw(st.sampled_from(self.bb.pending))
-        self.bb.tell(trial, value)
-        self.told.append((trial.id, self.asked[trial.id], value))
-        with pytest.raises(ValueError, match="pending"):
-            self.bb.tell(trial, value)
-
-    @rule(x=st.tuples(st.floats(-5, 10), st.integers(1, 4), st.floats(0.01, 100)), value=VALUES)
-    def tell_unasked(self, x, value):
-        self.bb.tell(x, value)
-        self.told.append((None, list(x), value))
-
-    @rule()
-    def restore(self):
-        again = BlackBoxOptimizer.from_state(json.loads(json.dumps(self.bb.state_dict(), allow_nan=False)), self.model)
-        assert again.log == self.bb.log
-        assert [(t.id, t.x.tolist()) for t in again.pending] == [(t.id, t.x.tolist()) for t in self.bb.pending]
-        for _ in range(2):
-            trial, same = self.bb.ask(), again.ask()
-            assert (trial.id, trial.x.tolist()) == (same.id, same.x.tolist())
-            self.see(trial)
-        self.bb = again
-
-    @invariant()
-    def nothing_is_lost_or_doubled(self):
-        if not hasattr(self, "bb"):
-            return
-        told = {id for id, _, _ in self.told}
-        assert [trial.id for trial in self.bb.pending] == [id for id in self.asked if id not in told]
-        tells = [event[1:] for event in self.bb.log if event[0] == "tell"]
-        values = [None if value is None or not math.isfinite(value) else value for _, _, value in self.told]
-        assert tells == [[id, x, value] for (id, x, _), value in zip(self.told, values)]
-        known = [value for value in values if value is not None]
-        assert (self.bb.best is None) == (not known) and (not known or self.bb.best[1] == min(known))
-
-
-SEQUENCES = int(os.environ.get("L2L_REF_SEQUENCES", 20))  # how many; thousands are for a long run by hand
-AskAndTell.TestCase.settings = settings(max_examples=SEQUENCES, stateful_step_count=25, deadline=None)
-TestAskAndTell = AskAndTell.TestCase
 
 
 def test_saved_and_loaded(tmp_path):

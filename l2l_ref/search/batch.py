@@ -10,15 +10,7 @@ from ..learned.stepping import SAME
 from .box import Box, Symmetries
 from .repeats import RADIUS, replacement
 from .restarts import RestartSchedule, restart_period
-from .scale import (
-    Scale,
-    moments_of,
-    penalty_limit,
-    rescaled_after,
-    running_scale,
-    scaled_rows,
-    without_penalties,
-)
+from .scale import Scale, moments_of, penalty_limit, rescaled_after, running_scale, scaled_rows, without_penalties
 
 if TYPE_CHECKING:
     from ..learned.proposer import Proposer

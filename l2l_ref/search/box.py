@@ -99,7 +99,7 @@ class Box:
         if integers is not None or log is not None:
             raise ValueError("integers, log: expected None, because the parameters of a space say so themselves")
         self._space = space_of(space)
-        rows = []
+        rows: list[tuple[float, ...]] = []
         for name, given in self._space.items():
             choices = given.choices if isinstance(given, Categorical) else None
             self._choices.append(choices)

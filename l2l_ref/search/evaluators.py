@@ -42,7 +42,8 @@ class Outcome(NamedTuple):
         return isinstance(self.error, BUGS)
 
 
-def evaluate(fun: Fun, x: Any, args: Args, constraints: Fun | None = None, interrupts: tuple[type, ...] = ()) -> Outcome:
+def evaluate(fun: Fun, x: Any, args: Args, constraints: Fun | None = None,
+             interrupts: tuple[type[BaseException], ...] = ()) -> Outcome:
     """The Outcome of fun(x, *args). ``interrupts`` are raised; all other exceptions are failures."""
     try:
         if constraints is not None:
@@ -190,8 +191,13 @@ def _work(connection: Any) -> None:
 def _end_with_parent() -> None:
     """Let this worker process end when the one that started it does, even if that was killed."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class ProcessEvaluator(SerialEvaluator):

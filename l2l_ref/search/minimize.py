@@ -123,7 +123,8 @@ def minimize(
             stack.enter_context(files.only_writer(file))
             run.take_up(model if isinstance(model, Proposer) else None, finish if callable(finish) else None)
         waiting: deque[Any] = deque(run.bb.pending)
-        waiting.extend(given[sum(event[1] is None for event in run.bb._told):])
+        told = [event[2] for event in run.bb._told]
+        waiting.extend(x for x in given if run.bb._box.to_json(run.bb._box.checked(x)) not in told)
         end = time.monotonic() + (max_seconds or math.inf)
         stack.enter_context(_sigterm_is_an_interrupt())
         try:
@@ -149,16 +150,17 @@ class _Run:
         self.failures: list[tuple[Any, str]] = []
         self.status, self.message = 0, "The given number of evaluations was made."
         self.traceback = ""  # of the error that stopped the run
-        self._file, self._shown = file, shown
+        self._file: Any = file
+        self._shown = shown
         self._failed: list[tuple[int, str]] = []  # of the file: the number of the tell, and why
         self._written = self._took = 0.0          # when the file was written last, and how long that took
         self._unwritten = False
 
     def take_up(self, model: Proposer | None, finish: Any) -> None:
         """Go on with what the file has, if there is one."""
-        if not os.path.exists(cast(Path, self._file)):
+        if not os.path.exists(self._file):
             return
-        state = files.read_json(cast(Path, self._file))
+        state = files.read_json(self._file)
         new, failed = self.bb.state_dict(), state.get("failures", [])
         try:
             old = BlackBoxOptimizer.from_state(

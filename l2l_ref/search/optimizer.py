@@ -20,15 +20,7 @@ from .box import Box, Symmetry
 from .recommend import recommend
 from .repeats import RADIUS, Places, replacement
 from .restarts import RestartSchedule, restart_period
-from .scale import (
-    given_scale,
-    moments_of,
-    penalty_limit,
-    rescaled_after,
-    running_scale,
-    scaled,
-    without_penalties,
-)
+from .scale import given_scale, moments_of, penalty_limit, rescaled_after, running_scale, scaled, without_penalties
 from .sobol import MOST_DIMENSIONS, sobol_point
 
 if TYPE_CHECKING:
@@ -166,7 +158,7 @@ class BlackBoxOptimizer:
         self._noise = checked_noise(noise)
         self._moments = None if self._proposer is None else moments_of(self._proposer.card)
         self.log: list[list[Any]] = []
-        self._memory: dict[int, Array] = {}  # of the finish: what it returned with the ask of this id, the last two
+        self._memory: dict[int, Array] = {}  # of the finish: what it returned with the ask of this id
         self._lock = threading.RLock()
         self._torn = False  # whether an exception has left all that follows half changed
         self._begin()
@@ -265,6 +257,8 @@ class BlackBoxOptimizer:
         with self._lock:
             self._mend()
             self._torn = True
+            if self._finish is not None:
+                self._forget()
             if n is None:
                 trial, event = self._asking(*self._next())
                 self.log.append(event)  # from here on it has been asked
@@ -472,18 +466,21 @@ class BlackBoxOptimizer:
             np.array([u[:d] for u in self._points]).reshape(-1, d), np.where(values > self._limit, np.nan, values),
             np.array([trial._u[:d] for trial in self._pending.values()]).reshape(-1, d), self._box.categorical,
             self._box.levels, lambda u: self._box.unit(self._box.point(u)), self._noise, [self._seed, 1, id],
-            self._memory.get(max((k for k in self._memory if k < id), default=-1)))
-        proposed = cast(Finish, self._finish)(seen)
+            self._memory.get(max((k for k in self._memory if k < id), default=-1)))  # an interrupt undoes an ask
+        proposed = cast(Any, self._finish)(seen)
         if proposed is None:
             return None
         point, memory = proposed
-        kept = {k: self._memory[k] for k in sorted(self._memory) if k < id}
         if memory is not None:
-            kept[id] = np.array(memory, np.float64)
-        self._memory = dict(list(kept.items())[-2:])  # an interrupt may undo the last ask
+            self._memory[id] = np.array(memory, np.float64)
         u = np.full(d if self._proposer is None else self._proposer.dim, 0.5)
         u[:d] = np.clip(point, 0, 1)
         return u
+
+    def _forget(self) -> None:
+        """Keep what the finish returned last, of asks that are in the log."""
+        known = [id for id in self._memory if id < len(self._asks)]
+        self._memory = {id: self._memory[id] for id in known[-1:]}
 
     def _guessed(self) -> list[Trial]:
         """The pending trials of this run, of whose values the network is fed a guess."""

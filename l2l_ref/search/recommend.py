@@ -45,7 +45,7 @@ def recommend(points: Array, values: Array, noise: float | None) -> tuple[int, f
     r2 = ((u[:, None] - u[None]) ** 2).sum(axis=2)
     best, estimate = -np.inf, y
     for length in LENGTH_SCALES:
-        K, _ = matern52_of_r2(r2 / (length**2 * u.shape[1]), np.float64(1.0))
+        K, _ = matern52_of_r2(r2 / (length**2 * u.shape[1]), np.array(1.0))
         eigenvalues, Q = np.linalg.eigh(K)
         eigenvalues, z = np.maximum(eigenvalues, 0), Q.T @ (y - mean)
         for ratio in RATIOS:

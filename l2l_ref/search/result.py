@@ -63,8 +63,8 @@ class Result(_Fields):
     success : bool
         Whether ``status`` is 0.
     status : int
-        0; 1: every evaluation failed; 2: the executor broke; 3: the time was over; 4: the function has a mistake; 99: the callback ended the run; 130:
-        it was interrupted.
+        0; 1: every evaluation failed; 2: the executor broke; 3: the time was over; 4: the function has a mistake;
+        99: the callback ended the run; 130: it was interrupted.
     message : str
         The same in words.
     log : list

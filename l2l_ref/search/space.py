@@ -94,10 +94,8 @@ def space_of(space: Mapping[str, Any]) -> dict[str, Parameter]:
             kind = KINDS.get(str(fields.pop("type", None)))
             try:
                 given = kind(**fields) if kind else None
-            except TypeError as error:
-                raise ValueError(f"space: {name}: {str(error).removeprefix(f'{kind.__name__}.__init__() ')}") from None
-            except ValueError as error:
-                raise ValueError(f"space: {name}: {error}") from None
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"space: {name}: {str(error).rpartition('__init__() ')[2]}") from None
         if not isinstance(given, Parameter):
             raise ValueError(f"space: expected a Float, Int or Categorical for {name!r}, or a dict with \"type\" "
                              f"{' or '.join(KINDS)}, got {short(space[name])}")
