@@ -31,7 +31,7 @@ VALUES = st.floats(-1e6, 1e6) | st.floats(allow_nan=False) | st.sampled_from([No
 
 def key(x):
     """A point by which it is compared."""
-    return repr(x if isinstance(x, dict) else np.asarray(x, float).tolist())
+    return json.dumps(x if isinstance(x, dict) else np.asarray(x, float).tolist())
 
 
 def require_in_the_box(box, x):

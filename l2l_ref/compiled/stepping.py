@@ -104,6 +104,9 @@ def _from_network(v, symmetry, box, u, x):
 @kernel_without_refcounts
 def is_useless(rows, count, u, radius, median):
     d = rows.shape[1] - 1
+    rows[count, d] = np.inf
+    for j in range(d):
+        rows[count, j] = u[j]
     for i in range(count):
         far = 0.0
         for j in range(d):
@@ -111,6 +114,20 @@ def is_useless(rows, count, u, radius, median):
         if far < SAME or far < radius and rows[i, d] > median:
             return True
     return False
+
+
+@kernel
+def distances(rows, points):
+    far = np.empty(len(points))
+    for k in range(len(points)):
+        least = np.inf
+        for i in range(len(rows)):
+            most = 0.0
+            for j in range(points.shape[1]):
+                most = max(most, abs(rows[i, j] - points[k, j]))
+            least = min(least, most)
+        far[k] = least
+    return far
 
 
 KERNELS = {"lstm": _lstm_step, "dnc": _dnc_step}

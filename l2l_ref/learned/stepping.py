@@ -65,9 +65,11 @@ class Stepper:
 def is_useless(rows: Array, count: int, u: Array, radius: float, median: float) -> bool:
     """Whether a query repeats a point, or lies near one of the worse half, of which it would learn nothing new.
 
+    It is also written into row number ``count``, without a value: a call of its own would cost as much as the rest.
+
     Parameters
     ----------
-    rows : (at least count, d + 1) array
+    rows : (more than count, d + 1) array
         The points of the cube that were asked for or told, each followed by its value: infinity where there is none.
     u : (D,) array
         The query, of which only the first d coordinates count.
@@ -77,5 +79,13 @@ def is_useless(rows: Array, count: int, u: Array, radius: float, median: float) 
         Larger values are of the worse half.
     """
     d = rows.shape[1] - 1
+    rows[count, :d], rows[count, d] = u[:d], np.inf
     far = np.abs(rows[:count, :d] - u[:d]).max(axis=1)
     return bool(((far < SAME) | (far < radius) & (rows[:count, d] > median)).any())
+
+
+def distances(rows: Array, points: Array) -> Array:
+    """How far the points (n, d) are from the nearest one of ``rows`` (as for `is_useless`), (n,)."""
+    d = points.shape[1]
+    far: Array = np.abs(points[:, None] - rows[None, :, :d]).max(axis=2).min(axis=1)
+    return far

@@ -75,7 +75,7 @@ class BatchSearch:
             useless = ((far < SAME) | (far < RADIUS * d) & (y > median)).any(axis=0)
             for b in np.flatnonzero(useless):
                 rows = np.column_stack([self.u[:n, b, :d], y[:, b]])
-                new = replacement(rows, median[b], u[b], self._box, [self._seed, self._first + int(b), n])
+                new = replacement(rows, median[b], u[b], self._box, (self._seed, self._first + int(b)), n)
                 if new is not None:
                     u[b, :d] = new
         return u

@@ -195,7 +195,8 @@ class Box:
 
     def to_json(self, x: Array) -> Any:
         """x -> what stands in a log: a list of numbers, or a dict."""
-        return x.tolist() if self.names is None else self.to_user(x)
+        return x.tolist() if self.names is None else {name: list(value) if isinstance(value, tuple) else value
+                                                      for name, value in self.to_user(x).items()}
 
     def _value(self, k: int, number: float) -> Any:
         choices = self._choices[k]

@@ -383,7 +383,11 @@ class BlackBoxOptimizer:
             x = self._box.checked(x)
             if id != len(self._asks):
                 raise ValueError(f"expected the ask of id {len(self._asks)}, got {id}")
-            return self._asking(*self._asked(x, rest, by))[1]
+            u, x, by = self._asked(x, rest, by)
+            if self._box.any_integer:
+                u[: self._box.dim] = self._box.unit(x)
+            self._places.is_useless(u, 0.0)  # as `_next` does at last
+            return self._asking(u, x, by)[1]
         if id is None:
             x = self._box.checked(x)
             return self._telling(None, self._box.to_json(x), self._cube(x), told_value(rest))
@@ -402,7 +406,8 @@ class BlackBoxOptimizer:
                 u[self._box.dim:] = Box([(0, 1)] * (len(u) - self._box.dim)).checked(rest)
             return u, x, by
         self._sobol += by == "sobol"
-        return self._cube(x), x, by
+        u = self._cube(x)
+        return u, x, by
 
     # -------------------------------------------------------------------------------------------- its parts
 
@@ -442,7 +447,7 @@ class BlackBoxOptimizer:
         if u is not None:
             x = self._box.point(u[: self._box.dim])
         elif self._schedule is not None:
-            u, x = self._schedule.query(self._guessed())
+            u, x = self._schedule.query(self._guessed() if self._pending else ())
         else:
             u = sobol_point(self._sobol, self._box.dim, [self._seed, 2])
             x, by = self._box.point(u), "sobol"
@@ -451,11 +456,13 @@ class BlackBoxOptimizer:
         if self._box.any_integer:
             u[:d] = self._box.unit(x)  # the point that is evaluated: integers are rounded
         if self._places.is_useless(u, 0.0 if by else RADIUS * d):
-            new = replacement(self._places.rows, self._places.median, u, self._box, [self._seed, 0, len(self._asks)])
+            new = replacement(self._places.rows, self._places.median, u, self._box, (self._seed, 0), len(self._asks),
+                              self._backend)
             if new is not None:
                 x = self._box.point(new)
                 u[:d] = self._box.unit(x)
                 by = by or "replacement"
+                self._places.is_useless(u, 0.0)  # it has seen this one last
         return u, x, by
 
     def _finished(self) -> Array | None:
@@ -485,7 +492,7 @@ class BlackBoxOptimizer:
     def _guessed(self) -> list[Trial]:
         """The pending trials of this run, of whose values the network is fed a guess."""
         run = cast(RestartSchedule, self._schedule).runs
-        return [trial for id, trial in self._pending.items() if self._runs[id] == run] if self._pending else []
+        return [trial for id, trial in self._pending.items() if self._runs[id] == run]
 
     def _asking(self, u: Array, x: Array, by: str | None) -> tuple[Trial, list[Any]]:
         d = self._box.dim
@@ -495,12 +502,10 @@ class BlackBoxOptimizer:
             event.append(u[d:].tolist())
         if by is not None:
             event += [None] * (len(event) == 3) + [by]
-        if self._box.any_integer:
-            u[:d] = self._box.unit(x)
         trial = self._pending[id] = Trial(id, self._box.to_user(x), u)
         self._asks.append(event)
         self._runs.append(0 if self._schedule is None or by == "finish" else self._schedule.runs)
-        self._rows.append(self._places.add(u))
+        self._rows.append(self._places.keep())
         return trial, event
 
     def _telling(self, id: int | None, x: Any, u: Array, value: float) -> list[Any]:

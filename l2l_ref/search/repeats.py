@@ -8,6 +8,7 @@ of a good point, the nearest one that is new. Where every point of the box is kn
 from __future__ import annotations
 
 from bisect import insort
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 RADIUS = 0.02    # for each dimension; measured: docs/lab-notes/minimize.md
 CANDIDATES = 64  # points of which the farthest is taken
+GOLDEN = (5**0.5 - 1) / 2
 MOST_POINTS = 1024  # of a box of which all points are candidates
 
 
@@ -45,13 +47,18 @@ class Places:
 
     def add(self, u: Array, value: float = np.inf) -> int:
         """A point (at least dim,) and its value. Returns its number."""
+        self._is_useless(self._rows, self.count, u, 0.0, np.inf)  # which writes it
+        return self.keep(value)
+
+    def keep(self, value: float = np.inf) -> int:
+        """As `add`, of the query that `is_useless` has seen last."""
+        number = self.count
+        self.count = number + 1
+        if value < np.inf:
+            self.set(number, value)
         if self.count == len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-        row = self._rows[self.count]
-        row[:-1] = u[: len(row) - 1]
-        self.count += 1
-        self.set(self.count - 1, value)
-        return self.count - 1
+        return number
 
     def set(self, number: int, value: float) -> None:
         """The value of a point, infinity if the evaluation failed."""
@@ -61,7 +68,10 @@ class Places:
 
     def is_useless(self, u: Array, near: float) -> bool:
         """Whether a query repeats a point, or lies nearer than ``near`` to one of the worse half."""
-        return bool(self._is_useless(self._rows, self.count, u, near, self.median))
+        values = self._values
+        median = values[len(values) // 2] if values else np.inf
+        useless: bool = self._is_useless(self._rows, self.count, u, near, median)
+        return useless
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_is_useless": self._is_useless.__module__.split(".")[1] == "compiled"}
@@ -71,23 +81,28 @@ class Places:
         self.__dict__.update(state, _is_useless=module.is_useless)
 
 
-def replacement(rows: Array, median: float, u: Array, box: Box, seed: list[int]) -> Array | None:
+def replacement(rows: Array, median: float, u: Array, box: Box, seed: tuple[int, int], number: int,
+                backend: Backend = "auto") -> Array | None:
     """A point (dim,) to evaluate instead of the query u, or None if none was found that is new.
 
-    ``rows`` and ``median`` are those of `Places`; ``seed`` decides the random points.
+    Parameters
+    ----------
+    rows, median
+        Those of `Places`.
+    u : (at least dim,) array
+    seed, number : (int, int), int
+        Of the search, and of this query in it: they decide the random points.
     """
-    rng, d = np.random.default_rng(seed), box.dim
+    d = box.dim
     u = u[:d]
-    points = _candidates(u, box, rng)
-    points = box.unit(box.point(points))
-    known, values = rows[:, :d], rows[:, d]
-    far = np.array([np.abs(known - point).max(axis=1).min() for point in points])
+    points = _candidates(u, box, seed, number)
+    far = backends.choose("stepping", backend).distances(rows, points)
     new = far > SAME
     if not new.any():
         return None
     points, far = points[new], far[new]
-    same = np.abs(known - u).max(axis=1) < SAME
-    if (same & (values <= median)).any():
+    same = np.abs(rows[:, :d] - u).max(axis=1) < SAME
+    if (same & (rows[:, d] <= median)).any():
         apart = np.abs(points - u)
         apart[:, box.categorical] = apart[:, box.categorical] > SAME  # which have no order
         far = -apart.sum(axis=1)
@@ -95,12 +110,19 @@ def replacement(rows: Array, median: float, u: Array, box: Box, seed: list[int])
     return chosen
 
 
-def _candidates(u: Array, box: Box, rng: np.random.Generator) -> Array:
-    """All points of a small box in random order; of others, random points, and u with another value in one dimension.
-    """
+def _candidates(u: Array, box: Box, seed: tuple[int, int], number: int) -> Array:
+    """All points of a small box; of others, random points, and u with another value in one dimension."""
     d = box.dim
-    if np.prod(box.levels) <= MOST_POINTS:
-        return rng.permutation(box.unit(box.grid()))
-    points = np.repeat(u[None], 4 * d, axis=0)
-    points[np.arange(4 * d), np.arange(4 * d) % d] = rng.random(4 * d)
-    return np.concatenate([rng.random((CANDIDATES, d)), points])
+    if box.any_integer and np.prod(box.levels) <= MOST_POINTS:
+        return np.random.default_rng([*seed, number]).permutation(box.unit(box.grid()))
+    points: Array = (_table(seed, d) + number * GOLDEN) % 1
+    changed, k = np.repeat(u[None], 4 * d, axis=0), np.arange(4 * d)
+    changed[k, k % d] = points[CANDIDATES + k, k % d]
+    points[CANDIDATES:] = changed
+    return box.unit(box.point(points)) if box.any_integer else points
+
+
+@lru_cache(1024)
+def _table(seed: tuple[int, int], d: int) -> Array:
+    """The random points of a search. Each query moves them all: drawing others would take longer than all the rest."""
+    return np.random.default_rng(seed).random((CANDIDATES + 4 * d, d))

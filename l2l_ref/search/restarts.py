@@ -42,7 +42,8 @@ class RestartSchedule:
     def __init__(self, run: int, orient: Callable[[], None], start: Callable[[], None],
                  step: Callable[[Any], Any]) -> None:
         self._run, self._orient, self._start, self._step = run, orient, start, step
-        self._waiting: deque[tuple[Any, bool]] = deque()  # results, and whether they were asked for
+        self._waiting: deque[Any] = deque()
+        self._known: list[Any] = []  # those of them that nobody asked for
         self._best: Any = None
         self._stale = False  # whether the network has to be fed again
         self.runs = 0        # how many were begun
@@ -53,7 +54,9 @@ class RestartSchedule:
 
         ``asked`` is False for a point that was known beforehand.
         """
-        self._waiting.append((n, asked))
+        self._waiting.append(n)
+        if not asked:
+            self._known.append(n)
         self._best = best
         self._stale = self._stale or rescaled  # fed again when the next query needs it
 
@@ -61,9 +64,8 @@ class RestartSchedule:
         """The next query, whatever ``step`` makes of it, while those of this run that are ``pending`` have no result.
         """
         if len(self._fed) + (len(self._waiting) + len(pending) or 1) > self._run:
-            known = [(n, asked) for n, asked in self._waiting if not asked]
-            known = known if len(known) > 1 else []
-            self._waiting = deque([(self._best, False), *known[len(known) - self._run // 2:]] if known else ())
+            known = self._known if len(self._known) > 1 else []
+            self._waiting = deque([self._best, *known[len(known) - self._run // 2:]] if known else ())
             self._start_afresh()
             pending = ()
         elif self._stale or pending:
@@ -73,11 +75,13 @@ class RestartSchedule:
         self._stale = True  # until it is done: a step may be interrupted
         query = None
         while self._waiting or query is None and not pending:
-            n = self._waiting[0][0] if self._waiting else None
+            n = self._waiting[0] if self._waiting else None
             query = self._step(n)
             self._fed.append(n)
             if self._waiting:
                 self._waiting.popleft()
+        if self._known:
+            self._known = []
         for guess in pending:
             query = self._step(guess)
         self._stale = bool(pending)

@@ -56,7 +56,7 @@ class Categorical:
     Parameters
     ----------
     choices : sequence
-        Values that JSON can write: strings, numbers, booleans, None, and tuples of them. A list becomes a tuple.
+        Values that JSON can write: strings, numbers, booleans, None, and tuples of these. A list becomes a tuple.
     """
 
     choices: tuple[Any, ...]
@@ -125,4 +125,8 @@ def whole_bounds(name: str, given: Int) -> None:
 
 
 def _tuple(choice: Any) -> Any:
-    return tuple(map(_tuple, choice)) if isinstance(choice, (list, tuple)) else choice
+    choice = tuple(choice) if isinstance(choice, (list, tuple)) else choice
+    for part in choice if isinstance(choice, tuple) else (choice,):
+        if not isinstance(part, (str, int, float, bool, type(None))):
+            raise ValueError(f"choices: expected strings, numbers, booleans, None or tuples of them, got {short(part)}")
+    return choice
