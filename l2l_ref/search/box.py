@@ -212,7 +212,7 @@ class Box:
         d = len(self.low)
         try:
             numbers = np.asarray(given if self.names is None else self._numbers(given))
-            if np.ma.is_masked(given) or numbers.dtype.kind not in "fiubO":
+            if isinstance(given, (bytes, bytearray)) or np.ma.is_masked(given) or numbers.dtype.kind not in "fiubO":
                 raise TypeError
             x = np.array(numbers, np.float64)
         except (TypeError, ValueError, OverflowError) as error:
