@@ -1,7 +1,7 @@
 """The best point of a noisy function: not the one with the luckiest value.
 
-    N1  y = f + noise,  f ~ GP(mean of y, s^2 k),  k the Matern 5/2 covariance with one length scale
-    N2  the estimate of f at the points is  mean + K (K + r I)^-1 (y - mean),  r the variance of the noise over s^2
+    y = f + noise,  f ~ GP(mean of y, s^2 k),  k the Matern 5/2 covariance with one length scale
+    the estimate of f at the points is  mean + K (K + r I)^-1 (y - mean),  r the variance of the noise over s^2
 
 The length scale and r, or s if the noise is known, are those of the largest marginal likelihood on a grid.
 
@@ -58,6 +58,6 @@ def recommend(points: Array, values: Array, noise: float | None) -> tuple[int, f
             s2 = quadratic / len(y) if s2 is None else s2
             likelihood = -0.5 * (quadratic / s2 + len(y) * np.log(s2) + np.log(total).sum())
             if likelihood > best:
-                best, estimate = likelihood, mean + Q @ (eigenvalues / total * z)  # N2
+                best, estimate = likelihood, mean + Q @ (eigenvalues / total * z)
     n = int(estimate.argmin())
     return int(known[n]), float(estimate[n])

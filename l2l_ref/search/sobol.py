@@ -1,7 +1,7 @@
 """Points of a Sobol sequence in the unit cube, for boxes of more dimensions than any network has.
 
-    S1  v_k = m_k / 2^k,  m_k from the recurrence of the dimension's primitive polynomial
-    S2  x_n = the exclusive or of those v_k for which bit k of the Gray code of n is set, and of a random shift
+    v_k = m_k / 2^k,  m_k from the recurrence of the dimension's primitive polynomial
+    x_n = the exclusive or of those v_k for which bit k of the Gray code of n is set, and of a random shift
 
 Source: Sobol 1967; the Gray code of Antonov and Saleev 1979; the polynomials and the first m_k are those of Joe and
 Kuo 2008. The shift is drawn from a seed.
@@ -33,7 +33,7 @@ MOST_DIMENSIONS = len(TABLE.split()) + 1
 
 @cache
 def _directions() -> Array:
-    """S1: v_k of each dimension as whole numbers of `BITS` bits, (MOST_DIMENSIONS, BITS)."""
+    """v_k of each dimension as whole numbers of `BITS` bits, (MOST_DIMENSIONS, BITS)."""
     rows = [[1] * BITS]
     for text in TABLE.split():
         polynomial, _, first = text.partition(":")
@@ -50,7 +50,7 @@ def _directions() -> Array:
 
 
 def sobol_point(number: int, dim: int, seed: list[int]) -> Array:
-    """S2: point ``number`` (dim,) of the sequence of this seed."""
+    """Point ``number`` (dim,) of the sequence of this seed."""
     shift = np.random.default_rng(seed).integers(2**BITS, size=dim, dtype=np.uint64)
     gray = number ^ number >> 1
     set_ = [k for k in range(BITS) if gray >> k & 1]
