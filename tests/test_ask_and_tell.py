@@ -167,8 +167,8 @@ def random_finish(history):
     assert history.values.shape == (n,) and history.pending.shape[1:] == (d,) == history.levels.shape
     if n < 3:
         return None
-    count = 1 if history.memory is None else history.memory + 1
-    return np.random.default_rng([*history.seed, int(count)]).random(d), count
+    count = 1 if history.memory is None else int(history.memory[1]) + 1
+    return np.random.default_rng([*history.seed, count]).random(d), [math.nan, count]
 
 
 SEQUENCES, STEPS = (20_000, 25) if SLOW else (25, 15)

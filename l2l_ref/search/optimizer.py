@@ -75,7 +75,7 @@ class History(NamedTuple):
     rounded: Callable[[Array], Array]  # (B, d) -> the same points as they would be evaluated
     noise: float | bool | None  # that of BlackBoxOptimizer
     seed: list[int]     # of the random numbers of this point
-    memory: Array | None  # what the finish returned with its last point, of any shape; it is in the saved state
+    memory: Array | None  # the numbers that the finish returned with its last point, flat; they are in the saved state
 
 
 class BlackBoxOptimizer:
@@ -317,7 +317,8 @@ class BlackBoxOptimizer:
                 state["noise"] = self._noise
             if self._finish is not None:
                 state["finish"] = self._finish_name
-                state["memory"] = {str(id): memory.tolist() for id, memory in self._memory.items()}
+                state["memory"] = {str(id): [None if value != value else value for value in memory.tolist()]
+                                   for id, memory in self._memory.items()}
             return state
 
     @classmethod
@@ -479,7 +480,7 @@ class BlackBoxOptimizer:
             return None
         point, memory = proposed
         if memory is not None:
-            self._memory[id] = np.array(memory, np.float64)
+            self._memory[id] = np.array(memory, np.float64).ravel()
         u = np.full(d if self._proposer is None else self._proposer.dim, 0.5)
         u[:d] = np.clip(point, 0, 1)
         return u
