@@ -20,7 +20,10 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .checking.layers import of_layer as of_layer
     from .checking.second_order import gradgradcheck as gradgradcheck
     from .learned.optimizer import CoordinatewiseLSTM as CoordinatewiseLSTM
+    from .learned.optimizer import CoordinatewiseRNN as CoordinatewiseRNN
+    from .learned.partitioned import PartitionedLSTM as PartitionedLSTM
     from .learned.proposer import Proposer as Proposer
+    from .learned.sharing_optimizer import SharingLSTM as SharingLSTM
     from .metatrain.black_box import meta_train_black_box as meta_train_black_box
     from .metatrain.gradient_based import meta_train as meta_train
     from .pretrained import load as load
@@ -39,9 +42,12 @@ _HOME = {
     "BlackBoxOptimizer": "search.optimizer",
     "Categorical": "search.space",
     "CoordinatewiseLSTM": "learned.optimizer",
+    "CoordinatewiseRNN": "learned.optimizer",
     "Float": "search.space",
     "Int": "search.space",
+    "PartitionedLSTM": "learned.partitioned",
     "Proposer": "learned.proposer",
+    "SharingLSTM": "learned.sharing_optimizer",
     "assert_gradients": "checking",
     "gradcheck": "checking",
     "gradgradcheck": "checking.second_order",

@@ -34,6 +34,10 @@ PARTS = {
     "heads": Part("ops.heads", "compiled.heads", 16, "rows"),
     # For fewer rows of Cholesky factors, compiling would take longer than it saves.
     "gp": Part("ops.gp", "compiled.gp", 100, "functions x queries"),
+    # With less work a network takes a few milliseconds in NumPy, and nothing needs to be compiled.
+    "convolution": Part("ops.convolution", "compiled.convolution", 1_000_000, "multiplications"),
+    "activations": Part("ops.activations", "compiled.activations", 10_000, "numbers"),
+    "normalization": Part("ops.normalization", "compiled.normalization", 10_000, "numbers"),
     # For few rows these twins save 10 microseconds per step, half of the time, but loading them takes as long as tens
     # of thousands of steps. So "auto" never takes them.
     "propose": Part("learned.propose", "compiled.propose", float("inf"), "rows"),

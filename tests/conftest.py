@@ -33,6 +33,25 @@ def mnist_folder():
     pytest.skip("MNIST is not here: name its folder in L2L_REF_DATA")
 
 
+@pytest.fixture(scope="session")
+def cifar_folder():
+    """The folder of the real CIFAR-10; the test is skipped where there is none."""
+    named = os.environ.get("L2L_REF_DATA")
+    for subfolder in (".", "cifar10", "cifar-10-batches-bin"):
+        if named and list((Path(named) / subfolder).glob("test_batch.bin*")):
+            return Path(named)
+    pytest.skip("CIFAR-10 is not here: name its folder in L2L_REF_DATA")
+
+
+@pytest.fixture(scope="session")
+def art_folder():
+    """The folder of the real pictures and networks; the test is skipped where there is none."""
+    named = os.environ.get("L2L_REF_DATA")
+    if named and (Path(named) / "images").is_dir() and (Path(named) / "networks").is_dir():
+        return Path(named)
+    pytest.skip("pictures and networks are not here: name their folder in L2L_REF_DATA")
+
+
 def with_backward(operation, backward, **changes):
     """The same Operation with another backward than the one that stands below its forward."""
     replaced = type("Replaced", (Operation,), {"backward": staticmethod(backward)})

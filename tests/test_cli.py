@@ -114,6 +114,11 @@ MISTAKES = {
     "resume from a text": (["train", "quadratic", "--resume", "--checkpoint", "text"], "text: not a readable"),
     "dist of digits": (["train", "digits", "--dist", "normal"], "--distribution: not for digits"),
     "an unknown dist": (["train", "quadratic", "--dist", "cauchy"], "cauchy"),
+    "an unknown kind of sharing": (["train", "quadratic", "--share", "all"], "all"),
+    "sharing of images": (["train", "digits", "--share", "bfgs"], "--share: not for digits"),
+    "averaged units of none that share": (["train", "quadratic", "--averaged", "3"], "--averaged: needs --share"),
+    "a window of a matrix": (["train", "quadratic", "--share", "bfgs", "--window", "9"], "needs --share l-bfgs"),
+    "more averaged units than units": (["train", "quadratic", "--share", "bfgs", "--hidden", "3"], "averaged"),
     "no hidden units": (["train", "quadratic", "--hidden", "0"], "hidden: expected whole numbers >= 1"),
     "negative hidden units": (["train", "quadratic", "--hidden=-3"], "hidden: expected whole numbers >= 1"),
     "hidden units in words": (["train", "quadratic", "--hidden", "x"], "--hidden: expected whole numbers"),
@@ -223,9 +228,11 @@ def test_every_option_has_a_text(name):
 
 
 @pytest.mark.parametrize("option, text", [
-    ("epochs", "(default 80 for quadratic; 14 for digits; 60 for mnist; 100 for gp, support)"),
-    ("distribution", "(default uniform)"), ("coordinates", "(default none for quadratic; 4000 for digits, mnist)"),
-    ("output_map", "(default linear)"), ("hidden", "(default 20,20 for quadratic, digits, mnist; 64 for gp, support)"),
+    ("epochs",
+     "(default 80 for quadratic; 14 for digits; 60 for mnist; 40 for cifar; 30 for art; 100 for gp, support)"),
+    ("distribution", "(default uniform)"), ("output_map", "(default linear)"),
+    ("coordinates", "(default none for quadratic; 4000 for digits, mnist, cifar, art)"),
+    ("hidden", "(default 20,20 for quadratic, digits, mnist, cifar, art; 64 for gp, support)"),
 ])
 def test_the_texts_of_train_have_the_defaults(option, text):
     parser = argparse.ArgumentParser()
@@ -468,6 +475,7 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
 @pytest.mark.parametrize("words, message", [
     (["train", "gp"], "--dim: expected the number of dimensions of the functions"),
     ([*SEARCH, "--unroll", "2"], "--unroll: not for gp"),
+    ([*SEARCH, "--start", "lstm-oi-2"], "--start: not for gp"),
     ([*SEARCH, "--dist", "normal"], "--distribution: not for gp"),
     ([*SEARCH, "--hidden", "3,3"], "--hidden: expected the units of one layer, got (3, 3)"),
     ([*SEARCH, "--curriculum", "2"], "curriculum: expected a number in [0, 1], got 2.0"),
@@ -478,6 +486,13 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
 ])
 def test_options_of_another_problem_are_refused(run, words, message):
     assert run(*words) == (2, "", f"l2l-ref train: {message}\n")
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("start, message", [("nothing", "--start: name: expected the path"), ("lstm-oi-2", "params: ")])
+def test_a_start_that_does_not_fit_is_refused(run, start, message):
+    code, out, err = run("train", "digits", "--start", start)
+    assert (code, out) == (2, "") and err.startswith(f"l2l-ref train: {message}") and err.count("\n") == 1
     assert os.listdir() == []
 
 
@@ -709,3 +724,27 @@ def test_bench(run, work, words, unit, tmp_path):
         one = rows[next(key for key in rows if key[1:] == ("numba", 1))]
         rate = 6 * (4 * 20 * 22 + 4 * 20 * 40 + 20) / one["ns_per_coordinate_step"]
         assert one["part_of_peak"] == pytest.approx(rate / result["peak_gflops_by_threads"]["1"])
+
+
+# The cost of tuning.
+
+
+@pytest.mark.parametrize("words, names, count", [
+    ([], list(OPTIMIZERS), 2), (["--functions", "9999"], list(OPTIMIZERS), TUNING_FUNCTIONS["quadratic"]),
+    (["--baselines", "adam, sgd"], ["sgd", "adam"], 2), (["--baselines", ""], [], None),
+    (["--baselines", "nag", "--tuning-functions", "7"], ["nag"], 7),
+])
+def test_what_is_tuned_follows_from_the_options(run, model, no_figure, monkeypatch, words, names, count):
+    tuned, measured = [], []
+    monkeypatch.setattr("l2l_ref.compare.gradient_based.tune", lambda name, problem, steps, functions, *others:
+                        tuned.append((name, functions)) or tuning.Tuned(0.1, [], False))
+    monkeypatch.setattr("l2l_ref.compare.gradient_based.measure", lambda optimizer, problem, steps, functions, seed:
+                        measured.append(functions) or (np.ones((steps + 1, 2)), 1.0))
+    code, out, _ = run("compare", "quadratic", "--model", model, *COMPARE, *words)
+    assert code == 0 and tuned == [(name, count) for name in names]
+    assert len(measured) == 1 + len(names) and len(out.splitlines()) >= 2 + len(names)
+
+
+def test_unknown_baselines_are_refused(run, model):
+    code, _, err = run("compare", "quadratic", "--model", model, *COMPARE, "--baselines", "adam,lion")
+    assert code == 2 and "--baselines: expected some of sgd, " in err and "got 'lion'" in err

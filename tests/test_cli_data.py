@@ -3,6 +3,7 @@ import gzip
 import json
 import struct
 
+import numpy as np
 import pytest
 
 from l2l_ref.cli import data
@@ -83,6 +84,34 @@ def test_known_content_is_recognised(command, folder, monkeypatch):
     code, report, _ = command("--json", "--data-dir", folder)
     assert code == 0 and report["mnist"]["test labels"]["sha256_matches"] is True
     assert "10000, content as published" in command("--data-dir", folder)[1]
+
+
+def test_files_of_cifar_are_counted(command, tmp_path):
+    assert "cifar10 none of its files" in command("--data-dir", tmp_path)[1]
+    (tmp_path / "data_batch_2.bin.gz").write_bytes(gzip.compress(bytes(3 * 3073)))
+    (tmp_path / "test_batch.bin").write_bytes(bytes(3072))
+    code, report, err = command("--json", "--data-dir", tmp_path)
+    path = str(tmp_path.resolve() / "data_batch_2.bin.gz")
+    assert report["cifar10"]["data_batch_2.bin"] == {"status": "present", "path": path, "count": 3, "problem": None}
+    assert [entry["status"] for entry in report["cifar10"].values()] == [
+        "missing", "present", "missing", "missing", "missing", "broken"]
+    assert code == 1 and len(err) == 1 and "test_batch.bin: expected whole records of 3073 bytes" in err[0]
+    text = command("--data-dir", tmp_path)[1]
+    assert f"3 images  {path}" in text and "broken" in text
+
+
+def test_pictures_and_networks_are_counted(command, tmp_path):
+    text = command("--data-dir", tmp_path)[1]
+    assert "pictures none of its files" in text and "networks none of its files" in text
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "networks" / "vgg16.npz").write_bytes(b"no such thing")
+    np.savez(tmp_path / "images.npz", photo_a=np.zeros((4, 5, 3), np.uint8), style_b=np.zeros((4, 5, 3), np.uint8))
+    code, report, err = command("--json", "--data-dir", tmp_path)
+    path = str(tmp_path.resolve() / "images.npz")
+    assert report["pictures"] == {"images.npz": {"status": "present", "path": path, "count": 2, "problem": None}}
+    assert [entry["status"] for entry in report["networks"].values()] == ["broken", "missing"]
+    assert code == 1 and len(err) == 1 and "vgg16.npz: not a readable .npz file" in err[0]
+    assert f"2 pictures  {path}" in command("--data-dir", tmp_path)[1]
 
 
 def test_the_real_mnist_is_recognised(command, mnist_folder):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2l_ref.datasets import SPLITS, load
+from l2l_ref.datasets.cifar import CIFAR_2, CIFAR_5, MOST, NAMES, RECORD, held_out, read_batch
 from l2l_ref.datasets.files import VARIABLE
 from l2l_ref.datasets.idx import read_idx
 
@@ -224,6 +225,136 @@ def test_the_real_mnist(mnist_folder):
     assert abs(mean - 0.1307) < 5e-5
 
 
+# CIFAR-10, made up
+
+
+def as_records(images, labels):
+    """The bytes of a file of images (N, 32, 32, 3), put together record by record from the table of the format."""
+    content = b""
+    for image, label in zip(images.astype(np.uint8), labels):
+        content += bytes([label]) + b"".join(image[:, :, colour].tobytes() for colour in range(3))
+    return content
+
+
+def random_batch(seed, count):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, 32, 32, 3), np.uint8), rng.integers(0, 10, count, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory):
+    """A data folder with a part of the files: two of the five batches, one of them gzipped, and the test batch."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "cifar10").mkdir()
+    files = ("data_batch_2.bin.gz", 30), ("data_batch_5.bin", 25), ("test_batch.bin", 40)
+    for seed, (name, count) in enumerate(files):
+        content = as_records(*random_batch(seed, count))
+        (folder / "cifar10" / name).write_bytes(gzip.compress(content, 1) if name.endswith(".gz") else content)
+    return folder
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_batch_is_read_back(folder, zipped):
+    images, labels = random_batch(0, 7)
+    found, truth = read_batch(write(folder, as_records(images, labels), zipped))
+    np.testing.assert_array_equal(found, images)
+    np.testing.assert_array_equal(truth, labels)
+    assert found.dtype == truth.dtype == np.uint8
+
+
+def test_cifar_is_split_as_promised(cifar):
+    """The last tenth of each training file is for validation: 3 of 30 images, 2 of 25."""
+    (first, a), (second, b), (test, c) = (random_batch(k, n) for k, n in enumerate((30, 25, 40)))
+    expected = {
+        "train": (np.concatenate([first[:27], second[:23]]), np.concatenate([a[:27], b[:23]])),
+        "validation": (np.concatenate([first[27:], second[23:]]), np.concatenate([a[27:], b[23:]])),
+        "test": (test, c),
+    }
+    for split, (images, labels) in expected.items():
+        found = load("cifar10", split, cifar)
+        np.testing.assert_array_equal(found.images.reshape(-1, *found.shape), images)
+        np.testing.assert_array_equal(found.labels, labels)
+        assert (found.scale, found.classes, found.shape) == (255.0, 10, (32, 32, 3))
+        for array in (found.images, found.labels):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 0
+    assert np.shares_memory(load("cifar10", "train", cifar).images, load("cifar10", "train", str(cifar)).images)
+
+
+def test_another_file_moves_no_image_to_the_other_side(cifar, tmp_path):
+    for path in (cifar / "cifar10").iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "data_batch_1.bin").write_bytes(as_records(*random_batch(7, 10)))
+    for split in ("train", "validation"):
+        before, after = ({row.tobytes() for row in load("cifar10", split, where).images} for where in (cifar, tmp_path))
+        assert before < after
+
+
+@pytest.mark.parametrize("labels", [(3, 8), [8, 3], np.array([0, 1, 2, 3, 4])])
+def test_labels_can_be_chosen(cifar, labels):
+    whole, some = load("cifar10", "test", cifar), load("cifar10", "test", cifar, labels)
+    rows = np.isin(whole.labels, labels)
+    np.testing.assert_array_equal(some.images, whole.images[rows])
+    np.testing.assert_array_equal(np.array(labels)[some.labels], whole.labels[rows])
+    assert some.classes == len(labels) and some.labels.dtype == np.uint8 and not some.images.flags.writeable
+
+
+def test_held_out_labels_are_the_others():
+    assert held_out(CIFAR_5) == (5, 6, 7, 8, 9) and len(held_out(CIFAR_2)) == 8
+    assert sorted(CIFAR_5 + held_out(CIFAR_5)) == list(range(len(NAMES)))
+
+
+@pytest.mark.parametrize("labels", [(1,), (1, 1), (1, 10), (-1, 2), 3, (True, 2), "12", (1.0, 2)])
+def test_wrong_choices_of_labels_are_refused(labels):
+    with pytest.raises(ValueError, match="labels: expected"):
+        load("digits", "test", labels=labels)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", r"expected whole records of 3073 bytes, got 0 bytes"),
+        (bytes(RECORD - 1), "expected whole records of 3073 bytes, got 3072 bytes"),
+        (bytes(2 * RECORD + 1), "expected whole records of 3073 bytes, got 6147 bytes"),
+        (bytes(RECORD) + b"\x0a" + bytes(RECORD - 1), "expected labels from 0 to 9, got 10 in record 1"),
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_is_wrong_with_a_batch_is_said(folder, content, message, zipped):
+    path = write(folder, content, zipped)
+    with pytest.raises(ValueError, match=message) as error:
+        read_batch(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_batch_that_inflates_to_more_is_not_inflated(folder):
+    path = write(folder, bytes(MOST * RECORD + 100_000_000), zipped=True)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="expected at most 10000 records of 3073 bytes, got more"):
+            read_batch(path)
+        assert tracemalloc.get_traced_memory()[1] < 3 * MOST * RECORD
+    finally:
+        tracemalloc.stop()
+
+
+def test_missing_files_of_cifar_are_named(cifar, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file data_batch_1.bin, plain or .gz, in"):
+        load("cifar10", "train", tmp_path)
+    (tmp_path / "data_batch_3.bin").write_bytes(as_records(*random_batch(0, 10)))
+    assert len(load("cifar10", "train", tmp_path).labels) == 9
+    with pytest.raises(FileNotFoundError, match="no file test_batch.bin, plain or .gz, in"):
+        load("cifar10", "test", tmp_path)
+
+
+def test_the_real_cifar(cifar_folder):
+    """The well-known means of the colours over the training images; those of a part of them are near."""
+    found = load("cifar10", "train", cifar_folder)
+    means = found.images.reshape(-1, *found.shape).mean(axis=(0, 1, 2)) / found.scale
+    np.testing.assert_allclose(means, (0.4914, 0.4822, 0.4465), atol=0.002)
+    assert np.bincount(found.labels).min() > 0.09 * len(found.labels)
+
+
 # The digits that come with the package
 
 
@@ -252,7 +383,7 @@ def test_digits_can_be_told_apart():
 @pytest.mark.parametrize(
     "name, split, message",
     [
-        ("cifar", "train", "name: expected one of digits, mnist, got 'cifar'"),
+        ("cifar", "train", "name: expected one of digits, mnist, cifar10, got 'cifar'"),
         ("digits", "all", "split: expected one of train, validation, test, got 'all'"),
     ],
 )

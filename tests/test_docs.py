@@ -103,7 +103,7 @@ def presets_table():
             rows.append([
                 problem, name,
                 settings.get("distribution", default(distribution, "distribution")) if drawn else "-",
-                settings.get("theta0_scale", default(distribution, "theta0_scale")),
+                "-" if problem == "art" else settings.get("theta0_scale", default(distribution, "theta0_scale")),
                 f"{model.get('preprocess') or 'none'}", model.get("output_scale", 1.0),
                 full.functions, full.tasks, full.epochs, f"{moves(recipe):,}",
                 full.learning_rate, full.final_learning_rate,

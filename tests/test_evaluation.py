@@ -147,7 +147,7 @@ def test_a_logarithmic_band_is_positive_and_that_of_the_mean_where_it_is_narrow(
 
 
 def test_each_curve_has_a_colour_and_dashes_of_its_own():
-    assert set(figures.STYLES) == {"learned", *OPTIMIZERS} == set(figures.TITLES)
+    assert set(figures.STYLES) == {"learned", "l-bfgs", *OPTIMIZERS} == set(figures.TITLES)
     for styles in (figures.STYLES, figures._search_styles([f"model {k}" for k in range(8)])):
         colors = [color for name, (color, _) in styles.items() if name != "integrated-ei"]  # never beside "ei"
         assert len(set(colors)) == len(colors)
@@ -159,3 +159,13 @@ def test_the_figure_is_drawn(tmp_path):
     results["adam"] = Curves(np.full((4, 4), np.nan), 0.1, True, 0.0)  # one that has diverged does no harm
     figures.plot_learning_curves(results, Quadratic(2), 3, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_only_the_baselines_that_are_asked_for_are_tuned(monkeypatch):
+    tuned = []
+    monkeypatch.setattr("l2l_ref.compare.gradient_based.tune",
+                        lambda name, *others: tuned.append(name) or tuning.Tuned(0.1, [], False))
+    results = compare(SGD(0.1), Quadratic(2), 2, 3, optimizers=("adam", "sgd"))
+    assert tuned == ["sgd", "adam"] and list(results) == ["learned", "sgd", "adam"]
+    with pytest.raises(ValueError, match="^optimizers: expected one of sgd, .*, l-bfgs, got 'adamw'"):
+        compare(SGD(0.1), Quadratic(2), 2, 3, optimizers=("adamw",))

@@ -110,11 +110,12 @@ def test_nothing_is_said_where_numba_works(capsys):
     ["meta-gradient", "--coordinates", "20", "--steps", "2", "--hidden", "2"], ["update", "--coordinates", "5"],
     ["suggest", "--dim", "1", "--past", "1"], ["gp", "--batch", "2", "--steps", "3"],
     ["dnc", "--batch", "2", "--steps", "2", "--hidden", "3", "--memory", "2,2,1"], ["start-up"],
+    ["conv", "--batch", "2"],
 ])
 def test_bench_leaves_out_what_is_not_installed(without, capsys, monkeypatch, words):
     without("scipy", "numba", "torch", "jax", "optuna", "hyperopt", "skopt", "smac")
     monkeypatch.setattr("l2l_ref.bench.timing.machine_limits", dict)
-    for bench in ("meta_gradient", "gp", "dnc", "update"):
+    for bench in ("meta_gradient", "gp", "dnc", "conv", "update"):
         monkeypatch.setattr(f"l2l_ref.bench.{bench}.machine_limits",
                             lambda *a: {"peak_gflops_by_threads": {"1": 1.0, "2": 1.0}}, raising=False)
     assert main(["bench", *words, "--rounds", "1", "--json"]) == 0

@@ -9,11 +9,11 @@ import ast
 import numpy as np
 import pytest
 from conftest import ROOT
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core.errors import TypingError
 
-from l2l_ref.compiled.jit import exp, kernel, log, sigmoid, tanh, transpose
+from l2l_ref.compiled.jit import ROWS, WIDTH, block_product, exp, kernel, log, sigmoid, tanh, transpose
 
 
 @kernel
@@ -147,3 +147,28 @@ def test_loops_that_sum_in_any_order_write_into_no_array(path):
                        and isinstance(n.op, (ast.Add, ast.Sub)) for n in ast.walk(loop))
             writes = any(isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) for n in ast.walk(loop))
             assert not (sums and writes), f"{path.name}, line {loop.lineno}"
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-13), (np.float32, 1e-4)])
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 4), min_size=6, max_size=6), st.integers(0, 4), st.integers(0, 5))
+def test_products_of_overlapping_rows(dtype, tolerance, seed, steps, outer, inner):
+    """By loops, for each number of rows; the sums of a row are the same bits in every block that holds it."""
+    a_row, a_outer, a_inner, b_outer, b_inner, start_row = steps
+    n, rng = WIDTH // np.dtype(dtype).itemsize, np.random.default_rng(seed)
+    a, b, start = (rng.standard_normal(120).astype(dtype) for _ in range(3))
+    expected = np.empty((ROWS, n))
+    for q, k in np.ndindex(ROWS, n):
+        terms = [float(a[2 + q * a_row + u * a_outer + v * a_inner]) * float(b[3 + u * b_outer + v * b_inner + k])
+                 for u in range(outer) for v in range(inner)]
+        expected[q, k] = float(start[1 + q * start_row + k]) + sum(terms)
+    blocks = []
+    for rows in range(1, ROWS + 1):
+        out = np.full(2 + ROWS * (n + 1), np.nan, dtype)
+        block_product(rows, a, 2, a_row, a_outer, a_inner, b, 3, b_outer, b_inner, outer, inner, start, 1, start_row,
+                      out, 2, n + 1)
+        written = out[2:].reshape(ROWS, n + 1)
+        assert np.isnan(out[:2]).all() and np.isnan(written[:, n]).all() and np.isnan(written[rows:]).all()
+        np.testing.assert_allclose(written[:rows, :n], expected[:rows], rtol=0, atol=tolerance)
+        blocks.append(written[0, :n].tobytes())
+    assert len(set(blocks)) == 1

@@ -1,5 +1,7 @@
 """Claims in float32: right ones pass by a narrow bound, and mistakes in one precision alone are named."""
 
+import warnings
+
 import numpy as np
 import pytest
 from conftest import SLOW
@@ -136,3 +138,49 @@ def test_one_entry_that_is_wrong_in_float32_alone_is_found():
 
     report = gradcheck(np.sin, backward, x)
     assert report.verdict == "FAIL" and report.worst.name == "x[1234]", report
+
+
+# f rounds one term to float32 and adds others in float64: between two stairs of the one, f has the slope of the others.
+STAIRS = {
+    "exp": (lambda x: np.exp(x).astype(np.float32).sum(), np.exp),
+    "tanh": (lambda x: np.tanh(x.astype(np.float32) * np.float32(1.7)).sum(),
+             lambda x: 1.7 * (1 - np.tanh(1.7 * x) ** 2)),
+    "cube": (lambda x: np.float32((x**3).sum() + 2), lambda x: 3 * x**2),
+}
+
+
+@pytest.mark.parametrize("name", STAIRS)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_term_in_float32_beside_others_in_float64(name, seed):
+    rng = np.random.default_rng(seed)
+    x, weight = rng.uniform(-1.5, 1.5, rng.integers(1, 4)), 10.0 ** rng.uniform(-3, 1)
+    x[rng.integers(len(x))] = 10.0 ** rng.uniform(-5, 0)
+    rounded, slope = STAIRS[name]
+
+    def f(x):
+        return float(rounded(x) + weight * (x**2).sum())
+
+    def smooth(x):
+        return 2 * weight * x
+
+    def right(x):
+        return slope(x) + smooth(x)
+
+    assert gradcheck(f, right, x, kind="gradient", seed=seed).verdict != "FAIL"
+    assert gradcheck(f, lambda x: 1.2 * right(x), x, kind="gradient", seed=seed).verdict != "PASS"
+    if np.abs(slope(x)).max() > 1e-2 * np.abs(right(x)).max():
+        assert gradcheck(f, smooth, x, kind="gradient", seed=seed).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("at", [1e-3, 0.3, -0.7])
+def test_a_lost_imaginary_part_beside_a_term_that_keeps_its_own(at):
+    """The complex step then says 1 and is exact; central differences contradict it."""
+    x = np.array([at])
+
+    def f(x):
+        return np.exp(x).astype(np.float32) + x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+        assert gradcheck(f, lambda d_y, x: d_y * (np.exp(x) + 1), x).verdict != "FAIL"
+        assert gradcheck(f, lambda d_y, x: d_y, x).verdict == "FAIL"

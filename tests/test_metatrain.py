@@ -843,3 +843,47 @@ def test_a_part_of_the_coordinates_gives_the_gradient_in_the_mean():
     ]
     np.testing.assert_allclose(np.mean(parts, axis=0), whole, rtol=1e-10, atol=1e-12)
     assert not np.allclose(parts[0], whole)
+
+
+# The weights of the losses, w_t of T1.
+
+
+@pytest.mark.parametrize("name", train.LOSS_WEIGHTS)
+@given(steps=st.integers(1, 200))
+def test_named_weights_have_the_mean_1(name, steps):
+    weights = Recipe(steps=steps, unroll=1, loss_weights=name).weights()
+    assert weights.shape == (steps,) and (weights >= 0).all() and (np.diff(weights) >= 0).all()
+    assert weights.mean() == pytest.approx(1, rel=1e-12)
+    assert name != "final" or np.count_nonzero(weights) == 1 == np.count_nonzero(weights[-1:])
+
+
+@pytest.mark.parametrize("second_derivatives", [False, True])
+def test_weights_of_the_losses_are_those_of_the_equation(second_derivatives):
+    """On a parabola and from a rule that does not move: dL/dg_t is the sum of the later w_s f'(1), by hand."""
+    seen, w = [], (0.5, 0.0, 3.0, 2.0)
+    recipe = {"steps": 4, "unroll": 2, "epochs": 1, "tasks": 1, "functions": 2, "validation_functions": 1,
+              "clip": None, "learning_rate": 1e-12, "final_learning_rate": 1e-12}
+    _, log = meta_train(linear_rule(), Parabola(), **recipe, loss_weights=w, second_derivatives=second_derivatives,
+                        report=lambda p, r: seen.append(p.adam.m))
+    windows = [(w[0] + 2 * w[1]) * np.array([4.0, 2.0]), (w[2] + 2 * w[3]) * np.array([4.0, 2.0])]
+    np.testing.assert_allclose(seen[0], 0.1 * windows[1] + 0.09 * windows[0], rtol=1e-9)
+    assert log[0]["loss"] == pytest.approx((w[0] + w[1] + w[2] + w[3]) / 2, rel=1e-9)
+
+
+def test_equal_weights_are_uniform_bit_for_bit():
+    assert same_bits(final(tiny()), final(tiny(), loss_weights=(1.0,) * 4))
+    assert not same_bits(final(tiny()), final(tiny(), loss_weights="linear"))
+
+
+def test_a_window_without_weight_updates_nothing_and_the_run_goes_on():
+    """The last loss alone: one update for each task, from the gradients of the last window."""
+    updates = []
+    final(tiny(), loss_weights="final", report=lambda p, r: updates.append(p.adam.t))
+    assert updates == [2, 4, 6]  # of 4, 8 and 12 with uniform weights
+
+
+@pytest.mark.parametrize("wrong", [(1.0,), (1.0,) * 5, (0.0,) * 4, (1.0, -1.0, 1.0, 1.0), (1.0, np.nan, 1.0, 1.0),
+                                   (1.0, np.inf, 1.0, 1.0), "last", ()])
+def test_weights_that_are_none_are_refused(wrong):
+    with pytest.raises(ValueError, match="^loss_weights: expected "):
+        Recipe(steps=4, unroll=2, loss_weights=wrong)

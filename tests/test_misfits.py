@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SLOW
 
 from l2l_ref import backends
 from l2l_ref.learned import coordinatewise
@@ -113,12 +113,53 @@ def dnc_propose_inference(module, rng, dtype):
     return propose(rng, dtype, cell_of("dnc", (5, 4, 2)))
 
 
+def conv2d(module, rng, dtype):
+    draw = normal(rng, dtype)
+    return draw(2, 5, 6, 3), draw(3, 2, 3, 4), draw(4), 2
+
+
+def conv2d_backward(module, rng, dtype):
+    y, cache = module.conv2d(*conv2d(module, rng, dtype))
+    return np.ones_like(y), cache
+
+
+def max_pool(module, rng, dtype):
+    return normal(rng, dtype)(2, 5, 6, 3), 2
+
+
+def max_pool_backward(module, rng, dtype):
+    y, cache = module.max_pool(*max_pool(module, rng, dtype))
+    return np.ones_like(y), cache
+
+
+def relu(module, rng, dtype):
+    return (normal(rng, dtype)(3, 4),)
+
+
+def relu_backward(module, rng, dtype):
+    r, cache = module.relu(*relu(module, rng, dtype))
+    return np.ones_like(r), cache
+
+
+def batch_norm(module, rng, dtype):
+    draw = normal(rng, dtype)
+    return draw(6, 3), draw(3), draw(3)
+
+
+def batch_norm_backward(module, rng, dtype):
+    y, cache = module.batch_norm(*batch_norm(module, rng, dtype))
+    return np.ones_like(y), cache
+
+
 CALLS = {
     "lstm": (lstm_cell, lstm_cell_backward), "heads": (memory_access, memory_access_backward),
     "gp": (gp_append, gp_append_backward, gp_sample, gp_sample_backward),
     "coordinatewise": (packed, step_inference, meta_gradient),
     "propose": (propose_inference, dnc_propose_inference),
+    "convolution": (conv2d, conv2d_backward, max_pool, max_pool_backward), "activations": (relu, relu_backward),
+    "normalization": (batch_norm, batch_norm_backward),
 }
+PAIRS = {"lstm", "heads", "gp", "convolution", "activations", "normalization"}  # whose functions return a cache, too
 FUNCTIONS = [(part, call.__name__) for part, calls in CALLS.items() for call in calls]
 
 
@@ -166,8 +207,10 @@ def retyped(rng, array):
         lambda: array.astype(np.longdouble), lambda: array.astype(str), lambda: array.astype("M8[s]"),
         lambda: array.astype(array.dtype.newbyteorder()), lambda: array.tolist(), lambda: None, lambda: "array",
         lambda: 1.0, lambda: unaligned(array), lambda: array[..., ::-1].copy()[..., ::-1], lambda: array.copy("F"),
-        lambda: np.repeat(array, 2, -1)[..., ::2] if array.ndim else array, lambda: read_only(array),
+        lambda: np.repeat(array, 2, -1)[..., ::2] if array.ndim else array,
     ]
+    if SLOW:
+        choices.append(lambda: read_only(array))  # for which a kernel is compiled anew
     return choices[rng.integers(len(choices))]()
 
 
@@ -214,7 +257,7 @@ def call_misfits(part, name, seed):
     rng, make = np.random.default_rng(seed), {call.__name__: call for call in CALLS[part]}[name]
     refused = 0
     for _ in range(MISFITS):
-        dtype = (np.float32, np.float64)[rng.integers(2)]
+        dtype = (np.float32, np.float64)[rng.integers(2)] if SLOW else np.float32
         backward = name.endswith("_backward")
         arguments = make(module, rng, dtype)
         # What fits otherwise is compared with the original, in which a cache of the twin has no meaning.
@@ -229,11 +272,13 @@ def call_misfits(part, name, seed):
             assert str(error), error
             continue
         if name != "packed" and not backward:
+            half = any(getattr(part, "dtype", None) == np.float16 for part in leaves(given))
+            tolerance = 1e-2 if half else 1e-4  # the original computes in half precision
             expected = getattr(original, name)(*given)
-            expected = expected[0] if part in ("lstm", "heads", "gp") else expected
-            result = result[0] if part in ("lstm", "heads", "gp") else result
+            expected = expected[0] if part in PAIRS else expected
+            result = result[0] if part in PAIRS else result
             for got, wanted in zip(leaves(result), leaves(expected), strict=True):
-                np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+                np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance / 10)
     print(refused)
 
 
@@ -247,7 +292,7 @@ def run_program(program):
 def test_a_misfit_is_refused_before_a_kernel_runs(part, name):
     done = run_program(f"import test_misfits; test_misfits.call_misfits({part!r}, {name!r}, 0)")
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-3000:]}"
-    assert int(done.stdout) > MISFITS // 3
+    assert int(done.stdout) > MISFITS // (5 if name == "relu" else 3)  # to relu every shape is right
 
 
 def test_every_compiled_function_with_arguments_is_tried():

@@ -25,6 +25,7 @@ from l2l_ref.checking import gradcheck, trees
 
 ZERO = "-0.0 is 0.0"
 SUM = "the axes of a sum have no order"
+PRODUCT = "only their product is used"
 CONSTANT = "it is read where b_t is a constant, whose gradient is not that of the loss: test_improvement.py has it"
 EDGE = "at the edge of the cube any slope between those of its sides is right"
 SHAPE = "e, f, y, mean and std have one shape"
@@ -131,9 +132,68 @@ HARMLESS = {
     "unroll_backward": {
         "sign: np.empty_like(d_updates) -> -np.empty_like(d_updates)": "every row is written before it is read",
     },
+    "matrix_memory_backward": {
+        "index: (d_i[:, None, :] @ M)[:, 0, :] -> (d_i[:, None, :] @ M)[:, -1, :]": ONE_COLUMN,
+    },
+    "window_memory_backward": {
+        "index: (d_i[:, None, :] @ left)[:, 0, :] -> (d_i[:, None, :] @ left)[:, -1, :]": ONE_COLUMN,
+        "index: (right @ d_along[:, :, None])[:, :, 0] -> (right @ d_along[:, :, None])[:, :, -1]": ONE_COLUMN,
+        "cache: left.shape -> cache.right.shape": ONE_SHAPE,
+    },
+    "sharing_step_backward": {
+        "constant: d_y.reshape(-1, d_y.shape[2]) -> d_y.reshape(-2, d_y.shape[2])": "NumPy counts what is left",
+        "index: d_z[:, 0] -> d_z[:, -1]": "without preprocessing z_0 has one column, once i is cut off",
+        "swap: (d_layers, d_params) -> (d_params, d_layers)": "two names for two new empty lists",
+    },
+    "sharing_unroll_backward": {
+        "sign: np.empty_like(d_updates) -> -np.empty_like(d_updates)": "every row is written before it is read",
+    },
     "quadratic_backward": {
         "index: (d_residual[:, None, :] @ W)[:, 0, :] -> (d_residual[:, None, :] @ W)[:, -1, :]":
             "the product is (B, 1, d): 0 and -1 are the same row",
+    },
+    "conv2d_backward": {
+        "swap: (0, 1, 2) -> (1, 0, 2) (3)": SUM,
+        "swap: (0, 1, 2) -> (2, 1, 0) (3)": SUM,
+        "swap: (0, 1, 2) -> (0, 2, 1) (3)": SUM,
+        **{f"swap: (d_x, None, None) -> {other}": "read without weight_gradients: test_images.py has it"
+           for other in ("(None, d_x, None)", "(None, None, d_x)")},
+    },
+    "_input_gradient": {
+        "sign: np.zeros(place.padded, d_p.dtype) -> -np.zeros(place.padded, d_p.dtype)": ZERO,
+    },
+    "max_pool_backward": {
+        "sign: np.zeros(place.padded, d_y.dtype) -> -np.zeros(place.padded, d_y.dtype)": ZERO,
+        "index: place.size[1] -> place.size[0]": "windows are square",
+    },
+    "total_variation_backward": {
+        "sign: np.zeros((N, P, Q, C), across.dtype) -> -np.zeros((N, P, Q, C), across.dtype)": ZERO,
+        "swap: ((scale * down, d_F[:, 1:], d_F[:, :-1]), (scale * across, d_F[:, :, 1:], d_F[:, :, :-1])) -> "
+        "((scale * across, d_F[:, :, 1:], d_F[:, :, :-1]), (scale * down, d_F[:, 1:], d_F[:, :-1]))":
+            "the terms of a sum have no order",
+    },
+    "gram_backward": {
+        "swap: (_, P, Q, _) -> (_, Q, P, _)": PRODUCT,
+        "transpose: cache.F @ d_both[:, None] -> cache.F @ d_both[:, None].swapaxes(-1, -2)": "it is symmetric",
+    },
+    "content_loss_backward": {
+        "swap: (_, P, Q, C) -> (_, Q, P, C)": PRODUCT,
+        "swap: (_, P, Q, C) -> (_, C, Q, P)": PRODUCT,
+        "swap: (_, P, Q, C) -> (_, P, C, Q)": PRODUCT,
+    },
+    "style_loss_backward": {
+        "swap: (_, C, _) -> (_, _, C)": "the Gram matrix is square",
+    },
+    "convnet_loss_backward": {
+        "compare: k > 1 -> k >= 1": "the gradient with respect to the images is computed and not used",
+        "constant: k > 1 -> k > 0": "the gradient with respect to the images is computed and not used",
+    },
+    "style_transfer_loss_backward": {
+        "constant: (255 * d_x + d_smooth).reshape(len(d_x), -1) -> (255 * d_x + d_smooth).reshape(len(d_x), -2)":
+            "NumPy takes any negative number for the rest",
+    },
+    "features_backward": {
+        "constant: weight_gradients=False -> weight_gradients=True": "they are computed and not used",
     },
     "squared_distance_backward": {
         "swap: (0, 1, 2) -> (1, 0, 2)": SUM,

@@ -21,7 +21,7 @@ CALLS = {
         {"x": (3, 2), "h": (3, 4), "c": (3, 4), "W_x": (2, 16), "W_h": (4, 16), "b": (16,)},
     ),
     "rnn_cell": (
-        lambda x, h, W_x, W_h, b: rnn_cell(x, h, (W_x, W_h, b)),
+        lambda x, h, W_x, W_h, b: rnn_cell(x, (h,), (W_x, W_h, b)),
         {"x": (3, 2), "h": (3, 4), "W_x": (2, 4), "W_h": (4, 4), "b": (4,)},
     ),
     "linear": (linear, {"x": (3, 2), "W": (2, 5), "b": (5,)}),

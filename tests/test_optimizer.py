@@ -199,7 +199,7 @@ def test_auto_takes_the_twin_where_it_pays():
         pytest.skip("numba does not work here")
     assert backends.choose("coordinatewise", "auto", 10**4).__name__.endswith("compiled.coordinatewise")
     assert backends.choose("coordinatewise", "auto", 1) is coordinatewise
-    assert backends.choose("coordinatewise", "auto", CoordinatewiseLSTM(hidden=()).work(10**4)) is coordinatewise
+    assert CoordinatewiseLSTM(hidden=()).steps_of(10**4) is coordinatewise
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba"])

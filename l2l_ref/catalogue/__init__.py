@@ -10,7 +10,10 @@ from .operation import Operation
 
 __all__ = ["OPERATIONS", "TWINS", "Operation", "find"]
 
-CHAPTERS = ("layers", "recurrent", "meta_gradients", "optimizees", "gaussian_processes", "black_box", "memory")
+CHAPTERS = (
+    "layers", "images", "recurrent", "sharing", "meta_gradients", "optimizees", "gaussian_processes", "black_box",
+    "memory",
+)
 COMPILED = ("twins",)
 
 OPERATIONS: tuple[Operation, ...]  # of all chapters, see __getattr__

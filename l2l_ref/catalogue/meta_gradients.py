@@ -6,15 +6,17 @@ import numpy as np
 
 from .. import backends
 from ..learned import coordinatewise
-from ..learned.cells import LSTM, with_backend
-from ..ops.lstm import LSTMState
+from ..learned.cells import with_backend
+from ..ops.lstm import lstm_init
+from ..ops.rnn import rnn_init
+from ..trees import tree_map
 from .operation import Operation, normal, times
 
 
 def _state(rng, n, params):
     """A state of n coordinates, in the precision of the weights."""
-    hidden = [len(layer.W_h) for layer in params.layers]
-    return tuple(LSTMState(*(np.tanh(normal(rng, n, H)).astype(params.W.dtype) for _ in range(2))) for H in hidden)
+    zeros = coordinatewise.init_state(n, params)
+    return tree_map(lambda a: np.tanh(normal(rng, *a.shape)).astype(a.dtype), zeros)
 
 
 def updates_of_window(params, steps, n, p=None, scale=0.5, backend="numpy"):
@@ -46,7 +48,7 @@ def loss_of_window(params, steps, n, p=None, scale=0.5, backend="numpy"):
         L = L + float(s) * (residual * residual).sum()
         loss_gradients.append(2.0 * float(s) * A.T @ residual)
     products = [lambda v: 2.0 * A.T @ (A @ v)] * steps               # C6: H_t v
-    cell = with_backend(LSTM, backend, n)
+    cell = with_backend(coordinatewise.cell_of(params), backend, n)
     return L, (np.array(gradients), np.array(loss_gradients), products, first, params, p, scale, cell)
 
 
@@ -57,8 +59,8 @@ def loss_of_window_backward(d_L, cache):
     return d_params, None, None
 
 
-def _weights(rng, steps=3, n=2, hidden=(2,), inputs=1):
-    like = coordinatewise.init_params(rng, hidden, inputs)
+def _weights(rng, steps=3, n=2, hidden=(2,), inputs=1, init=lstm_init):
+    like = coordinatewise.init_params(rng, hidden, inputs, init)
     return like._replace(W=normal(rng, hidden[-1], 1), b=normal(rng, 1)), steps, n
 
 
@@ -67,6 +69,12 @@ CASES = {
     "two layers": partial(_weights, steps=2, hidden=(2, 1)),
     "one coordinate": partial(_weights, n=1),
     "one step": partial(_weights, steps=1),
+}
+RNN = partial(_weights, init=rnn_init)
+RNN_CASES = {
+    "saturated": times(3, RNN),
+    "two layers": partial(RNN, steps=2, hidden=(2, 1)),
+    "one coordinate": partial(RNN, n=1),
 }
 FEATURES = partial(_weights, steps=2, inputs=2)
 FEATURES_CASES = {
@@ -84,4 +92,6 @@ OPERATIONS = (
     Operation("second_order_meta_gradient", loss_of_window, _weights, C6, SOURCE, cases=CASES),
     Operation("second_order_meta_gradient with log_and_sign", partial(loss_of_window, p=10.0), FEATURES, C6, SOURCE,
               cases=FEATURES_CASES),
+    Operation("meta_gradient of an RNN", updates_of_window, RNN, C5, SOURCE, cases=RNN_CASES),
+    Operation("second_order_meta_gradient of an RNN", loss_of_window, RNN, C6, SOURCE, cases=RNN_CASES),
 )

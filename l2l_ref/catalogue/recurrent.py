@@ -9,8 +9,16 @@ from ..ops import lstm, preprocessing, rnn
 from .operation import Operation, gradient_set, nonzero_array, normal, one_array, times
 
 
+def _rnn_params(rng, D, H):
+    return rnn.RNNParams(*(normal(rng, *s) for s in ((D, H), (H, H), (H,))))
+
+
+def _rnn_state(rng, N, H):
+    return rnn.RNNState(np.tanh(normal(rng, N, H)))
+
+
 def _rnn(rng, N=3, D=2, H=4):
-    return normal(rng, N, D), normal(rng, N, H), rnn.RNNParams(*(normal(rng, *s) for s in ((D, H), (H, H), (H,))))
+    return normal(rng, N, D), rnn.RNNState(normal(rng, N, H)), _rnn_params(rng, D, H)
 
 
 def _lstm_params(rng, D, H):
@@ -35,23 +43,28 @@ def _gradients(rng, *shape):
 BRANCH_POINT = np.exp(-3.0) * np.array([1.0, -1.0])
 
 
-def _coordinatewise(rng, n, hidden, inputs):
+LSTM, RNN = (_lstm_state, _lstm_params), (_rnn_state, _rnn_params)
+
+
+def _coordinatewise(rng, n, hidden, inputs, cell):
     """The state and the parameters of a coordinatewise optimizer."""
-    sizes = (inputs, *hidden)
-    state = tuple(_lstm_state(rng, n, H) for H in hidden)
-    layers = tuple(_lstm_params(rng, D, H) for D, H in zip(sizes, hidden))
+    sizes, (draw_state, draw_params) = (inputs, *hidden), cell
+    state = tuple(draw_state(rng, n, H) for H in hidden)
+    layers = tuple(draw_params(rng, D, H) for D, H in zip(sizes, hidden))
     return state, coordinatewise.Params(layers, normal(rng, sizes[-1], 1), normal(rng, 1))
 
 
-def _step(rng, n=3, hidden=(3, 2), inputs=1):
-    return _gradients(rng, n), *_coordinatewise(rng, n, hidden, inputs)
+def _step(rng, n=3, hidden=(3, 2), inputs=1, cell=LSTM):
+    return _gradients(rng, n), *_coordinatewise(rng, n, hidden, inputs, cell)
 
 
-def _unroll(rng, T=4, n=2, hidden=(3, 2), inputs=1):
-    return _gradients(rng, T, n), *_coordinatewise(rng, n, hidden, inputs)
+def _unroll(rng, T=4, n=2, hidden=(3, 2), inputs=1, cell=LSTM):
+    return _gradients(rng, T, n), *_coordinatewise(rng, n, hidden, inputs, cell)
 
 
 LAYERS = r" (h_l, c_l)' = \text{lstm-cell}(z_{l-1}, (h_l, c_l)), \ z_l = h_l' \qquad g = \text{scale} \cdot (z_L W + b)"
+RNN_LAYERS = LAYERS.replace(r"(h_l, c_l)' = \text{lstm-cell}(z_{l-1}, (h_l, c_l))",
+                            r"h_l' = \text{rnn-cell}(z_{l-1}, h_l)")
 LSTM_SOURCE = "Hochreiter & Schmidhuber 1997; Gers et al. 2000"
 COORDINATEWISE_SOURCE = "Andrychowicz et al. 2016, section 2.1; review, equations (4) and (5)"
 
@@ -123,6 +136,17 @@ OPERATIONS = (
         },
     ),
     Operation(
+        "step of an RNN", partial(coordinatewise.step, scale=0.5), partial(_step, cell=RNN),
+        r"z_0 = \nabla \qquad" + RNN_LAYERS, COORDINATEWISE_SOURCE,
+        cases={
+            "saturated": times(3, partial(_step, cell=RNN)),
+            "tiny": times(1e-8, partial(_step, cell=RNN)),
+            "one coordinate": partial(_step, n=1, cell=RNN),
+            "three layers": partial(_step, hidden=(2, 1, 3), cell=RNN),
+            "empty": partial(_step, n=0, cell=RNN),
+        },
+    ),
+    Operation(
         "unroll", partial(coordinatewise.unroll, scale=0.5), _unroll,
         r"(g_t, h_{t+1}) = m(\nabla_t, h_t, \phi) \qquad t = 0, \ldots, T - 1", COORDINATEWISE_SOURCE,
         cases={
@@ -146,6 +170,18 @@ OPERATIONS = (
             "tied": gradient_set(partial(_unroll, T=2, hidden=(2,), inputs=2), BRANCH_POINT),
             "zero gradient": gradient_set(partial(_unroll, hidden=(2,), inputs=2), 0.0),
             "one coordinate": partial(_unroll, n=1, hidden=(2,), inputs=2),
+        },
+    ),
+    Operation(
+        "unroll of an RNN", partial(coordinatewise.unroll, p=3.0, scale=0.1),
+        partial(_unroll, inputs=2, cell=RNN),
+        r"(g_t, h_{t+1}) = m(\text{log-and-sign}(\nabla_t), h_t, \phi) \qquad t = 0, \ldots, T - 1",
+        COORDINATEWISE_SOURCE + "; Appendix A",
+        cases={
+            "saturated": times(3, partial(_unroll, hidden=(2,), inputs=2, cell=RNN)),
+            "one step": partial(_unroll, T=1, inputs=2, cell=RNN),
+            "twenty steps": partial(_unroll, T=20, n=1, hidden=(2,), inputs=2, cell=RNN),
+            "one coordinate": partial(_unroll, n=1, hidden=(2,), inputs=2, cell=RNN),
         },
     ),
 )

@@ -3,13 +3,16 @@
 from functools import partial
 
 from .. import backends
-from . import gaussian_processes, memory, meta_gradients, recurrent
+from . import gaussian_processes, images, layers, memory, meta_gradients, recurrent
 from .operation import Operation
 
 # The parts of `backends.PARTS` that hold a pair, and the operations of the originals.
 PAIRS = {
     "lstm": (recurrent, ("lstm_cell",)),
     "heads": (memory, ("memory_access",)),
+    "activations": (layers, ("relu",)),
+    "convolution": (images, ("conv2d", "conv2d, stride 2", "conv2d, valid", "max_pool", "max_pool, overlapping")),
+    "normalization": (images, ("batch_norm", "batch_norm with gain")),
     "gp": (gaussian_processes, ("gp_append", "gp_sample", "gp_sample with matern32", "gp_sample with matern52")),
 }
 BY_BACKEND = (meta_gradients, ("meta_gradient", "second_order_meta_gradient"))  # these take the backend by its name

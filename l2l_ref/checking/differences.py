@@ -33,7 +33,8 @@ import ctypes
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -49,6 +50,9 @@ ROUNDING = 1.5  # the factor 1.5 of D3
 DIRECTED = 4.0  # the error of f's own arithmetic, in units of the difference between its two roundings
 HIGH_STAIR = 1e6  # relative to the rounding of the outputs: a change so large is no stair of rounding
 STAIR = 1.5  # the noise of a staircase, in units of the smallest change that was seen
+STAIRS_BELOW = 1e-10  # only outputs of a finer precision may go up in stairs of float32
+FLOAT32_STAIRS = 16.0  # how high these may be, in units in the last place of the outputs, some digits of which are lost
+INTERVALS = (0, -1, 1, -2)  # from x + k h to x + (k + 1) h: a staircase has a jump in all of them
 CLOSER = 0.1  # smaller steps that come so much closer to the expected value let it count as possible
 CERTAIN = 10.0  # an error of this many limits is one, whatever f is like
 TINY = 2.0**-12  # an input below this may have a scale of its own
@@ -78,10 +82,14 @@ class Slope(NamedTuple):
     by_output: np.ndarray | None = None  # (M,) the slope of each output
     step: float = 0.0        # the step h that was taken
 
+    def rougher(self, error: float) -> "Slope":
+        """This slope with so much more rounding in its bound."""
+        return self._replace(bound=self.bound + error, rounding=self.rounding + error)
+
     def widened(self, others: Iterable[float] | None) -> "Slope":
         """This slope with the error of f's own arithmetic in its bound, from its value with other roundings (G6)."""
         inside = DIRECTED * max((abs(other - self.value) for other in others or ()), default=0.0)
-        return self._replace(bound=self.bound + inside, rounding=self.rounding + inside)
+        return self.rougher(inside)
 
 
 def first_step(scale: float, eps: float) -> float:
@@ -187,8 +195,8 @@ def central_slope(
         rungs[:] = sorted(rungs + added, key=lambda rung: rung.h)
         look_beside(added or rungs)
 
-    def estimate(stairs: Any = True) -> list[Slope]:
-        # stairs: whether each output may be a staircase
+    def estimate(stairs: Any = True, height: float = 0.0) -> list[Slope]:
+        # stairs: whether each output may be a staircase; height: that of a stair of all outputs together
         # Noise does not depend on the step, but its estimates vary by chance, and those from wide steps see the bends
         # of f as well. No estimate below the median of those from steps up to its own counts, so that the best bound
         # does not merely belong to the smallest estimate. Nor is the noise below the smallest change that was seen,
@@ -201,8 +209,9 @@ def central_slope(
             typical = _median(measured[h] for h in near)
             sigma = np.fmax(measured.get(rung.h, typical), typical)
             of = np.maximum(ULPS * np.maximum(eps * rung.size, sigma), floor)
-            calm = max(digits, float(ULPS * w_abs @ _median(beside[h] for h in near)))
-            slope = rung.slope(w, out, rounding(of, rung.h, idle & rung.level(out)), calm)._replace(**whole)
+            calm = max(digits, height, float(ULPS * w_abs @ _median(beside[h] for h in near)))
+            error = rounding(of, rung.h, idle & rung.level(out)) + ROUNDING * height / rung.h
+            slope = rung.slope(w, out, error, calm)._replace(**whole)
             if slope.sides is not None and scale < rung.h:  # a tiny x may lie on either side of this kink
                 slope = slope._replace(bound=slope.bound + slope.sides[1] - slope.sides[0], sides=None)
             slopes.append(slope)
@@ -222,6 +231,19 @@ def central_slope(
         climb((*OTHER_RUNGS, *((tiny - 12, tiny - 24) if tiny else ())))
         slopes = estimate()
         best = _trusted(slopes)
+    # f may round to float32 inside, and add terms that it does not round. Small steps then stay on one stair, and see
+    # the slope of these terms alone.
+    highest = FLOAT32_STAIRS * float(np.finfo(np.float32).eps) * float(w_abs @ largest)
+    jumps = partial(_jumps, line, w, x, slope=best.value, noise=digits, highest=highest)
+    wider = [slope for slope in slopes if slope.step > best.step and (
+        slope.jump or slope.bound < abs(slope.value - best.value) - best.bound)]
+    if wider and eps < STAIRS_BELOW:
+        found = ((slope.step, list(takewhile(bool, jumps(slope.step)))) for slope in wider)
+        step, height = next(((h, max(all_)) for h, all_ in found if len(all_) == len(INTERVALS)), (np.inf, 0.0))
+        across = [slope for slope in estimate(height=height)
+                  if slope.step >= step and abs(slope.value - best.value) > slope.bound]
+        if across:
+            return min(across, key=lambda slope: slope.bound)
     if confirms is None:
         return best
     # f may be level here, with a kink further away that small steps do not reach. The stairs of rounding are lower.
@@ -248,11 +270,45 @@ def central_slope(
         return unseen
     rung = next(rung for rung in rungs if rung.h == best.step)
     best = best.widened(both_ways(lambda: rung.extrapolated(getattr(line, "fresh", line), w)))
-    if confirms(best) or not confirms(best, CERTAIN):
+    if confirms(best):
+        return best
+    single = ROUNDING * STAIR / FLOAT32_STAIRS * highest  # a stair may be wider than the steps
+    if eps < STAIRS_BELOW and confirms(best.rougher(single / first.h)):
+        height = next(jumps(wide))
+        if height:
+            return best.rougher(ROUNDING * height / first.h)
+    if not confirms(best, CERTAIN):
         return best
     # f may be level here, with a kink further away, instead of a staircase. Then small steps are right.
     level = _trusted(estimate(False))
     return level if confirms(level) else best
+
+
+def _jumps(
+    line: Line, w: np.ndarray, x: float, h: float, *, slope: float, noise: float, highest: float
+) -> Iterator[float]:
+    """The heights of jumps of w . line near x, beside a smooth part that has this ``slope``.
+
+    One is looked for in each of the `INTERVALS` of the width h, by halving the interval: the change over a jump stays
+    what it is, where that of a smooth function is halved, too. The height is 0 where there is no jump, or one above
+    ``highest``.
+    """
+    def rest(t: float) -> float:
+        return float(w @ line(t)) - slope * (t - x)
+
+    for k in INTERVALS:
+        a, b = x + k * h, x + (k + 1) * h
+        at_a, at_b, before = rest(a), rest(b), np.inf
+        while b - a > 64.0 * np.spacing(max(abs(a), abs(b))) and abs(at_b - at_a) > CERTAIN * noise:
+            middle = a + (b - a) / 2.0
+            at_middle = rest(middle)
+            before = abs(at_b - at_a)
+            if abs(at_middle - at_a) >= abs(at_b - at_middle):
+                b, at_b = middle, at_middle
+            else:
+                a, at_a = middle, at_middle
+        height = abs(at_b - at_a)
+        yield height if max(0.9 * before, CERTAIN * noise) < height <= highest else 0.0
 
 
 def _trusted(slopes: Sequence[Slope]) -> Slope:

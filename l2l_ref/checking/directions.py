@@ -186,10 +186,11 @@ def _why_not_analytic_at(exact: Pair, directions: Arrays, weights: np.ndarray) -
         return f"f refuses complex inputs ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     central = central_slope(exact.direction_line(directions), 0.0, weights, exact.out_eps, 0.0,
                             lambda s, times=1.0: bool(abs(s.value - step.value) <= times * (s.bound + step.bound)))
-    narrow = central.bound <= 1e-3 * max(abs(central.value), central.terms, central.natural)  # False for nan
-    if central.sides is not None or not narrow:
+    agree = abs(step.value - central.value) <= central.bound + step.bound  # False for nan
+    narrow = central.bound <= 1e-3 * max(abs(central.value), central.terms, central.natural)
+    if central.sides is not None or not narrow and (agree or not np.isfinite(central.bound)):
         return COARSE_DIRECTION
-    if abs(step.value - central.value) <= central.bound + step.bound:
+    if agree:
         return None
     return (
         f"f is not analytic here: along one random direction it gives {step.value:.10g}, "

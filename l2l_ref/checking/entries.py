@@ -222,11 +222,12 @@ def _slope(
         slope = slope._replace(moved=0.0)  # what is lost in the last digits of f, the complex step has seen
         by_complex = by_complex._replace(natural=max(by_complex.natural, slope.natural))
         # Where both agree, the complex step is the sharper one; but a lost imaginary part gives 0, too.
-        if by_complex.value != 0.0 and abs(by_complex.value - slope.value) <= slope.bound:
+        agree = abs(by_complex.value - slope.value) <= slope.bound
+        if agree and by_complex.value != 0.0:
             if confirms(by_complex) or not confirms(slope):
                 return by_complex, limit, claims
         claimed = float(claims[0].gradient[index])
-        if abs(claimed - by_complex.value) > limit(by_complex, claims[0]):
+        if agree and abs(claimed - by_complex.value) > limit(by_complex, claims[0]):
             if arbiter is not None and arbiter(lines, row, claimed, by_complex):
                 return by_complex, limit, claims
     return slope, limit, claims

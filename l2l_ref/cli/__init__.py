@@ -19,6 +19,8 @@ MISTAKES = (ValueError, OSError, ImportError, MemoryError, OverflowError)
 COMMANDS = {
     "compare": "Compare a learned optimizer with hand-designed ones: a table and a figure.",
     "train": "Meta-train an optimizer on a problem.",
+    "inspect": "Look into trained optimizers: what they make of a gradient, and how far back they remember.",
+    "sweep": "Train or compare with many settings: a table, a figure, and a file to go on from.",
     "minimize": "Minimise a function of your own with a learned black-box optimizer.",
     "models": "List the optimizers that ship with the package: how each was trained and what it scores.",
     "audit": "Check every hand-written backward pass of the package against finite differences of its forward pass.",

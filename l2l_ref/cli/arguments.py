@@ -48,6 +48,19 @@ def counts(text):
     return values
 
 
+def labels(text):
+    """The argparse type of labels: "3,5,7" -> (3, 5, 7), and "5" -> (0, 1, 2, 3, 4), the first so many."""
+    try:
+        values = tuple(whole(0)(part.strip()) for part in text.split(","))
+    except argparse.ArgumentTypeError:
+        values = ()
+    values = tuple(range(*values)) if len(values) == 1 else values
+    if not 2 <= len(set(values)) == len(values) or max(values) > 9:
+        raise argparse.ArgumentTypeError("expected a number of labels, 2 to 10, or different labels 0 to 9 with commas "
+                                         f"between them, got {text!r}")
+    return values
+
+
 def given(args, names):
     """Return {name: value} for those of these options that the user gave. The values of the others are None."""
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}

@@ -5,6 +5,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
+from ..bench.conv import conv
 from ..bench.dnc import dnc_step
 from ..bench.figure import bench_bars, bench_name
 from ..bench.gp import gp
@@ -53,6 +54,8 @@ WORKLOADS = {
     "dnc": Workload(
         dnc_step, "us_per_row_step", "us per row and step", "a DNC, forward and backward",
         {"batch": 128, "steps": 100, "hidden": (64,), "memory": (16, 16, 2), "threads": (1, 2)}),
+    "conv": Workload(
+        conv, "ms", "ms", "a convolutional network, forward and backward", {"batch": 128, "threads": (1, 2)}),
     "train": Workload(train, "ms", "ms", "updates of meta-training", {"batch": 256, "steps": 100}),
     "start-up": Workload(start_up, "ms_over_numpy", "ms over numpy", "import and first results", {}),
 }
@@ -65,7 +68,7 @@ def configure(parser):
     add = ProblemOptions(parser, OPTIONS).add
     for name, kind, metavar, text in (
         ("coordinates", counts, "N,N", "number of coordinates; update takes several"),
-        ("batch", whole(1), "N", "functions or rows at once"),
+        ("batch", whole(1), "N", "functions, rows or images at once"),
         ("steps", whole(1), "T", "steps of a window, or queries of a function"),
         ("hidden", units, "N,N", "units of the layers; dnc takes one number, of the controller"),
         ("memory", counts, "N,N,N", "slots, numbers in a slot, read heads"),

@@ -20,13 +20,14 @@ from ..learned.cells import CELLS
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.propose import OUTPUTS
 from ..learned.proposer import Proposer
+from ..learned.sharing_optimizer import SHARED, SharingLSTM
 from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, gradient_based, presets
-from ..metatrain.gradient_based import Recipe, meta_train
+from ..metatrain.gradient_based import LOSS_WEIGHTS, Recipe, meta_train
 from ..ops.covariance import OF_R2
-from ..optimizees import MLP, Quadratic
+from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
 from ..optimizees.rollout import rollout
-from ..pretrained import save
+from ..pretrained import load, save
 from ..seeds import child
 from .arguments import (
     JSON,
@@ -35,6 +36,7 @@ from .arguments import (
     counts,
     default_text,
     given,
+    labels,
     number,
     progress,
     refuse_others,
@@ -44,24 +46,30 @@ from .arguments import (
 )
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
-TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20}
+TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20, "cifar": 20, "art": 20}
 
 SEARCH_TEST_FUNCTIONS = 2000
 
 # Options whose values go into the recipe, the distribution of the problem and the model, nearly all under their own
 # names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
-          "clip", "averaging", "coordinates", "judge", "patience", "rollback", "second_derivatives")
+          "clip", "averaging", "coordinates", "judge", "patience", "rollback", "loss_weights", "second_derivatives")
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
-DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS}
+DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
+                        "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir")}
 MODEL = ("hidden", "preprocess", "output_scale")
+CELL = "lstm"
+SHARING = ("share", "averaged", "window")
 SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
                  "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
                  "workers", "parallel", "judge")
 SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
 SEARCH_OUTPUT_MAP = "linear"
-OPTIONS = {problem: (*RECIPE, "preset", *options, *MODEL) for problem, options in DISTRIBUTION_OPTIONS.items()}
+OPTIONS = {problem: (*RECIPE, "preset", "start", *options, *MODEL, "cell")
+           for problem, options in DISTRIBUTION_OPTIONS.items()}
+OPTIONS["quadratic"] += SHARING
+OPTIONS["cifar"] += ("single",)
 OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
             for problem, options in SEARCH_DISTRIBUTION_OPTIONS.items()}
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "overwrite", "data_dir", "backend", "threads")
@@ -77,6 +85,8 @@ WHOLE_NUMBERS = {
     "patience": "stop after N epochs without a better validation",
     "rollback": "after N epochs without a better validation, return to the best weights and halve the learning rate",
     "coordinates": "estimate the meta-gradient from N coordinates drawn at random, instead of from all of them",
+    "averaged": "averaged units in each layer, with --share",
+    "window": "pairs of vectors that --share l-bfgs keeps, three for each step",
     "updates": "updates of the weights per epoch",
     "first-steps": "shortest horizon in evaluations; each update draws its horizon between this and the longest",
     "workers": "the largest number of simultaneous evaluations to prepare the optimizer for",
@@ -102,14 +112,17 @@ NUMBERS = {
 
 def configure(parser):
     parser.add_argument("problem", choices=OPTIONS,
-                        help="gradient-based: random quadratics, or a small network on the digits of the package or "
-                             "on MNIST; black-box: draws of a Gaussian process, or smooth functions through six random "
-                             "points (support)")
+                        help="gradient-based: random quadratics, a small network on the digits of the package or on "
+                             "MNIST, a convolutional network on CIFAR-10, or images to be painted (art); "
+                             "black-box: draws of a Gaussian process, or smooth functions through six random points "
+                             "(support)")
     options = ProblemOptions(parser, OPTIONS)
     add = options.add
     add("--preset", choices=presets.NAMES,
         help="settings of this project, of the text of Andrychowicz et al. 2016, or of the code that they released "
              "(default: default)")
+    add("--start", metavar="MODEL",
+        help="begin with the weights of this optimizer, shipped or of a file, instead of random ones")
     add("--seed", type=whole(0), default=0, help="seed of the initial weights and of all functions (default 0)")
     add("--output", metavar="FILE",
         help="where the weights are written (default PROBLEM-lstm.npz, or PROBLEM-DIM-lstm.npz of black boxes)")
@@ -126,10 +139,14 @@ def configure(parser):
         add(f"--{name}", type=number, metavar="X", help=text + _default(name))
     add("--judge", choices=("final", "sum"),
         help="a validation is judged by the last losses or by the sum of all of them" + _default("judge"))
+    add("--loss-weights", choices=LOSS_WEIGHTS,
+        help="weights of the losses along a run: all the same, growing with the step, or the last loss alone"
+             + _default("loss_weights"))
     add("--second-derivatives", action="store_true", default=None,
         help="also differentiate the gradients that the optimizer sees, which depend on the optimizer too")
     add("--hidden", type=units, metavar="N,N",
-        help="units of the LSTM layers; black boxes take one number, of the cell or controller" + _default("hidden"))
+        help="units of the recurrent layers; black boxes take one number, of the cell or controller"
+             + _default("hidden"))
     add("--distribution", "--dist", choices=("uniform", "normal"),
         help="distribution of the entries of W and y of the quadratics; --dist for short" + _default("distribution"))
     add("--loss", choices=LOSSES,
@@ -138,12 +155,25 @@ def configure(parser):
     add("--constant-incumbent", action="store_true", default=None,
         help="treat the best value so far as a constant: no gradient of the loss passes through it")
     add("--covariance", choices=OF_R2, help="covariance function of the Gaussian process" + _default("covariance"))
-    add("--cell", choices=CELLS, help="the recurrent cell" + _default("cell"))
+    add("--cell", choices=dict.fromkeys((*presets.CELLS, *CELLS)),
+        help="the recurrent cell: rnn, the vanilla one, is for gradient-based optimizers and dnc for black-box ones"
+             + _default("cell"))
     add("--memory", type=counts, metavar="N,N,N",
         help="memory of a DNC: slots, numbers in a slot, read heads (default 16,16,2)")
     add("--output-map", choices=OUTPUTS,
         help="what keeps queries in the unit cube: a sigmoid, or clipping of a linear output" + _default("output_map"))
-    add("--data-dir", metavar="FOLDER", help="folder with MNIST (default: the environment variable L2L_REF_DATA)")
+    add("--labels", type=labels, metavar="N,N",
+        help="only images with these labels; one number alone means the first so many (default: all ten)")
+    add("--share", choices=SHARED,
+        help="let the coordinates share information: by averaged units, by averaged units and a matrix (bfgs), or by "
+             "averaged units and a window of pairs of vectors (l-bfgs); by default they share none")
+    add("--single", action="store_true", default=None,
+        help="one set of weights for all parameters, not one for convolutions and one for the other layers")
+    add("--style", metavar="NAME", help="painting of neural art" + _default("style"))
+    add("--size", type=whole(2), metavar="N",
+        help="rows and columns of the images of neural art" + _default("size"))
+    add("--data-dir", metavar="FOLDER",
+        help="folder with MNIST, CIFAR-10, pictures and networks (default: the environment variable L2L_REF_DATA)")
     add("--backend", choices=backends.BACKENDS, default="auto",
         help="auto takes numba if it is installed and the work is large enough (default auto)")
     add("--threads", type=whole(1), metavar="N", help="threads of the numba backend (default: one per core)")
@@ -167,22 +197,32 @@ def _defaults(problem):
         del values["memory"]  # None stands for that of the cell
     else:
         preset = presets.PRESETS[problem]["default"]
-        values = (of(Quadratic if problem == "quadratic" else MLP) | of(CoordinatewiseLSTM) | of(Recipe)
-                  | preset["problem"] | preset["model"] | preset["recipe"])
+        drawn_from = {"quadratic": Quadratic, "cifar": ConvNet, "art": StyleTransfer}.get(problem, MLP)
+        values = (of(drawn_from) | of(CoordinatewiseLSTM) | of(SharingLSTM) | of(Recipe) | preset["problem"]
+                  | preset["model"] | preset["recipe"] | {"cell": CELL})
     return {name: value for name, value in values.items() if name in OPTIONS[problem]}
 
 
 DEFAULTS = {problem: _defaults(problem) for problem in OPTIONS}
 
 
-def run(args):
+def checked(args):
+    """Refuse options that do not go together."""
     for option in ("resume", "overwrite"):
         if getattr(args, option) and not args.checkpoint:
             raise ValueError(f"--{option}: needs --checkpoint FILE")
-    search = args.problem in DISTRIBUTIONS
     refuse_others(args, args.problem, OPTIONS)
-    if search and args.dim is None:
+    if args.averaged and not args.share:
+        raise ValueError("--averaged: needs --share")
+    if args.window and args.share != "l-bfgs":
+        raise ValueError("--window: needs --share l-bfgs")
+    if args.problem in DISTRIBUTIONS and args.dim is None:
         raise ValueError("--dim: expected the number of dimensions of the functions")
+
+
+def run(args):
+    checked(args)
+    search = args.problem in DISTRIBUTIONS
     output = Path(args.output or (f"{args.problem}-{args.dim}-lstm.npz" if search else f"{args.problem}-lstm.npz"))
     require_writable(output)
     if args.checkpoint:
@@ -212,6 +252,14 @@ def run(args):
     return 0
 
 
+def result(args):
+    """The card of a training whose weights are not kept: one run of a sweep."""
+    checked(args)
+    reporter = Reporter(silent=True)
+    _, card = (_search if args.problem in DISTRIBUTIONS else _gradient)(args, reporter)
+    return {"version": __version__, "seed": args.seed, "command": command(args), **card}
+
+
 def _keep(reporter, output, made_by):
     """Write the best optimizer of a training that was interrupted, not to ``output``, which may hold a finished one."""
     kept = output.with_name(f"{output.stem}-interrupted{output.suffix}")
@@ -222,12 +270,16 @@ def _keep(reporter, output, made_by):
 
 def _gradient(args, reporter):
     """Train a coordinatewise optimizer. Returns the model and its part of the card."""
+    try:
+        start = None if args.start is None else load(args.start)
+    except ValueError as error:
+        raise ValueError(f"--start: {error}") from None
     model, problem, recipe = presets.build(
-        args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL),
+        args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL + SHARING),
         distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend,
-        threads=args.threads,
+        threads=args.threads, single=bool(args.single), cell=args.cell or CELL, start=start,
     )
-    made_with = _made_with(backends.choose("coordinatewise", model.backend, np.inf))
+    made_with = _made_with(model.steps_of(np.inf))
     reporter.model_of = partial(gradient_based.with_phi, model)
     reporter.about = {"made with": made_with, "model": model.config, "problem": problem.config, "recipe": recipe}
     trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
@@ -242,7 +294,7 @@ def _search(args, reporter):
     if "hidden" in chosen and len(chosen["hidden"]) != 1:
         raise ValueError(f"--hidden: expected the units of one layer, got {args.hidden}")
     hidden = {"hidden": chosen["hidden"][0]} if "hidden" in chosen else {}
-    model = Proposer(args.dim, output=chosen.get("output_map", SEARCH_OUTPUT_MAP), cell=chosen.get("cell", "lstm"),
+    model = Proposer(args.dim, output=chosen.get("output_map", SEARCH_OUTPUT_MAP), cell=chosen.get("cell", CELL),
                      memory=chosen.get("memory"), rng=args.seed, **hidden)
     distribution = DISTRIBUTIONS[args.problem](**given(args, SEARCH_DISTRIBUTION_OPTIONS[args.problem]))
     asked = given(args, SEARCH_RECIPE)
@@ -288,9 +340,9 @@ def command(args):
         if value is True:
             words.append(f"--{name.replace('_', '-')}")
             continue
-        if name == "output":
+        if name in ("output", "start"):
             value = Path(value).name
-        elif name in ("hidden", "memory"):
+        elif name in ("hidden", "memory", "labels"):
             value = ",".join(map(str, value))
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
@@ -316,13 +368,16 @@ class Reporter:
     is what its card says of the training, ``phi`` the best weights so far and ``log`` the log.
     """
 
-    def __init__(self):
+    def __init__(self, silent=False):
+        self.silent = silent
         self.started, self.first_epoch = time.monotonic(), None
         self.model_of, self.about, self.phi, self.log = None, {}, None, []
 
     def __call__(self, state, recipe):
         entry = state.log[-1]
         self.phi, self.log = state.best_phi, list(state.log)
+        if self.silent:
+            return
         if self.first_epoch is None:
             self.first_epoch = state.epoch - 1
         pace = (time.monotonic() - self.started) / (state.epoch - self.first_epoch)

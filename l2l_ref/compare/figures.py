@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..black_boxes import repellers
+from ..optimizees.rollout import optimize
 from ..plotting import matplotlib_figure, save_figure
 from . import published
 from .black_box import GPProblem, Instances, SearchResult, comparison_seed, regret
-from .statistics import LEARNED, interval
+from .gradient_based import comparison_tasks
+from .statistics import LBFGS, LEARNED, interval
 
 if TYPE_CHECKING:
     from ..learned.proposer import Proposer
-    from ..protocols import Array, Path, Seed
+    from ..optimizees import StyleTransfer
+    from ..protocols import Array, Optimizer, Path, Seed
     from .gradient_based import Curves
 
 Style: TypeAlias = tuple[str, Any]  # a colour and dashes
@@ -28,10 +31,10 @@ SOLID, DASHED, DASHDOT, DOTTED, LONG = "-", (0, (5, 2)), (0, (5, 2, 1, 2)), (0, 
 STYLES = {  # name: (colour, dashes)
     LEARNED: ("#000000", SOLID), "sgd": ("#999999", SOLID), "momentum": ("#56b4e9", DASHED),
     "nag": ("#0072b2", DASHDOT), "adagrad": ("#cc79a7", DOTTED), "rmsprop": ("#e69f00", DASHED),
-    "rprop": ("#009e73", DASHDOT), "adam": ("#d55e00", SOLID),
+    "rprop": ("#009e73", DASHDOT), "adam": ("#d55e00", SOLID), LBFGS: ("#882255", DOTTED),
 }
 TITLES = {LEARNED: "LSTM (learned)", "sgd": "SGD", "momentum": "Momentum", "nag": "NAG", "adagrad": "Adagrad",
-          "rmsprop": "RMSprop", "rprop": "Rprop", "adam": "Adam"}
+          "rmsprop": "RMSprop", "rprop": "Rprop", "adam": "Adam", LBFGS: "L-BFGS (SciPy)"}
 
 
 def plot_learning_curves(results: dict[str, Curves], problem: Any, steps: int, path: Path) -> None:
@@ -56,7 +59,7 @@ def plot_learning_curves(results: dict[str, Curves], problem: Any, steps: int, p
     if published_losses:
         left.plot([], [], "o", mfc="none", mec="#444444", ms=6, label="Andrychowicz et al.\n2016, last step")
     lowest = min((value for value in drawn if 0 < value < np.inf), default=1e-3 * start)
-    _logarithmic(left, lowest / 1.3, 3 * start)  # a curve that leaves through the top has diverged
+    logarithmic(left, lowest / 1.3, 3 * start)  # a curve that leaves through the top has diverged
     left.set_title(f"mean of {_functions(r.losses.shape[1])}, 95 % band", fontsize=11)
     right.set_title("median", fontsize=11)
     for axes in (left, right):
@@ -76,6 +79,37 @@ def plot_learning_curves(results: dict[str, Curves], problem: Any, steps: int, p
     save_figure(figure, path, dpi=150)
 
 
+PICTURES = 4  # rows of the figure of pictures
+
+
+def plot_pictures(problem: StyleTransfer, optimizers: dict[str, Optimizer], steps: int, seed: int, path: Path) -> None:
+    """Draw what comes out of neural art into ``path``: Figure 7 of Andrychowicz et al. 2016.
+
+    There is a row for each of the first functions of the comparison with this seed. It shows the photograph, the image
+    of each of the ``optimizers`` after ``steps`` steps with its loss, and the painting.
+    """
+    task = next(comparison_tasks(problem.on("test"), PICTURES, seed))
+    figure = matplotlib_figure()(figsize=(2.2 * (2 + len(optimizers)), 2.4 * PICTURES + 0.3), layout="constrained")
+    panels = figure.subplots(PICTURES, 2 + len(optimizers), squeeze=False)
+
+    def draw(column: int, title: str, images: Array, losses: Array | None = None) -> None:
+        panels[0, column].set_title(title, fontsize=11)
+        for row, image in enumerate(images):
+            axes = panels[row, column]
+            axes.imshow(np.clip(image, 0, 1), interpolation="lanczos")
+            axes.set(xticks=[], yticks=[])
+            if losses is not None:
+                axes.set_xlabel(f"{losses[row]:.4g}", fontsize=9)
+
+    draw(0, "photograph", task.photos)
+    for column, (name, optimizer) in enumerate(optimizers.items(), 1):
+        curves, theta = optimize(optimizer, task, steps)
+        draw(column, TITLES.get(name, name), theta.reshape(task.photos.shape), curves[-1])
+    draw(1 + len(optimizers), "painting", np.repeat(problem.painting[None], PICTURES, axis=0))
+    figure.suptitle(f"{describe(problem.config)}: {steps} steps from the same noise, and the loss", fontsize=11)
+    save_figure(figure, path, dpi=150)
+
+
 def logarithmic_band(mean: Array, half: Array) -> tuple[Array, Array]:
     """The 95 % band of a mean on a logarithmic axis: lower and upper edge, both of the shape of ``mean``.
 
@@ -88,14 +122,16 @@ def logarithmic_band(mean: Array, half: Array) -> tuple[Array, Array]:
         return mean / factor, mean * factor
 
 
-def _logarithmic(axes: Any, low: float, high: float) -> None:
+def logarithmic(axes: Any, low: float, high: float) -> None:
     """Make the vertical axis logarithmic, from ``low`` to ``high``. A short one has labels between the powers of 10."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     if high < 300 * low:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 15 * low else (1, 1.5, 2, 3, 5, 7)))
+        few, more = (1, 2, 5), (1, 1.5, 2, 3, 5, 7)
+        many = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+        axes.yaxis.set_major_locator(LogLocator(subs=few if high > 15 * low else more if high > 3 * low else many))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -106,9 +142,16 @@ def _functions(count: int) -> str:
 
 def describe(config: dict[str, Any]) -> str:
     """A problem in a few words."""
+    if config["problem"] == "art":
+        return f"Neural art, {config['style'].replace('_', ' ')}, {config['size']} x {config['size']} pixels"
     if config["problem"] == "quadratic":
         return f"Quadratics, {config['dim']} parameters, {config['dist']}"
     hidden = "-".join(map(str, config["hidden"]))
+    if config["problem"] == "convnet":
+        labels = config["labels"]
+        name = config["dataset"].upper().replace("CIFAR10", "CIFAR-10")
+        return (f"{name}{'' if labels is None else ', labels ' + ' '.join(map(str, labels))}, convolutions "
+                f"{'-'.join(map(str, config['channels']))}, hidden units {hidden}")
     return f"{config['problem'].replace('mnist', 'MNIST')}, hidden units {hidden}, {config['activation']}"
 
 
@@ -179,19 +222,19 @@ def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array
     means = np.array([mean for mean, _ in curves.values()])
     first = means.shape[1] // 20
     highest = means[:, first:].max()
-    logarithmic = minima is not None or (means.min() > 0 and means.max() > 10**DECADES * means.min())
-    floor = max(means.min() / 1.3, highest / 10**FLOOR) if logarithmic else -np.inf
+    on_logs = minima is not None or (means.min() > 0 and means.max() > 10**DECADES * means.min())
+    floor = max(means.min() / 1.3, highest / 10**FLOOR) if on_logs else -np.inf
     styles, handles = _search_styles(results), dict[str, Any]()
     for name, (mean, half) in reversed(curves.items()):  # the learned optimizer is the last, on top of the others
         color, dashes = styles[name]
         t = np.arange(1, len(mean) + 1)
         mean = np.maximum(mean, floor)
         handles[name], = axes.plot(t, mean, color=color, ls=dashes, lw=2.2 if name == LEARNED else 1.5)
-        low, high = logarithmic_band(mean, half) if logarithmic else (mean - half, mean + half)
+        low, high = logarithmic_band(mean, half) if on_logs else (mean - half, mean + half)
         axes.fill_between(t, low, high, color=color, alpha=0.2, lw=0)
-    if logarithmic and highest > floor > 0:
-        _logarithmic(axes, floor, 1.3 * highest)
-    elif logarithmic:
+    if on_logs and highest > floor > 0:
+        logarithmic(axes, floor, 1.3 * highest)
+    elif on_logs:
         axes.set_yscale("log")
     else:
         bands = means - np.nan_to_num([half for _, half in curves.values()])

@@ -7,22 +7,26 @@ left.)
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..baselines.gradient import OPTIMIZERS
-from ..checks import whole_number
-from ..optimizees.rollout import rollout
+from ..checks import choice, whole_number
+from ..extras import installed
+from ..optimizees.rollout import begin, rollout
 from ..seeds import child
 from . import published
-from .statistics import COMPARISON, LEARNED, TUNING, align, half_width, interval, json_numbers, with_interval
+from .statistics import COMPARISON, LBFGS, LEARNED, TUNING, align, half_width, interval, json_numbers, with_interval
 from .tuning import tune
 
 if TYPE_CHECKING:
     from ..protocols import Array, Optimizer, Problem, Seed
+
+BASELINES = (*OPTIMIZERS, LBFGS)
 
 COORDINATES_AT_ONCE = 200_000  # bounds the memory for the state of the learned optimizer
 
@@ -56,6 +60,7 @@ class _Timed:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.init, self._update, self.seconds = optimizer.init, optimizer.update, 0.0
+        self.by_name = getattr(optimizer, "by_name", False)
 
     def update(self, gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         started = time.perf_counter()
@@ -66,21 +71,75 @@ class _Timed:
 
 def measure(optimizer: Optimizer, problem: Problem, steps: int, functions: int, seed: Seed) -> tuple[Array, float]:
     """The losses (steps + 1, functions), and the seconds that the optimizer needs for one step of one function."""
-    like = problem.sample(1, seed).theta0
-    at_once = max(1, COORDINATES_AT_ONCE // like.shape[1])
-    zeros = np.zeros_like(like, shape=(min(at_once, functions), like.shape[1]))
-    optimizer.update(zeros, optimizer.init(zeros))  # compiles what has to be compiled before the clock starts
-    timed, curves = _Timed(optimizer), []
-    for first in range(0, functions, at_once):
-        part = child(seed, COMPARISON, first)
-        task = problem.sample(min(at_once, functions - first), part)
+    timed, curves = _Timed(optimizer), list[Any]()
+    for task in comparison_tasks(problem, functions, seed):
+        if not curves:
+            zeros = np.zeros_like(task.theta0)
+            optimizer.update(zeros, begin(optimizer, zeros, problem))  # compiles before the clock starts
         curves.append(rollout(timed, task, steps))
     return np.concatenate(curves, axis=1).astype(np.float64), timed.seconds / steps / functions
 
 
+def comparison_tasks(problem: Problem, functions: int, seed: Seed) -> Iterator[Any]:
+    """The tasks of a comparison, one after the other, with ``functions`` functions in all."""
+    at_once = max(1, COORDINATES_AT_ONCE // problem.sample(1, seed).theta0.shape[1])
+    for first in range(0, functions, at_once):
+        yield problem.sample(min(at_once, functions - first), child(seed, COMPARISON, first))
+
+
+def lbfgs(task: Any, b: int, steps: int) -> tuple[Array, Array, float]:
+    """SciPy's L-BFGS on one function of a task that has ``function(b, theta)``, for ``steps`` gradients.
+
+    Returns
+    -------
+    losses : ndarray, shape (steps + 1,)
+        The lowest loss so far, at the start and after each further gradient. A line search may need several gradients,
+        and its trials are no iterates.
+    theta : ndarray, shape (n,)
+        Where the loss is the lowest.
+    seconds : float
+        The time without that of the function.
+    """
+    from scipy.optimize import minimize
+
+    best, losses, seconds = np.asarray(task.theta0[b]), list[float](), 0.0
+
+    def evaluate(theta: Array) -> tuple[float, Array]:
+        nonlocal best, seconds
+        started = time.perf_counter()
+        point = theta.astype(best.dtype)
+        f, gradient = task.function(b, point)
+        if not losses or f < losses[-1]:
+            best = point
+        losses.append(min([*losses[-1:], float(f)]))
+        seconds += time.perf_counter() - started
+        if len(losses) > steps:
+            raise _EnoughGradients
+        return float(f), gradient.astype(np.float64)
+
+    started = time.perf_counter()
+    with contextlib.suppress(_EnoughGradients):
+        minimize(evaluate, best.astype(np.float64), jac=True, method="L-BFGS-B",
+                 options={"maxiter": steps, "maxfun": 2 * steps, "ftol": 0, "gtol": 0})
+    losses += losses[-1:] * (steps + 1 - len(losses))
+    return np.array(losses), best, time.perf_counter() - started - seconds
+
+
+class _EnoughGradients(Exception):
+    """Ends L-BFGS, which itself looks at the number of evaluations only between line searches."""
+
+
+def measure_lbfgs(problem: Problem, steps: int, functions: int, seed: Seed) -> tuple[Array, float]:
+    """`measure` for SciPy's L-BFGS."""
+    runs = [lbfgs(task, b, steps) for task in comparison_tasks(problem, functions, seed)
+            for b in range(len(task.theta0))]
+    losses, _, seconds = zip(*runs)
+    return np.stack(losses, axis=1), sum(seconds) / steps / functions
+
+
 def compare(
     model: Optimizer, problem: Problem, steps: int = 100, functions: int = 100, seed: int = 0, *,
-    tuning_functions: int = 10, optimizers: Sequence[str] = tuple(OPTIMIZERS), cache: bool = True,
+    tuning_functions: int = 10, optimizers: Sequence[str] = BASELINES, cache: bool = True,
     report: Callable[[str], object] | None = None,
 ) -> dict[str, Curves]:
     """Compare a learned optimizer with tuned baselines.
@@ -97,7 +156,7 @@ def compare(
     tuning_functions : int
         The number of functions on which each learning rate is tried.
     optimizers : sequence of str
-        The baselines, keys of ``baselines.gradient.OPTIMIZERS``.
+        The baselines, some of `BASELINES`. Only these are tuned.
     cache : bool
         Use learning rates that were tuned earlier under the same conditions.
     report : callable, optional
@@ -106,26 +165,34 @@ def compare(
     Returns
     -------
     dict of str: Curves
-        "learned" is the first.
+        "learned" is the first. "l-bfgs", SciPy's, is the last, and has no learning rate. It is left out unless the
+        functions of a task can be evaluated one by one, as those without minibatches, and SciPy is installed.
 
     Raises
     ------
     ValueError
-        For numbers out of range.
+        For numbers out of range and unknown baselines.
     """
     for name, value in (("steps", steps), ("functions", functions), ("tuning_functions", tuning_functions)):
         whole_number(name, value)
+    for name in optimizers:
+        choice("optimizers", name, BASELINES)
     tune_on, test_on = (problem.on("train"), problem.on("test")) if hasattr(problem, "on") else (problem, problem)
     report = report or (lambda line: None)
     losses, seconds = measure(model, test_on, steps, functions, seed)
     results = {LEARNED: Curves(losses, None, False, seconds)}
-    for name in optimizers:
+    for name in OPTIMIZERS:
+        if name not in optimizers:
+            continue
         tuned = tune(name, tune_on, steps, tuning_functions, child(seed, TUNING), cache)
         losses, seconds = measure(OPTIMIZERS[name](tuned.learning_rate), test_on, steps, functions, seed)
         results[name] = Curves(losses, tuned.learning_rate, tuned.at_edge, seconds)
         report(f"{name}: learning rate {tuned.learning_rate:g}")
         if tuned.at_edge:
             report(f"warning: {name}'s best learning rate, {tuned.learning_rate:g}, lies at the edge of its grid")
+    if LBFGS in optimizers and hasattr(problem.sample(1, seed), "function") and installed("scipy"):
+        losses, seconds = measure_lbfgs(test_on, steps, functions, seed)
+        results[LBFGS] = Curves(losses, None, False, seconds)
     return results
 
 
@@ -193,10 +260,15 @@ def table(results: dict[str, Curves], problem: Any, steps: int) -> list[str]:
     baselines = {name: r for name, r in results.items() if name != LEARNED}
     if baselines:
         best = min(baselines, key=lambda name: _rank(baselines[name]))
-        difference = with_interval(*paired(results, steps)[best], 4)
-        lines += ["", f"learned - {best} at step {steps}, paired: {difference} (95 %)"]
+        tuned = min(baselines, key=lambda name: (name == LBFGS, _rank(baselines[name])))  # L-BFGS is not first-order
+        lines.append("")
+        for name in dict.fromkeys((tuned, best)):
+            difference = with_interval(*paired(results, steps)[name], 4)
+            lines.append(f"learned - {name} at step {steps}, paired: {difference} (95 %)")
     if published_losses:
         lines.append("published: read off the figures of Andrychowicz et al. 2016, see l2l_ref/compare/published.py")
+    if LBFGS in results:
+        lines.append(f"{LBFGS}: SciPy's, the lowest loss after so many gradients")
     if any(r.at_edge for r in results.values()):
         lines.append("! the best learning rate lies at the edge of its grid")
     return lines

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Streams of random numbers: learning rates are tuned on other functions than those of the comparison.
 TUNING, COMPARISON = 11, 12
 LEARNED = "learned"  # the learned optimizer's name in results
+LBFGS = "l-bfgs"     # that of SciPy's L-BFGS
 Z95 = 1.96  # the 97.5 % quantile of the normal distribution
 
 

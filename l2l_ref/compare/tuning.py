@@ -3,6 +3,10 @@
 As in Andrychowicz et al. 2016, each optimizer is tuned on each problem for the best mean loss at the last step. Only
 the learning rate is tuned, on a grid of five values per decade; other constants keep their defaults. A best rate at the
 edge of the grid is reported, because a better one may lie beyond.
+
+A problem may have a grid of its own, its attribute ``learning_rates``: the fields of a `Grid`. Where functions are
+expensive, its ``stride`` saves work: every so many of its rates are tried, and then those beside the best of them. This
+finds the best of all where the final loss has one valley over the rates.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -28,11 +33,18 @@ LARGEST = 2**16  # bytes of a file in the cache
 GRID = tuple(float(f"{10 ** (k / 5):.3g}") for k in range(-20, 6))  # 1e-4 .. 10
 
 
+class Grid(NamedTuple):
+    """Learning rates to try, in ascending order."""
+
+    rates: tuple[float, ...] = GRID
+    stride: int = 1
+
+
 class Tuned(NamedTuple):
     """The result of tuning one optimizer."""
 
     learning_rate: float
-    final_losses: list[float]  # one for each rate of the grid; infinity where the optimizer diverged
+    final_losses: list[float]  # one for each rate: infinity where the optimizer diverged, nan where it was not tried
     at_edge: bool              # whether the learning rate lies at the edge of the grid
 
 
@@ -55,17 +67,38 @@ def tune(name: str, problem: Problem, steps: int, functions: int, seed: Seed, ca
     -------
     Tuned
     """
+    grid = _grid(problem)
     file = _cache_file(name, problem, steps, functions, seed) if cache else None
-    losses = _read(file)
+    losses = _read(file, len(grid.rates))
     if losses is None:
-        losses = []
-        for rate in GRID:
-            task = problem.sample(functions, seed)
-            final = float(rollout(OPTIMIZERS[name](rate), task, steps)[-1].mean(dtype=np.float64))
-            losses.append(final if np.isfinite(final) else np.inf)
+        def final_loss(rate: float) -> float:
+            curve = rollout(OPTIMIZERS[name](rate), problem.sample(functions, seed), steps)
+            return float(curve[-1].mean(dtype=np.float64))
+
+        losses = _search(final_loss, grid)
         _write(file, losses)
-    best = int(np.argmin(losses))
-    return Tuned(GRID[best], losses, best in (0, len(GRID) - 1))
+    best = int(np.nanargmin(losses))
+    return Tuned(grid.rates[best], losses, best in (0, len(grid.rates) - 1))
+
+
+def _grid(problem: Any) -> Grid:
+    return Grid(*getattr(problem, "learning_rates", ()))
+
+
+def _search(final_loss: Callable[[float], float], grid: Grid) -> list[float]:
+    """The final loss for each rate: infinity for one that is not finite, nan for a rate that was left out."""
+    losses = [np.nan] * len(grid.rates)
+
+    def try_all(numbers: Iterable[int]) -> None:
+        for k in numbers:
+            if np.isnan(losses[k]):
+                final = final_loss(grid.rates[k])
+                losses[k] = final if np.isfinite(final) else np.inf
+
+    try_all(range(0, len(losses), grid.stride))
+    best = int(np.nanargmin(losses))
+    try_all(range(max(0, best - grid.stride + 1), min(len(losses), best + grid.stride)))
+    return losses
 
 
 def _cache_file(name: str, problem: Any, steps: int, functions: int, seed: Seed) -> Path | None:
@@ -73,8 +106,8 @@ def _cache_file(name: str, problem: Any, steps: int, functions: int, seed: Seed)
     data = getattr(problem, "data", None)
     key = {
         "sources": _sources(), "optimizer": name, "constants": asdict(optimizer), "problem": problem.config,
-        "data": None if data is None else [zlib.crc32(data.images), zlib.crc32(data.labels)],
-        "steps": steps, "functions": functions, "grid": GRID, "seed": repr(seed),
+        "data": None if data is None else [zlib.crc32(array) for array in data if isinstance(array, np.ndarray)],
+        "steps": steps, "functions": functions, "grid": _grid(problem), "seed": repr(seed),
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     folder = files.cache_folder()
@@ -91,15 +124,15 @@ def _sources() -> str:
     return total.hexdigest()
 
 
-def _read(file: Path | None) -> list[float] | None:
+def _read(file: Path | None, count: int) -> list[float] | None:
     """The cached losses, or None if there are none or the file cannot be read."""
     try:
         losses = None if file is None else json.loads(files.read_bytes(file, LARGEST).decode())
     except (OSError, ValueError, RecursionError):
         return None
-    valid = isinstance(losses, list) and len(losses) == len(GRID) and all(
-        type(loss) is float and loss > -np.inf for loss in losses
-    )
+    valid = isinstance(losses, list) and len(losses) == count and all(
+        type(loss) is float and loss != -np.inf for loss in losses
+    ) and not np.isnan(losses).all()
     return losses if valid else None
 
 

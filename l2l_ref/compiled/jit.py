@@ -234,6 +234,98 @@ def transpose(a, out):
             _transpose_block(a, out, min(i, N - n), min(j, M - n))
 
 
+ROWS = 6  # of a block: 2 x 6 sums, two factors and a broadcast one fill 15 of the 16 registers of 32 bytes
+
+
+def _block_of(rows):
+    """The intrinsic behind `block_product`, for a number of rows that is fixed when it is compiled."""
+
+    @intrinsic
+    def block(_, a, a_at, a_row, a_outer, a_inner, b, b_at, b_outer, b_inner, outer, inner, start, start_at, start_row,
+              out, out_at, out_row):
+        if any((array.layout, array.ndim) != ("C", 1) for array in (a, b, start, out)):
+            raise TypingError("block_product: expected contiguous vectors")
+
+        def codegen(context, builder, signature, arguments):
+            number = context.get_data_type(signature.args[0].dtype)
+            size, index = context.get_abi_sizeof(number), ir.IntType(32)
+            vector = ir.VectorType(number, WIDTH // size)
+            everywhere = ir.VectorType(index, WIDTH // size)(None)  # the index 0 in each place
+            a, b, start, out = (context.make_array(signature.args[k])(context, builder, arguments[k]).data
+                                for k in (0, 5, 11, 14))
+            _, a_at, a_row, a_outer, a_inner, _, b_at, b_outer, b_inner, outer, inner = arguments[:11]
+            _, start_at, start_row, _, out_at, out_row = arguments[11:]
+
+            def at(pointer, first, *steps):
+                for count, step in steps:
+                    first = builder.add(first, builder.mul(count, step))
+                return builder.gep(pointer, [first])
+
+            def many(pointer):
+                return builder.bitcast(pointer, vector.as_pointer())
+
+            sums = [cgutils.alloca_once(builder, vector) for _ in range(rows)]
+            for q, total in enumerate(sums):
+                first = builder.load(many(at(start, start_at, (start_row.type(q), start_row))))
+                first.align = size
+                builder.store(first, total)
+            with cgutils.for_range(builder, outer) as u, cgutils.for_range(builder, inner) as v:
+                factors = builder.load(many(at(b, b_at, (u.index, b_outer), (v.index, b_inner))))
+                factors.align = size
+                here = at(a, a_at, (u.index, a_outer), (v.index, a_inner))
+                for q, total in enumerate(sums):
+                    x = builder.load(builder.gep(here, [builder.mul(a_row.type(q), a_row)]))
+                    x = builder.insert_element(vector(ir.Undefined), x, index(0))
+                    x = builder.shuffle_vector(x, vector(ir.Undefined), everywhere)
+                    product = builder.fmul(x, factors, flags=["contract"])
+                    builder.store(builder.fadd(builder.load(total), product, flags=["contract"]), total)
+            for q, total in enumerate(sums):
+                place = many(at(out, out_at, (out_row.type(q), out_row)))
+                builder.store(builder.load(total), place).align = size
+            return context.get_dummy_value()
+
+        return types.void(a, a_at, a_row, a_outer, a_inner, b, b_at, b_outer, b_inner, outer, inner, start, start_at,
+                          start_row, out, out_at, out_row), codegen
+
+    return block
+
+
+_block_1, _block_2, _block_3, _block_4, _block_5, _block_6 = map(_block_of, range(1, ROWS + 1))
+
+
+@kernel_without_refcounts
+def block_product(rows, a, a_at, a_row, a_outer, a_inner, b, b_at, b_outer, b_inner, outer, inner, start, start_at,
+                  start_row, out, out_at, out_row):
+    """One block of a product of matrices whose rows may overlap in memory, which BLAS does not take.
+
+    All arrays are contiguous vectors. For q < rows and the WIDTH bytes of k it writes
+
+        out[out_at + q out_row + k] = start[start_at + q start_row + k]
+            + sum_uv a[a_at + q a_row + u a_outer + v a_inner] b[b_at + u b_outer + v b_inner + k]
+
+    where u < outer and v < inner. The sums stay in registers. Their order is that of u and v, so a result does not
+    depend on the block that it is in.
+    """
+    if rows == 6:
+        _block_6(a, a_at, a_row, a_outer, a_inner, b, b_at, b_outer, b_inner, outer, inner, start, start_at, start_row,
+                 out, out_at, out_row)
+    elif rows == 5:
+        _block_5(a, a_at, a_row, a_outer, a_inner, b, b_at, b_outer, b_inner, outer, inner, start, start_at, start_row,
+                 out, out_at, out_row)
+    elif rows == 4:
+        _block_4(a, a_at, a_row, a_outer, a_inner, b, b_at, b_outer, b_inner, outer, inner, start, start_at, start_row,
+                 out, out_at, out_row)
+    elif rows == 3:
+        _block_3(a, a_at, a_row, a_outer, a_inner, b, b_at, b_outer, b_inner, outer, inner, start, start_at, start_row,
+                 out, out_at, out_row)
+    elif rows == 2:
+        _block_2(a, a_at, a_row, a_outer, a_inner, b, b_at, b_outer, b_inner, outer, inner, start, start_at, start_row,
+                 out, out_at, out_row)
+    else:
+        _block_1(a, a_at, a_row, a_outer, a_inner, b, b_at, b_outer, b_inner, outer, inner, start, start_at, start_row,
+                 out, out_at, out_row)
+
+
 def tanh(x):
     """The hyperbolic tangent, in the precision of ``x``."""
     raise NotImplementedError("for compiled code only")

@@ -1,4 +1,4 @@
-"""The recurrent cells that learned models are made of, behind one interface: an LSTM and a DNC."""
+"""The recurrent cells that learned models are made of, behind one interface: an LSTM, a DNC and a vanilla RNN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import backends
-from ..ops import dnc, lstm
+from ..ops import dnc, lstm, rnn
 
 if TYPE_CHECKING:
     from ..protocols import Array, Backend, RecurrentCell
@@ -40,12 +40,18 @@ def lstm_init(rng: np.random.Generator, inputs: int, hidden: int) -> lstm.LSTMPa
     return lstm.lstm_init(rng, inputs, hidden, input_scale=inputs**-0.5)
 
 
-def lstm_output_size(hidden: int) -> int:
-    """The columns of an LSTM's ``h``."""
+def rnn_initial_state(rows: int, params: rnn.RNNParams) -> rnn.RNNState:
+    """The RNNState of zeros."""
+    return rnn.RNNState(np.zeros((rows, len(params.W_h)), params.W_h.dtype))
+
+
+def units(hidden: int) -> int:
+    """The columns of ``h`` of a cell that shows all of its units and nothing else."""
     return hidden
 
 
-LSTM = Cell("lstm", lstm.lstm_cell, lstm.lstm_cell_backward, lstm_initial_state, lstm_init, lstm_output_size)
+LSTM = Cell("lstm", lstm.lstm_cell, lstm.lstm_cell_backward, lstm_initial_state, lstm_init, units)
+RNN = Cell("rnn", rnn.rnn_cell, rnn.rnn_cell_backward, rnn_initial_state, rnn.rnn_init, units)
 
 
 def dnc_with(slots: int, word: int, heads: int) -> Cell:
@@ -84,7 +90,7 @@ def with_backend(cell: RecurrentCell, backend: Backend, rows: int, threads: int 
     return cell._replace(forward=partial(cell.forward, pairs=dnc.Pairs(forward, backward, *access)))
 
 
-CELLS = ("lstm", "dnc")
+CELLS = ("lstm", "dnc")  # of proposers
 
 
 def cell_of(name: str, memory: tuple[int, int, int] | None = None) -> Cell:

@@ -1,4 +1,4 @@
-"""The coordinatewise LSTM optimizer, the NumPy original: read this from top to bottom.
+"""The coordinatewise optimizer, the NumPy original: read this from top to bottom.
 
 Source: Andrychowicz et al. 2016, sections 2 and 2.1 and Appendix A; equations (3) to (5) of the review.
 
@@ -10,6 +10,8 @@ Network: one small network m, with the same weights phi for every coordinate.
     C2  (h_l, c_l)' = lstm_cell(z_l-1, (h_l, c_l)),  z_l = h_l'          for l = 1..L
     C3  g = scale * (z_L W + b)                                          (n,)
     C4  theta' = theta + g
+
+With a vanilla recurrent cell, C2 is h_l' = rnn_cell(z_l-1, h_l). The weights say which of the two it is.
 
 Meta-gradient: the loss L of an unroll of T steps is the sum over s = 1..T of w_s f(theta_s). The gradient
 of f is assumed not to depend on phi: the dashed edges in Figure 2 of Andrychowicz et al. 2016 are dropped. Then
@@ -27,7 +29,7 @@ docs/explanation/meta-gradient.md derives both.
 Where grad is nan or infinite, `step_inference` holds the coordinate: g = 0 and (h_l, c_l)' = (h_l, c_l). `step`, and
 with it the meta-gradient, is C1 to C3 for every input.
 
-Twin: compiled/coordinatewise.py.
+Twin: compiled/coordinatewise.py, of the LSTM alone.
 """
 
 from __future__ import annotations
@@ -40,8 +42,9 @@ import numpy as np
 from ..ops.linear import linear, linear_backward
 from ..ops.lstm import LSTMParams, LSTMState, lstm_init
 from ..ops.preprocessing import log_and_sign, log_and_sign_backward
-from ..trees import add
-from .cells import LSTM
+from ..ops.rnn import RNNParams, RNNState
+from ..trees import add, tree_map
+from .cells import LSTM, RNN
 
 if TYPE_CHECKING:
     from ..protocols import Array, RecurrentCell
@@ -50,12 +53,17 @@ if TYPE_CHECKING:
 class Params(NamedTuple):
     """phi, the weights that meta-training learns."""
 
-    layers: tuple[LSTMParams, ...]  # L of them
-    W: Array                        # (H_L, 1)
-    b: Array                        # (1,)
+    layers: tuple[LSTMParams | RNNParams, ...]  # L of them, all of one kind
+    W: Array                                    # (H_L, 1)
+    b: Array                                    # (1,)
 
 
-State = tuple[LSTMState, ...]  # one for each layer, (n, H_l)
+State = tuple[LSTMState | RNNState, ...]  # one for each layer, (n, H_l)
+
+
+def cell_of(params: Params) -> RecurrentCell:
+    """The cell that these weights are of, with its original pair. Without layers, it is the LSTM."""
+    return RNN if any(isinstance(layer, RNNParams) for layer in params.layers) else LSTM
 
 
 def input_size(p: float | None) -> int:
@@ -63,53 +71,53 @@ def input_size(p: float | None) -> int:
     return 1 if p is None else 2
 
 
-def init_params(rng: np.random.Generator, hidden: Sequence[int] = (20, 20), inputs: int = 1) -> Params:
+def init_params(rng: np.random.Generator, hidden: Sequence[int] = (20, 20), inputs: int = 1,
+                init: Callable[..., Any] = lstm_init) -> Params:
     """Draw Params for layers of ``hidden`` units on ``inputs`` features per coordinate, float64.
 
-    The output layer has small weights, so that the updates of an untrained optimizer are small.
+    ``init`` draws the weights of a layer: ``lstm_init`` or ``rnn_init``. The output layer has small weights, so that
+    the updates of an untrained optimizer are small.
     """
     sizes = (inputs, *hidden)
-    layers = tuple(lstm_init(rng, D, H) for D, H in zip(sizes, hidden))
+    layers = tuple(init(rng, D, H) for D, H in zip(sizes, hidden))
     W = rng.normal(0, 0.1 / np.sqrt(sizes[-1]), (sizes[-1], 1))
     return Params(layers, W, np.zeros(1))
 
 
 def init_state(n: int, params: Params) -> State:
-    """The state of n coordinates before their first step: zeros, one LSTMState per layer.
+    """The state of n coordinates before their first step: zeros, one LSTMState or RNNState per layer.
 
     Rows are coordinates, (n, H_l). In memory the coordinates lie next to each other (Fortran order): NumPy reads them
     as fast as any others, and the compiled twin needs no copy.
     """
-    return tuple(
-        LSTMState(*(np.zeros((H, n), params.W.dtype).T for _ in range(2)))
-        for H in (len(layer.W_h) for layer in params.layers)
-    )
+    no_rows = tuple(cell_of(params).initial_state(0, layer) for layer in params.layers)
+    return tree_map(lambda a: np.zeros((a.shape[1], n), a.dtype).T, no_rows)
 
 
 class StepCache(NamedTuple):
     preprocessing: Any           # the cache of log_and_sign, or None
-    cells: tuple[Any, ...]       # the caches of lstm_cell, layer by layer
+    cells: tuple[Any, ...]       # the caches of the cell, layer by layer
     linear: Any                  # the cache of linear
     scale: float
-    backward: Callable[..., Any]  # lstm_cell_backward, or its twin
+    backward: Callable[..., Any]  # lstm_cell_backward, its twin, or rnn_cell_backward
 
 
 def step(gradient: Array, state: State, params: Params, p: float | None = None, scale: float = 1.0,
-         cell: RecurrentCell = LSTM) -> tuple[tuple[Array, State], StepCache]:
+         cell: RecurrentCell | None = None) -> tuple[tuple[Array, State], StepCache]:
     """C1 to C3: one step of the optimizer.
 
     Parameters
     ----------
     gradient : (n,) array
         The gradient of the optimizee, one number per coordinate.
-    state : tuple of LSTMState, each (n, H_l)
+    state : tuple of LSTMState or of RNNState, each (n, H_l)
     params : Params
     p : float or None
         The constant of log_and_sign; None feeds the gradient itself.
     scale : float
         The output scale.
-    cell : Cell
-        An LSTM with the original pair or the compiled one.
+    cell : Cell, optional
+        That of the weights, with another pair than the original one.
 
     Returns
     -------
@@ -120,6 +128,7 @@ def step(gradient: Array, state: State, params: Params, p: float | None = None, 
         z, preprocessing = gradient[:, None], None                   # C1
     else:
         z, preprocessing = log_and_sign(gradient, p)                 # C1
+    cell = cell or cell_of(params)
     new_state, cells = [], []
     for layer_state, layer in zip(state, params.layers, strict=True):
         layer_state, cache = cell.forward(z, layer_state, layer)     # C2
@@ -137,7 +146,7 @@ def step_backward(d_out: tuple[Array, State], cache: StepCache) -> tuple[Array, 
     d_state, d_layers = [], []
     for d_layer_state, cell in zip(reversed(d_new_state), reversed(cache.cells)):
         d_h = d_layer_state.h + d_z                                  # C2: h goes on and goes up
-        d_z, d_layer_state, d_layer = cache.backward(LSTMState(d_h, d_layer_state.c), cell)
+        d_z, d_layer_state, d_layer = cache.backward(d_layer_state._replace(h=d_h), cell)
         d_state.append(d_layer_state)
         d_layers.append(d_layer)
     if cache.preprocessing is None:
@@ -152,7 +161,7 @@ class UnrollCache(NamedTuple):
 
 
 def unroll(gradients: Array, state: State, params: Params, p: float | None = None, scale: float = 1.0,
-           cell: RecurrentCell = LSTM) -> tuple[tuple[Array, State], UnrollCache]:
+           cell: RecurrentCell | None = None) -> tuple[tuple[Array, State], UnrollCache]:
     """T >= 1 steps on given gradients. gradients (T, n) -> (updates (T, n), state'), cache."""
     updates, caches = [], []
     for gradient in gradients:
@@ -218,7 +227,7 @@ def meta_gradient(gradients: Array, d_updates: Array, state: State, params: Para
         The gradients that the optimizer was given at theta_0 .. theta_T-1.
     d_updates : (T, n) array
         dL/dg_t, from ``suffix_sums``.
-    state : tuple of LSTMState
+    state : tuple of LSTMState or of RNNState
         The state before the first step. It is a constant: here backpropagation is truncated.
     params, p, scale
         As in `step`.
@@ -237,7 +246,7 @@ def meta_gradient(gradients: Array, d_updates: Array, state: State, params: Para
 
 def second_order_meta_gradient(
     gradients: Array, loss_gradients: Array, hessian_products: Sequence[Callable[[Array], Array]], state: State,
-    params: Params, p: float | None = None, scale: float = 1.0, cell: RecurrentCell = LSTM,
+    params: Params, p: float | None = None, scale: float = 1.0, cell: RecurrentCell | None = None,
 ) -> Params:
     """dL/dphi of one unroll with the dashed edges: C6. Only the steps before the unroll are taken as constant.
 
@@ -271,4 +280,4 @@ def second_order_meta_gradient(
 
 def zeros_like_state(state: State) -> State:
     """Zeros of the shapes of a state: the gradient of a last state, which nothing reads."""
-    return tuple(LSTMState(np.zeros_like(layer.h), np.zeros_like(layer.c)) for layer in state)
+    return tree_map(np.zeros_like, state)

@@ -7,18 +7,23 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from .. import backends
 from ..checks import FLOATS, choice, whole_number, whole_numbers
+from ..ops.lstm import lstm_init
+from ..ops.rnn import rnn_init
 from ..scipy_callback import call_back
 from ..trees import layout, leaves, paths, require_layout, unflatten
 from . import coordinatewise
 from .model import LARGEST_LAYER, MOST_LAYERS, LearnedModel, shapes_of
 
 if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Self
+
     import numpy.typing as npt
 
     from ..protocols import Array, Backend, Card, Rng, Tree
@@ -35,7 +40,7 @@ class OptimizerState(NamedTuple):
     of the state before; a pickle or a copy has no ``spare``.
     """
 
-    layers: coordinatewise.State  # one LSTMState per layer, (n, H_l)
+    layers: coordinatewise.State  # one LSTMState or RNNState per layer, (n, H_l)
     shapes: Layout                # the path and the shape of each array of theta
     skipped: int = 0              # entries of the gradients so far that were nan or infinite: steps that were not taken
     spare: coordinatewise.State | None = None  # a state that nobody needs any more
@@ -88,6 +93,11 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
     threads: int | None
     card: Card | None
 
+    _kind: ClassVar[str] = "coordinatewise-lstm"  # what a card calls it
+    _draw_layer: ClassVar[Callable[..., Any]] = staticmethod(lstm_init)
+    _arrays: ClassVar[int] = 2                    # in the state of a layer
+    _backends: ClassVar[tuple[str, ...]] = backends.BACKENDS
+
     def __init__(self, hidden: Sequence[int] = (20, 20), preprocess: float | None = None, output_scale: float = 1.0, *,
                  rng: Rng = 0, params: coordinatewise.Params | None = None, backend: Backend = "auto",
                  threads: int | None = None) -> None:
@@ -95,7 +105,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
             raise ValueError(f"preprocess: expected None or a number between 0 and 80, got {preprocess!r}")
         if not 0 < abs(output_scale) <= sys.float_info.max:
             raise ValueError(f"output_scale: expected a finite number other than 0, got {output_scale!r}")
-        self.backend = choice("backend", backend, backends.BACKENDS)
+        self.backend = choice("backend", backend, self._backends)
         self.hidden = whole_numbers("hidden", hidden, most=LARGEST_LAYER, most_count=MOST_LAYERS)
         self.preprocess = None if preprocess is None else float(preprocess)
         self.output_scale = float(output_scale)
@@ -103,31 +113,35 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         self.card = None
         if params is None:
             self._shapes()  # raises if there would be too many weights
-            inputs = coordinatewise.input_size(preprocess)
-            params = coordinatewise.init_params(np.random.default_rng(rng), self.hidden, inputs)
+            params = self._draw(np.random.default_rng(rng))
         self.params = params
 
     def __repr__(self) -> str:
-        return (f"CoordinatewiseLSTM(hidden={self.hidden}, preprocess={self.preprocess}, "
+        return (f"{type(self).__name__}(hidden={self.hidden}, preprocess={self.preprocess}, "
                 f"output_scale={self.output_scale})")
 
-    @staticmethod
-    def shapes(hidden: Sequence[int], preprocess: float | None) -> coordinatewise.Params:
+    @classmethod
+    def shapes(cls, hidden: Sequence[int], preprocess: float | None) -> coordinatewise.Params:
         """Params of which only the shapes mean anything: those of an optimizer with these settings."""
-        return shapes_of(coordinatewise.init_params, hidden, coordinatewise.input_size(preprocess))
+        return shapes_of(coordinatewise.init_params, hidden, coordinatewise.input_size(preprocess), cls._draw_layer)
+
+    def _draw(self, rng: np.random.Generator) -> coordinatewise.Params:
+        return coordinatewise.init_params(rng, self.hidden, coordinatewise.input_size(self.preprocess),
+                                          self._draw_layer)
 
     def _shapes(self) -> coordinatewise.Params:
-        return self.shapes(self.hidden, self.preprocess)
+        return shapes_of(self._draw)
 
     @property
     def config(self) -> Card:
         """The settings, in JSON's types."""
-        return {"model": "coordinatewise-lstm", "hidden": list(self.hidden), "preprocess": self.preprocess,
+        return {"model": self._kind, "hidden": list(self.hidden), "preprocess": self.preprocess,
                 "output_scale": self.output_scale}
 
-    def work(self, n: int) -> int:
-        """The work of n coordinates for `l2l_ref.backends.choose`. A rule without layers is left to NumPy: 0."""
-        return n if self.hidden else 0
+    def steps_of(self, n: float) -> ModuleType:
+        """The module that computes the steps of n coordinates: the original, or its twin."""
+        work = n if self.hidden else 0  # a rule without layers is left to NumPy
+        return backends.choose("coordinatewise", self.backend, work)
 
     def init(self, theta: Any) -> OptimizerState:
         """The state before the first step.
@@ -142,7 +156,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         TypeError
             For other dtypes, and for a mixture of the two.
         """
-        flat = _flat("theta", theta)
+        flat = one_vector("theta", theta)
         return OptimizerState(coordinatewise.init_state(len(flat), self.params_as(flat.dtype)), layout(theta))
 
     def update(self, gradient: Tree, state: OptimizerState, params: Any = None, *,
@@ -179,16 +193,16 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         TypeError
             For other dtypes, and for a mixture of the two.
         """
-        flat = _flat("gradient", gradient)
+        flat = one_vector("gradient", gradient)
         require_layout("gradient", gradient, state.shapes, "theta")
         layers, dtype = state.layers, flat.dtype
-        wanted = [(len(flat), units) for units in self.hidden]
-        if [layer.h.shape for layer in layers] != wanted or [layer.c.shape for layer in layers] != wanted:
-            raise ValueError(f"state: expected the layers of this optimizer, {wanted}, "
-                             f"got {[layer.h.shape for layer in layers]}")
+        came, wanted = [[a.shape for a in layer] for layer in layers], [(len(flat), units) for units in self.hidden]
+        if came != [[shape] * self._arrays for shape in wanted]:
+            raise ValueError(f"state: expected the layers of this optimizer, {wanted}, each {self._arrays} times, "
+                             f"got {came}")
         if layers and layers[0].h.dtype != dtype:
             layers = tuple(type(layer)(*(a.astype(dtype) for a in layer)) for layer in layers)
-        module = backends.choose("coordinatewise", self.backend, self.work(len(flat)))
+        module = self.steps_of(len(flat))
         weights = self.kept((module.__name__, dtype), lambda: module.packed(self.params_as(dtype)))
         g, new_layers, held = module.step_inference(flat, layers, weights, self.preprocess, self.output_scale,
                                                     self.threads, state.spare if in_place else None)
@@ -196,6 +210,37 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
             _say_that_coordinates_are_held()
         new_state = OptimizerState(new_layers, state.shapes, state.skipped + held, layers if in_place else None)
         return unflatten(g, gradient), new_state
+
+    def with_params(self, params: coordinatewise.Params) -> Self:
+        """The same optimizer with other weights."""
+        return type(self)(self.hidden, self.preprocess, self.output_scale, params=params, backend=self.backend,
+                          threads=self.threads)
+
+    def meta_gradient(self, gradients: Array, d_updates: Array, state: OptimizerState, chosen: Array | None = None,
+                      weight: float | None = None) -> coordinatewise.Params:
+        """C5 of ``learned/coordinatewise.py``: dL/dphi of one unroll.
+
+        Parameters
+        ----------
+        gradients, d_updates : ndarray, shape (T, n)
+            The gradients that the optimizer saw, and dL/dg.
+        state : OptimizerState
+            That before the first step.
+        chosen : ndarray of int, optional
+            m of the n coordinates, drawn at random, from which the sum over all coordinates is estimated.
+        weight : float, optional
+            The factor of what is chosen, by default n / m, with which the estimate has the right mean.
+        """
+        layers = state.layers
+        if chosen is not None:
+            weight = d_updates.shape[1] / len(chosen) if weight is None else weight
+            gradients, d_updates = gradients[:, chosen], d_updates.dtype.type(weight) * d_updates[:, chosen]
+            layers = tuple(type(layer)(*(a.T[:, chosen].T for a in layer)) for layer in layers)
+        params = self.params_as(gradients.dtype)
+        module = self.steps_of(gradients.shape[1])
+        d_params: coordinatewise.Params = module.meta_gradient(gradients, d_updates, layers, params, self.preprocess,
+                                                               self.output_scale, self.threads)
+        return d_params
 
     def scipy_method(self, fun: Callable[..., Any], x0: npt.ArrayLike, args: tuple[Any, ...] = (), *, jac: Any = None,
                      callback: Callable[..., Any] | None = None, maxiter: int = 100, gtol: float = 0.0,
@@ -268,6 +313,32 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         return best
 
 
+class CoordinatewiseRNN(CoordinatewiseLSTM):
+    """A `CoordinatewiseLSTM` with vanilla recurrent cells, h' = tanh(x W_x + h W_h + b), in place of its LSTM cells.
+
+    Compare the two to see what gates are worth. NumPy computes it: it has no compiled twin.
+
+    Parameters
+    ----------
+    hidden, preprocess, output_scale, rng, params, threads
+        As in `CoordinatewiseLSTM`.
+    backend : {"auto", "numpy"}
+
+    Raises
+    ------
+    ValueError
+        For settings out of range, for the backend "numba", and for params of other shapes or dtypes.
+    """
+
+    _kind = "coordinatewise-rnn"
+    _draw_layer = staticmethod(rnn_init)
+    _arrays = 1
+    _backends = ("auto", "numpy")
+
+    def steps_of(self, n: float) -> ModuleType:
+        return coordinatewise
+
+
 @cache  # so that it is said once, not at each step of each run
 def _say_that_coordinates_are_held() -> None:
     LOG.warning("a gradient has entries that are nan or infinite: there the update is 0 and the state is kept; "
@@ -281,7 +352,7 @@ def _array(leaf: Any) -> Array:
     return np.asarray(leaf)
 
 
-def _flat(name: str, tree: Any) -> Array:
+def one_vector(name: str, tree: Any) -> Array:
     """The arrays of a tree as one vector; TypeError unless all are float32 or all float64."""
     arrays = [leaf if type(leaf) is np.ndarray else _array(leaf) for leaf in leaves(tree)]
     dtypes = {array.dtype for array in arrays}

@@ -1,12 +1,13 @@
 """Meta-training by truncated backpropagation through time: Andrychowicz et al. 2016, section 2.
 
-    T1  L(phi) = mean over functions of the sum over t of w_t f(theta_t), w_t = 1
+    T1  L(phi) = mean over functions of the sum over t of w_t f(theta_t)
     T2  a trajectory of ``steps`` steps is cut into windows of ``unroll``; theta and the optimizer's state are
         carried from one window to the next, gradients are not
 
 A window in which a gradient or the meta-gradient is not finite updates nothing, and ends its trajectory.
 
-Adam updates phi after each window: T3 of metatrain/loop.py. (T1 is their equation 3.)
+Adam updates phi after each window: T3 of metatrain/loop.py. (T1 is their equation 3.) Where all w_t of
+a window are 0, there is nothing to learn from it, and phi stays as it is.
 
 An *epoch* is a fixed number of freshly drawn tasks, followed by a validation on tasks that stay the same. The result is
 the optimizer with the best validation (early stopping). An optimizer is judged by its mean loss over the last tenth of
@@ -19,18 +20,21 @@ that was never interrupted.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from .. import backends, files
 from ..checks import choice, whole_number
 from ..learned import coordinatewise
-from ..learned.cells import LSTM, with_backend
-from ..learned.optimizer import CoordinatewiseLSTM, OptimizerState
-from ..optimizees.rollout import rollout
+from ..learned.cells import with_backend
+from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN, OptimizerState
+from ..learned.partitioned import PartitionedLSTM
+from ..learned.sharing_optimizer import SharingLSTM
+from ..optimizees.rollout import begin, rollout
 from ..seeds import child
 from ..trees import flatten, unflatten
 from . import loop
@@ -38,10 +42,13 @@ from . import loop
 if TYPE_CHECKING:
     from ..protocols import Array, Path, Problem
 
+Learned = TypeVar("Learned", CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM, SharingLSTM)
 HessianProduct: TypeAlias = "Callable[[Array], Array]"  # v (B, n) -> second derivatives times v (B, n)
 
 # The streams of random numbers of one seed.
 TRAINING, VALIDATION, COORDINATES = 1, 2, 4
+
+LOSS_WEIGHTS = ("uniform", "linear", "final")
 
 STUCK_AFTER = 3  # epochs before training may be reported as stuck
 STUCK_ABOVE = 0.97  # times the loss of an optimizer that has learned nothing
@@ -59,6 +66,10 @@ class Recipe(loop.Schedule):
     is estimated when there are more. For large networks this costs a fraction, and the noise that it adds is small
     beside the noise of drawing a function.
 
+    ``loss_weights`` are the w_t of T1 for t = 1..``steps``: that many numbers >= 0, or one of three names. "uniform" is
+    1 throughout, as in Andrychowicz et al., "linear" grows with t from near 0, and "final" counts the last loss alone.
+    All three have the mean 1, so that learning rate and ``clip`` mean the same.
+
     ``boundary_term`` also counts f at the first point of each window, as the code released by Andrychowicz et al. does.
     That point is a constant of the window, so this changes the reported loss but no gradient.
 
@@ -73,6 +84,7 @@ class Recipe(loop.Schedule):
     coordinates: int | None = None
     validation_functions: int = 256
     judge: str = "final"
+    loss_weights: str | tuple[float, ...] = "uniform"
     boundary_term: bool = False
     second_derivatives: bool = False
 
@@ -81,18 +93,33 @@ class Recipe(loop.Schedule):
         choice("judge", self.judge, loop.JUDGES)
         if self.steps % self.unroll:
             raise ValueError(f"unroll: expected a divisor of steps={self.steps}, got {self.unroll}")
+        if not isinstance(self.loss_weights, str):
+            object.__setattr__(self, "loss_weights", tuple(map(float, self.loss_weights)))
+        weights = self.weights()
+        if weights.shape != (self.steps,) or not (np.isfinite(weights).all() and weights.min() >= 0 < weights.max()):
+            raise ValueError(f"loss_weights: expected {self.steps} finite numbers >= 0, not all of them 0, "
+                             f"got {reprlib.repr(self.loss_weights)}")
         if self.second_derivatives and self.coordinates is not None:
             raise ValueError(f"coordinates: expected None with second_derivatives, got {self.coordinates}")
 
+    def weights(self) -> Array:
+        """w_t of T1 for t = 1..T, (T,) float64."""
+        if not isinstance(self.loss_weights, str):
+            return np.array(self.loss_weights)
+        t, T = np.arange(1, self.steps + 1), self.steps
+        weights = {"uniform": np.ones(T), "linear": 2.0 * t / (T + 1), "final": np.where(t == T, float(T), 0.0)}
+        chosen: Array = weights[choice("loss_weights", self.loss_weights, LOSS_WEIGHTS)]
+        return chosen
+
 
 def run_window(
-    model: CoordinatewiseLSTM, task: Any, theta: Array, state: OptimizerState, evaluation: tuple[Any, ...], unroll: int,
+    model: Learned, task: Any, theta: Array, state: OptimizerState, evaluation: tuple[Any, ...], unroll: int,
 ) -> tuple[Array, OptimizerState, tuple[Any, ...], Array, Array, Array, list[HessianProduct]]:
     """T2: ``unroll`` steps from theta.
 
     Parameters
     ----------
-    model : CoordinatewiseLSTM
+    model : CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM or SharingLSTM
     task : Task
     theta : ndarray, shape (B, n)
     state : OptimizerState
@@ -109,8 +136,8 @@ def run_window(
     losses : ndarray, shape (unroll, B)
         f at theta_1 .. theta_unroll.
     gradients, loss_gradients : ndarray, shape (unroll, B n)
-        The gradients that the optimizer saw, at theta_0 .. theta_unroll-1, and those of the terms of the loss, one step
-        later.
+        The gradients that the optimizer saw, at theta_0 .. theta_unroll-1, and those of f one step later, of which T1
+        consists when they have been multiplied by w_t.
     hessian_products : list of callable
         At theta_0 .. theta_unroll-1, from ``task.second_order``; otherwise empty.
     """
@@ -128,30 +155,23 @@ def run_window(
 
 
 def window_loss(losses: Array, first: Array, boundary_term: bool = False) -> float:
-    """T1: the loss of a window, from f at its later points (unroll, B) and at its first point (B,)."""
+    """T1: the loss of a window, from w_t f at its later points (unroll, B) and f at its first point (B,)."""
     return float(losses.sum(axis=0).mean() + (first.mean() if boundary_term else 0.0))
 
 
 def window_gradient(
-    model: CoordinatewiseLSTM, gradients: Array, loss_gradients: Array, state: OptimizerState, functions: int,
+    model: Learned, gradients: Array, loss_gradients: Array, state: OptimizerState, functions: int,
     chosen: Array | None = None,
 ) -> Array:
-    """dL/dphi of a window (T1, C5), a flat float64 vector. ``state`` is the state before the window.
+    """dL/dphi of a window (T1, C5), a flat float64 vector.
+
+    ``loss_gradients`` are w_t times the gradients of f, (unroll, B n). ``state`` is the state before the window.
 
     With ``chosen``, an array of m of the n coordinates drawn at random, the gradient is estimated from these alone. It
     is a sum over coordinates, so n / m times the sum over m random ones has the right mean.
     """
     d_updates = coordinatewise.suffix_sums(loss_gradients) / loss_gradients.dtype.type(functions)
-    layers = state.layers
-    if chosen is not None:
-        weight = d_updates.dtype.type(d_updates.shape[1] / len(chosen))
-        gradients, d_updates = gradients[:, chosen], weight * d_updates[:, chosen]
-        layers = tuple(type(layer)(*(a.T[:, chosen].T for a in layer)) for layer in layers)
-    params = model.params_as(gradients.dtype)
-    twin = backends.choose("coordinatewise", model.backend, model.work(gradients.shape[1]))
-    d_params = twin.meta_gradient(gradients, d_updates, layers, params, model.preprocess,
-                                  model.output_scale, model.threads)
-    return flatten(d_params).astype(np.float64)
+    return flatten(model.meta_gradient(gradients, d_updates, state, chosen)).astype(np.float64)
 
 
 def second_order_window_gradient(
@@ -164,24 +184,25 @@ def second_order_window_gradient(
         return lambda v: product(v.reshape(functions, -1)).ravel()
 
     dtype = gradients.dtype
-    cell = with_backend(LSTM, model.backend, gradients.shape[1], model.threads)
+    params = model.params_as(dtype)
+    cell = with_backend(coordinatewise.cell_of(params), model.backend, gradients.shape[1], model.threads)
     d_params = coordinatewise.second_order_meta_gradient(
         gradients, loss_gradients / dtype.type(functions), list(map(flat, hessian_products)), state.layers,
-        model.params_as(dtype), model.preprocess, model.output_scale, cell
+        params, model.preprocess, model.output_scale, cell
     )
     return flatten(d_params).astype(np.float64)
 
 
 def meta_train(
-    model: CoordinatewiseLSTM, problem: Problem, steps: int = 100, unroll: int = 20, seed: int = 0, *,
+    model: Learned, problem: Problem, steps: int = 100, unroll: int = 20, seed: int = 0, *,
     checkpoint: Path | None = None, resume: bool = False, overwrite: bool = False, report: loop.Report | None = None,
     **recipe: Any,
-) -> tuple[CoordinatewiseLSTM, list[dict[str, Any]]]:
+) -> tuple[Learned, list[dict[str, Any]]]:
     """Meta-train an optimizer on the functions of a problem.
 
     Parameters
     ----------
-    model : CoordinatewiseLSTM
+    model : CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM or SharingLSTM
         Gives the architecture, the initial weights, the backend and the threads. It is not changed.
     problem : Problem
         One of `l2l_ref.optimizees`, or any object with ``sample(functions, seed)``. If it has ``on(split)``, training
@@ -205,7 +226,7 @@ def meta_train(
 
     Returns
     -------
-    model : CoordinatewiseLSTM
+    model : CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM or SharingLSTM
         A new one, with the weights of the best validation.
     log : list of dict
         One entry per epoch.
@@ -218,6 +239,8 @@ def meta_train(
         writing.
     """
     settings, seed = Recipe(steps=steps, unroll=unroll, **recipe), whole_number("seed", seed, least=0)
+    if settings.second_derivatives and isinstance(model, (PartitionedLSTM, SharingLSTM)):
+        raise ValueError(f"second_derivatives: expected False for a {type(model).__name__}, got True")
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
     level, first = getattr(problem, "chance", None), tuple[Any, ...]()
@@ -257,30 +280,34 @@ def _choose(wanted: int | None, n: int, rng: np.random.Generator) -> Array | Non
     return np.sort(rng.choice(n, wanted, replace=False))
 
 
-def with_phi(model: CoordinatewiseLSTM, phi: Array) -> CoordinatewiseLSTM:
+def with_phi(model: Learned, phi: Array) -> Learned:
     """The same optimizer with other weights, in float32, as they will be saved."""
     with np.errstate(over="ignore"):
         params = unflatten(phi.astype(np.float32), model.params)
-    return CoordinatewiseLSTM(model.hidden, model.preprocess, model.output_scale, params=params,
-                              backend=model.backend, threads=model.threads)
+    return model.with_params(params)
 
 
 def _gradients(
-    model: CoordinatewiseLSTM, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress,
+    model: Learned, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress,
 ) -> Iterator[tuple[float, Array]]:
     """The loss and the meta-gradient of each window of an epoch, each at the ``progress.phi`` of its time."""
     rng = np.random.default_rng(child(seed, COORDINATES, progress.epoch))
+    weights = np.split(recipe.weights()[:, None], recipe.steps // recipe.unroll)
     for k in range(recipe.tasks):
         task: Any = problem.sample(recipe.functions, child(seed, TRAINING, progress.epoch, k))
         evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
         theta, evaluation = task.theta0, evaluate(task.theta0)
-        state = model.init(theta)
-        for _ in range(recipe.steps // recipe.unroll):
+        state = begin(model, theta, task)
+        for w in weights:
             current = with_phi(model, progress.phi)
             before, first = state, evaluation[0]
             theta, state, evaluation, losses, gradients, loss_gradients, products = run_window(
                 current, task, theta, state, evaluation, recipe.unroll
             )
+            if not w.any():
+                continue
+            w = w.astype(losses.dtype)
+            losses, loss_gradients = w * losses, w * loss_gradients  # T1
             if recipe.second_derivatives:
                 d_phi = second_order_window_gradient(current, gradients, loss_gradients, products, before,
                                                      recipe.functions)

@@ -10,13 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..checks import choice
-from ..learned.optimizer import CoordinatewiseLSTM
-from ..optimizees import MLP, Quadratic
+from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN
+from ..learned.partitioned import PartitionedLSTM
+from ..learned.sharing_optimizer import SharingLSTM
+from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
+from ..seeds import child
 
 if TYPE_CHECKING:
     from ..protocols import Backend
 
+SHARING = {"share", "averaged", "window"}  # the arguments that make a SharingLSTM
+PARTS = 5  # the stream of random numbers of the initial weights of parts
 NAMES = ("default", "paper", "release")
+CELLS = {"lstm": CoordinatewiseLSTM, "rnn": CoordinatewiseRNN}
 
 _QUADRATIC: dict[str, Any] = {
     "model": {},
@@ -36,6 +42,18 @@ _RELEASE_IMAGES: dict[str, Any] = {
     "model": {"preprocess": 5.0, "output_scale": 0.01},
     "problem": {},
     "recipe": {"functions": 1, "epochs": 500, **_RELEASE},
+}
+_RELEASE_CIFAR: dict[str, Any] = {**_RELEASE_IMAGES, "rule": {"conv*.W": "conv", "*": "fc"}}
+_CIFAR: dict[str, Any] = {
+    **_IMAGES, "rule": {"conv*": "conv", "*": "fc"},
+    "recipe": {**_IMAGES["recipe"], "tasks": 10, "epochs": 40, "validation_functions": 6},
+}
+_ART_STEPS = {"steps": 128, "unroll": 32}
+_ART: dict[str, Any] = {
+    **_IMAGES, "recipe": {**_IMAGES["recipe"], **_ART_STEPS, "tasks": 12, "epochs": 30, "validation_functions": 3},
+}
+_RELEASE_ART: dict[str, Any] = {  # there is no neural art in the released code; these are its other settings
+    **_RELEASE_IMAGES, "recipe": {**_RELEASE_IMAGES["recipe"], **_ART_STEPS, "epochs": 625, "validation_functions": 3},
 }
 _DIGITS = {"functions": 4, "epochs": 14, "validation_functions": 48, "learning_rate": 3e-3, "rollback": 3,
            "judge": "sum"}  # with so few images all final losses are near 0: networks memorise them
@@ -57,45 +75,87 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "paper": _IMAGES,
         "release": {**_RELEASE_IMAGES, "recipe": {**_RELEASE_IMAGES["recipe"], "validation_functions": 12}},
     },
+    "cifar": {
+        "default": _CIFAR,
+        "paper": _CIFAR,
+        "release": {**_RELEASE_CIFAR, "recipe": {**_RELEASE_CIFAR["recipe"], "validation_functions": 6}},
+    },
+    "art": {"default": _ART, "paper": _ART, "release": _RELEASE_ART},
 }
 
 
 def build(
     problem: str, preset: str = "default", *, seed: int = 0, model: dict[str, Any] | None = None,
     distribution: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None, backend: Backend = "auto",
-    threads: int | None = None,
-) -> tuple[CoordinatewiseLSTM, Quadratic | MLP, dict[str, Any]]:
+    threads: int | None = None, single: bool = False, cell: str = "lstm",
+    start: CoordinatewiseLSTM | PartitionedLSTM | None = None,
+) -> tuple[
+    CoordinatewiseLSTM | PartitionedLSTM, Quadratic | MLP | ConvNet | StyleTransfer, dict[str, Any]
+]:
     """Make an untrained model, a problem and a recipe.
 
     Parameters
     ----------
-    problem : {"quadratic", "digits", "mnist"}
+    problem : {"quadratic", "digits", "mnist", "cifar", "art"}
     preset : {"default", "paper", "release"}
     seed : int
         Draws the initial weights.
     model, distribution, recipe : dict, optional
-        Arguments of CoordinatewiseLSTM, of the problem and of ``meta_train`` that replace those of the preset.
+        Arguments of CoordinatewiseLSTM, of the problem and of ``meta_train`` that replace those of the preset. With
+        arguments of SharingLSTM alone among those of the model, it is one.
     backend, threads
         As in CoordinatewiseLSTM.
+    single : bool
+        One set of weights for all parameters, also where the preset has a rule that parts them.
+    cell : {"lstm", "rnn"}
+        The recurrent cell. A SharingLSTM has LSTM cells alone.
+    start : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM, optional
+        Training begins with the weights of this optimizer, in each part with the same ones unless it has parts itself.
 
     Returns
     -------
-    model : CoordinatewiseLSTM
-    problem : Quadratic or MLP
+    model : CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM or SharingLSTM
+    problem : Quadratic, MLP, ConvNet or StyleTransfer
     recipe : dict
         Pass the three on as ``meta_train(model, problem, seed=seed, **recipe)``.
 
     Raises
     ------
     ValueError
-        For an unknown problem or preset, and for bad arguments.
+        For an unknown problem or preset, for bad arguments, and for a start of other sizes.
     """
     choice("problem", problem, PRESETS)
     choice("preset", preset, NAMES)
+    choice("cell", cell, CELLS)
     chosen = PRESETS[problem][preset]
-    optimizer = CoordinatewiseLSTM(**{**chosen["model"], **(model or {})}, rng=seed, backend=backend, threads=threads)
+    rule = {} if single else chosen.get("rule", {})
+
+    arguments = {**chosen["model"], **(model or {})}
+    kind = CELLS[cell]
+    if SHARING & arguments.keys():
+        choice("cell", cell, ["lstm"])
+        kind = SharingLSTM
+
+    def drawn(rng: Any) -> CoordinatewiseLSTM:
+        return kind(**arguments, rng=rng, backend=backend, threads=threads)
+
+    optimizer: CoordinatewiseLSTM | PartitionedLSTM = drawn(seed)
+    if rule:
+        parts = sorted(set(rule.values()))
+        optimizer = PartitionedLSTM({part: drawn(child(seed, PARTS, k)) for k, part in enumerate(parts)}, rule)
+    if start is not None:
+        parted = bool(rule) and not isinstance(start, PartitionedLSTM)
+        optimizer = optimizer.with_params(dict.fromkeys(optimizer.parts, start.params) if parted else start.params)
     settings = {**chosen["problem"], **(distribution or {})}
-    drawn_from = Quadratic(**settings) if problem == "quadratic" else MLP(problem, **settings)
+    drawn_from: Quadratic | MLP | ConvNet | StyleTransfer
+    if problem == "quadratic":
+        drawn_from = Quadratic(**settings)
+    elif problem == "cifar":
+        drawn_from = ConvNet("cifar10", **settings, backend=backend, threads=threads)
+    elif problem == "art":
+        drawn_from = StyleTransfer(**settings, backend=backend, threads=threads)
+    else:
+        drawn_from = MLP(problem, **settings)
     settings = {**chosen["recipe"], **(recipe or {})}
     if settings.get("second_derivatives") and "coordinates" not in (recipe or {}):
         settings["coordinates"] = None  # second derivatives need all of them

@@ -7,6 +7,8 @@
     A6  b = 1 + log(1 + exp(x))              oneplus
 
 Arrays may have any shape. The derivative of ``relu`` at 0 is taken as 0, its slope on the left.
+
+Twin: compiled/activations.py, of ``relu`` alone.
 """
 
 from typing import NamedTuple

@@ -14,7 +14,9 @@ distribution in JSON's types. ``problem.chance`` is the loss of a guess that has
 no such number.
 """
 
+from .convnet import ConvNet
 from .mlp import MLP
 from .quadratic import Quadratic
+from .style_transfer import StyleTransfer
 
-__all__ = ["MLP", "Quadratic"]
+__all__ = ["MLP", "ConvNet", "Quadratic", "StyleTransfer"]

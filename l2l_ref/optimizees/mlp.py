@@ -178,7 +178,7 @@ class MLP:
 
     Parameters
     ----------
-    dataset : {"digits", "mnist"}
+    dataset : {"digits", "mnist", "cifar10"}
     hidden : tuple of int
         Units of the hidden layers; (20,) in Andrychowicz et al. 2016.
     activation : {"sigmoid", "relu"}

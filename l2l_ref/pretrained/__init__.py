@@ -15,9 +15,12 @@ from .. import files
 from ..checks import choice, whole_number, whole_numbers
 from ..learned.cells import CELLS
 from ..learned.model import LARGEST_LAYER, MOST_LAYERS
-from ..learned.optimizer import CoordinatewiseLSTM
+from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN
+from ..learned.partitioned import PartitionedLSTM, checked_rule
 from ..learned.propose import OUTPUTS
 from ..learned.proposer import LARGEST_DIM, Proposer, checked_memory
+from ..learned.sharing import HEADS
+from ..learned.sharing_optimizer import LARGEST_WINDOW, SHARED, SharingLSTM
 from ..trees import build, leaves, paths
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 FOLDER = resources.files(__name__)  # perhaps inside of a zip file
 
 # The names of what ships, for type checkers and editors; tests keep them equal to what is in the folder.
+Model: TypeAlias = CoordinatewiseLSTM | CoordinatewiseRNN | PartitionedLSTM | SharingLSTM | Proposer
 GradientBased: TypeAlias = Literal["digits-lstm", "mnist-lstm", "quadratic-lstm", "quadratic-normal-lstm"]
 BlackBox: TypeAlias = Literal[
     "dnc-ei-2", "dnc-oi-1", "dnc-oi-2", "dnc-oi-3", "dnc-oi-4", "dnc-oi-6", "dnc-sum-2",
@@ -53,10 +57,10 @@ def load(name: BlackBox, *, backend: Backend = ...) -> Proposer: ...
 
 
 @overload
-def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Proposer: ...
+def load(name: protocols.Path, **settings: Any) -> Model: ...
 
 
-def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Proposer:
+def load(name: protocols.Path, **settings: Any) -> Model:
     """Load a trained optimizer.
 
     Parameters
@@ -64,11 +68,11 @@ def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Proposer
     name : str or path
         A name from ``models()``, or the path of a file that ``save`` wrote.
     **settings
-        ``backend``, and for a CoordinatewiseLSTM ``threads``.
+        ``backend``, and for a gradient-based one ``threads``.
 
     Returns
     -------
-    CoordinatewiseLSTM or Proposer
+    CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM, SharingLSTM or Proposer
         Whichever the file holds, with float32 weights. Its ``card`` says how it was trained and what it scores.
 
     Raises
@@ -79,7 +83,7 @@ def load(name: protocols.Path, **settings: Any) -> CoordinatewiseLSTM | Proposer
     arrays, card = _read(name)
     kind, arguments, like = _parse(card)
     params = build(like, (arrays[path] for path in paths(like)))
-    model: CoordinatewiseLSTM | Proposer = kind(**arguments, params=params, **settings)
+    model: Model = kind(**arguments, params=params, **settings)
     model.card = card
     return model
 
@@ -107,7 +111,7 @@ def is_file(name: protocols.Path) -> bool:
     return str(name) in names() or Path(name).is_file()
 
 
-def save(model: CoordinatewiseLSTM | Proposer, path: protocols.Path, card: Card | None = None) -> None:
+def save(model: Model, path: protocols.Path, card: Card | None = None) -> None:
     """Write an optimizer's weights, as float32, and its card to ``path``, whole or not at all.
 
     ``card`` adds to what the model says of itself; by default it is the card that the model carries. Raises ValueError
@@ -139,6 +143,7 @@ def _to_arrays(params: Any) -> dict[str, Array]:
 
 
 def _coordinatewise(config: Card) -> tuple[Any, dict[str, Any], Any]:
+    kind = CoordinatewiseRNN if config.get("model") == "coordinatewise-rnn" else CoordinatewiseLSTM
     hidden = whole_numbers("hidden", config.get("hidden"), most=LARGEST_LAYER, most_count=MOST_LAYERS)
     if "preprocess" not in config:
         raise ValueError("its card does not say what preprocess is")
@@ -149,7 +154,7 @@ def _coordinatewise(config: Card) -> tuple[Any, dict[str, Any], Any]:
     if type(scale) not in (int, float) or not 0 < abs(scale) <= sys.float_info.max:
         raise ValueError(f"output_scale: expected a finite number other than 0, got {reprlib.repr(scale)}")
     arguments = {"hidden": hidden, "preprocess": preprocess, "output_scale": scale}
-    return CoordinatewiseLSTM, arguments, CoordinatewiseLSTM.shapes(hidden, preprocess)
+    return kind, arguments, kind.shapes(hidden, preprocess)
 
 
 def _proposer(config: Card) -> tuple[Any, dict[str, Any], Any]:
@@ -162,7 +167,31 @@ def _proposer(config: Card) -> tuple[Any, dict[str, Any], Any]:
     return Proposer, arguments, Proposer.shapes(**arguments)
 
 
-KINDS = {"coordinatewise-lstm": _coordinatewise, "proposer": _proposer}
+def _partitioned(config: Card) -> tuple[Any, dict[str, Any], Any]:
+    parts, rule = config.get("parts"), config.get("rule")
+    if not isinstance(rule, list) or not isinstance(parts, dict) or not all(type(c) is dict for c in parts.values()):
+        raise ValueError("its card does not say what its parts and their rule are")
+    arguments = {"rule": checked_rule(list(parts), rule)}
+    read = {name: _coordinatewise(parts[name]) for name in sorted(parts)}
+
+    def make(rule: dict[str, str], params: Any, **settings: Any) -> PartitionedLSTM:
+        return PartitionedLSTM({name: kind(**own, params=params[name], **settings)
+                                for name, (kind, own, _) in read.items()}, rule)
+
+    return make, arguments, {name: like for name, (_, _, like) in read.items()}
+
+
+def _sharing(config: Card) -> tuple[Any, dict[str, Any], Any]:
+    _, arguments, _ = _coordinatewise(config)
+    arguments["share"] = share = choice("share", config.get("share"), SHARED)
+    hidden = arguments["hidden"]
+    arguments["averaged"] = whole_number("averaged", config.get("averaged"), least=0, most=min(hidden, default=0))
+    arguments["window"] = whole_number("window", config.get("window"), least=HEADS, most=LARGEST_WINDOW)
+    return SharingLSTM, arguments, SharingLSTM.shapes(hidden, arguments["preprocess"], share)
+
+
+KINDS = {"coordinatewise-lstm": _coordinatewise, "coordinatewise-rnn": _coordinatewise,
+         "partitioned-lstm": _partitioned, "proposer": _proposer, "sharing-lstm": _sharing}
 
 
 def _parse(card: Card) -> tuple[Any, dict[str, Any], Any]:

@@ -182,7 +182,8 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "mine.npz"
     l2l.save(model, path, {"note": "mine"})
     loaded = l2l.load(path)
-    assert_type(loaded, l2l.CoordinatewiseLSTM | l2l.Proposer)
+    assert_type(loaded, l2l.CoordinatewiseLSTM | l2l.CoordinatewiseRNN | l2l.PartitionedLSTM | l2l.SharingLSTM
+                | l2l.Proposer)
     assert isinstance(loaded, l2l.CoordinatewiseLSTM)
     loaded.init(theta)
 assert_type(l2l.load("lstm-oi-2"), l2l.Proposer)
