@@ -37,6 +37,8 @@ PARTS = {
     # For few rows these twins save 10 microseconds per step, half of the time, but loading them takes as long as tens
     # of thousands of steps. So "auto" never takes them.
     "propose": Part("learned.propose", "compiled.propose", float("inf"), "rows"),
+    # The twins save a third of the time of a query, and loading them takes as long as hundreds of queries.
+    "surrogate": Part("ops.surrogate", "compiled.surrogate", float("inf"), "points"),
     "stepping": Part("learned.stepping", "compiled.stepping", float("inf"), "searches"),
 }
 

@@ -11,6 +11,7 @@ PAIRS = {
     "lstm": (recurrent, ("lstm_cell",)),
     "heads": (memory, ("memory_access",)),
     "gp": (gaussian_processes, ("gp_append", "gp_sample", "gp_sample with matern32", "gp_sample with matern52")),
+    "surrogate": (gaussian_processes, ("log_improvement", "log_improvement in six dimensions")),
 }
 BY_BACKEND = (meta_gradients, ("meta_gradient", "second_order_meta_gradient"))  # these take the backend by its name
 
