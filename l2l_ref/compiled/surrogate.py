@@ -73,8 +73,9 @@ def surrogate(x, y, hyperparameters, factors, weight):
     L, a = fit(np.dtype(np.float64), ("L", L, (B, n, n)), ("a", a, (B, n)))
     A = np.zeros_like(L)
     _invert(L, A)
-    alpha = (a[:, None] @ A)[:, 0]
-    best = (y - noise[:, None] * alpha[:, : len(y)]).min(axis=1)
+    values = mean[:, None] + (L @ a[:, :, None])[:, :, 0]
+    values[:, : len(y)] = y
+    best = (values - noise[:, None] * (a[:, None] @ A)[:, 0]).min(axis=1)
     return Surrogate((x - 0.5) * over_scale[:, None], over_scale, trend, A, a, mean, variance, best, weight)
 
 

@@ -108,13 +108,15 @@ def surrogate(
 ) -> Surrogate:
     """The Surrogate of these factors, which `evidence` has made of the same x, y and hyperparameters; weight (B,).
 
-    A query is to improve on the smallest mean at a point that has a value; without noise it is the smallest value.
+    A query is to improve on the smallest mean at a point of x. Without noise that is the smallest value, or prediction
+    for a point without one.
     """
     over_scale, noise, trend = hyperparameters
     L, a, mean, variance = factors
     A = inverse_lower(L)                                             # F3
-    alpha = _transposed_product(A, a)
-    best = (y - noise[:, None] * alpha[:, : len(y)]).min(axis=1)
+    values = mean[:, None] + (L @ a[:, :, None])[:, :, 0]  # y, and what is predicted where there is none
+    values[:, : len(y)] = y
+    best = (values - noise[:, None] * _transposed_product(A, a)).min(axis=1)
     return Surrogate((x - 0.5) * over_scale[:, None], over_scale, trend, A, a, mean, variance, best, weight)
 
 

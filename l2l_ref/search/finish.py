@@ -20,8 +20,9 @@ The hyperparameters are not optimised. `PARTICLES` sets of them are kept, those 
 `MUTANTS` of them are varied before each query. Expected improvement is averaged over the best `MIXED` of them. It is
 evaluated at a few dozen candidates, and its gradient improves the best of these.
 
-Pending points count as evaluated, with the value that the surrogate predicts. Failed evaluations (nan) count as the
-worst value, for the prediction but not for the hyperparameters. No query repeats a point.
+Pending points count as evaluated, with the value that the surrogate predicts. Failed evaluations, which are nan or have
+a penalty for a value, count as the worst of the others, for the prediction but not for the hyperparameters. No query
+repeats a point.
 
 Source: Eriksson et al. 2019, "Scalable global optimization via local Bayesian optimization", for the trust region, and
 Hansen & Ostermeier 2001 for coordinates in which a function is round. The rest is ours.
@@ -55,12 +56,14 @@ FIRST_LOCAL = 3             # times d + 1: the evaluations before the first loca
 SHRINK, GROW = 0.7, 2.0     # of the radius
 WIDEST, SMALLEST = 0.5, 1e-7  # radius
 STRETCH, LONGEST = 2.0, 1e3   # of an axis, at once and in all
-OUTLIER = 1e4               # values that are this many times as far above the best as the median are left out locally
+OUTLIER = 1e4               # values that are this many times as far above the best as others do not count
+EARLY = 8                   # times d + 1: the values with which all are compared for that
 
 # Centre and width of the normal priors, of the logarithms: noise, trend and length scales in two dimensions, which grow
 # with the square root of the dimension.
-GLOBAL = {"length_scale": (math.log(0.5), 1.0), "noise": (math.log(1e-6), 2.0)}
-LOCAL = {"length_scale": (0.0, 1.0), "noise": (math.log(1e-7), 2.0), "trend": (0.0, 2.0)}
+Priors = dict[str, tuple[float, float]]
+GLOBAL: Priors = {"length_scale": (math.log(0.5), 1.0), "noise": (math.log(1e-6), 4.0)}
+LOCAL: Priors = {"length_scale": (0.0, 1.0), "noise": (math.log(1e-7), 2.0), "trend": (0.0, 2.0)}
 
 
 class FinishState(NamedTuple):
@@ -77,7 +80,7 @@ class FinishState(NamedTuple):
 
 def initial_state(dim: int, rng: np.random.Generator) -> FinishState:
     """The FinishState before the first query, in ``dim`` dimensions, with particles drawn from their priors."""
-    return FinishState(_drawn(_priors(GLOBAL, dim, dim), PARTICLES, rng), _drawn(_priors(LOCAL, dim, 1), PARTICLES, rng),
+    return FinishState(_drawn(_normal(GLOBAL, dim), PARTICLES, rng), _drawn(_normal(LOCAL, dim), PARTICLES, rng),
                        np.eye(dim), np.array(np.nan), np.full(4, np.nan), np.full(dim, 0.5), np.array(0))
 
 
@@ -132,10 +135,20 @@ class _History:
         self.x, self.y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         self.dim = self.x.shape[1]
         self.pending = np.empty((0, self.dim)) if pending is None else np.asarray(pending, np.float64)
-        self.known = np.isfinite(self.y)
-        self.best = int(np.where(self.known, self.y, np.inf).argmin()) if len(self.y) else 0
+        self.best = int(np.where(np.isfinite(self.y), self.y, np.inf).argmin()) if len(self.y) else 0
+        self.known = np.isfinite(self.y) & ~self._penalties()
         self.taken = np.concatenate([self.x, self.pending])
         self._snap = snap
+
+    def _penalties(self) -> Array:
+        """Which values are so far above the first quarter of the early ones that they only stand for a failure."""
+        if not len(self.y):
+            return np.zeros(0, bool)
+        with np.errstate(over="ignore", invalid="ignore"):
+            above = np.minimum(self.y - self.y[self.best], HUGE)
+            early = above[: EARLY * (self.dim + 1)]
+            early = early[early > 0]
+            return above > OUTLIER * np.quantile(early, 0.25) if len(early) else np.zeros(len(self.y), bool)
 
     def placed(self, q: Array) -> Array:
         """The points (k, d) that can be evaluated near q (k, d)."""
@@ -165,22 +178,24 @@ def _spread(history: _History, rng: np.random.Generator) -> Array:
 class _Model:
     """The surrogate of values y (k,) at the first k of the points x (n, d), of which the first ``counted`` count.
 
-    ``particles`` are those that are kept, the best first; ``length_scale`` (d,) is that of the `MIXED` best.
+    ``priors`` is `GLOBAL` or `LOCAL`. ``particles`` are those that are kept, the best first; ``length_scale`` (d,) is
+    that of the `MIXED` best.
     """
 
-    def __init__(self, x: Array, y: Array, counted: int, particles: Array, priors: Array, jitter: float,
+    def __init__(self, x: Array, y: Array, counted: int, particles: Array, priors: Priors, jitter: float,
                  rng: np.random.Generator, backend: Backend) -> None:
-        d, scales = x.shape[1], x.shape[1] if len(priors[0]) == x.shape[1] + 1 else 1
+        d = x.shape[1]
+        centre, width = normal = _normal(priors, d)
+        scales = len(centre) + 1 - len(priors)
         module = backends.choose("surrogate", backend, len(x))
-        theta = np.concatenate([particles, _mutants(particles, priors, rng)])
-        trend = np.exp(theta[:, scales + 1]) if theta.shape[1] > scales + 1 else np.zeros(len(theta))
+        theta = np.concatenate([particles, _mutants(particles, normal, rng)])
+        trend = np.exp(theta[:, scales + 1]) if "trend" in priors else np.zeros(len(theta))
         over_scale = np.ascontiguousarray(np.broadcast_to(np.exp(-theta[:, :scales]), (len(theta), d)))
         hyper = Hyperparameters(over_scale, np.exp(theta[:, scales]) + jitter, trend)
         log_density, factors = module.evidence(x, y, hyper, counted)
         while not np.isfinite(log_density).any():  # no particle has as much noise as rounding needs
             hyper = hyper._replace(noise=100 * hyper.noise)
             log_density, factors = module.evidence(x, y, hyper, counted)
-        centre, width = priors
         log_density = log_density - (((theta - centre) / width) ** 2).sum(axis=1) / 2
         order = np.argsort(-log_density, kind="stable")
         self.particles, mixed = theta[order[:PARTICLES]], order[:MIXED][np.isfinite(log_density[order[:MIXED]])]
@@ -218,30 +233,29 @@ class _Model:
         return log, self._module.log_improvement_backward(np.ones(len(q)), cache)
 
 
-def _priors(priors: dict[str, tuple[float, float]], dim: int, scales: int) -> Array:
-    """Centres and widths (2, h) of the priors, with this many length scales."""
+def _normal(priors: Priors, dim: int) -> Array:
+    """Centres and widths (2, h) of the priors of a particle: a trend comes with one length scale for all dimensions."""
     centre, width = priors["length_scale"]
-    rows = [(centre + 0.5 * math.log(dim / 2), width)] * scales + [priors[name] for name in priors if name in
-                                                                   ("noise", "trend")]
-    return np.array(rows).T
+    scales = [(centre + 0.5 * math.log(dim / 2), width)] * (1 if "trend" in priors else dim)
+    return np.array([*scales, *(priors[name] for name in ("noise", "trend") if name in priors)]).T
 
 
-def _drawn(priors: Array, count: int, rng: np.random.Generator) -> Array:
-    centre, width = priors
+def _drawn(normal: Array, count: int, rng: np.random.Generator) -> Array:
+    centre, width = normal
     return centre + width * rng.standard_normal((count, len(centre)))
 
 
-def _mutants(particles: Array, priors: Array, rng: np.random.Generator) -> Array:
+def _mutants(particles: Array, normal: Array, rng: np.random.Generator) -> Array:
     """Particles (MUTANTS, h): good ones with some entries changed or taken from others, and one from the prior."""
     h = particles.shape[1]
     parents = np.minimum(rng.geometric(0.4, MUTANTS) - 1, len(particles) - 1)
     changed = rng.random((MUTANTS, h)) < 0.5
     changed[np.arange(MUTANTS), rng.integers(h, size=MUTANTS)] = True
-    steps = 10 ** rng.uniform(-1.5, 0, (MUTANTS, 1)) * priors[1] * rng.standard_normal((MUTANTS, h))
+    steps = 10 ** rng.uniform(-1.5, 0, (MUTANTS, 1)) * normal[1] * rng.standard_normal((MUTANTS, h))
     mutants = particles[parents] + changed * steps
     others = particles[rng.integers(len(particles), size=MUTANTS)]
     mutants = np.where(rng.random((MUTANTS, h)) < 0.2, others, mutants)
-    mutants[0] = _drawn(priors, 1, rng)[0]
+    mutants[0] = _drawn(normal, 1, rng)[0]
     return mutants
 
 
@@ -256,7 +270,7 @@ def _global_query(history: _History, rng: np.random.Generator, state: FinishStat
     y = standardised(y, type(scale)(*(np.squeeze(a) for a in scale)))
     x = np.concatenate([history.x[known], history.x[failed], history.pending])
     model = _Model(x, np.append(y, np.full(len(failed), y.max())), len(y), state.particles,
-                   _priors(GLOBAL, history.dim, history.dim), JITTER, rng, backend)
+                   GLOBAL, JITTER, rng, backend)
     q = history.placed(_global_candidates(x[np.argsort(y, kind="stable")[:5]], model.length_scale, rng))
     log = model.log_improvement(q)
     starts = q[np.argsort(-log, kind="stable")[:STARTS]]
@@ -339,7 +353,7 @@ def _local_query(history: _History, rng: np.random.Generator, state: FinishState
 
     z = 0.5 + away @ inverse.T
     near = np.argsort(np.abs(z - 0.5).max(axis=1), kind="stable")[:size]
-    y = np.minimum(history.y[near] - history.y[history.best], HUGE)
+    y = np.where(history.known[near], history.y[near] - history.y[history.best], np.nan)
     failed = ~(y <= OUTLIER * np.nanmedian(y))
     y = y[~failed]
     y = y / (y.max() or 1)
@@ -348,7 +362,7 @@ def _local_query(history: _History, rng: np.random.Generator, state: FinishState
     pending = 0.5 + (history.pending - centre) @ inverse.T
     points = np.concatenate([z[near], pending[np.abs(pending - 0.5).max(axis=1) <= 1]])
     model = _Model(points, np.append(y, np.full(failed.sum(), y.max())), len(y), state.local_particles,
-                   _priors(LOCAL, d, 1), LOCAL_JITTER, rng, backend)
+                   LOCAL, LOCAL_JITTER, rng, backend)
 
     steps = np.minimum(model.length_scale, 1) * 10 ** rng.uniform(-2, 0, (SPREAD, 1)) * rng.standard_normal((SPREAD, d))
     q = inside(np.concatenate([rng.random((SPREAD, d)), np.clip(0.5 + steps, 0, 1)]))
