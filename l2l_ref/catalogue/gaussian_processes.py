@@ -251,7 +251,8 @@ OPERATIONS = (
                "empty": partial(_queries, m=0)},
     ),
     Operation(
-        "log_improvement in six dimensions", partial(surrogate.log_improvement, s=_fitted(6, 12)), partial(_queries, d=6),
+        "log_improvement in six dimensions", partial(surrogate.log_improvement, s=_fitted(6, 12)),
+        partial(_queries, d=6),
         r"\log EI = \log \sum_b \ \pi_b \ E \max(y^*_b - y_b(q), 0)",
         "Rasmussen & Williams 2006, section 2.7", analytic=False,
     ),

@@ -116,9 +116,8 @@ def describe(config: dict[str, Any]) -> str:
 SEARCH_STYLES = {  # of black-box optimizers; learned ones after the first get MORE_STYLES
     LEARNED: ("#000000", SOLID), "random": ("#999999", DOTTED), "sobol": ("#56b4e9", DASHDOT), "ei": ("#d55e00", SOLID),
     "integrated-ei": ("#d55e00", SOLID), "optuna-tpe": ("#009e73", DASHED), "hyperopt-tpe": ("#cc79a7", DASHED),
-    "skopt-gp": ("#e69f00", DASHDOT), "smac": ("#8c6d31", DOTTED), "network": ("#000000", DOTTED),
-    "optuna-gp": ("#0072b2", DASHED), "cmaes": ("#d55e00", SOLID), "scipy-de": ("#882255", LONG),
-    "scipy-annealing": ("#117733", DASHDOT), "nevergrad": ("#aa4499", SOLID),
+    "skopt-gp": ("#e69f00", DASHDOT), "smac": ("#8c6d31", DOTTED), "optuna-gp": ("#0072b2", DASHED), "cmaes": ("#d55e00", SOLID), "scipy-de": ("#882255", LONG),
+    "scipy-annealing": ("#117733", DASHDOT), "nevergrad": ("#aa4499", SOLID), "network": ("#000000", DOTTED),
 }
 MORE_COLORS = ("#0072b2", "#882255", "#117733", "#aa4499", "#332288", "#44aa99", "#999933", "#661100")
 MORE_DASHES = (DASHED, LONG, DASHDOT, SOLID)
@@ -126,8 +125,8 @@ MORE_DASHES = (DASHED, LONG, DASHDOT, SOLID)
 MORE_STYLES = [(MORE_COLORS[k % 8], MORE_DASHES[(k + k // 8) % 4]) for k in range(32)]
 SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyperparameters",
                  "integrated-ei": "EI, integrated", "optuna-tpe": "TPE, Optuna", "hyperopt-tpe": "TPE, Hyperopt",
-                 "skopt-gp": "GP, scikit-optimize", "smac": "SMAC", "network": "network alone", "optuna-gp": "GP, Optuna",
-                 "cmaes": "CMA-ES", "scipy-de": "differential evolution, SciPy",
+                 "skopt-gp": "GP, scikit-optimize", "smac": "SMAC", "network": "network alone",
+                 "optuna-gp": "GP, Optuna", "cmaes": "CMA-ES", "scipy-de": "differential evolution, SciPy",
                  "scipy-annealing": "dual annealing, SciPy", "nevergrad": "NGOpt, Nevergrad"}
 DECADES = 1.5  # range of the means from which on an axis is logarithmic
 FLOOR = 4  # decades on an axis at most

@@ -132,7 +132,8 @@ def _evidence(x, y, over_scale, noise, trend, counted, L, a, numbers):
     """F1 to F5: L and a, and mean, S, 1 . 1 + kappa and log det L in ``numbers`` (4, B)."""
     B, n, _ = L.shape
     d, k = x.shape[1], len(y)
-    u, columns, r2, inner, Ay, A1 = np.empty((n, d)), np.empty((d, n)), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    u, columns, r2, inner = np.empty((n, d)), np.empty((d, n)), np.empty(n), np.empty(n)
+    Ay, A1 = np.empty(n), np.empty(n)
     for b in range(B):
         factor, log_det, ones, product, positive = L[b], 0.0, KAPPA, 0.0, True
         for i in range(n):

@@ -1,6 +1,6 @@
 """A Gaussian process as the surrogate of a function: how well it explains the values, and where it expects improvement.
 
-Dims: B processes, one for each set of hyperparameters, for the same n points x with values y; m queries q; d dimensions.
+Dims: B processes, one for each set of hyperparameters; n points x with values y, m queries q, d dimensions.
 
     F1  u = (x - 1/2) / s                                            length scales s, one per dimension
     F2  c(u, u') = k(|u - u'|^2) + tau (1 + u . u')^2                k is K4 with variance 1, a trend of weight tau

@@ -4,17 +4,17 @@ A network opens a search well and then stands still. From its points and values 
 is learned from other functions. A query is one of two kinds, in turn:
 
 - A **global** query. The surrogate (ops/surrogate.py) has a length scale for each dimension of the unit cube and no
-  trend. It sees the values on the scale of scale.py, so their logarithms where they are skewed. It sees at most `WINDOW`
-  of them, half of which are the best and half the latest, so that the cost of a query is bounded.
+  trend. It sees the values on the scale of scale.py, so their logarithms where they are skewed. It sees at most
+  `WINDOW` of them, half of which are the best and half the latest, so that the cost of a query is bounded.
 - A **local** query, within a trust region around the best point. The surrogate has one length scale and a quadratic
   trend. It sees the nearest points, in coordinates z of the region:
 
     Z1  x = best + 2 r T (z - 1/2),   det T = 1                      radius r, axes T
 
   After each local query T is turned and stretched until the second derivatives of the surrogate are the same in all
-  directions, by `STRETCH` at most at a time. In such coordinates a narrow valley is round, as for a quasi-Newton method.
-  r grows when the best point moves by about r, and shrinks when it does not move. Below `SMALLEST` there are no local
-  queries until a global one finds a better point.
+  directions, by `STRETCH` at most at a time. In such coordinates a narrow valley is round. r grows when the best point
+  moves by about r, and shrinks when it does not move. Below `SMALLEST` there are no local queries until a global one
+  finds a better point.
 
 The hyperparameters are not optimised. `PARTICLES` sets of them are kept, those with the largest posterior density, and
 `MUTANTS` of them are varied before each query. Expected improvement is averaged over the best `MIXED` of them. It is
@@ -31,7 +31,7 @@ Hansen & Ostermeier 2001 for coordinates in which a function is round. The rest 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
