@@ -116,7 +116,8 @@ def describe(config: dict[str, Any]) -> str:
 SEARCH_STYLES = {  # of black-box optimizers; learned ones after the first get MORE_STYLES
     LEARNED: ("#000000", SOLID), "random": ("#999999", DOTTED), "sobol": ("#56b4e9", DASHDOT), "ei": ("#d55e00", SOLID),
     "integrated-ei": ("#d55e00", SOLID), "optuna-tpe": ("#009e73", DASHED), "hyperopt-tpe": ("#cc79a7", DASHED),
-    "skopt-gp": ("#e69f00", DASHDOT), "smac": ("#8c6d31", DOTTED), "optuna-gp": ("#0072b2", DASHED), "cmaes": ("#d55e00", SOLID), "scipy-de": ("#882255", LONG),
+    "skopt-gp": ("#e69f00", DASHDOT), "smac": ("#8c6d31", DOTTED), "optuna-gp": ("#0072b2", DASHED),
+    "cmaes": ("#d55e00", SOLID), "scipy-de": ("#882255", LONG),
     "scipy-annealing": ("#117733", DASHDOT), "nevergrad": ("#aa4499", SOLID), "network": ("#000000", DOTTED),
 }
 MORE_COLORS = ("#0072b2", "#882255", "#117733", "#aa4499", "#332288", "#44aa99", "#999933", "#661100")
@@ -133,8 +134,8 @@ FLOOR = 4  # decades on an axis at most
 
 
 def plot_best_so_far(
-    compared: Sequence[tuple[GPProblem | Instances | BBOBProblem, dict[str, SearchResult]]], minima: Sequence[Array | None],
-    path: Path, titles: dict[str, str] | None = None, label: str | None = None,
+    compared: Sequence[tuple[GPProblem | Instances | BBOBProblem, dict[str, SearchResult]]],
+    minima: Sequence[Array | None], path: Path, titles: dict[str, str] | None = None, label: str | None = None,
 ) -> None:
     """Draw the mean best value so far with its 95 % band, one panel for each problem, into ``path``.
 
