@@ -52,7 +52,7 @@ JITTER = 1e-8               # noise that there always is, relative to the varian
 LOCAL_JITTER = 1e-10
 REPEATED = 1e-12            # points that are closer than this in every coordinate are one point
 
-FIRST_LOCAL = 3             # times d + 1: the evaluations before the first local query
+FIRST_LOCAL = 2             # times d + 1: the evaluations before the first local query
 SHRINK, GROW = 0.7, 2.0     # of the radius
 WIDEST, SMALLEST = 0.5, 1e-7  # radius
 STRETCH, LONGEST = 2.0, 1e3   # of an axis, at once and in all
