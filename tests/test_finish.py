@@ -38,7 +38,7 @@ def fitted(x, y, hyperparameters, counted=None, module=surrogate):
 
 
 def covariance(x, over_scale, trend):
-    """F2, in units of v, by the pair of ops/covariance.py."""
+    """V5, in units of v, by the pair of ops/covariance.py."""
     u = (x - 0.5) * over_scale
     return matern52(u[None], u[None], 1.0, 1.0)[0][0] + trend * (1 + u @ u.T) ** 2
 

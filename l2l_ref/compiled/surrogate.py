@@ -1,6 +1,6 @@
 """The surrogate of a function, compiled: ``evidence``, ``surrogate``, ``log_improvement`` and its backward pass.
 
-Original: ops/surrogate.py. It is the definition, with the equations F1 to F8 and, through its imports, K4, I1 to I3 and
+Original: ops/surrogate.py. It is the definition, with the equations V4 to V11 and, through its imports, K4, I1 to I3 and
 N1 to N4; a difference is a bug in this file. float64 only.
 
 Points are kept once as rows (n, d) and once as columns (d, n): a row of correlations is computed along the columns.
@@ -43,7 +43,7 @@ class LogImprovementCache(NamedTuple):
     s: Surrogate
     v: np.ndarray        # (B, m, d)
     w: np.ndarray        # (B, m, n)
-    d_mu: np.ndarray     # (B, m), of the sum in F8
+    d_mu: np.ndarray     # (B, m), of the sum in V11
     d_rest: np.ndarray   # (B, m), likewise
     total: np.ndarray    # (m,)
 
@@ -63,7 +63,7 @@ def evidence(x, y, hyperparameters, counted=None):
     _evidence(x, y, over_scale, noise, trend, counted, L, a, numbers)
     mean, squares, ones, log_det = numbers
     shape, rate = ALPHA + counted / 2, BETA + squares / 2
-    return -shape * np.log(rate) - log_det - np.log(ones) / 2, Factors(L, a, mean, rate / shape)  # F5, F6
+    return -shape * np.log(rate) - log_det - np.log(ones) / 2, Factors(L, a, mean, rate / shape)  # V8, V9
 
 
 def surrogate(x, y, hyperparameters, factors, weight):
@@ -88,7 +88,7 @@ def log_improvement(q, s):
                               ("s.over_scale", s.over_scale, (B, d)))
     a, *numbers = fit(dtype, ("s.a", s.a, (B, n)), *((f"s.{name}", getattr(s, name), (B,)) for name in
                                                      ("trend", "mean", "variance", "best", "weight")))
-    v = (q - 0.5) * over_scale[:, None]                              # F1
+    v = (q - 0.5) * over_scale[:, None]                              # V4
     w, d_mu, d_rest, total = np.empty((B, m, n)), np.empty((B, m)), np.empty((B, m)), np.full(m, TINY)
     columns = np.ascontiguousarray(u.swapaxes(1, 2))
     _log_improvement(columns, v, A, a, *numbers, MILLS_SERIES, GAP_SERIES, w, d_mu, d_rest, total)
@@ -105,7 +105,7 @@ def log_improvement_backward(d_log, cache):
     d_v = np.zeros_like(v)
     _log_improvement_backward(np.ascontiguousarray(u.swapaxes(1, 2)), v, A, a, trend, w, d_mu, d_rest, d_log / total,
                               d_v)
-    return (d_v * s.over_scale[:, None]).sum(axis=0)                 # F1
+    return (d_v * s.over_scale[:, None]).sum(axis=0)                 # V4
 
 
 # ------------------------------------------------------------------------------------------- the kernels
@@ -113,7 +113,7 @@ def log_improvement_backward(d_log, cache):
 
 @kernel_without_refcounts
 def _correlations(columns, v, n, trend, r2, inner, c):
-    """F2: of v (d,) with the first n of the columns (d, N), into c; |u - v|^2 into r2 and 1 + u . v into inner."""
+    """V5: of v (d,) with the first n of the columns (d, N), into c; |u - v|^2 into r2 and 1 + u . v into inner."""
     for i in range(n):
         r2[i], inner[i] = 0.0, 1.0
     for j in range(len(v)):
@@ -129,7 +129,7 @@ def _correlations(columns, v, n, trend, r2, inner, c):
 
 @kernel
 def _evidence(x, y, over_scale, noise, trend, counted, L, a, numbers):
-    """F1 to F5: L and a, and mean, S, 1 . 1 + kappa and log det L in ``numbers`` (4, B)."""
+    """V4 to V8: L and a, and mean, S, 1 . 1 + kappa and log det L in ``numbers`` (4, B)."""
     B, n, _ = L.shape
     d, k = x.shape[1], len(y)
     u, columns, r2, inner = np.empty((n, d)), np.empty((d, n)), np.empty(n), np.empty(n)
@@ -138,13 +138,13 @@ def _evidence(x, y, over_scale, noise, trend, counted, L, a, numbers):
         factor, log_det, ones, product, positive = L[b], 0.0, KAPPA, 0.0, True
         for i in range(n):
             for j in range(d):
-                u[i, j] = columns[j, i] = (x[i, j] - 0.5) * over_scale[b, j]  # F1
+                u[i, j] = columns[j, i] = (x[i, j] - 0.5) * over_scale[b, j]  # V4
         for i in range(n):
             row = factor[i]
             _correlations(columns, u[i], i + 1, trend[b], r2, inner, row)
             for j in range(i):
                 earlier = factor[j]
-                row[j] = (row[j] - dot(row, earlier, j)) / earlier[j]  # F3
+                row[j] = (row[j] - dot(row, earlier, j)) / earlier[j]  # V6
             rest = row[i] + noise[b] - dot(row, row, i)
             if not rest > 0.0:
                 positive = False
@@ -160,10 +160,10 @@ def _evidence(x, y, over_scale, noise, trend, counted, L, a, numbers):
         if not positive:
             numbers[0, b], numbers[1, b], numbers[2, b], numbers[3, b] = 0.0, 1.0, 1.0, math.inf
             continue
-        mean = product / ones                                        # F4
-        squares = KAPPA * mean * mean                                # F5
+        mean = product / ones                                        # V7
+        squares = KAPPA * mean * mean                                # V8
         for i in range(k):
-            a[b, i] = Ay[i] - mean * A1[i]                           # F5
+            a[b, i] = Ay[i] - mean * A1[i]                           # V8
             if i < counted:
                 squares += a[b, i] * a[b, i]
         numbers[0, b], numbers[1, b], numbers[2, b], numbers[3, b] = mean, squares, ones, log_det
@@ -197,7 +197,7 @@ def _series(coefficients, x):
 
 @kernel
 def _log_improvement(columns, v, A, a, trend, mean, variance, best, weight, mills, gap, w, d_mu, d_rest, total):
-    """F2, F7, F8 and the derivatives of the sum in F8 with respect to mu and to the residual c - w . w."""
+    """V5, V10, V11 and the derivatives of the sum in V11 with respect to mu and to the residual c - w . w."""
     B, m, d = v.shape
     n = a.shape[1]
     r2, inner, c = np.empty(n), np.empty(n), np.empty(n)
@@ -206,21 +206,21 @@ def _log_improvement(columns, v, A, a, trend, mean, variance, best, weight, mill
             w_j, own = w[b, j], 1.0
             _correlations(columns[b], v[b, j], n, trend[b], r2, inner, c)
             for i in range(n):
-                w_j[i] = dot(A[b, i], c, i + 1)                      # F7
+                w_j[i] = dot(A[b, i], c, i + 1)                      # V10
             for k in range(d):
                 own += v[b, j, k] * v[b, j, k]
-            rest = 1.0 + trend[b] * own * own - dot(w_j, w_j, n)     # F7
+            rest = 1.0 + trend[b] * own * own - dot(w_j, w_j, n)     # V10
             certain = not rest > LEAST
-            sigma = math.sqrt(variance[b] * (LEAST if certain else rest))  # F7
+            sigma = math.sqrt(variance[b] * (LEAST if certain else rest))  # V10
             gain = best[b] - (mean[b] + dot(a[b], w_j, n))           # I1
             z = min(max(gain / sigma, -FARTHEST), FARTHEST)          # I1
             distance = abs(z)
             phi = exp(-z * z / 2.0) / ROOT_2PI if distance < 37.0 else math.exp(-z * z / 2.0) / ROOT_2PI  # N1
             G = _series(gap, distance) / (1.0 + distance) / (1.0 + distance)  # N3
             tail = phi * _series(mills, distance) / (1.0 + distance)  # N2, N4
-            total[j] += weight[b] * (max(gain, 0.0) + sigma * phi * G)  # I2, F8
+            total[j] += weight[b] * (max(gain, 0.0) + sigma * phi * G)  # I2, V11
             d_mu[b, j] = -weight[b] * (1.0 - tail if gain >= 0.0 else tail)  # I3
-            d_rest[b, j] = 0.0 if certain else weight[b] * phi * variance[b] / (2.0 * sigma)  # I3, F7
+            d_rest[b, j] = 0.0 if certain else weight[b] * phi * variance[b] / (2.0 * sigma)  # I3, V10
 
 
 @kernel
@@ -235,17 +235,17 @@ def _log_improvement_backward(columns, v, A, a, trend, w, d_mu, d_rest, d_total,
             for i in range(n):
                 d_c[i] = 0.0
             for i in range(n):
-                d_w, row = through_mean * a[b, i] - 2.0 * through_rest * w_j[i], A[b, i]  # F7
+                d_w, row = through_mean * a[b, i] - 2.0 * through_rest * w_j[i], A[b, i]  # V10
                 for k in range(i + 1):
-                    d_c[k] += d_w * row[k]                           # F7
+                    d_c[k] += d_w * row[k]                           # V10
             for k in range(d):
                 own += v[b, j, k] * v[b, j, k]
             for i in range(n):
                 q = math.sqrt(5.0 * r2[i])
                 c[i] = 5.0 / 3.0 * (1.0 + q) * exp(-q) * d_c[i]      # K4
-                inner[i] *= 2.0 * trend[b] * d_c[i]                  # F2
+                inner[i] *= 2.0 * trend[b] * d_c[i]                  # V5
             for k in range(d):
-                u_k, v_k, total = columns[b, k], v[b, j, k], 4.0 * trend[b] * own * through_rest * v[b, j, k]  # F2
+                u_k, v_k, total = columns[b, k], v[b, j, k], 4.0 * trend[b] * own * through_rest * v[b, j, k]  # V5
                 for i in range(n):
                     total += c[i] * (u_k[i] - v_k) + inner[i] * u_k[i]
                 d_v[b, j, k] = total

@@ -9,7 +9,7 @@ is learned from other functions. A query is one of two kinds, in turn:
 - A **local** query, within a trust region around the best point. The surrogate has one length scale and a quadratic
   trend. It sees the nearest points, in coordinates z of the region:
 
-    Z1  x = best + 2 r T (z - 1/2),   det T = 1                      radius r, axes T
+    Y3  x = best + 2 r T (z - 1/2),   det T = 1                      radius r, axes T
 
   After each local query T is turned and stretched until the second derivatives of the surrogate are the same in all
   directions, by `STRETCH` at most at a time. In such coordinates a narrow valley is round. r grows when the best point
@@ -339,7 +339,7 @@ def _local_query(history: _History, rng: np.random.Generator, state: FinishState
         nearest = np.sort(np.abs(away).max(axis=1))
         radius = float(np.clip(nearest[d + 1], 1e-3, 0.3))
     axes = _bounded(axes, WIDEST / radius)
-    region = 2 * radius * axes                                       # Z1
+    region = 2 * radius * axes                                       # Y3
     inverse = np.linalg.inv(region)
 
     def inside(z: Array) -> Array:
