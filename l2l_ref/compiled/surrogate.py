@@ -1,7 +1,7 @@
 """The surrogate of a function, compiled: ``evidence``, ``surrogate``, ``log_improvement`` and its backward pass.
 
-Original: ops/surrogate.py. It is the definition, with the equations V4 to V11 and, through its imports, K4, I1 to I3 and
-N1 to N4; a difference is a bug in this file. float64 only.
+Original: ops/surrogate.py. It is the definition, with the equations V4 to V11 and, through its imports, K4, I1 to I3
+and N1 to N4; a difference is a bug in this file. float64 only.
 
 Points are kept once as rows (n, d) and once as columns (d, n): a row of correlations is computed along the columns.
 """
@@ -129,7 +129,7 @@ def _correlations(columns, v, n, trend, r2, inner, c):
 
 @kernel
 def _evidence(x, y, over_scale, noise, trend, counted, L, a, numbers):
-    """V4 to V8: L and a, and mean, S, 1 . 1 + kappa and log det L in ``numbers`` (4, B)."""
+    """V4 to V8: L and a, and mean, S, e . e + kappa and log det L in ``numbers`` (4, B)."""
     B, n, _ = L.shape
     d, k = x.shape[1], len(y)
     u, columns, r2, inner = np.empty((n, d)), np.empty((d, n)), np.empty(n), np.empty(n)

@@ -5,11 +5,11 @@ Dims: B processes, one for each set of hyperparameters; n points x with values y
     V4  u = (x - 1/2) / s                                            length scales s, one per dimension
     V5  c(u, u') = k(|u - u'|^2) + tau (1 + u . u')^2                k is K4 with variance 1, a trend of weight tau
     V6  C = c(u, u) + eta I = L L^T,   A = L^-1                      noise eta
-    V7  mean = 1 . b / (1 . 1 + kappa),  in which y, 1 stand for A y, A 1, and b for A y
+    V7  mean = e . A y / (e . e + kappa),   e = A 1
     V8  a = A (y - mean),   S = a . a + kappa mean^2,   v = (beta + S / 2) / (alpha + n / 2)
-    V9  log p(y) = -(alpha + n / 2) log(beta + S / 2) - log det L - log(1 . 1 + kappa) / 2
-    V10 w = A c(u, q),   mu = mean + a . w,   sigma^2 = v max(c(q, q) - w . w, LEAST)
-    V11 log EI(q) = log (sum_b weight_b EI_b(mu, sigma, best_b) + TINY)
+    V9  log p(y) = -(alpha + n / 2) log(beta + S / 2) - log det L - log(e . e + kappa) / 2
+    V10  w = A c(u, q),   mu = mean + a . w,   sigma^2 = v max(c(q, q) - w . w, LEAST)
+    V11  log EI(q) = log (sum_b weight_b EI_b(mu, sigma, best_b) + TINY)
 
 All covariances are v c. With the prior 1 / kappa for the variance of the mean and the inverse gamma prior (alpha, beta)
 for v, both relative to values of order 1, neither of them has to be searched for: V7 and V8 are their estimates, and V9
