@@ -292,7 +292,7 @@ def test_pending_points_do_not_shrink_the_trust_region():
     x, y = search(bowl, 2, 20)
     rng = np.random.default_rng(0)
     state = initial_state(2, rng)
-    _, state = next_query(x, y, None, rng, state._replace(count=np.array(1)))
+    _, state = next_query(x, y, None, rng, state._replace(queries=np.array(1)))
     radius, pending = state.radius, np.empty((0, 2))
     assert radius > 0
     for _ in range(6):
@@ -348,6 +348,6 @@ def test_noise_is_taken_for_noise():
         y = np.array([np.sin(3 * point[0]) + size * values.standard_normal() for point in x])
         state = initial_state(2, rng)
         for _ in range(15):
-            _, state = next_query(x, y, None, rng, state._replace(count=np.array(0)))
+            _, state = next_query(x, y, None, rng, state._replace(queries=np.array(0)))
         noise.append(np.exp(state.particles[0, -1]))
     assert noise[0] < 1e-3 and noise[1] > 0.01

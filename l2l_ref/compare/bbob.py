@@ -131,20 +131,23 @@ def log_regret(values: Sequence[float], minimum: float) -> Array:
 
 def learned(model: str, function: Function, dim: int, evaluations: int, seed: int) -> None:
     """A learned opening, Sobol points where no network has so many dimensions, and then the finish."""
-    opening = opening_evaluations(dim)
-    first = Sobol(1, dim, seed) if dim > MOST_DIMENSIONS else BlackBoxOptimizer([(0, 1)] * dim, model, seed)
-    rng = np.random.default_rng([seed, FINISH])
+    opening, rng = opening_evaluations(dim), np.random.default_rng([seed, FINISH])
     state = initial_state(dim, rng)
+    network = BlackBoxOptimizer([(0, 1)] * dim, model, seed) if dim <= MOST_DIMENSIONS else None
+    sobol = Sobol(1, dim, seed)
     x, y = np.empty((evaluations, dim)), np.empty(evaluations)
     for n in range(evaluations):
-        trial = first.ask() if n < opening else None
-        if trial is None:
+        if n >= opening:
             x[n], state = next_query(x[:n], y[:n], None, rng, state)
+            y[n] = function(x[n])
+        elif network is None:
+            x[n] = sobol.ask()[0]
+            y[n] = function(x[n])
         else:
-            x[n] = trial[0] if isinstance(first, Sobol) else trial.x
-        y[n] = function(x[n])
-        if trial is not None and not isinstance(first, Sobol):
-            first.tell(trial, y[n])
+            trial = network.ask()
+            x[n] = trial.x
+            y[n] = function(x[n])
+            network.tell(trial, y[n])
 
 
 def network_alone(model: str, function: Function, dim: int, evaluations: int, seed: int) -> None:

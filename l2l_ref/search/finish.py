@@ -75,7 +75,7 @@ class FinishState(NamedTuple):
     radius: Array           # (), r; nan where there is no trust region yet
     last: Array             # (4,): was the last query local, how many were told before, the best of them, 2 |z - 1/2|
     centre: Array           # (d,), the best point before the last query
-    count: Array            # (), the number of queries so far
+    queries: Array          # (), the number of queries so far
 
 
 def initial_state(dim: int, rng: np.random.Generator) -> FinishState:
@@ -118,10 +118,10 @@ def next_query(
     """
     history = _History(x, y, pending, snap)
     if not history.known.any():
-        return _spread(history, rng), state._replace(count=state.count + 1)
+        return _spread(history, rng), state._replace(queries=state.queries + 1)
     state = _learnt(state, history)
-    state = state._replace(count=state.count + 1)
-    if state.count % 2 == 0 and _may_be_local(state, history):
+    state = state._replace(queries=state.queries + 1)
+    if state.queries % 2 == 0 and _may_be_local(state, history):
         point, state = _local_query(history, rng, state, backend)
         if point is not None:
             return point, state
