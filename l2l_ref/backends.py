@@ -41,6 +41,8 @@ PARTS = {
     # For few rows these twins save 10 microseconds per step, half of the time, but loading them takes as long as tens
     # of thousands of steps. So "auto" never takes them.
     "propose": Part("learned.propose", "compiled.propose", float("inf"), "rows"),
+    # The twins take a third of the time of a query; with fewer points, loading them takes as long as a hundred queries.
+    "surrogate": Part("ops.surrogate", "compiled.surrogate", 100, "points"),
     "stepping": Part("learned.stepping", "compiled.stepping", float("inf"), "searches"),
 }
 

@@ -2,7 +2,7 @@
 
 import importlib.util
 
-EXTRAS = {"scipy": "fast", "numba": "fast", "matplotlib": "plot"}
+EXTRAS = {"scipy": "fast", "numba": "fast", "matplotlib": "plot", "ioh": "bbob"}
 TITLES = {"scipy": "SciPy"}  # where the project spells itself in another way than its package
 
 

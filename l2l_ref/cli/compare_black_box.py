@@ -23,7 +23,8 @@ BASELINE_FUNCTIONS = {"gp": 100, "benchmarks": 0, "repellers": 0, "hpo": 0}
 
 def configure(add):
     """``add`` is that of a `ProblemOptions`."""
-    add("--dim", type=counts, metavar="D,D", help="dimensions of the functions, one number or several (default 2)")
+    add("--dim", type=counts, metavar="D,D",
+        help="dimensions of the functions, one number or several (default 2 for gp; 2,3,4,5,6,10 for bbob)")
     add("--evaluations", type=whole(1), metavar="T", help=f"evaluations of each function (default {EVALUATIONS})")
     add("--baseline-functions", type=whole(0), metavar="N",
         help="number of functions on which to run expected improvement, which is slow (default 100 for gp, otherwise "
@@ -35,7 +36,7 @@ def configure(add):
         help="points of a function that the learned optimizers ask for at once, and are told together (default 1)")
     add("--peers", action="store_true", default=None,
         help="also run those of Optuna, Hyperopt, scikit-optimize and SMAC that are installed, on as many functions as "
-             "expected improvement")
+             "expected improvement; for bbob those of Optuna, cmaes, SciPy, Nevergrad and scikit-optimize, on all")
 
 
 def run(args):

@@ -147,14 +147,19 @@ def scaled(value: float, scale: Scale) -> float:
     return LARGEST if y > LARGEST else -LARGEST if y < -LARGEST else float(y)
 
 
-def scaled_rows(values: Array, scale: Scale) -> Array:
-    """Y1 and Y2 of values (B,), one for each function."""
+def standardised(values: Array, scale: Scale) -> Array:
+    """Y1 and Y2 of values (B,), one for each function, or (n,) of one function; not clipped."""
     first, m, s, mean, std, low, q = scale
     flat = ~(np.asarray(s) > 0)
     with np.errstate(over="ignore"):
         y = _logarithm(values - first, low, q)                       # Y1
         y = mean + std * ((y - m) / np.where(flat, 1, s))            # Y2
-    rows: Array = np.clip(np.where(flat, mean, y), -LARGEST, LARGEST)
+    return np.where(flat, mean, y)
+
+
+def scaled_rows(values: Array, scale: Scale) -> Array:
+    """Y1 and Y2 of values (B,), one for each function."""
+    rows: Array = np.clip(standardised(values, scale), -LARGEST, LARGEST)
     return rows
 
 
