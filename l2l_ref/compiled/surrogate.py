@@ -1,4 +1,5 @@
-"""The surrogate of a function, compiled: ``evidence``, ``surrogate``, ``log_improvement`` and its backward pass.
+"""The surrogate of a function, compiled: ``evidence``, ``surrogate``, ``log_improvement``, its backward pass and
+``climb``.
 
 Original: ops/surrogate.py. It is the definition, with the equations V4 to V11 and, through its imports, K4, I1 to I3
 and N1 to N4; a difference is a bug in this file. float64 only.
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..ops.normal import GAP, MILLS, ROOT_2PI
-from ..ops.surrogate import ALPHA, BETA, KAPPA, LEAST, TINY
+from ..ops.surrogate import ALPHA, BETA, FIRST_STEP, KAPPA, LEAST, LONGER, SHORTER, TINY
 from .arguments import fit, require_cache, shape_of
 from .jit import dot, exp, kernel, kernel_without_refcounts
 
@@ -106,6 +107,22 @@ def log_improvement_backward(d_log, cache):
     _log_improvement_backward(np.ascontiguousarray(u.swapaxes(1, 2)), v, A, a, trend, w, d_mu, d_rest, d_log / total,
                               d_v)
     return (d_v * s.over_scale[:, None]).sum(axis=0)                 # V4
+
+
+def climb(q, s, length, steps):
+    """q (m, d), length (d,) -> the points (m, d) that are reached."""
+    B, n, d = shape_of("s.u", s.u, 3)
+    m = shape_of("q", q, 2)[0]
+    dtype = np.dtype(np.float64)
+    q, length, u, A, over_scale = fit(
+        dtype, ("q", q, (m, d)), ("length", length, (d,)), ("s.u", s.u, (B, n, d)), ("s.A", s.A, (B, n, n)),
+        ("s.over_scale", s.over_scale, (B, d)))
+    a, *numbers = fit(dtype, ("s.a", s.a, (B, n)), *((f"s.{name}", getattr(s, name), (B,)) for name in
+                                                     ("trend", "mean", "variance", "best", "weight")))
+    reached = q.copy()
+    _climb(reached, length, steps, np.ascontiguousarray(u.swapaxes(1, 2)), over_scale, A, a, *numbers, MILLS_SERIES,
+           GAP_SERIES)
+    return reached
 
 
 # ------------------------------------------------------------------------------------------- the kernels
@@ -249,3 +266,36 @@ def _log_improvement_backward(columns, v, A, a, trend, w, d_mu, d_rest, d_total,
                 for i in range(n):
                     total += c[i] * (u_k[i] - v_k) + inner[i] * u_k[i]
                 d_v[b, j, k] = total
+
+
+@kernel
+def _climb(q, length, steps, columns, over_scale, A, a, trend, mean, variance, best, weight, mills, gap):
+    """The steps of each row of q (m, d) in turn, in place."""
+    m, d = q.shape
+    B, n = a.shape
+    v, d_v, tried, slope = np.empty((B, 1, d)), np.empty((B, 1, d)), np.empty(d), np.empty(d)
+    w, d_mu, d_rest, total = np.empty((B, 1, n)), np.empty((B, 1)), np.empty((B, 1)), np.empty(1)
+    for i in range(m):
+        size, log, norm = FIRST_STEP, -np.inf, 0.0
+        tried[:] = q[i]
+        for _ in range(steps + 1):
+            for b in range(B):
+                for k in range(d):
+                    v[b, 0, k] = (tried[k] - 0.5) * over_scale[b, k]  # V4
+            total[0] = TINY
+            _log_improvement(columns, v, A, a, trend, mean, variance, best, weight, mills, gap, w, d_mu, d_rest, total)
+            tried_log = math.log(total[0])
+            if tried_log > log:
+                size *= LONGER if log > -np.inf else 1.0  # the first is q itself
+                log, norm = tried_log, 0.0
+                _log_improvement_backward(columns, v, A, a, trend, w, d_mu, d_rest, 1.0 / total, d_v)
+                for k in range(d):
+                    slope[k], q[i, k] = 0.0, tried[k]
+                    for b in range(B):
+                        slope[k] += d_v[b, 0, k] * over_scale[b, k]  # V4
+                    norm += (length[k] * slope[k]) ** 2
+                norm = math.sqrt(norm) + TINY
+            else:
+                size *= SHORTER
+            for k in range(d):
+                tried[k] = min(max(q[i, k] + size * length[k] * length[k] * slope[k] / norm, 0.0), 1.0)

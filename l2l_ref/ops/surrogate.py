@@ -35,6 +35,7 @@ KAPPA, ALPHA, BETA = 0.01, 1.0, 1.0
 LEAST = 1e-12  # of a variance, relative to v: what rounding leaves of it where it is 0
 TINY = 1e-300  # keeps the logarithm finite where EI underflows
 BORDER = 1e100  # on the diagonal of rows whose own factor is of no interest
+FIRST_STEP, LONGER, SHORTER = 0.1, 1.5, 0.3  # of `climb`: its length, and times so much after a success or a failure
 BLOCK = 32      # rows of a triangular matrix that LAPACK inverts in one call
 
 
@@ -175,6 +176,26 @@ def log_improvement_backward(d_log: np.ndarray, cache: LogImprovementCache) -> n
     d_own = 2 * s.trend[:, None] * own * d_rest + d_r2.sum(axis=1)   # V5
     d_v = d_inner.swapaxes(1, 2) @ s.u + 2 * d_own[..., None] * v    # V5
     return (d_v * s.over_scale[:, None]).sum(axis=0)                 # V4
+
+
+def climb(q: np.ndarray, s: Surrogate, length: np.ndarray, steps: int) -> np.ndarray:
+    """The points (m, d) of the cube that steps along the gradient of V11 reach from q (m, d).
+
+    The gradient is that in the coordinates q / ``length`` (d,). A step has a length, which grows when the step succeeds
+    and shrinks when it does not. Where ``length`` is 0, a coordinate stays as it is.
+    """
+    square, size = length * length, np.full((len(q), 1), FIRST_STEP)
+    log, cache = log_improvement(q, s)
+    slope = log_improvement_backward(np.ones(len(q)), cache)
+    for _ in range(steps):
+        norm = np.sqrt((square * slope * slope).sum(axis=1, keepdims=True)) + TINY
+        tried = np.clip(q + size * square * slope / norm, 0, 1)
+        tried_log, cache = log_improvement(tried, s)
+        tried_slope = log_improvement_backward(np.ones(len(q)), cache)
+        better = (tried_log > log)[:, None]
+        q, log = np.where(better, tried, q), np.maximum(log, tried_log)
+        slope, size = np.where(better, tried_slope, slope), size * np.where(better, LONGER, SHORTER)
+    return q
 
 
 def mean_curvature(s: Surrogate) -> np.ndarray:

@@ -7,7 +7,8 @@ import json
 import math
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ..learned.proposer import Proposer
 from ..trees import leaves, paths
 from .batch import symmetries
 from .box import Box, Symmetry
+from .finish import History, next_query, restored_state
 from .recommend import recommend
 from .repeats import RADIUS, Places, replacement
 from .restarts import RestartSchedule, restart_period
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from .. import protocols
     from ..protocols import Array, Backend, Bounds
 
-    Finish: TypeAlias = Callable[["History"], "tuple[Array, Array | None] | None"]
+    Finish: TypeAlias = Callable[[History], "tuple[Array, Mapping[str, Array] | None] | None"]
 
 FORMAT, KIND = 2, "l2l_ref.BlackBoxOptimizer"
 SOURCES = ("sobol", "finish", "replacement")  # whose an ask may be that is not the network's
@@ -58,24 +60,6 @@ class Trial:
 
     def __repr__(self) -> str:
         return f"Trial(id={self.id}, x={self.x.tolist() if isinstance(self.x, np.ndarray) else self.x})"
-
-
-class History(NamedTuple):
-    """What a finish sees of a search: everything in the unit cube of the d parameters that are not fixed.
-
-    A finish is a function ``finish(history) -> (point (d,), memory)``, or None as long as the opening is to go on: the
-    network, or Sobol points. Values are to be made small, also where the user maximises.
-    """
-
-    points: Array       # (n, d), in the order in which their values were told
-    values: Array       # (n,), nan where the evaluation failed, penalties among them
-    pending: Array      # (m, d), asked for and not told
-    categorical: Array  # (d,), of bool: which coordinates have no order
-    levels: Array       # (d,), how many values each can take: infinity for a continuous one
-    rounded: Callable[[Array], Array]  # (B, d) -> the same points as they would be evaluated
-    noise: float | bool | None  # that of BlackBoxOptimizer
-    seed: list[int]     # of the random numbers of this point
-    memory: Array | None  # the numbers that the finish returned with its last point, flat; they are in the saved state
 
 
 class BlackBoxOptimizer:
@@ -153,12 +137,13 @@ class BlackBoxOptimizer:
         self._seed = whole_number("seed", seed, least=0)
         self._name, self._proposer = resolve_model(model, self._box.dim, backend)
         self._backend = backend if self._proposer is None else self._proposer.backend
-        self._finish, self._finish_name = resolve_finish(finish), finish if isinstance(finish, str) else None
+        self._finish = resolve_finish(finish, self._backend)
+        self._finish_name = finish if isinstance(finish, str) else None
         self._sign = -1.0 if flag("maximize", maximize) else 1.0
         self._noise = checked_noise(noise)
         self._moments = None if self._proposer is None else moments_of(self._proposer.card)
         self.log: list[list[Any]] = []
-        self._memory: dict[int, Array] = {}  # of the finish: what it returned with the ask of this id
+        self._memory: dict[int, dict[str, Array]] = {}  # of the finish: what it returned with the ask of this id
         self._lock = threading.RLock()
         self._torn = False  # whether an exception has left all that follows half changed
         self._begin()
@@ -224,15 +209,17 @@ class BlackBoxOptimizer:
         with self._lock:
             self._mend()
             noise = self._noise
-            if self._best is None or not (noise if noise is not None else self._values_differ()):
+            if self._best is None or not self._is_noisy():
                 return self.best
             points = np.array([u[: self._box.dim] for u in self._points])
             values = np.where(np.array(self._values) > self._limit, np.nan, self._values)
             n, estimate = recommend(points, values, None if noise is None or noise is True else float(noise))
             return self._to_user(self._told[n][2]), self._sign * estimate
 
-    def _values_differ(self) -> bool:
-        """Whether a point was told several times, with values that differ."""
+    def _is_noisy(self) -> bool:
+        """Whether the user said so, or a point was told several times, with values that differ."""
+        if self._noise is not None:
+            return bool(self._noise)
         seen: dict[bytes, float] = {}
         return any(seen.setdefault(u.tobytes(), value) != value
                    for u, value in zip(self._points, self._values) if value == value)
@@ -317,8 +304,9 @@ class BlackBoxOptimizer:
                 state["noise"] = self._noise
             if self._finish is not None:
                 state["finish"] = self._finish_name
-                state["memory"] = {str(id): [None if value != value else value for value in memory.tolist()]
-                                   for id, memory in self._memory.items()}
+                state["memory"] = {
+                    str(id): {name: np.where(np.isnan(array), None, array).tolist() for name, array in memory.items()}
+                    for id, memory in self._memory.items()}
             return state
 
     @classmethod
@@ -349,7 +337,11 @@ class BlackBoxOptimizer:
                     bb.log.append(bb._again(*event))
                 except (ValueError, TypeError, LookupError, OverflowError) as error:
                     raise ValueError(f"event {count}: {error}") from None
-            bb._memory = {int(id): np.array(memory, np.float64) for id, memory in state.get("memory", {}).items()}
+            bb._memory = {int(id): {name: np.array(array, np.float64) for name, array in memory.items()}
+                          for id, memory in state.get("memory", {}).items()}
+            if bb._finish_name is not None:
+                for memory in bb._memory.values():
+                    restored_state(memory, bb._history(0))
         except (ValueError, TypeError, LookupError, OverflowError, AttributeError) as error:
             raise ValueError(f"state: {' '.join(str(error).split()) or type(error).__name__}") from None
         return bb
@@ -469,21 +461,28 @@ class BlackBoxOptimizer:
     def _finished(self) -> Array | None:
         """What the finish proposes, as a point (D,) of the network's cube; None for the opening to go on."""
         d, id = self._box.dim, len(self._asks)
-        values = np.array(self._values)
-        seen = History(
-            np.array([u[:d] for u in self._points]).reshape(-1, d), np.where(values > self._limit, np.nan, values),
-            np.array([trial._u[:d] for trial in self._pending.values()]).reshape(-1, d), self._box.categorical,
-            self._box.levels, lambda u: self._box.unit(self._box.point(u)), self._noise, [self._seed, 1, id],
-            self._memory.get(max((k for k in self._memory if k < id), default=-1)))  # an interrupt undoes an ask
-        proposed = cast(Any, self._finish)(seen)
+        proposed = cast(Any, self._finish)(self._history(id))
         if proposed is None:
             return None
         point, memory = proposed
         if memory is not None:
-            self._memory[id] = np.array(memory, np.float64).ravel()
+            self._memory[id] = {str(name): np.array(array, np.float64) for name, array in memory.items()}
         u = np.full(d if self._proposer is None else self._proposer.dim, 0.5)
         u[:d] = np.clip(point, 0, 1)
         return u
+
+    def _history(self, id: int) -> History:
+        """What the finish sees when it proposes the ask of this id."""
+        d, values = self._box.dim, np.array(self._values)
+        return History(
+            np.array([u[:d] for u in self._points]).reshape(-1, d), np.where(values > self._limit, np.nan, values),
+            np.array([trial._u[:d] for trial in self._pending.values()]).reshape(-1, d), self._box.categorical,
+            self._box.levels, self._rounded, self._is_noisy(), [self._seed, 1, id],
+            self._memory.get(max((k for k in self._memory if k < id), default=-1)))  # an interrupt undoes an ask
+
+    def _rounded(self, u: Array) -> Array:
+        """The points u (B, d) as they would be evaluated."""
+        return self._box.unit(self._box.point(u)) if self._box.any_integer else u
 
     def _forget(self) -> None:
         """Keep what the finish returned last, of asks that are in the log."""
@@ -526,20 +525,21 @@ class BlackBoxOptimizer:
                 self._best = n
             if value <= self._limit and (self._worst is None or value > self._worst):
                 self._worst = value
-        rescaled = self._given is None and rescaled_after(n + 1)
-        if rescaled:
-            self._rescale()
+        rescaled = rescaled_after(n + 1) and self._rescale()
         if self._schedule is not None:
             self._schedule.tell(n, self._best, rescaled, id is not None)
         return event
 
-    def _rescale(self) -> None:
+    def _rescale(self) -> bool:
+        """Find the limit and the scale anew. Returns whether the scale may be another one."""
         values = np.array([self._values])
         limit = penalty_limit(values)
         values, self._limit = without_penalties(values, limit), float(limit[0])
-        scale = running_scale(values, self._moments)
-        self._scale = type(scale)(*(float(np.squeeze(a)) for a in scale))
         self._worst = float(np.nanmax(values)) if np.isfinite(values).any() else None
+        if self._given is None:
+            scale = running_scale(values, self._moments)
+            self._scale = type(scale)(*(float(np.squeeze(a)) for a in scale))
+        return self._given is None
 
     # ------------------------------------------------------------------------------------------- the network
 
@@ -563,7 +563,8 @@ class BlackBoxOptimizer:
                 value = self._values[near]
         else:
             u, value = self._points[n], self._values[n]
-        if value is None or not value <= self._limit:  # nan, or a penalty
+        limit = self._limit if self._given is None else math.inf  # in a given scale, a penalty is a large value
+        if value is None or not value <= limit:  # nan, or a penalty
             value = None if isinstance(n, Trial) and not self._points else self._worst
         return self._stepper.step(u, 0.0 if value is None or self._scale is None else scaled(value, self._scale))
 
@@ -599,13 +600,13 @@ def resolve_model(model: protocols.Path | Proposer, dim: int,
     return name, proposer
 
 
-def resolve_finish(finish: Any) -> Finish | None:
+def resolve_finish(finish: Any, backend: Backend) -> Finish | None:
     """The function of ``finish``. Raises ValueError for what is neither "auto", None nor callable."""
     if finish is None or callable(finish):
         return cast("Finish | None", finish)
     if not isinstance(finish, str) or finish != "auto":
         raise ValueError(f"finish: expected 'auto', None or a function, got {short(finish)}")
-    return None  # the place of l2l_ref/search/finish.py
+    return partial(next_query, backend=backend)
 
 
 def checked_noise(noise: Any) -> bool | float | None:
