@@ -41,8 +41,9 @@ PARTS = {
     # For few rows these twins save 10 microseconds per step, half of the time, but loading them takes as long as tens
     # of thousands of steps. So "auto" never takes them.
     "propose": Part("learned.propose", "compiled.propose", float("inf"), "rows"),
-    # The twins take a third of the time of a query; with fewer points, loading them takes as long as a hundred queries.
-    "surrogate": Part("ops.surrogate", "compiled.surrogate", 100, "points"),
+    # Loading the twins takes as long as a hundred queries on NumPy; but most searches that have come to so many points
+    # make that many more.
+    "surrogate": Part("ops.surrogate", "compiled.surrogate", 20, "points"),
     "stepping": Part("learned.stepping", "compiled.stepping", float("inf"), "searches"),
 }
 

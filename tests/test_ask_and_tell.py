@@ -45,13 +45,23 @@ def require_in_the_box(box, x):
     assert x.dtype == (np.int64 if all(box.get("integers", [False])) else np.float64)
 
 
+def random_finish(history):
+    """After three values, random points; it remembers how often it was asked."""
+    n, d = history.points.shape
+    assert history.values.shape == (n,) and history.pending.shape[1:] == (d,) == history.levels.shape
+    if n < 3:
+        return None
+    count = 1 if history.memory is None else int(history.memory["count"]) + 1
+    return np.random.default_rng([*history.seed, count]).random(d), {"count": count, "nothing": [[math.nan], [0.0]]}
+
+
 class AskAndTell(RuleBasedStateMachine):
     """Runs of 7 queries, a network for one dimension too many, or none."""
 
     @initialize(seed=st.integers(0, 9), fixed=st.booleans(), box=st.sampled_from(sorted(BOXES)),
-                maximize=st.booleans(), finish=st.booleans())
+                maximize=st.booleans(), finish=st.sampled_from([None, "auto", random_finish]))
     def begin(self, seed, fixed, box, maximize, finish):
-        self.finish = random_finish if finish else None
+        self.finish = finish
         self.model = proposer(4, card={"recipe": {"steps": 7}, "moments": [[0, 0], [-0.1, 0.6], [-0.3, 0.7]]})
         self.model = "lstm-sum" if box == "many" else self.model
         self.name, self.box, self.maximize = box, BOXES[box], maximize
@@ -159,16 +169,6 @@ class AskAndTell(RuleBasedStateMachine):
         known = [value for value in values if value is not None]
         assert (self.bb.best is None) == (not known)
         assert not known or self.bb.best[1] == (max if self.maximize else min)(known)
-
-
-def random_finish(history):
-    """After three values, random points; it remembers how often it was asked."""
-    n, d = history.points.shape
-    assert history.values.shape == (n,) and history.pending.shape[1:] == (d,) == history.levels.shape
-    if n < 3:
-        return None
-    count = 1 if history.memory is None else int(history.memory[1]) + 1
-    return np.random.default_rng([*history.seed, count]).random(d), [math.nan, count]
 
 
 SEQUENCES, STEPS = (20_000, 25) if SLOW else (25, 15)

@@ -47,7 +47,8 @@ def test_text_and_seed(capsys):
     assert outs[0] == outs[1] != outs[2]
     code, out, err = outs[0]
     assert (code, err) == (0, "")
-    assert out.endswith("5 evaluations, 0 failed. The given number of evaluations was made.\n")
+    assert out.endswith("5 evaluations, 0 failed. The given number of evaluations was made.\n"
+                        "Proposed by: network 5.\n")
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

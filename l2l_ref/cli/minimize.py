@@ -44,7 +44,8 @@ def configure(parser):
     parser.add_argument("--log", metavar="K", type=whole(0), action="append", default=[],
                         help="dimension K, counted from 0, is searched on a logarithmic scale")
     parser.add_argument("--network-alone", action="store_true",
-                        help="search with the network alone, without the finish")
+                        help="search with the network alone. Otherwise a Gaussian process goes on after the first 2 d + 2 "
+                             "evaluations")
     parser.add_argument("--maximize", action="store_true", help="look for the maximum")
     parser.add_argument("--noise", action="store_true",
                         help="the values are noisy: print a recommended point, not the luckiest")
@@ -81,11 +82,14 @@ def run(args):
     x, value = (as_json(result.x), float(result.fun)) if found else (None, None)
     if args.json:
         print(json.dumps({"x": x, "fun": value, "evaluations": result.nfev, "success": result.success,
-                          "message": result.message, "failures": failures, "log": result.log}))
+                          "message": result.message, "proposed": result.proposed, "failures": failures,
+                          "log": result.log}))
     else:
         if found:
             print(f"{value:.10g} at {described(x)}")
         print(f"{result.nfev} evaluations, {len(failures)} failed. {result.message}")
+        whose = ", ".join(f"{name} {count}" for name, count in result.proposed.items())
+        print(f"Proposed by: {whose or 'nobody'}.")
     return 130 if result.status == 130 else 0 if result.success or result.status == 3 and found else 1
 
 

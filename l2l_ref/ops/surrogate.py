@@ -79,29 +79,35 @@ def evidence(
     n, k = len(x), len(y)
     counted = k if counted is None else counted
     B = len(hyperparameters.noise)
-    L, a, numbers = np.zeros((B, n, n)), np.zeros((B, n)), np.empty((4, B))
-    C, diagonal = np.zeros((n + 2, n + 2)), np.arange(n)
-    for b, (over_scale, noise, trend) in enumerate(zip(*hyperparameters)):
-        u = (x - 0.5) * over_scale                                   # V4
-        C[:n, :n] = _correlation(u, u, trend)[0]                     # V5
-        C[diagonal, diagonal] += noise                               # V6
-        C[n, :k], C[n, k:n], C[n + 1, :n] = y, 0, 1
-        C[n, n] = C[n + 1, n + 1] = BORDER
-        try:
-            factor = np.linalg.cholesky(C)  # two more rows: A y and A 1
-        except np.linalg.LinAlgError:
-            numbers[:, b] = 0, 1, 1, np.inf
-            continue
-        L[b] = factor[:n, :n]                                        # V6
-        Ay, A1 = factor[n, :counted], factor[n + 1, :counted]
-        ones = A1 @ A1 + KAPPA
-        mean = A1 @ Ay / ones                                        # V7
-        a[b, :k] = factor[n, :k] - mean * factor[n + 1, :k]          # V8
-        squares = a[b, :counted] @ a[b, :counted] + KAPPA * mean * mean  # V8
-        numbers[:, b] = mean, squares, ones, np.log(np.diag(factor)[:counted]).sum()
-    mean, squares, ones, log_det = numbers
+    over_scale, noise, trend = hyperparameters
+    C, diagonal = np.zeros((B, n + 2, n + 2)), np.arange(n)  # two more rows: A y and A 1
+    u = (x - 0.5) * over_scale[:, None]                              # V4
+    C[:, :n, :n] = _correlation(u, u, trend[:, None, None])[0]       # V5
+    C[:, diagonal, diagonal] += noise[:, None]                       # V6
+    C[:, n, :k], C[:, n + 1, :n] = y, 1
+    C[:, n, n] = C[:, n + 1, n + 1] = BORDER
+    factors, positive = _cholesky(C)
+    L, Ay, A1 = np.tril(factors[:, :n, :n]), factors[:, n, :k], factors[:, n + 1, :k]  # V6
+    ones = (A1[:, :counted] ** 2).sum(axis=1) + KAPPA
+    mean = (A1[:, :counted] * Ay[:, :counted]).sum(axis=1) / ones    # V7
+    a = np.zeros((B, n))
+    a[:, :k] = Ay - mean[:, None] * A1                               # V8
+    squares = (a[:, :counted] ** 2).sum(axis=1) + KAPPA * mean * mean  # V8
+    log_det = np.log(np.diagonal(factors, axis1=1, axis2=2)[:, :counted]).sum(axis=1)
     shape, rate = ALPHA + counted / 2, BETA + squares / 2
-    return -shape * np.log(rate) - log_det - np.log(ones) / 2, Factors(L, a, mean, rate / shape)  # V8, V9
+    log_p = -shape * np.log(rate) - log_det - np.log(ones) / 2       # V9
+    return np.where(positive, log_p, -np.inf), Factors(L, a, mean, rate / shape)  # V8
+
+
+def _cholesky(C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cholesky factors of C (B, n, n), and whether each is positive definite (B,); else the factor is that of 1."""
+    try:
+        return np.linalg.cholesky(C), np.ones(len(C), bool)
+    except np.linalg.LinAlgError:
+        if len(C) == 1:
+            return np.eye(C.shape[1])[None], np.zeros(1, bool)
+    parts = [_cholesky(one[None]) for one in C]
+    return np.concatenate([factor for factor, _ in parts]), np.concatenate([positive for _, positive in parts])
 
 
 def surrogate(

@@ -106,8 +106,8 @@ def initial_state(history: History, rng: np.random.Generator) -> FinishState:
         np.eye(c), np.array(np.nan), np.full(4, np.nan), np.full(d, 0.5), np.array(0.0))
 
 
-def restored_state(memory: dict[str, Array], history: History) -> FinishState:
-    """The FinishState of a memory. Raises ValueError for one that `next_query` cannot have returned."""
+def require_memory(memory: dict[str, Array], history: History) -> None:
+    """Raise ValueError for a memory that `next_query` cannot have returned."""
     expected = initial_state(history, np.random.default_rng(0))._asdict()
     if set(memory) != set(expected):
         raise ValueError(f"memory: expected {', '.join(expected)}, got {', '.join(map(str, memory))}")
@@ -116,7 +116,6 @@ def restored_state(memory: dict[str, Array], history: History) -> FinishState:
             raise ValueError(f"memory: expected {name} of shape {array.shape}, got {np.shape(memory[name])}")
         if name not in ("radius", "last") and not np.isfinite(memory[name]).all():
             raise ValueError(f"memory: expected finite numbers as {name}")
-    return FinishState(**{name: np.reshape(memory[name], array.shape) for name, array in expected.items()})
 
 
 def next_query(history: History, backend: Backend = "auto") -> tuple[Array, dict[str, Array]] | None:
@@ -128,7 +127,7 @@ def next_query(history: History, backend: Backend = "auto") -> tuple[Array, dict
     if not len(data.y) or len(data.taken) < OPENING * (data.dim + 1):
         return None
     rng = np.random.default_rng(history.seed)
-    state = initial_state(history, rng) if history.memory is None else restored_state(history.memory, history)
+    state = initial_state(history, rng) if history.memory is None else FinishState(**history.memory)
     if not data.known.any():
         return _spread(data, rng), state._asdict()
     state = _learnt(state, data, _many_values(history))

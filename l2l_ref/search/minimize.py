@@ -97,7 +97,7 @@ def minimize(
     -------
     Result
         A dict with attributes, as SciPy's ``OptimizeResult``, and one of those where ``scipy.optimize`` is loaded: x,
-        fun, nfev, nit, success, status, message, log and failures. After Ctrl-C, SIGTERM or the end of the executor, it
+        fun, nfev, nit, success, status, message, proposed, log and failures. After Ctrl-C, SIGTERM or the end of the executor, it
         has what was known until then; the status says so.
 
     Raises
@@ -210,7 +210,8 @@ class _Run:
             last = self.failures[-1][1] if self.failures else "there is none"
             self.status, self.message = 1, f"Every evaluation failed; the last: {last}"
         return make(Result, {"message": self.message, "success": self.status == 0, "status": self.status,
-                             **self.so_far(), "log": self.bb.log, "failures": self.failures,
+                             **self.so_far(), "proposed": self.bb.proposed, "log": self.bb.log,
+                             "failures": self.failures,
                              **({"traceback": self.traceback} if self.traceback else {})})
 
 

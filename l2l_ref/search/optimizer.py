@@ -1,4 +1,4 @@
-"""The learned black-box optimizer for a user's function: ask for a point, tell its value."""
+"""The black-box optimizer for a user's function, with a learned opening: ask for a point, tell its value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..learned.proposer import Proposer
 from ..trees import leaves, paths
 from .batch import symmetries
 from .box import Box, Symmetry
-from .finish import History, next_query, restored_state
+from .finish import History, next_query, require_memory
 from .recommend import recommend
 from .repeats import RADIUS, Places, replacement
 from .restarts import RestartSchedule, restart_period
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 FORMAT, KIND = 2, "l2l_ref.BlackBoxOptimizer"
 SOURCES = ("sobol", "finish", "replacement")  # whose an ask may be that is not the network's
+NETWORK, GIVEN = "network", "given"           # whose the others are, and points that nobody asked for
 
 
 class Trial:
@@ -68,14 +69,17 @@ class BlackBoxOptimizer:
     ``trial = bb.ask()``, then ``bb.tell(trial, value)``. Several trials may be pending, and values may come in any
     order; ``ask(n)`` gives n trials.
 
-    Each ask is one step of the network, fed a value that was told (equation X1 of learned/trajectory.py). If you tell
-    several values before the next ask, the network first takes a step for each but the last. While trials are pending,
-    it is fed a guess of their values after all that is known, so that it does not propose the same again. After 33
-    steps, or as many as the network was trained for if they are fewer, it starts afresh in another orientation, knowing
-    nothing.
+    The network makes the opening: 2 d + 2 points. Then a Gaussian process goes on, of which nothing is learned from
+    other functions (finish.py). With ``finish=None`` the network makes all points.
 
-    No point is asked for twice as long as the box has others. A query that would repeat one, or that lies close to a
-    point of the worse half, is replaced (repeats.py).
+    Each ask of the opening is one step of the network, fed a value that was told (equation X1 of
+    learned/trajectory.py). If you tell several values before the next ask, the network first takes a step for each but
+    the last. While trials are pending, it is fed a guess of their values after all that is known, so that it does not
+    propose the same again. After 33 steps, or as many as the network was trained for if they are fewer, it starts
+    afresh in another orientation, knowing nothing.
+
+    No point is asked for twice as long as the box has others. A query that would repeat one, or a query of the network
+    that lies close to a point of the worse half, is replaced (repeats.py).
 
     It pickles and copies with all that it knows: a copy goes on with the same points, bit for bit. Threads may share
     it: each ask and tell is done under a lock. After an exception at any place, such as Ctrl-C, it is as before the
@@ -100,11 +104,12 @@ class BlackBoxOptimizer:
         scale.py). It is computed anew after tells number 1, 2, 4, 8, .., and then everything is fed again. Give the
         mean and the standard deviation if you know them.
     backend : {"auto", "numpy", "numba"}
-        What computes the network. "auto" is NumPy, or the backend of a Proposer that you pass. Once it is loaded, numba
-        takes a third of the time for an ask and its tell, or less.
+        What computes the network and the finish. "auto" is NumPy for the network, or the backend of a Proposer that you
+        pass; for the finish it is numba from 20 points on, where numba is installed. Once it is loaded, numba takes a
+        third of the time for an ask and its tell, or less.
     finish : "auto", None or callable
-        What proposes after the opening by the network. None: the network alone. A function of your own takes a
-        `History`.
+        What proposes after the opening. "auto": the Gaussian process of finish.py. None: nothing, the network goes on.
+        A function of your own takes a `History`.
     maximize : bool
         Whether to look for the maximum.
     noise : bool or float, optional
@@ -225,6 +230,17 @@ class BlackBoxOptimizer:
                    for u, value in zip(self._points, self._values) if value == value)
 
     @property
+    def proposed(self) -> dict[str, int]:
+        """How many of the points that were told are whose: "network", "sobol", "finish", "replacement" or "given".
+
+        Only what the network proposed is learned. Given points are those that nobody asked for.
+        """
+        with self._lock:
+            self._mend()
+            whose = [GIVEN if id is None else (self._asks[id][4:] or [NETWORK])[0] for _, id, *_ in self._told]
+            return {name: whose.count(name) for name in (NETWORK, *SOURCES, GIVEN) if name in whose}
+
+    @property
     def pending(self) -> list[Trial]:
         """The trials that were asked for and not told, the oldest first."""
         with self._lock:
@@ -303,6 +319,7 @@ class BlackBoxOptimizer:
             if self._noise is not None:
                 state["noise"] = self._noise
             if self._finish is not None:
+                self._forget()
                 state["finish"] = self._finish_name
                 state["memory"] = {
                     str(id): {name: np.where(np.isnan(array), None, array).tolist() for name, array in memory.items()}
@@ -341,7 +358,7 @@ class BlackBoxOptimizer:
                           for id, memory in state.get("memory", {}).items()}
             if bb._finish_name is not None:
                 for memory in bb._memory.values():
-                    restored_state(memory, bb._history(0))
+                    require_memory(memory, bb._history(0))
         except (ValueError, TypeError, LookupError, OverflowError, AttributeError) as error:
             raise ValueError(f"state: {' '.join(str(error).split()) or type(error).__name__}") from None
         return bb

@@ -67,6 +67,8 @@ class Result(_Fields):
         99: the callback ended the run; 130: it was interrupted.
     message : str
         The same in words.
+    proposed : dict
+        Whose the evaluated points were, of what a `BlackBoxOptimizer` says: {"network": 6, "finish": 44}.
     log : list
         All asks and tells: the log of a `BlackBoxOptimizer`.
     failures : list of (x, message)
@@ -77,6 +79,7 @@ class Result(_Fields):
 
     x: Any
     fun: float
+    proposed: dict[str, int]
     log: list[list[Any]]
     failures: list[tuple[Any, str]]
     traceback: str
