@@ -48,7 +48,7 @@ def test_text_and_seed(capsys):
     code, out, err = outs[0]
     assert (code, err) == (0, "")
     assert out.endswith("5 evaluations, 0 failed. The given number of evaluations was made.\n"
-                        "Proposed by: network 5.\n")
+                        "Proposed by: network 4, replacement 1.\n")
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

@@ -22,7 +22,6 @@ def configure(add):
 
 def run(args):
     require("ioh", "compare bbob")
-    require("scipy", "compare bbob")  # for Sobol points and two of the peers
     functions = args.functions or FUNCTIONS
     if functions > FUNCTIONS:
         raise ValueError(f"--functions: expected at most {FUNCTIONS}, which the suite has, got {functions}")

@@ -13,16 +13,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..baselines.peers import BBOB_PEERS
-from ..baselines.random_search import RandomSearch, Sobol
+from ..baselines.random_search import RandomSearch
 from ..checks import whole_number
 from ..extras import require
-from ..search.finish import initial_state, next_query, opening_evaluations
-from ..search.optimizer import BlackBoxOptimizer
+from ..search.minimize import minimize
 from ..seeds import child
 from .black_box import MOST_DIMENSIONS, SearchResult, paired_difference
 from .statistics import COMPARISON, LEARNED, align, half_width, interval, json_numbers, with_interval
@@ -35,7 +34,6 @@ DIMENSIONS = (2, 3, 4, 5, 6, 10)
 INSTANCES = (1, 2, 3, 4, 5)
 PRECISION = 1e-8
 SHOWN = (20, 50, 100, 200, 500, 1000)  # numbers of evaluations that have a column
-FINISH = 1  # the stream of random numbers of the finish
 NETWORK = "network"  # the name of the learned opening when it goes on alone
 
 Function = Callable[["Array"], float]
@@ -129,33 +127,10 @@ def log_regret(values: Sequence[float], minimum: float) -> Array:
     return np.log10(np.maximum(np.minimum.accumulate(np.asarray(values)) - minimum, PRECISION))
 
 
-def learned(model: str, function: Function, dim: int, evaluations: int, seed: int) -> None:
-    """A learned opening, Sobol points where no network has so many dimensions, and then the finish."""
-    opening, rng = opening_evaluations(dim), np.random.default_rng([seed, FINISH])
-    state = initial_state(dim, rng)
-    network = BlackBoxOptimizer([(0, 1)] * dim, model, seed) if dim <= MOST_DIMENSIONS else None
-    sobol = Sobol(1, dim, seed)
-    x, y = np.empty((evaluations, dim)), np.empty(evaluations)
-    for n in range(evaluations):
-        if n >= opening:
-            x[n], state = next_query(x[:n], y[:n], None, rng, state)
-            y[n] = function(x[n])
-        elif network is None:
-            x[n] = sobol.ask()[0]
-            y[n] = function(x[n])
-        else:
-            trial = network.ask()
-            x[n] = trial.x
-            y[n] = function(x[n])
-            network.tell(trial, y[n])
-
-
-def network_alone(model: str, function: Function, dim: int, evaluations: int, seed: int) -> None:
-    """The network that is the learned opening, all the way."""
-    bb = BlackBoxOptimizer([(0, 1)] * dim, model, seed)
-    for _ in range(evaluations):
-        trial = bb.ask()
-        bb.tell(trial, function(trial.x))
+def learned(model: str, function: Function, dim: int, evaluations: int, seed: int,
+            finish: Literal["auto"] | None = "auto") -> None:
+    """`minimize`: a learned opening, Sobol points where no network has so many dimensions, and then the finish."""
+    minimize(function, [(0, 1)] * dim, evaluations, model, seed, finish=finish, on_error="raise")
 
 
 def random_search(function: Function, dim: int, evaluations: int, seed: int) -> None:
@@ -204,8 +179,7 @@ def compare_bbob(
     -------
     dict of str: SearchResult
         The learned optimizers first, then the network of the first of them alone, if there is one for so many
-        dimensions, "random" and the peers. Each has
-        searched the same functions.
+        dimensions, "random" and the peers. Each has searched the same functions.
 
     Raises
     ------
@@ -218,7 +192,7 @@ def compare_bbob(
     whole_number("evaluations", evaluations)
     searches: dict[str, Search] = {name: partial(learned, model) for name, model in models.items()}
     if problem.dim <= MOST_DIMENSIONS:
-        searches[NETWORK] = partial(network_alone, models[LEARNED])
+        searches[NETWORK] = partial(learned, models[LEARNED], finish=None)
     searches["random"] = random_search
     for name in peers:
         _, adapter = BBOB_PEERS[name]

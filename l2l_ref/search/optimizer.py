@@ -105,7 +105,7 @@ class BlackBoxOptimizer:
         mean and the standard deviation if you know them.
     backend : {"auto", "numpy", "numba"}
         What computes the network and the finish. "auto" is NumPy for the network, or the backend of a Proposer that you
-        pass; for the finish it is numba from 20 points on, where numba is installed. Once it is loaded, numba takes a
+        pass; for the finish it is numba from 10 points on, where numba is installed. Once it is loaded, numba takes a
         third of the time for an ask and its tell, or less.
     finish : "auto", None or callable
         What proposes after the opening. "auto": the Gaussian process of finish.py. None: nothing, the network goes on.
