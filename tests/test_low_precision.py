@@ -184,3 +184,22 @@ def test_a_lost_imaginary_part_beside_a_term_that_keeps_its_own(at):
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
         assert gradcheck(f, lambda d_y, x: d_y * (np.exp(x) + 1), x).verdict != "FAIL"
         assert gradcheck(f, lambda d_y, x: d_y, x).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_function_of_float64_that_computes_in_float32_may_have_such_a_gradient(seed):
+    rng = np.random.default_rng(seed)
+    x, W = rng.normal(size=6), rng.normal(size=(6, 3)).astype(np.float32)
+
+    def backward(d, x):
+        return (d * (1 - f(x) ** 2)) @ W.T / 4
+
+    def f(x):
+        return np.tanh(x.astype(np.float32) @ W / 4)
+
+    assert backward(np.ones(3, np.float32), x).dtype == np.float32
+    assert gradcheck(f, backward, x).verdict == "PASS"
+    for factors in (np.float32(1.01), np.array([1, 1, -1, 1, 1, 1], np.float32)):
+        assert gradcheck(f, lambda d, x, factors=factors: backward(d, x) * factors, x).verdict == "FAIL"
+    lost = gradcheck(lambda x: f(x).astype(float), lambda d, x: backward(d, x).astype(np.float32), x)
+    assert lost.verdict == "FAIL" and "dtype float32, expected float64" in str(lost)

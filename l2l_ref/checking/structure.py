@@ -105,9 +105,10 @@ def examine(pair: Pair, rng: np.random.Generator) -> Structure:
     claims, sentences = pair.by_leaf(first)
     problems += sentences
     misshapen = []
+    precisions = {c.dtype for c in cotangent if c is not None}
     if not sentences:
         for k in pair.tested:
-            sentence, wrong_shape = _form(f"gradient of {pair.path(k)}", claims[k], pair.leaves[k])
+            sentence, wrong_shape = _form(f"gradient of {pair.path(k)}", claims[k], pair.leaves[k], precisions)
             edge = _edge(pair, k, claims[k], cotangent) if sentence and not wrong_shape else ""
             undecided += [edge] if edge else []
             problems += sentence if not edge else []
@@ -251,8 +252,11 @@ def _changed(before: list[tuple[str, Any]], after: list[tuple[str, Any]]) -> lis
     ]
 
 
-def _form(name: str, gradient: Any, leaf: Any) -> tuple[list[str], bool]:
-    """What is wrong with the form of one gradient, as a list of at most one sentence, and whether it is the shape."""
+def _form(name: str, gradient: Any, leaf: Any, precisions: set[Any]) -> tuple[list[str], bool]:
+    """What is wrong with the form of one gradient, as a list of at most one sentence, and whether it is the shape.
+
+    ``precisions`` are the dtypes of the floating outputs.
+    """
     if gradient is None:
         return [f"{name} is missing, expected an array of shape {np.shape(leaf)}"], False
     got, wanted = np.asarray(gradient), np.asarray(leaf)
@@ -261,8 +265,9 @@ def _form(name: str, gradient: Any, leaf: Any) -> tuple[list[str], bool]:
         return [f"{name} {what}, expected an array of {wanted.dtype}"], False
     if got.shape != wanted.shape:
         return [f"{name} has shape {got.shape}, expected {wanted.shape}"], True
-    # A Python float has no precision of its own, so its gradient may take that of the other inputs.
-    weak = type(leaf) is float and np.issubdtype(got.dtype, np.floating)
+    # A Python float has no precision of its own, so its gradient may take that of the other inputs. Where f returns
+    # float32 whatever it is given, float32 is the precision of its gradient, too.
+    weak = got.dtype.kind == wanted.dtype.kind == "f" and (type(leaf) is float or precisions == {got.dtype})
     if got.dtype != wanted.dtype.newbyteorder("=") and not weak:
         return [f"{name} has dtype {got.dtype}, expected {wanted.dtype}"], False
     if not np.isfinite(got).all():

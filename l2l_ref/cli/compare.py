@@ -89,8 +89,8 @@ def configure(parser):
     add("--fresh", action="store_true", default=None,
         help="tune the learning rates anew, even if the cache has them for the same conditions")
     add("--backend", choices=BACKENDS,
-        help="what computes the learned optimizer: auto takes numba if it is installed and the work is large enough "
-             "(default auto)")
+        help="what computes the learned optimizer, and the networks of cifar and art: auto takes numba if it is "
+             "installed and the work is large enough (default auto)")
     add("--threads", type=whole(1), metavar="N", help="threads of the numba backend (default: one per core)")
     add("--json", action="store_true", help=JSON)
     compare_black_box.configure(add)
@@ -143,7 +143,8 @@ def compared(args):
     if args.model and len(args.model) > 1:
         raise ValueError(f"--model: expected one for {args.problem}, got {len(args.model)}")
     steps = args.steps or (ART_STEPS if args.problem == "art" else STEPS)
-    _, problem, _ = build(args.problem, distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]))
+    _, problem, _ = build(args.problem, distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]),
+                          backend=args.backend or "auto", threads=args.threads)
     model = named(args.model[0] if args.model else shipped(args), args)
     check_backend(model.backend)
     return model, problem, steps

@@ -34,6 +34,10 @@ from .quadratic import checked_scale
 if TYPE_CHECKING:
     from ..protocols import Array, Backend, Path, Seed
 
+# The learning rates on which baselines are tuned, five per decade, of which every third is tried at first: a run of 100
+# steps takes many seconds.
+LEARNING_RATES = tuple(float(f"{10 ** (k / 5):.3g}") for k in range(-20, 6)), 3  # 1e-4 .. 10
+
 
 class Layout(NamedTuple):
     """The sizes of a network."""
@@ -220,6 +224,8 @@ class ConvNet:
     FileNotFoundError
         When the files of the data set are missing.
     """
+
+    learning_rates = LEARNING_RATES
 
     def __init__(
         self, dataset: str = "cifar10", labels: Sequence[int] | None = None, channels: Sequence[int] = (16, 16, 16),
