@@ -69,9 +69,16 @@ def evidence(x, y, hyperparameters, counted=None):
 
 def surrogate(x, y, hyperparameters, factors, weight):
     """The Surrogate of these factors."""
-    (over_scale, noise, trend), (L, a, mean, variance) = hyperparameters, factors
-    B, n, _ = shape_of("L", L, 3)
-    L, a = fit(np.dtype(np.float64), ("L", L, (B, n, n)), ("a", a, (B, n)))
+    B, n, _ = shape_of("L", factors[0], 3)
+    d, (k,) = shape_of("x", x, 2)[1], shape_of("y", y, 1)
+    if k > n:
+        raise ValueError(f"y: expected a value for each of {n} points at most, got {k}")
+    x, y, over_scale, L, a, *numbers = fit(
+        np.dtype(np.float64), ("x", x, (n, d)), ("y", y, (k,)), ("over_scale", hyperparameters[0], (B, d)),
+        ("L", factors[0], (B, n, n)), ("a", factors[1], (B, n)), ("noise", hyperparameters[1], (B,)),
+        ("trend", hyperparameters[2], (B,)), ("mean", factors[2], (B,)), ("variance", factors[3], (B,)),
+        ("weight", weight, (B,)))
+    noise, trend, mean, variance, weight = numbers
     A = np.zeros_like(L)
     _invert(L, A)
     values = mean[:, None] + (L @ a[:, :, None])[:, :, 0]
