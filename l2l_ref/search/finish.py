@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from ..protocols import Array, Backend
 
 PARTICLES, MUTANTS, MIXED = 8, 8, 4
-WINDOW = 200                # points that a global surrogate sees at most
+MANY = 100                  # points with which half as many particles are tried, the costs of which grow with the cube
+WINDOW = 150                # points that a global surrogate sees at most
 SPREAD, NEAR = 32, 64       # candidates all over the cube, and near the best points
 STARTS, STEPS = 3, 12       # candidates that the gradient improves, and steps that it takes
 JITTER = 1e-8               # noise that there always is, relative to the variance; locally LOCAL_JITTER
@@ -57,7 +58,7 @@ FIRST_LOCAL = 2             # times d + 1: the evaluations before the first loca
 SHRINK, GROW = 0.7, 2.0     # of the radius
 WIDEST, SMALLEST = 0.5, 1e-7  # radius
 STRETCH, LONGEST = 2.0, 1e3   # of an axis, at once and in all
-OUTLIER = 1e4               # times as far above the best as half of its neighbours, where a trend has no use for a value
+OUTLIER = 1e4               # times as far above the best as half of its neighbours: a value of no use for a trend
 FEW = 10                    # values of a parameter that local queries leave alone
 
 # Centre and width of the normal priors, of the logarithms: noise, trend and length scales in two dimensions, which grow
@@ -233,7 +234,8 @@ class _Model:
         centre, width = normal
         scales = len(centre) - 1 - trend
         module = backends.choose("surrogate", backend, len(x))
-        theta = np.concatenate([particles, _mutants(particles, normal, rng)])
+        tried = PARTICLES if len(x) <= MANY else PARTICLES // 2
+        theta = np.concatenate([particles[:tried], _mutants(particles, normal, rng)[:tried]])
         hyper = Hyperparameters(np.exp(-theta[:, scale_of]), np.exp(theta[:, scales]) + jitter,
                                 np.exp(theta[:, scales + 1]) if trend else np.zeros(len(theta)))
         log_density, factors = module.evidence(x, y, hyper, counted)

@@ -97,8 +97,8 @@ def minimize(
     -------
     Result
         A dict with attributes, as SciPy's ``OptimizeResult``, and one of those where ``scipy.optimize`` is loaded: x,
-        fun, nfev, nit, success, status, message, proposed, log and failures. After Ctrl-C, SIGTERM or the end of the executor, it
-        has what was known until then; the status says so.
+        fun, nfev, nit, success, status, message, proposed, log and failures. After Ctrl-C, SIGTERM or the end of the
+        executor, it has what was known until then; the status says so.
 
     Raises
     ------

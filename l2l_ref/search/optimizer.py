@@ -162,6 +162,8 @@ class BlackBoxOptimizer:
         self._told: list[list[Any]] = []   # events of the log
         self._points: list[Array] = []     # where a value was told: u (D,)
         self._values: list[float] = []     # to be made small; nan where the evaluation failed
+        self._value_at: dict[bytes, float] = {}  # the first value of each point
+        self._differ = False               # whether another value was told of such a point
         self._best: int | None = None      # the number of the tell with the smallest finite value
         self._worst: float | None = None   # the largest finite value that is no penalty
         self._limit = math.inf             # larger values are penalties
@@ -223,11 +225,7 @@ class BlackBoxOptimizer:
 
     def _is_noisy(self) -> bool:
         """Whether the user said so, or a point was told several times, with values that differ."""
-        if self._noise is not None:
-            return bool(self._noise)
-        seen: dict[bytes, float] = {}
-        return any(seen.setdefault(u.tobytes(), value) != value
-                   for u, value in zip(self._points, self._values) if value == value)
+        return self._differ if self._noise is None else bool(self._noise)
 
     @property
     def proposed(self) -> dict[str, int]:
@@ -321,9 +319,8 @@ class BlackBoxOptimizer:
             if self._finish is not None:
                 self._forget()
                 state["finish"] = self._finish_name
-                state["memory"] = {
-                    str(id): {name: np.where(np.isnan(array), None, array).tolist() for name, array in memory.items()}
-                    for id, memory in self._memory.items()}
+                state["memory"] = {str(id): {name: _without_nan(array) for name, array in memory.items()}
+                                   for id, memory in self._memory.items()}
             return state
 
     @classmethod
@@ -538,6 +535,7 @@ class BlackBoxOptimizer:
         self._points.append(u)
         self._values.append(value)
         if not failed:
+            self._differ |= self._value_at.setdefault(u[: self._box.dim].tobytes(), value) != value
             if self._best is None or value < self._values[self._best]:
                 self._best = n
             if value <= self._limit and (self._worst is None or value > self._worst):
@@ -624,6 +622,11 @@ def resolve_finish(finish: Any, backend: Backend) -> Finish | None:
     if not isinstance(finish, str) or finish != "auto":
         raise ValueError(f"finish: expected 'auto', None or a function, got {short(finish)}")
     return partial(next_query, backend=backend)
+
+
+def _without_nan(array: Array) -> Any:
+    """The array in JSON's types, with None for nan."""
+    return np.where(np.isnan(array), cast(Any, None), array).tolist()
 
 
 def checked_noise(noise: Any) -> bool | float | None:
