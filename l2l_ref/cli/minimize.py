@@ -44,7 +44,7 @@ def configure(parser):
     parser.add_argument("--log", metavar="K", type=whole(0), action="append", default=[],
                         help="dimension K, counted from 0, is searched on a logarithmic scale")
     parser.add_argument("--network-alone", action="store_true",
-                        help="search with the network alone. Otherwise a Gaussian process goes on after the first 2 d + 2 "
+                        help="search with the network alone; otherwise a Gaussian process goes on after 2 d + 2 "
                              "evaluations")
     parser.add_argument("--maximize", action="store_true", help="look for the maximum")
     parser.add_argument("--noise", action="store_true",

@@ -297,7 +297,9 @@ def minimize_many(
     log: npt.ArrayLike | None = None, scaling: Literal["running"] | tuple[float, float] = "running",
     backend: Backend = "auto",
 ) -> ManyResult:
-    """As `minimize`, for many functions of the same bounds at once. Each is searched as it would be alone.
+    """As `minimize` with ``finish=None``, for many functions of the same bounds at once.
+
+    Each is searched as it would be alone.
 
     Parameters
     ----------
