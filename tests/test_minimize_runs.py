@@ -146,21 +146,18 @@ def test_progress():
 # ------------------------------------------------------------------------------------------ values as people have them
 
 
-@given(values=st.lists(st.floats(-1, 1), min_size=3, max_size=20), penalty=st.sampled_from([1e6, 1e8, 1e12]),
+@given(values=st.lists(st.integers(-400, 400), min_size=3, max_size=20), penalty=st.sampled_from([1e6, 1e8, 1e12]),
        count=st.integers(2, 20), spread=st.sampled_from([0, 1, 5]))
 def test_penalties_are_recognised_and_values_are_not(values, penalty, count, spread):
-    if len(np.unique(values)) < 3:
+    """Of such values none is 1,000 times as far above the smallest as another."""
+    if len(set(values)) < 3:
         return
-    range_ = np.ptp(values)
-    limit = penalty_limit(np.array([values]))[0]
-    assert limit == np.inf or limit >= max(values) or np.sort(values)[-1] - min(values) > 1000 * (
-        np.sort(np.unique(values))[-2] - min(values))
+    values = np.array(values) / 400
+    assert penalty_limit(values[None])[0] >= max(values)
     penalties = penalty * (1 + spread * np.arange(count) / count)
     if count > len(values):
         penalties[:] = penalty  # more than half are only recognised if the largest comes twice
-    limit = penalty_limit(np.array([[*values, *penalties]]))[0]
-    assert limit < penalty
-    assert limit >= max(values) or range_ > 0
+    assert max(values) <= penalty_limit(np.array([[*values, *penalties]]))[0] < penalty
 
 
 def test_a_penalty_is_fed_as_a_failure():

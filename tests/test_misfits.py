@@ -178,6 +178,14 @@ def climb(module, rng, dtype):
     return np.clip(q, 0, 1), s, np.ones(2), 0  # what steps make of rounding is another test's
 
 
+def is_useless(module, rng, dtype):
+    return rng.random((6, 3)), 4, rng.random(2), 0.2, 0.5
+
+
+def distances(module, rng, dtype):
+    return rng.random((5, 3)), rng.random((4, 2))
+
+
 CALLS = {
     "lstm": (lstm_cell, lstm_cell_backward), "heads": (memory_access, memory_access_backward),
     "gp": (gp_append, gp_append_backward, gp_sample, gp_sample_backward),
@@ -185,6 +193,7 @@ CALLS = {
     "propose": (propose_inference, dnc_propose_inference),
     "convolution": (conv2d, conv2d_backward, max_pool, max_pool_backward), "activations": (relu, relu_backward),
     "normalization": (batch_norm, batch_norm_backward),
+    "stepping": (is_useless, distances),
     "surrogate": (evidence, surrogate, log_improvement, log_improvement_backward, climb),
 }
 # Those whose functions return a cache, too.

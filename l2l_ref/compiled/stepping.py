@@ -9,6 +9,7 @@ caller's arrays.
 
 import numpy as np
 
+from .arguments import fit, shape_of
 from .jit import kernel, kernel_without_refcounts
 from .propose import _dnc_propose, _propose
 
@@ -101,8 +102,26 @@ def _from_network(v, symmetry, box, u, x):
         x[i] = min(max(point, low[i]), high[i])
 
 
-@kernel_without_refcounts
 def is_useless(rows, count, u, radius, median):
+    # Called at each ask: `fit` would take longer than all the rest.
+    if not (type(rows) is type(u) is np.ndarray and rows.dtype == u.dtype == np.float64 and rows.flags.writeable
+            and rows.ndim == 2 and u.ndim == 1 and 0 <= count < len(rows) and 1 < rows.shape[1] <= len(u) + 1):
+        raise ValueError("rows, u: expected writable float64 arrays (more than count, d + 1) and (d or more,)")
+    return _is_useless(rows, count, u, radius, median)
+
+
+def distances(rows, points):
+    """rows (N, d + 1), points (n, d) -> (n,)."""
+    N, columns = shape_of("rows", rows, 2)
+    n, d = shape_of("points", points, 2)
+    if columns < d:
+        raise ValueError(f"rows: expected {d} columns or more, got {columns}")
+    rows, points = fit(np.dtype(np.float64), ("rows", rows, (N, columns)), ("points", points, (n, d)))
+    return _distances(rows, points)
+
+
+@kernel_without_refcounts
+def _is_useless(rows, count, u, radius, median):
     d = rows.shape[1] - 1
     rows[count, d] = np.inf
     for j in range(d):
@@ -117,7 +136,7 @@ def is_useless(rows, count, u, radius, median):
 
 
 @kernel
-def distances(rows, points):
+def _distances(rows, points):
     far = np.empty(len(points))
     for k in range(len(points)):
         least = np.inf

@@ -87,5 +87,5 @@ def is_useless(rows: Array, count: int, u: Array, radius: float, median: float) 
 def distances(rows: Array, points: Array) -> Array:
     """How far the points (n, d) are from the nearest one of ``rows`` (as for `is_useless`), (n,)."""
     d = points.shape[1]
-    far: Array = np.abs(points[:, None] - rows[None, :, :d]).max(axis=2).min(axis=1)
+    far: Array = np.abs(points[:, None] - rows[None, :, :d]).max(axis=2, initial=0).min(axis=1, initial=np.inf)
     return far

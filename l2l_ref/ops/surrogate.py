@@ -166,7 +166,7 @@ def log_improvement(q: np.ndarray, s: Surrogate) -> tuple[np.ndarray, LogImprove
     best = np.repeat(s.best[:, None], len(q), axis=1)
     EI, improvement = expected_improvement(mu, sigma, best)
     total = s.weight @ EI + TINY                                     # V11
-    return np.log(total), LogImprovementCache(s, v, inner, correlation, own, w, sigma, certain, improvement, total)
+    return np.log(total).astype(np.result_type(q, np.float32)), LogImprovementCache(s, v, inner, correlation, own, w, sigma, certain, improvement, total)
 
 
 def log_improvement_backward(d_log: np.ndarray, cache: LogImprovementCache) -> np.ndarray:
@@ -181,7 +181,7 @@ def log_improvement_backward(d_log: np.ndarray, cache: LogImprovementCache) -> n
     d_inner = 2 * s.trend[:, None, None] * inner * d_c - 2 * d_r2    # V5
     d_own = 2 * s.trend[:, None] * own * d_rest + d_r2.sum(axis=1)   # V5
     d_v = d_inner.swapaxes(1, 2) @ s.u + 2 * d_own[..., None] * v    # V5
-    return (d_v * s.over_scale[:, None]).sum(axis=0)                 # V4
+    return (d_v * s.over_scale[:, None]).sum(axis=0).astype(d_log.dtype)  # V4
 
 
 def climb(q: np.ndarray, s: Surrogate, length: np.ndarray, steps: int) -> np.ndarray:

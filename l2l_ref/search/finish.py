@@ -323,7 +323,7 @@ def _window(data: _Data) -> tuple[Array, Array]:
     if len(order) > WINDOW:
         best = order[: WINDOW // 2]
         order = np.concatenate([best, np.setdiff1d(known, best)[-(WINDOW - len(best)):]])
-    return order, np.flatnonzero(~data.known)[-WINDOW // 4:]
+    return order, np.flatnonzero(~data.known)[-(WINDOW // 4):]
 
 
 def _global_candidates(best: Array, length_scale: Array, history: History, rng: np.random.Generator) -> Array:
