@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from test_interrupts import interrupted
 
 import l2l_ref as l2l
 from l2l_ref.black_boxes import BENCHMARKS
@@ -484,8 +485,26 @@ def test_a_broken_memory_is_refused(name, value):
         l2l.BlackBoxOptimizer.from_state(state)
 
 
+@pytest.mark.parametrize("kind", ["global", "local"])
+def test_an_interrupt_before_any_line_of_a_query(kind):
+    bb, at = opened(), 1
+    run(bb, 10 if kind == "global" else 11)
+    copy.deepcopy(bb).ask()  # compiles what is not compiled yet
+    while True:
+        other = copy.deepcopy(bb)
+        if not interrupted(other.ask, at):
+            break
+        again = copy.deepcopy(bb)
+        if len(other.log) > len(bb.log):
+            again.ask()
+        assert other.log == again.log
+        np.testing.assert_array_equal(run(other, 2), run(again, 2))
+        at += 41
+    assert at > 300
+
+
 def test_an_interrupted_query_is_as_if_it_had_not_been(monkeypatch):
-    """At any place of a query, for which every surrogate of it stands."""
+    """Of each kind of query, by itself and within a batch."""
     original = finish._Model.climb
     for k in range(6, 12):
         bb, other = opened(), opened()

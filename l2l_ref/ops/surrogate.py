@@ -166,7 +166,8 @@ def log_improvement(q: np.ndarray, s: Surrogate) -> tuple[np.ndarray, LogImprove
     best = np.repeat(s.best[:, None], len(q), axis=1)
     EI, improvement = expected_improvement(mu, sigma, best)
     total = s.weight @ EI + TINY                                     # V11
-    return np.log(total).astype(np.result_type(q, np.float32)), LogImprovementCache(s, v, inner, correlation, own, w, sigma, certain, improvement, total)
+    cache = LogImprovementCache(s, v, inner, correlation, own, w, sigma, certain, improvement, total)
+    return np.log(total).astype(np.result_type(q, np.float32)), cache
 
 
 def log_improvement_backward(d_log: np.ndarray, cache: LogImprovementCache) -> np.ndarray:
