@@ -489,7 +489,7 @@ def test_options_of_another_problem_are_refused(run, words, message):
     assert os.listdir() == []
 
 
-@pytest.mark.parametrize("start, message", [("nothing", "--start: name: expected the path"), ("lstm-oi-2", "params: ")])
+@pytest.mark.parametrize("start, message", [("nothing", "--start: name: expected the path"), ("lstm-oi-2", "start: ")])
 def test_a_start_that_does_not_fit_is_refused(run, start, message):
     code, out, err = run("train", "digits", "--start", start)
     assert (code, out) == (2, "") and err.startswith(f"l2l-ref train: {message}") and err.count("\n") == 1

@@ -7,8 +7,18 @@ import pytest
 
 from l2l_ref.baselines.gradient import OPTIMIZERS, SGD
 from l2l_ref.compare import figures, published, tuning
-from l2l_ref.compare.gradient_based import COORDINATES_AT_ONCE, Curves, compare, measure, paired, table, to_json
+from l2l_ref.compare.gradient_based import (
+    COORDINATES_AT_ONCE,
+    Curves,
+    compare,
+    comparison_tasks,
+    measure,
+    paired,
+    table,
+    to_json,
+)
 from l2l_ref.compare.statistics import interval
+from l2l_ref.learned.sharing_optimizer import SharingLSTM
 from l2l_ref.optimizees import Quadratic
 from l2l_ref.optimizees.quadratic import QuadraticTask
 
@@ -41,6 +51,21 @@ def own_cache(tmp_path, monkeypatch):
 def test_a_curve_is_f_before_the_first_step_and_after_each():
     losses, _ = measure(SGD(0.25), Bowls(), 3, 2, 0)
     np.testing.assert_allclose(losses, [[1, 1], [1 / 4, 1 / 4], [1 / 16, 1 / 16], [1 / 64, 1 / 64]])
+
+
+def test_functions_are_compared_apart_although_they_are_run_at_once():
+    """Also by an optimizer whose coordinates depend on each other: each function has its own."""
+    model, problem = SharingLSTM(hidden=(4,), averaged=2, rng=0), Quadratic(dim=3)
+    losses, _ = measure(model, problem, 3, 5, 0)
+    task, = comparison_tasks(problem, 5, 0)
+    for b in range(5):
+        theta, state = task.theta0[b], model.init(task.theta0[b])
+        for t in range(4):
+            everywhere = np.broadcast_to(theta, task.theta0.shape)
+            f, gradient = (a[b] for a in task.loss_and_gradient(everywhere))
+            np.testing.assert_allclose(losses[t, b], f, rtol=1e-5)
+            update, state = model.update(gradient, state)
+            theta = theta + update
 
 
 def test_tuning_finds_the_best_rate_of_the_grid():

@@ -1,5 +1,6 @@
 """An optimizer of several parts is its parts, each on the coordinates that the rule gives to it."""
 
+import itertools
 import json
 
 import numpy as np
@@ -204,6 +205,9 @@ def test_training_begins_with_the_weights_of_another_optimizer(monkeypatch):
     assert np.array_equal(flatten(again.params), flatten(model.params))
     alone, _, _ = build("digits", start=shipped)
     assert np.array_equal(flatten(alone.params), flatten(shipped.params))
-    for problem, other in (("cifar", l2l.load("quadratic-lstm")), ("digits", model), ("digits", l2l.load("lstm-oi-2"))):
-        with pytest.raises(ValueError, match="params"):
+    others = (l2l.load("quadratic-lstm"), l2l.load("lstm-oi-2"), l2l.CoordinatewiseLSTM(preprocess=5.0),
+              l2l.CoordinatewiseLSTM((20,), 10.0), l2l.CoordinatewiseRNN(preprocess=10.0))
+    wanted = "start: expected .* coordinatewise-lstm, hidden .20, 20., preprocess 10.0"
+    for problem, other in [("digits", model), *itertools.product(("cifar", "digits"), others)]:
+        with pytest.raises(ValueError, match=wanted):
             build(problem, start=other)

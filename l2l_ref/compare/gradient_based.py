@@ -59,12 +59,14 @@ class _Timed:
     """An optimizer that adds up the time of its updates."""
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.init, self._update, self.seconds = optimizer.init, optimizer.update, 0.0
-        self.by_name = getattr(optimizer, "by_name", False)
+        self._optimizer, self.seconds = optimizer, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._optimizer, name)
 
     def update(self, gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         started = time.perf_counter()
-        result = self._update(gradient, state)
+        result = self._optimizer.update(gradient, state)
         self.seconds += time.perf_counter() - started
         return result
 

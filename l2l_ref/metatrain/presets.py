@@ -122,7 +122,7 @@ def build(
     Raises
     ------
     ValueError
-        For an unknown problem or preset, for bad arguments, and for a start of other sizes.
+        For an unknown problem or preset, for bad arguments, and for a start of another kind or other sizes.
     """
     choice("problem", problem, PRESETS)
     choice("preset", preset, NAMES)
@@ -144,6 +144,9 @@ def build(
         parts = sorted(set(rule.values()))
         optimizer = PartitionedLSTM({part: drawn(child(seed, PARTS, k)) for k, part in enumerate(parts)}, rule)
     if start is not None:
+        came, wanted = _network(start), _network(optimizer)
+        if came != wanted or isinstance(start, PartitionedLSTM) and not rule:
+            raise ValueError(f"start: expected an optimizer of this kind: {wanted}; got {came}")
         parted = bool(rule) and not isinstance(start, PartitionedLSTM)
         optimizer = optimizer.with_params(dict.fromkeys(optimizer.parts, start.params) if parted else start.params)
     settings = {**chosen["problem"], **(distribution or {})}
@@ -160,3 +163,11 @@ def build(
     if settings.get("second_derivatives") and "coordinates" not in (recipe or {}):
         settings["coordinates"] = None  # second derivatives need all of them
     return optimizer, drawn_from, settings
+
+
+def _network(model: Any) -> str:
+    """The settings that give the weights of a model their meaning, in words."""
+    config = model.config
+    parts = config.get("parts", {"": config}).values()
+    kinds = {", ".join(f"{name} {value}" for name, value in part.items() if name != "output_scale") for part in parts}
+    return f"{len(parts)} parts, {' and '.join(sorted(kinds))}" if len(kinds) > 1 else kinds.pop()
