@@ -2,8 +2,9 @@
 
 import importlib.util
 
-EXTRAS = {"scipy": "fast", "numba": "fast", "matplotlib": "plot", "ioh": "bbob"}
-TITLES = {"scipy": "SciPy"}  # where the project spells itself in another way than its package
+EXTRAS = {"scipy": "fast", "numba": "fast", "matplotlib": "plot", "ioh": "bbob", "optuna": "optuna",
+          "sklearn": "sklearn"}
+TITLES = {"scipy": "SciPy", "optuna": "Optuna", "sklearn": "scikit-learn"}  # where the project spells itself in another way than its package
 
 
 def installed(*packages: str) -> bool:
