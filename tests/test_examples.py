@@ -1,5 +1,7 @@
-"""The examples run, each as a user would run it."""
+"""The examples run, each as a user would run it, if the packages that they import are installed."""
 
+import ast
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,8 +17,19 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 3
 
 
+def missing(path):
+    """What an example imports that is not installed."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    return [name for name in sorted({name.split(".")[0] for name in names})
+            if not (path.parent / f"{name}.py").exists() and importlib.util.find_spec(name) is None]
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_example(path, tmp_path):
+    if missing(path):
+        pytest.skip(f"needs {', '.join(missing(path))}")
     result = subprocess.run(
         [sys.executable, "-W", "error", str(path), *SHORTER.get(path.stem, [])],
         cwd=tmp_path, capture_output=True, text=True, timeout=300,

@@ -40,7 +40,7 @@ class LearnedSearchCV(RandomizedSearchCV):  # type: ignore[misc]
     Notes
     -----
     A candidate of which a fold has no score has failed, and the search goes on. One of which all folds have failed is
-    not in ``cv_results_``; if the first three are such, scikit-learn's error is raised.
+    not in ``cv_results_``; if the first ten are such, scikit-learn's error is raised.
     """
 
     def __init__(self, estimator: Any, param_distributions: Mapping[str, Any], *, n_iter: int = 50, batch: int = 1,
@@ -61,14 +61,15 @@ class LearnedSearchCV(RandomizedSearchCV):  # type: ignore[misc]
                  for name, given in self.param_distributions.items()}
         bb = BlackBoxOptimizer(space, self.model, int(check_random_state(self.random_state).randint(2**31 - 1)),
                                maximize=True)
-        failed = 0
+        failed, results = 0, None
         for done in range(0, self.n_iter, self.batch):
             trials = bb.ask(min(self.batch, self.n_iter - done))
             try:
                 results = evaluate_candidates([trial.x for trial in trials])
             except ValueError as error:
                 failed += len(trials)
-                if self.error_score == "raise" or "fits failed" not in str(error) or failed >= 3 and bb.best is None:
+                hopeless = results is None and failed >= min(10, self.n_iter)
+                if hopeless or self.error_score == "raise" or "fits failed" not in str(error):
                     raise
                 scores = [None] * len(trials)
             else:
