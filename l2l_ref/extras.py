@@ -4,7 +4,8 @@ import importlib.util
 
 EXTRAS = {"scipy": "fast", "numba": "fast", "matplotlib": "plot", "ioh": "bbob", "optuna": "optuna",
           "sklearn": "sklearn"}
-TITLES = {"scipy": "SciPy", "optuna": "Optuna", "sklearn": "scikit-learn"}  # where the project spells itself in another way than its package
+# Where the project spells itself in another way than its package.
+TITLES = {"scipy": "SciPy", "optuna": "Optuna", "sklearn": "scikit-learn"}
 
 
 def installed(*packages: str) -> bool:

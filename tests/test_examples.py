@@ -2,6 +2,8 @@
 
 import ast
 import importlib.util
+import json
+import math
 import os
 import subprocess
 import sys
@@ -37,3 +39,20 @@ def test_example(path, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout
+
+
+JOBS = sorted(path for path in (ROOT / "examples" / "jobs").glob("*.py") if path.stem != "beside_peers")
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda p: p.stem)
+def test_job(path, tmp_path):
+    """A few evaluations, by this package and by the peers that are installed."""
+    words = ["--peers", "--evaluations", "6", "--file", "results.json"]
+    result = subprocess.run([sys.executable, "-W", "error", str(path), *words], cwd=tmp_path, capture_output=True,
+                            text=True, timeout=300, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert result.returncode == 0, result.stderr
+    if "skipped" in result.stdout:
+        pytest.skip(result.stdout)
+    kept = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    assert result.stdout.count("\n") == 3 and len(kept) >= 2
+    assert all(math.isfinite(score) for score, _ in kept.values())

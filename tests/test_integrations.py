@@ -233,7 +233,8 @@ def search():
     from l2l_ref.integrations.sklearn import LearnedSearchCV
 
     def make(space=SPACE, estimator=None, **options):
-        return LearnedSearchCV(estimator or LogisticRegression(), space, **{"cv": 2, "n_iter": 4, "random_state": 0} | options)
+        options = {"cv": 2, "n_iter": 4, "random_state": 0} | options
+        return LearnedSearchCV(estimator or LogisticRegression(), space, **options)
 
     return make
 
@@ -261,17 +262,16 @@ def test_the_search_is_that_of_a_black_box_optimizer(search, data):
     candidates = found.cv_results_["params"]
     assert candidates == again.cv_results_["params"] and len(candidates) == 7
     assert candidates != search(space, n_iter=7, batch=3, random_state=2).fit(*data).cv_results_["params"]
-    assert {type(x["max_iter"]) for x in candidates} == {int} and {type(x["fit_intercept"]) for x in candidates} == {bool}
+    assert {(type(x["max_iter"]), type(x["fit_intercept"])) for x in candidates} == {(int, bool)}
     assert found.best_score_ == max(found.cv_results_["mean_test_score"])
-
-    def score(x):
-        return found.cv_results_["mean_test_score"][candidates.index(x)]
 
     seed = int(np.random.RandomState(1).randint(2**31 - 1))
     bb = l2l.BlackBoxOptimizer(space | {"fit_intercept": l2l.Categorical([True, False])}, seed=seed, maximize=True)
-    for n in (3, 3, 1):
-        for trial in bb.ask(n):
-            bb.tell(trial, score(trial.x))
+    for n, first in (3, 0), (3, 3), (1, 6):
+        trials = bb.ask(n)
+        assert [trial.x for trial in trials] == candidates[first : first + n]
+        for trial, score in zip(trials, found.cv_results_["mean_test_score"][first:]):
+            bb.tell(trial, score)
 
 
 def test_several_scores_and_a_search_without_one_to_go_by(search, data):

@@ -21,8 +21,9 @@ OPTIONS = set(inspect.signature(minimize).parameters) - {"fun", "bounds", "max_e
 
 
 def learned_search(fun: Callable[..., Any], x0: npt.ArrayLike, args: tuple[Any, ...] = (), *, bounds: Any = None,
-                   constraints: Any = (), callback: Callable[..., Any] | None = None, maxfev: int = 100, jac: Any = None,
-                   hess: Any = None, hessp: Any = None, tol: float | None = None, **options: Any) -> Any:
+                   constraints: Any = (), callback: Callable[..., Any] | None = None, maxfev: int = 100,
+                   jac: Any = None, hess: Any = None, hessp: Any = None, tol: float | None = None,
+                   **options: Any) -> Any:
     """A ``method`` for ``scipy.optimize.minimize`` that needs no gradient.
 
     Call ``minimize(fun, x0, bounds=bounds, method=learned_search, options={"maxfev": 50, "seed": 1})``.
