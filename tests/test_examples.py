@@ -47,7 +47,7 @@ JOBS = sorted(path for path in (ROOT / "examples" / "jobs").glob("*.py") if path
 @pytest.mark.parametrize("path", JOBS, ids=lambda p: p.stem)
 def test_job(path, tmp_path):
     """A few evaluations, by this package and by the peers that are installed."""
-    words = ["--peers", "--evaluations", "6", "--file", "results.json"]
+    words = ["--peers", "--evaluations", "3", "--file", "results.json"]
     result = subprocess.run([sys.executable, "-W", "error", str(path), *words], cwd=tmp_path, capture_output=True,
                             text=True, timeout=300, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     assert result.returncode == 0, result.stderr

@@ -132,12 +132,13 @@ def history(study: Study, trial: FrozenTrial, box: Box) -> tuple[list[Any], dict
             continue
         if set(ask["x"]) != set(names):  # it was asked for in another space, or by another sampler
             ask = {"rest": [None, "finish"], "memory": None} if running else None
-        start = other.datetime_start or other.datetime_complete
+        end: Any = other.datetime_complete
+        start: Any = other.datetime_start or end
         x = {name: x[name] for name in names}
         if ask:
             happened.append((start, other.number, ["ask", x, *ask["rest"]], ask["memory"]))
         if finished:
-            happened.append((max(start, other.datetime_complete), other.number, ["tell", x, value_of(other)], None))
+            happened.append((max(start, end), other.number, ["tell", x, value_of(other)], None))
     for _, number, (kind, *rest), remembered in sorted(happened, key=lambda event: event[:2]):
         if kind == "ask":
             ids[number] = len(ids)
@@ -176,6 +177,5 @@ def is_point(x: dict[str, Any], box: Box) -> bool:
 def value_of(trial: FrozenTrial) -> float | None:
     """What is told of a finished trial: None if it counts as a failure."""
     feasible = all(number <= 0 for number in getattr(trial, "constraints", {}).values())
-    if trial.state != TrialState.COMPLETE or not feasible or not math.isfinite(trial.value):
-        return None
-    return trial.value
+    value = trial.value if trial.state == TrialState.COMPLETE and feasible else None
+    return value if value is not None and math.isfinite(value) else None
