@@ -464,10 +464,12 @@ def test_a_restored_search_goes_on_bit_for_bit(n, tmp_path):
         assert other.log == bb.log
 
 
-def test_a_run_that_is_taken_up_is_the_same_run(tmp_path):
-    whole = l2l.minimize(valley, [(0, 1)] * 2, 20, backend="numba")
-    for n in (4, 9, 20):
-        parts = l2l.minimize(valley, [(0, 1)] * 2, n, backend="numba", file=tmp_path / "run.json")
+@pytest.mark.parametrize("bounds", [[(0, 1)] * 2, [(-0.1, 1.3), (0.03, 0.97)]])
+def test_a_run_that_is_taken_up_is_the_same_run(tmp_path, bounds):
+    """Also where a point of the box has more digits than one of the cube."""
+    whole = l2l.minimize(valley, bounds, 20, backend="numba")
+    for n in (4, 9, 12, 14, 20):
+        parts = l2l.minimize(valley, bounds, n, backend="numba", file=tmp_path / "run.json")
     assert parts.log == whole.log and parts.proposed == whole.proposed == {"network": 6, "finish": 14}
 
 

@@ -144,15 +144,28 @@ def test_another_sampler_sees_what_is_running(optuna, sampler):
 
 def test_a_trial_that_others_are_about_to_ask_for_is_left_to_them(optuna, sampler):
     """The other process has begun a trial, but the storage does not know its point yet."""
-    one = optuna.create_study(storage="sqlite:///:memory:", study_name="s", sampler=sampler())
-    two = optuna.load_study(study_name="s", storage=one._storage, sampler=sampler())
-    one.optimize(bowl, n_trials=3)
-    first, second = one.ask(), two.ask()
-    bowl(second)
-    second_x = dict(second.params)
-    two._storage.set_trial_state_values(second._trial_id, optuna.trial.TrialState.FAIL)
-    bowl(first)
-    assert first.params != second_x
+    asked = []
+    for others in (0, 1):
+        study = optuna.create_study(sampler=sampler())
+        study.optimize(bowl, n_trials=3)
+        for _ in range(others):
+            study._storage.create_new_trial(study._study_id)
+        trial = study.ask()
+        bowl(trial)
+        asked.append(trial.params)
+    assert asked[0] != asked[1]
+
+
+def test_a_running_trial_of_another_sampler_is_pending(optuna, sampler):
+    seen = Seen()
+    study = optuna.create_study(storage="sqlite:///:memory:", study_name="s", sampler=sampler(finish=seen))
+    study.optimize(bowl, n_trials=3)
+    other = optuna.load_study(study_name="s", storage=study._storage, sampler=optuna.samplers.RandomSampler(seed=0))
+    theirs = other.ask()
+    bowl(theirs)
+    bowl(study.ask())
+    x, y = theirs.params.values()
+    assert np.allclose(seen.history.pending, [[(x + 5) / 15, (y + 5) / 10]])
 
 
 def test_threads_share_a_study(optuna, sampler):

@@ -460,8 +460,8 @@ class BlackBoxOptimizer:
             x, by = self._box.point(u), "sobol"
             self._sobol += 1
         d = self._box.dim
-        if self._box.any_integer:
-            u[:d] = self._box.unit(x)  # the point that is evaluated: integers are rounded
+        if self._box.any_integer or by:
+            u[:d] = self._box.unit(x)  # the point that is evaluated, and what a log can give back to the last bit
         if self._places.is_useless(u, 0.0 if by else RADIUS * d):
             new = replacement(self._places.rows, self._places.median, u, self._box, (self._seed, 0), len(self._asks),
                               self._backend)
