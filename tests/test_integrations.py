@@ -126,7 +126,7 @@ def test_failures_and_running_trials_are_handed_on(optuna, sampler):
     assert np.isnan(seen.values()).tolist() == [trial.number in failed for trial in told]
     assert [v for v in seen.values() if v == v] == [trial.value for trial in told if trial.number not in failed]
     x, y = study.trials[5].params.values()
-    assert np.allclose(seen.history.pending, [[(x + 5) / 15, (y + 5) / 10]])
+    np.testing.assert_allclose(seen.history.pending, [[(x + 5) / 15, (y + 5) / 10]])
 
 
 def test_another_sampler_sees_what_is_running(optuna, sampler):
@@ -165,7 +165,7 @@ def test_a_running_trial_of_another_sampler_is_pending(optuna, sampler):
     bowl(theirs)
     bowl(study.ask())
     x, y = theirs.params.values()
-    assert np.allclose(seen.history.pending, [[(x + 5) / 15, (y + 5) / 10]])
+    np.testing.assert_allclose(seen.history.pending, [[(x + 5) / 15, (y + 5) / 10]])
 
 
 def test_threads_share_a_study(optuna, sampler):
