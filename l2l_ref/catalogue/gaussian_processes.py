@@ -255,5 +255,7 @@ OPERATIONS = (
         partial(_queries, d=6),
         r"\log EI = \log \sum_b \ \pi_b \ E \max(y^*_b - y_b(q), 0)",
         "Rasmussen & Williams 2006, section 2.7", analytic=False,
+        cases={"outside": partial(_queries, low=1.5, high=2.0, d=6), "one query": partial(_queries, m=1, d=6),
+               "empty": partial(_queries, m=0, d=6)},
     ),
 )

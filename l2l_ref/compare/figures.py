@@ -161,7 +161,7 @@ SEARCH_STYLES = {  # of black-box optimizers; learned ones after the first get M
     "integrated-ei": ("#d55e00", SOLID), "optuna-tpe": ("#009e73", DASHED), "hyperopt-tpe": ("#cc79a7", DASHED),
     "skopt-gp": ("#e69f00", DASHDOT), "smac": ("#8c6d31", DOTTED), "optuna-gp": ("#0072b2", DASHED),
     "cmaes": ("#d55e00", SOLID), "scipy-de": ("#882255", LONG),
-    "scipy-annealing": ("#117733", DASHDOT), "nevergrad": ("#aa4499", SOLID), "network": ("#000000", DOTTED),
+    "scipy-annealing": ("#117733", DASHDOT), "nevergrad": ("#aa4499", SOLID), "network": ("#666666", LONG),
 }
 MORE_COLORS = ("#0072b2", "#882255", "#117733", "#aa4499", "#332288", "#44aa99", "#999933", "#661100")
 MORE_DASHES = (DASHED, LONG, DASHDOT, SOLID)
