@@ -32,13 +32,19 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .search.minimize import minimize as minimize
     from .search.minimize import minimize_many as minimize_many
     from .search.optimizer import BlackBoxOptimizer as BlackBoxOptimizer
+    from .search.space import Categorical as Categorical
+    from .search.space import Float as Float
+    from .search.space import Int as Int
 
 __version__ = "0.1.0"
 
 _HOME = {
     "BlackBoxOptimizer": "search.optimizer",
+    "Categorical": "search.space",
     "CoordinatewiseLSTM": "learned.optimizer",
     "CoordinatewiseRNN": "learned.optimizer",
+    "Float": "search.space",
+    "Int": "search.space",
     "PartitionedLSTM": "learned.partitioned",
     "Proposer": "learned.proposer",
     "SharingLSTM": "learned.sharing_optimizer",

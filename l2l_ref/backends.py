@@ -41,6 +41,9 @@ PARTS = {
     # For few rows these twins save 10 microseconds per step, half of the time, but loading them takes as long as tens
     # of thousands of steps. So "auto" never takes them.
     "propose": Part("learned.propose", "compiled.propose", float("inf"), "rows"),
+    # The twins take a fifth of the time of a query. Loading them takes as long as a hundred queries on NumPy, about as
+    # many as a search makes.
+    "surrogate": Part("ops.surrogate", "compiled.surrogate", 10, "points"),
     "stepping": Part("learned.stepping", "compiled.stepping", float("inf"), "searches"),
 }
 

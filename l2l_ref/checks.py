@@ -72,6 +72,13 @@ def choice(name: str, value: Any, known: Collection[str]) -> Any:
     return value
 
 
+def flag(name: str, value: Any) -> bool:
+    """``value`` as a bool. Raises ValueError unless it is one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}: expected True or False, got {reprlib.repr(value)}")
+    return bool(value)
+
+
 def require_shape(name: str, array: Any, **dims: int | None) -> None:
     """Raise ValueError unless ``array`` has the shape that the keywords spell out.
 
@@ -157,3 +164,16 @@ def told_value(value: Any) -> float:
     except Exception:  # that of the user's __float__
         raise ValueError(f"value: expected a number or None, got {short(value)}") from None
     return number if math.isfinite(number) else math.nan
+
+
+def is_feasible(constraints: Any) -> bool:
+    """Whether all constraints are >= 0, or true. Raises ValueError when they are no numbers."""
+    try:
+        numbers = np.asarray(constraints)
+        if numbers.dtype.kind not in "fiub":
+            numbers = np.array([told_value(number) for number in numbers.ravel()])
+    except (TypeError, ValueError):
+        raise ValueError(f"constraints: expected numbers, got {short(constraints)}") from None
+    if numbers.dtype.kind == "b":
+        return bool(numbers.all())
+    return bool((numbers >= 0).all())

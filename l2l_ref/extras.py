@@ -2,8 +2,10 @@
 
 import importlib.util
 
-EXTRAS = {"scipy": "fast", "numba": "fast", "matplotlib": "plot"}
-TITLES = {"scipy": "SciPy"}  # where the project spells itself in another way than its package
+EXTRAS = {"scipy": "fast", "numba": "fast", "matplotlib": "plot", "ioh": "bbob", "optuna": "optuna",
+          "sklearn": "sklearn"}
+# Where the project spells itself in another way than its package.
+TITLES = {"scipy": "SciPy", "optuna": "Optuna", "sklearn": "scikit-learn"}
 
 
 def installed(*packages: str) -> bool:

@@ -409,6 +409,17 @@ def read_json(path: protocols.Path) -> dict[str, Any]:
     return content
 
 
+def read_object(path: protocols.Path) -> dict[str, Any]:
+    """The object in a JSON file of the user's, bounded as all that is read.
+
+    Raises ValueError when it is none, and OSError when the file cannot be opened.
+    """
+    try:
+        return _object(read_bytes(path, LARGEST_STATE), "it")
+    except ValueError as error:
+        raise ValueError(f"{path}: {in_one_line(error)}") from None
+
+
 def read(source: protocols.Path | IO[bytes], expect: Callable[[Card], Expected],
          name: str | None = None) -> tuple[dict[str, Array], Card]:
     """Read back what ``write`` wrote: (arrays, card).

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from l2l_ref.baselines.gradient import OPTIMIZERS, SGD
+from l2l_ref.baselines.peers import BBOB_PEERS, PEERS
 from l2l_ref.compare import figures, published, tuning
+from l2l_ref.compare.bbob import NETWORK
 from l2l_ref.compare.gradient_based import (
     COORDINATES_AT_ONCE,
     Curves,
@@ -17,7 +19,7 @@ from l2l_ref.compare.gradient_based import (
     table,
     to_json,
 )
-from l2l_ref.compare.statistics import interval
+from l2l_ref.compare.statistics import LEARNED, interval
 from l2l_ref.learned.sharing_optimizer import SharingLSTM
 from l2l_ref.optimizees import Quadratic
 from l2l_ref.optimizees.quadratic import QuadraticTask
@@ -173,8 +175,11 @@ def test_a_logarithmic_band_is_positive_and_that_of_the_mean_where_it_is_narrow(
 
 def test_each_curve_has_a_colour_and_dashes_of_its_own():
     assert set(figures.STYLES) == {"learned", "l-bfgs", *OPTIMIZERS} == set(figures.TITLES)
-    for styles in (figures.STYLES, figures._search_styles([f"model {k}" for k in range(8)])):
-        colors = [color for name, (color, _) in styles.items() if name != "integrated-ei"]  # never beside "ei"
+    search = figures._search_styles([f"model {k}" for k in range(8)])
+    bbob = {LEARNED, NETWORK, "random", "sobol", *BBOB_PEERS}
+    for styles, names in ((figures.STYLES, figures.STYLES.keys()), (search, bbob),
+                          (search, search.keys() - (bbob - {LEARNED, "random", "sobol", *PEERS}))):
+        colors = [styles[name][0] for name in names - {"integrated-ei"}]  # never beside "ei"
         assert len(set(colors)) == len(colors)
     assert len(set(figures.MORE_STYLES)) == len(figures.MORE_STYLES) == 32
 

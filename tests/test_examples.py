@@ -1,5 +1,9 @@
-"""The examples run, each as a user would run it."""
+"""The examples run, each as a user would run it, if the packages that they import are installed."""
 
+import ast
+import importlib.util
+import json
+import math
 import os
 import subprocess
 import sys
@@ -15,8 +19,19 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 3
 
 
+def missing(path):
+    """What an example imports that is not installed."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    return [name for name in sorted({name.split(".")[0] for name in names})
+            if not (path.parent / f"{name}.py").exists() and importlib.util.find_spec(name) is None]
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_example(path, tmp_path):
+    if missing(path):
+        pytest.skip(f"needs {', '.join(missing(path))}")
     result = subprocess.run(
         [sys.executable, "-W", "error", str(path), *SHORTER.get(path.stem, [])],
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
@@ -24,3 +39,20 @@ def test_example(path, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout
+
+
+JOBS = sorted(path for path in (ROOT / "examples" / "jobs").glob("*.py") if path.stem != "beside_peers")
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda p: p.stem)
+def test_job(path, tmp_path):
+    """A few evaluations, by this package and by the peers that are installed."""
+    words = ["--peers", "--evaluations", "3", "--file", "results.json"]
+    result = subprocess.run([sys.executable, "-W", "error", str(path), *words], cwd=tmp_path, capture_output=True,
+                            text=True, timeout=300, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert result.returncode == 0, result.stderr
+    if "skipped" in result.stdout:
+        pytest.skip(result.stdout)
+    kept = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    assert result.stdout.count("\n") == 3 and len(kept) >= 2
+    assert all(math.isfinite(score) for score, _ in kept.values())

@@ -61,7 +61,7 @@ def test_an_interrupt_before_any_line_is_before_or_after_the_call(tmp_path, told
     model, at = proposer(), 0
     while True:
         at += 1
-        bb = l2l.BlackBoxOptimizer([(0, 1)] * dim, model, 1)
+        bb = l2l.BlackBoxOptimizer([(0, 1)] * dim, model, 1, finish=None)  # test_finish.py has the finish
         for _ in range(told):
             trial = bb.ask()
             bb.tell(trial, float(trial.x.sum()))
@@ -89,7 +89,7 @@ def test_an_interrupt_before_any_line_is_before_or_after_the_call(tmp_path, told
 
 
 def test_an_interrupt_while_it_is_mended():
-    bb = l2l.BlackBoxOptimizer([(0, 1)] * 2, proposer(), 1)
+    bb = l2l.BlackBoxOptimizer([(0, 1)] * 2, proposer(), 1, finish=None)
     for _ in range(6):
         trial = bb.ask()
         bb.tell(trial, float(trial.x.sum()))
@@ -213,7 +213,7 @@ def test_copies_have_a_lock_of_their_own(through):
 
 
 def test_eight_threads_share_an_optimizer():
-    bb, ids, rounds = l2l.BlackBoxOptimizer([(0, 1)] * 2, proposer()), [], 10_000 if SLOW else 200
+    bb, ids, rounds = l2l.BlackBoxOptimizer([(0, 1)] * 2, proposer(), finish=None), [], 10_000 if SLOW else 200
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
 

@@ -21,6 +21,7 @@ from l2l_ref.metatrain.black_box import (
 from l2l_ref.ops.covariance import squared_exponential
 from l2l_ref.ops.gp import JITTER
 from l2l_ref.pretrained import load, save
+from l2l_ref.search import batch
 from l2l_ref.search.batch import BatchSearch
 from l2l_ref.search.scale import given_scale
 from l2l_ref.trees import flatten, unflatten
@@ -291,8 +292,12 @@ def test_saved_and_loaded(tmp_path):
     json.dumps(again.card)
 
 
-def test_a_search_is_the_trajectory():
-    """The optimizer step by step, in whatever orientation, proposes what the unrolled trajectory does."""
+def test_a_search_is_the_trajectory(monkeypatch):
+    """The optimizer step by step, in whatever orientation, proposes what the unrolled trajectory does.
+
+    An untrained network proposes points that are close together, which a search would replace.
+    """
+    monkeypatch.setattr(batch, "RADIUS", 0.0)
     proposer, distribution = tiny(), GPDistribution(dim=2)
     z, epsilon, _ = distribution.sample(4, 5, 0)
     out, _ = trajectory.trajectory(proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(5),

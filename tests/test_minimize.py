@@ -217,9 +217,14 @@ def interrupted(x):
     raise KeyboardInterrupt
 
 
-def test_an_interrupt_of_a_worker(model):
-    with pytest.raises(KeyboardInterrupt):
-        l2l.minimize(interrupted, BOUNDS, 6, model, workers=2)
+def leaves(x):
+    sys.exit("licence")
+
+
+def test_an_exception_in_a_worker_ends_its_evaluation_alone(model):
+    for fun, text in ((interrupted, "KeyboardInterrupt"), (leaves, "SystemExit: licence")):
+        result = l2l.minimize(fun, BOUNDS, 6, model, workers=2)
+        assert (result.status, result.nfev, [why for _, why in result.failures]) == (1, 6, 6 * [text])
 
 
 def test_a_callback_that_stops_waits_for_those_on_their_way(model):
@@ -281,7 +286,7 @@ def steep(X):
 
 def test_each_of_many_is_searched_as_alone_on_a_steep_function(model):
     result = l2l.minimize_many(steep, BOUNDS, 3, 50, model)
-    alone = l2l.minimize(lambda x: float(steep(x[None])[0]), BOUNDS, 50, model)
+    alone = l2l.minimize(lambda x: float(steep(x[None])[0]), BOUNDS, 50, model, finish=None)
     values = told(alone)[1]
     np.testing.assert_allclose(result.history[0], values, rtol=1e-3, atol=1e-3)
     assert all(np.isfinite(running_scale(np.array([values[:n]])).low[0]) for n in (8, 16, 32))
@@ -290,7 +295,7 @@ def test_each_of_many_is_searched_as_alone_on_a_steep_function(model):
 @pytest.mark.parametrize("settings", [{}, {"scaling": (0.5, 2.0)}, {"integers": [True, False]}, {"seed": 7}])
 def test_each_of_many_is_searched_as_alone(model, settings):
     result = l2l.minimize_many(many, BOUNDS, 3, 50, model, **settings)
-    alone = l2l.minimize(bowl, BOUNDS, 50, model, **settings)
+    alone = l2l.minimize(bowl, BOUNDS, 50, model, finish=None, **settings)
     np.testing.assert_allclose(result.history[0], told(alone)[1], atol=1e-4)
     np.testing.assert_allclose(result.x[0], alone.x, atol=1e-3)
     assert (result.x.shape, result.fun.shape, result.history.shape) == ((3, 2), (3,), (3, 50))
@@ -312,7 +317,8 @@ def test_many_with_a_network_for_more_dimensions(model):
     larger = Proposer(4, 5, rng=3, backend="numpy")
     larger.params = larger.params._replace(W=30 * larger.params.W, b=np.linspace(0.3, 1, 4))
     result = l2l.minimize_many(many, BOUNDS, 2, 20, larger)
-    np.testing.assert_allclose(result.history[0], told(l2l.minimize(bowl, BOUNDS, 20, larger))[1], atol=1e-4)
+    alone = l2l.minimize(bowl, BOUNDS, 20, larger, finish=None)
+    np.testing.assert_allclose(result.history[0], told(alone)[1], atol=1e-4)
 
 
 def test_failures_of_many(model):
@@ -332,7 +338,8 @@ def test_failures_of_many(model):
     assert (result.success, result.status) == (False, 1) and "1 of 3" in result.message
     np.testing.assert_allclose(result.history[2], rows.history[2], atol=1e-5)  # another's failures are its own
     np.testing.assert_array_equal(np.isnan(result.history[1]), np.isin(np.arange(30), [1, 4, 5]))
-    failing = l2l.minimize(lambda x: np.nan if next(outcomes) in (2, 5, 6) else bowl(x), BOUNDS, 30, model)
+    failing = l2l.minimize(lambda x: np.nan if next(outcomes) in (2, 5, 6) else bowl(x), BOUNDS, 30, model,
+                           finish=None)
     one = iter(range(1, 31))
     same = l2l.minimize_many(lambda X: np.full(1, np.nan) if next(one) in (2, 5, 6) else many(X), BOUNDS, 1, 30, model)
     values = np.array(told(failing)[1], float)  # None becomes nan

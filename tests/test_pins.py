@@ -328,7 +328,7 @@ def _():
 @pin_each("points of BlackBoxOptimizer, {}", BACKENDS, FLOAT32)
 def _(backend):
     """Of each shipped black-box optimizer; of two of them so many that the network starts afresh."""
-    return {name: search(l2l.BlackBoxOptimizer([(-1, 2)] * int(name[-1]), name, 0, backend=backend),
+    return {name: search(l2l.BlackBoxOptimizer([(-1, 2)] * int(name[-1]), name, 0, backend=backend, finish=None),
                          40 if name in ("lstm-oi-2", "dnc-oi-2") else 10) for name in BLACK_BOX}
 
 
@@ -337,7 +337,7 @@ def _(backend):
     """Whole numbers, log scales, fewer dimensions than the network's, several pending, failures, a state taken up."""
     bounds = [(-3, 8), (1e-3, 10), (0, 1), (0, 1), (2, 9)]
     optimizer = l2l.BlackBoxOptimizer(bounds, "lstm-oi", 3, integers=np.arange(5) == 0, log=np.arange(5) == 1,
-                                      backend=backend)
+                                      backend=backend, finish=None)
     optimizer.tell([1, 0.5, 0.5, 0.5, 3], 2.5)
     for round_ in range(4):
         trials = [optimizer.ask() for _ in range(3)]
@@ -345,7 +345,7 @@ def _(backend):
             optimizer.tell(trial, None if trial.id == 4 else float(bowl(trial.x)))
     optimizer.save("state.json")
     again = l2l.BlackBoxOptimizer.load("state.json", backend=backend)
-    given = l2l.BlackBoxOptimizer([(0, 1)] * 2, "lstm-oi", 1, scaling=(1.0, 2.0), backend=backend)
+    given = l2l.BlackBoxOptimizer([(0, 1)] * 2, "lstm-oi", 1, scaling=(1.0, 2.0), backend=backend, finish=None)
     return {"state": optimizer.state_dict(), "next": search(again, 3), "best": again.best[1],
             "pending": [trial.id for trial in again.pending], "given scaling": search(given, 6)}
 
@@ -355,7 +355,8 @@ def _():
     branin, found = l2l.black_boxes.BENCHMARKS["branin"], {}
     kept = ("x", "fun", "nfev", "nit", "success", "status", "failures", "log")
     for model in ("lstm-oi", "dnc-oi"):
-        result = l2l.minimize(lambda x: float(branin(x)), branin.bounds, 20, model, 0, x0=[1.0, 1.0], backend="numpy")
+        result = l2l.minimize(lambda x: float(branin(x)), branin.bounds, 20, model, 0, x0=[1.0, 1.0], backend="numpy",
+                              finish=None)
         found[model] = {name: result[name] for name in kept}
     many = l2l.minimize_many(bowl, [(0, 1)] * 3, 3, 8, "lstm-oi", 0, backend="numpy")
     found["many"] = {name: many[name] for name in ("x", "fun", "history", "nfev", "nit", "success", "status")}

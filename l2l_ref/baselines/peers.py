@@ -2,19 +2,25 @@
 
 Each adapter is a generator for one function on the unit cube of d dimensions. It yields a point, is sent the value
 there, and yields the next point. `Peer` makes a batch of them. All settings are the defaults of the packages, except
-that scikit-optimize uses expected improvement as its acquisition function.
+that scikit-optimize uses expected improvement as its acquisition function, and that CMA-ES, which has no defaults for
+them, starts in the middle with a standard deviation of 0.3 and starts afresh with twice the population when it stops.
+
+The optimizers of SciPy call the function themselves, and start afresh when they stop.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import tempfile
-from collections.abc import Generator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from .. import extras
 from ..seeds import child
 
 if TYPE_CHECKING:
@@ -25,14 +31,55 @@ Asking: TypeAlias = Generator[Sequence[float], Any, None]  # yields points, is s
 
 
 def optuna_tpe(dim: int, evaluations: int, seed: int) -> Asking:
+    return _optuna("TPESampler", dim, seed=seed)
+
+
+def optuna_multivariate_tpe(dim: int, evaluations: int, seed: int) -> Asking:
+    return _optuna("TPESampler", dim, seed=seed, multivariate=True)
+
+
+def optuna_gp(dim: int, evaluations: int, seed: int) -> Asking:
+    return _optuna("GPSampler", dim, seed=seed)
+
+
+def _optuna(sampler: str, dim: int, **settings: Any) -> Asking:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(sampler=getattr(optuna.samplers, sampler)(**settings))
     while True:
         trial = study.ask()
         y = yield [trial.suggest_float(f"x{i}", 0, 1) for i in range(dim)]
         study.tell(trial, y)
+
+
+def cmaes(dim: int, evaluations: int, seed: int) -> Asking:
+    from cmaes import CMA
+
+    rng, bounds = np.random.default_rng(seed), np.array([[0.0, 1.0]] * dim)
+    mean, size = np.full(dim, 0.5), None
+    while True:
+        search = CMA(mean, 0.3, bounds=bounds, seed=int(rng.integers(2**31)), population_size=size)
+        while not search.should_stop():
+            generation = []
+            for _ in range(search.population_size):
+                x = search.ask()
+                generation.append((x, (yield x)))
+            search.tell(generation)
+        mean, size = rng.random(dim), 2 * search.population_size
+
+
+def nevergrad_ngopt(dim: int, evaluations: int, seed: int) -> Asking:
+    import nevergrad
+
+    space = nevergrad.p.Array(shape=(dim,), lower=0.0, upper=1.0)
+    space.random_state.seed(seed % 2**32)
+    search = nevergrad.optimizers.NGOpt(space, budget=evaluations)
+    while True:
+        candidate = search.ask()
+        search.tell(candidate, (yield candidate.value))
 
 
 def hyperopt_tpe(dim: int, evaluations: int, seed: int) -> Asking:
@@ -77,6 +124,47 @@ PEERS = {  # the package to look for, and the adapter
     "optuna-tpe": ("optuna", optuna_tpe), "hyperopt-tpe": ("hyperopt", hyperopt_tpe), "skopt-gp": ("skopt", skopt_gp),
     "smac": ("smac", smac),
 }
+
+
+Minimiser: TypeAlias = Callable[[Callable[["Array"], float], int, int, int], object]
+
+
+def scipy_differential_evolution(function: Callable[[Array], float], dim: int, evaluations: int, seed: int) -> None:
+    from scipy.optimize import differential_evolution
+
+    for k in itertools.count():
+        differential_evolution(function, [(0, 1)] * dim, seed=np.random.default_rng([seed, k]))
+
+
+def scipy_dual_annealing(function: Callable[[Array], float], dim: int, evaluations: int, seed: int) -> None:
+    from scipy.optimize import dual_annealing
+
+    for k in itertools.count():
+        dual_annealing(function, [(0, 1)] * dim, seed=np.random.default_rng([seed, k]))
+
+
+def asked(search: Callable[[int, int, int], Asking]) -> Minimiser:
+    """The optimizer that asks as one that calls the function itself, until that raises an exception."""
+
+    def minimise(function: Callable[[Array], float], dim: int, evaluations: int, seed: int) -> None:
+        asking, value = search(dim, evaluations, seed), None
+        while True:
+            value = function(np.array(asking.send(value), np.float64))
+
+    return minimise
+
+
+BBOB_PEERS: dict[str, tuple[tuple[str, ...], Minimiser]] = {  # the packages to look for, and the adapter
+    "optuna-tpe": (("optuna",), asked(optuna_multivariate_tpe)), "optuna-gp": (("optuna", "torch"), asked(optuna_gp)),
+    "cmaes": (("cmaes",), asked(cmaes)), "scipy-de": (("scipy",), scipy_differential_evolution),
+    "scipy-annealing": (("scipy",), scipy_dual_annealing), "nevergrad": (("nevergrad",), asked(nevergrad_ngopt)),
+    "skopt-gp": (("skopt",), asked(skopt_gp)),
+}
+
+
+def installed_for_bbob() -> list[str]:
+    """The names of the BBOB_PEERS whose packages are installed, an empty list where there are none."""
+    return [name for name, (packages, _) in BBOB_PEERS.items() if extras.installed(*packages)]
 
 
 def installed() -> list[str]:

@@ -1,9 +1,9 @@
 """Speed of a suggestion, an ask and its tell, as a function of the number of past evaluations.
 
 The workload is the same for all: a search of one function on the unit cube, whose values are told as soon as they are
-asked for. Our optimizers are `BlackBoxOptimizer` with a given scale of values. The baselines are our expected
-improvement and those third-party optimizers that are installed, with their default settings. The searches take turns,
-so that other processes on the machine affect all of them alike.
+asked for. Our optimizers are `BlackBoxOptimizer` with a given scale of values and without a finish. The baselines are
+our expected improvement and those third-party optimizers that are installed, with their default settings. The searches
+take turns, so that other processes on the machine affect all of them alike.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _learned(model: str, backend: Backend) -> Start:
     """A function that starts a search. It also returns how to get the point from an ask, and the value for a tell."""
 
     def start(dim: int, evaluations: int, seed: int) -> tuple[Any, Callable[[Any], Array], Callable[[float], Any]]:
-        search = BlackBoxOptimizer([(0, 1)] * dim, model, seed, scaling=(0.0, 1.0), backend=backend)
+        search = BlackBoxOptimizer([(0, 1)] * dim, model, seed, scaling=(0.0, 1.0), backend=backend, finish=None)
         return search, lambda trial: trial.x, float
 
     return start

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from ..ops import cholesky, covariance, gp
+from ..ops import cholesky, covariance, gp, surrogate
 from .operation import Operation, normal, times
 
 
@@ -99,6 +99,20 @@ POSTERIOR_CASES = {
 
 def _observe(rng, B=2, T=3):
     return normal(rng, B, T), normal(rng, B, T), rng.uniform(0.1, 1.0)
+
+
+def _fitted(d=2, n=6, trend=0.3, noise=0.1):
+    """A Surrogate of two processes for n values, two of them pending; it is fixed, so that only queries are inputs."""
+    rng = np.random.default_rng(d)
+    x, y = rng.random((n, d)), normal(rng, n - 2)
+    hyperparameters = surrogate.Hyperparameters(
+        rng.uniform(1.0, 2.0, (2, d)), np.full(2, noise), np.array([0.0, trend]))
+    _, factors = surrogate.evidence(x, y, hyperparameters)
+    return surrogate.surrogate(x, y, hyperparameters, factors, np.array([0.4, 0.6]))
+
+
+def _queries(rng, m=3, d=2, low=0.0, high=1.0):
+    return (rng.uniform(low, high, (m, d)),)
 
 
 GP_SOURCE = "Chen et al. 2017; review, section 4.2.2"
@@ -228,5 +242,20 @@ OPERATIONS = (
     Operation(
         "gp_posterior with matern52", partial(gp.gp_posterior, covariance="matern52", jitter=JITTER), _gp_posterior,
         POSTERIOR, "Rasmussen & Williams 2006, equations (2.23) and (2.24)", cases=POSTERIOR_CASES,
+    ),
+    Operation(
+        "log_improvement", partial(surrogate.log_improvement, s=_fitted()), _queries,
+        r"\log EI = \log \sum_b \ \pi_b \ E \max(y^*_b - y_b(q), 0) \qquad y_b(q) = N(\mu_b, \sigma_b^2)",
+        "Rasmussen & Williams 2006, section 2.7; Jones, Schonlau & Welch 1998, equation (15)", analytic=False,
+        cases={"outside": partial(_queries, low=1.5, high=2.0), "one query": partial(_queries, m=1),
+               "empty": partial(_queries, m=0)},
+    ),
+    Operation(
+        "log_improvement in six dimensions", partial(surrogate.log_improvement, s=_fitted(6, 12)),
+        partial(_queries, d=6),
+        r"\log EI = \log \sum_b \ \pi_b \ E \max(y^*_b - y_b(q), 0)",
+        "Rasmussen & Williams 2006, section 2.7", analytic=False,
+        cases={"outside": partial(_queries, low=1.5, high=2.0, d=6), "one query": partial(_queries, m=1, d=6),
+               "empty": partial(_queries, m=0, d=6)},
     ),
 )

@@ -13,7 +13,7 @@ from ..learned.proposer import Proposer
 from ..metatrain.presets import build
 from ..optimizees.mlp import ACTIVATIONS
 from ..pretrained import load
-from . import compare_black_box
+from . import compare_bbob, compare_black_box
 from .arguments import (
     JSON,
     ProblemOptions,
@@ -37,7 +37,7 @@ DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits":
                         "cifar": ("labels", "data_dir", "theta0_scale"), "art": ("style", "size", "data_dir")}
 OPTIONS = {problem: (*options, "steps", "baselines", "tuning_functions", "fresh", "backend", "threads")
            for problem, options in DISTRIBUTION_OPTIONS.items()}
-OPTIONS |= compare_black_box.OPTIONS
+OPTIONS |= compare_black_box.OPTIONS | compare_bbob.OPTIONS
 
 
 def baselines(text):
@@ -51,12 +51,12 @@ def baselines(text):
 
 
 def configure(parser):
-    sizes = FUNCTIONS | compare_black_box.FUNCTIONS
+    sizes = FUNCTIONS | compare_black_box.FUNCTIONS | {"bbob": compare_bbob.FUNCTIONS}
     parser.add_argument("problem", choices=OPTIONS,
                         help="gradient-based: random quadratics, a small network on the digits of the package or on "
                              "MNIST, a convolutional network on CIFAR-10, or images to be painted (art); "
-                             "black-box: draws of a Gaussian process, benchmark functions, repellers, or tables of "
-                             "hyperparameters (hpo)")
+                             "black-box: draws of a Gaussian process, benchmark functions, repellers, tables of "
+                             "hyperparameters (hpo), or the BBOB suite")
     add = ProblemOptions(parser, OPTIONS).add
     add("--model", metavar="NAME", action="append",
         help="a shipped optimizer or a file (default: the one for the problem); for black boxes several, with or "
@@ -94,10 +94,13 @@ def configure(parser):
     add("--threads", type=whole(1), metavar="N", help="threads of the numba backend (default: one per core)")
     add("--json", action="store_true", help=JSON)
     compare_black_box.configure(add)
+    compare_bbob.configure(add)
 
 
 def run(args):
     refuse_others(args, args.problem, OPTIONS)
+    if args.problem in compare_bbob.OPTIONS:
+        return compare_bbob.run(args)
     return (compare_black_box.run if args.problem in compare_black_box.OPTIONS else _run)(args)
 
 

@@ -15,7 +15,7 @@ from .arguments import counts, planned_figure, progress, whole
 
 MODEL = "lstm-oi"
 EVALUATIONS = 100
-SEARCHED = ("evaluations", "baseline_functions", "peers")
+SEARCHED = ("evaluations", "baseline_functions", "peers", "workers", "batch")
 OPTIONS = {"gp": ("dim", *SEARCHED), "benchmarks": SEARCHED, "repellers": SEARCHED, "hpo": (*SEARCHED, "data_dir")}
 FUNCTIONS = {"gp": 2000, "benchmarks": 100, "repellers": 100, "hpo": 100}
 BASELINE_FUNCTIONS = {"gp": 100, "benchmarks": 0, "repellers": 0, "hpo": 0}
@@ -23,14 +23,20 @@ BASELINE_FUNCTIONS = {"gp": 100, "benchmarks": 0, "repellers": 0, "hpo": 0}
 
 def configure(add):
     """``add`` is that of a `ProblemOptions`."""
-    add("--dim", type=counts, metavar="D,D", help="dimensions of the functions, one number or several (default 2)")
+    add("--dim", type=counts, metavar="D,D",
+        help="dimensions of the functions, one number or several (default 2 for gp; 2,3,4,5,6,10 for bbob)")
     add("--evaluations", type=whole(1), metavar="T", help=f"evaluations of each function (default {EVALUATIONS})")
     add("--baseline-functions", type=whole(0), metavar="N",
         help="number of functions on which to run expected improvement, which is slow (default 100 for gp, otherwise "
              "0: leave it out)")
+    add("--workers", type=whole(1), metavar="N",
+        help="evaluations of a function that the learned optimizers have under way, which end in random order (default "
+             "1)")
+    add("--batch", type=whole(1), metavar="N",
+        help="points of a function that the learned optimizers ask for at once, and are told together (default 1)")
     add("--peers", action="store_true", default=None,
         help="also run those of Optuna, Hyperopt, scikit-optimize and SMAC that are installed, on as many functions as "
-             "expected improvement")
+             "expected improvement; for bbob those of Optuna, cmaes, SciPy, Nevergrad and scikit-optimize, on all")
 
 
 def run(args):
@@ -45,7 +51,7 @@ def run(args):
     figure = planned_figure(args.figure, f"compare-{args.problem}.png")
     compared = [
         (problem, compare_black_box(problem, by_name, args.evaluations or EVALUATIONS, functions, baselines, args.seed,
-                                    peers=peers, report=progress))
+                                    peers=peers, workers=args.workers or 1, batch=args.batch or 1, report=progress))
         for problem, by_name in zip(problems, models)
     ]
     minima = [problem.minima(functions, args.seed) for problem in problems]

@@ -21,6 +21,7 @@ from ..black_boxes.gp_functions import usual_length_scale
 from ..checks import whole_number
 from ..extras import require
 from ..search.batch import BatchSearch
+from ..search.optimizer import BlackBoxOptimizer, Trial
 from ..search.scale import given_scale
 from ..seeds import child
 from .statistics import COMPARISON, LEARNED, align, half_width, interval, json_numbers, with_interval
@@ -94,6 +95,8 @@ class GPProblem:
             for count, first in pieces_of(functions)
         ])
 
+    scaling: Any = (0, 1)
+
     def learned(self, proposer: Proposer, functions: int, evaluations: int, seed: int, first: int = 0) -> BatchSearch:
         """The search of a learned optimizer. The values have mean 0 and variance 1, and are fed to it unscaled."""
         return BatchSearch(proposer, functions, evaluations, seed, given_scale((0, 1)), first)
@@ -101,6 +104,51 @@ class GPProblem:
     def baseline_search(self, functions: int, seed: Seed, first: int) -> ExpectedImprovement:
         """The search of the baseline, which knows the true hyperparameters."""
         return ExpectedImprovement(functions, self.dim, seed, first, length_scale=self._length_scale)
+
+
+class InFlight:
+    """The searches of B functions, each as `BlackBoxOptimizer` does it alone, with several evaluations at once.
+
+    Parameters
+    ----------
+    proposer : Proposer
+    functions, first : int
+        B, and the number of the first function.
+    seed : int
+    scaling : "running" or (mean, std)
+    workers : int
+        How many evaluations of each function are under way. They end in random order, one at a time.
+    batch : int
+        How many points of each function are asked for at once, and told together. One of ``workers`` and ``batch`` is
+        1.
+    """
+
+    def __init__(self, proposer: Proposer, functions: int, seed: int, first: int, scaling: Any, workers: int,
+                 batch: int) -> None:
+        seeds = [child(seed, first + b) for b in range(functions)]
+        self._searches = [BlackBoxOptimizer([(0, 1)] * proposer.dim, proposer, int(seed.generate_state(1)[0]),
+                                            scaling=scaling, finish=None) for seed in seeds]
+        self._rngs = [np.random.default_rng(seed) for seed in seeds]
+        self._workers, self._batch = workers, batch
+        self._asked: list[list[Trial]] = [[] for _ in seeds]
+        self._evaluated: list[list[tuple[Trial, float]]] = [[] for _ in seeds]  # not told yet
+
+    def ask(self) -> Array:
+        """The next query of each function, (B, d)."""
+        for search, rng, asked, evaluated in zip(self._searches, self._rngs, self._asked, self._evaluated):
+            if len(evaluated) == max(self._workers, self._batch):
+                while evaluated:
+                    search.tell(*evaluated.pop(rng.integers(len(evaluated)) if self._workers > 1 else 0))
+                    if self._workers > 1:
+                        break
+            if not asked:
+                asked.extend(search.ask(self._batch))
+        return np.array([asked[0].x for asked in self._asked])
+
+    def tell(self, x: Array, y: Array) -> None:
+        """The values y (B,) of what was asked."""
+        for asked, evaluated, value in zip(self._asked, self._evaluated, y):
+            evaluated.append((asked.pop(0), float(value)))
 
 
 def draw_symmetry(d: int, seed: Rng) -> Transform:
@@ -119,7 +167,7 @@ class Instances:
         (d, seed) -> the Transform of an instance: `draw_transform` or `draw_symmetry`.
     """
 
-    baseline = "integrated-ei"
+    baseline, scaling = "integrated-ei", "running"
 
     def __init__(self, box: BlackBox, draw: Callable[[int, Rng], Transform] = draw_transform) -> None:
         self.box, self._draw = box, draw
@@ -222,7 +270,7 @@ def comparison_seed(seed: int) -> np.random.SeedSequence:
 
 def compare_black_box(
     problem: GPProblem | Instances, models: dict[str, Proposer], evaluations: int = 100, functions: int = 100,
-    baseline_functions: int = 0, seed: int = 0, *, peers: Iterable[str] = (),
+    baseline_functions: int = 0, seed: int = 0, *, peers: Iterable[str] = (), workers: int = 1, batch: int = 1,
     report: Callable[[str], object] | None = None,
 ) -> dict[str, SearchResult]:
     """Compare learned black-box optimizers with baselines and third-party optimizers.
@@ -239,6 +287,9 @@ def compare_black_box(
     seed : int
     peers : sequence of str
         Keys of ``baselines.peers.PEERS``. They search the same functions as the baseline.
+    workers, batch : int
+        How many evaluations of a function the learned optimizers have under way, or ask for at once (`InFlight`). The
+        others search one at a time.
     report : callable, optional
         Called with a line of text about the progress.
 
@@ -256,8 +307,11 @@ def compare_black_box(
     """
     require("scipy", "a comparison of black-box optimizers")  # its parts that need it come last
     for name, value, least in (("evaluations", evaluations, 1), ("functions", functions, 1),
-                               ("baseline_functions", baseline_functions, 0)):
+                               ("baseline_functions", baseline_functions, 0), ("workers", workers, 1),
+                               ("batch", batch, 1)):
         whole_number(name, value, least)
+    if workers > 1 and batch > 1:
+        raise ValueError(f"workers, batch: expected one of them to be 1, got {workers} and {batch}")
     for name, model in models.items():
         if model.dim != problem.dim:
             raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "
@@ -265,7 +319,7 @@ def compare_black_box(
     d, drawn_with = problem.dim, comparison_seed(seed)
     runs: dict[str, tuple[int, Callable[[int, int], AskTell[Array, Array]]]] = {}
     for name, model in models.items():
-        runs[name] = functions, partial(_learned, problem, model, evaluations, seed)
+        runs[name] = functions, partial(_learned, problem, model, evaluations, seed, workers, batch)
     runs["random"] = functions, lambda count, first: RandomSearch(count, d, drawn_with, first)
     runs["sobol"] = functions, lambda count, first: Sobol(count, d, drawn_with, first)
     if baseline_functions:
@@ -283,8 +337,11 @@ def compare_black_box(
 
 
 def _learned(
-    problem: GPProblem | Instances, model: Proposer, evaluations: int, seed: int, functions: int, first: int
-) -> BatchSearch:
+    problem: GPProblem | Instances, model: Proposer, evaluations: int, seed: int, workers: int, batch: int,
+    functions: int, first: int,
+) -> BatchSearch | InFlight:
+    if max(workers, batch) > 1:
+        return InFlight(model, functions, seed, first, problem.scaling, workers, batch)
     return problem.learned(model, functions, evaluations, seed, first)
 
 

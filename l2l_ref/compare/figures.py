@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..learned.proposer import Proposer
     from ..optimizees import StyleTransfer
     from ..protocols import Array, Optimizer, Path, Seed
+    from .bbob import BBOBProblem
     from .gradient_based import Curves
 
 Style: TypeAlias = tuple[str, Any]  # a colour and dashes
@@ -158,7 +159,9 @@ def describe(config: dict[str, Any]) -> str:
 SEARCH_STYLES = {  # of black-box optimizers; learned ones after the first get MORE_STYLES
     LEARNED: ("#000000", SOLID), "random": ("#999999", DOTTED), "sobol": ("#56b4e9", DASHDOT), "ei": ("#d55e00", SOLID),
     "integrated-ei": ("#d55e00", SOLID), "optuna-tpe": ("#009e73", DASHED), "hyperopt-tpe": ("#cc79a7", DASHED),
-    "skopt-gp": ("#e69f00", DASHDOT), "smac": ("#8c6d31", DOTTED),
+    "skopt-gp": ("#e69f00", DASHDOT), "smac": ("#8c6d31", DOTTED), "optuna-gp": ("#0072b2", DASHED),
+    "cmaes": ("#d55e00", SOLID), "scipy-de": ("#882255", LONG),
+    "scipy-annealing": ("#117733", DASHDOT), "nevergrad": ("#aa4499", SOLID), "network": ("#666666", LONG),
 }
 MORE_COLORS = ("#0072b2", "#882255", "#117733", "#aa4499", "#332288", "#44aa99", "#999933", "#661100")
 MORE_DASHES = (DASHED, LONG, DASHDOT, SOLID)
@@ -166,14 +169,16 @@ MORE_DASHES = (DASHED, LONG, DASHDOT, SOLID)
 MORE_STYLES = [(MORE_COLORS[k % 8], MORE_DASHES[(k + k // 8) % 4]) for k in range(32)]
 SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyperparameters",
                  "integrated-ei": "EI, integrated", "optuna-tpe": "TPE, Optuna", "hyperopt-tpe": "TPE, Hyperopt",
-                 "skopt-gp": "GP, scikit-optimize", "smac": "SMAC"}
+                 "skopt-gp": "GP, scikit-optimize", "smac": "SMAC", "network": "network alone",
+                 "optuna-gp": "GP, Optuna", "cmaes": "CMA-ES", "scipy-de": "differential evolution, SciPy",
+                 "scipy-annealing": "dual annealing, SciPy", "nevergrad": "NGOpt, Nevergrad"}
 DECADES = 1.5  # range of the means from which on an axis is logarithmic
 FLOOR = 4  # decades on an axis at most
 
 
 def plot_best_so_far(
-    compared: Sequence[tuple[GPProblem | Instances, dict[str, SearchResult]]], minima: Sequence[Array | None],
-    path: Path, titles: dict[str, str] | None = None,
+    compared: Sequence[tuple[GPProblem | Instances | BBOBProblem, dict[str, SearchResult]]],
+    minima: Sequence[Array | None], path: Path, titles: dict[str, str] | None = None, label: str | None = None,
 ) -> None:
     """Draw the mean best value so far with its 95 % band, one panel for each problem, into ``path``.
 
@@ -188,6 +193,8 @@ def plot_best_so_far(
     path : path
     titles : dict, optional
         Names for the legend that replace those of the results.
+    label : str, optional
+        What the vertical axis shows. Values that are logarithms already need one.
 
     A curve that leaves a panel through its top was worse in the first twentieth of the evaluations.
     """
@@ -199,7 +206,7 @@ def plot_best_so_far(
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     handles: dict[str, Any] = {}
     for axes, (problem, results), least in zip(panels, compared, minima):
-        handles |= _plot_best_so_far(axes, results, least)
+        handles |= _plot_best_so_far(axes, results, least, label)
         count = max(len(result.best) for result in results.values())
         axes.set_title(f"{problem.title}: {_functions(count)}", fontsize=10)
     for axes in panels[len(compared) :]:
@@ -215,14 +222,15 @@ def plot_best_so_far(
     save_figure(figure, path, dpi=150)
 
 
-def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array | None) -> dict[str, Any]:
+def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array | None,
+                      label: str | None) -> dict[str, Any]:
     """Draw one panel. Returns the line of each result."""
     curves = {name: interval((result.best if minima is None else regret(result, minima)).T)
               for name, result in results.items()}
     means = np.array([mean for mean, _ in curves.values()])
     first = means.shape[1] // 20
     highest = means[:, first:].max()
-    on_logs = minima is not None or (means.min() > 0 and means.max() > 10**DECADES * means.min())
+    on_logs = minima is not None or label is None and (means.min() > 0 and means.max() > 10**DECADES * means.min())
     floor = max(means.min() / 1.3, highest / 10**FLOOR) if on_logs else -np.inf
     styles, handles = _search_styles(results), dict[str, Any]()
     for name, (mean, half) in reversed(curves.items()):  # the learned optimizer is the last, on top of the others
@@ -245,7 +253,7 @@ def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3, lw=0.5)
     axes.set_xlabel("evaluations")
-    axes.set_ylabel("mean best value" if minima is None else "mean simple regret")
+    axes.set_ylabel(label or ("mean best value" if minima is None else "mean simple regret"))
     return handles
 
 

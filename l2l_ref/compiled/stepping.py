@@ -9,8 +9,11 @@ caller's arrays.
 
 import numpy as np
 
+from .arguments import fit, shape_of
 from .jit import kernel, kernel_without_refcounts
 from .propose import _dnc_propose, _propose
+
+SAME = 1e-9  # as in the original
 
 
 class Stepper:
@@ -19,6 +22,7 @@ class Stepper:
     def __init__(self, proposer, box):
         self._proposer, self._box = proposer, box.table
         self._no_input, self._dim, self._params = np.zeros(proposer.dim), box.dim, None
+        self._whole = box.whole
 
     def start(self, symmetry):
         state = self._proposer.initial_state()
@@ -31,7 +35,7 @@ class Stepper:
         u_new, x = np.empty(len(self._no_input)), np.empty(self._dim)
         fed = (self._no_input, 0.0, 0.0) if u is None else (u, y, 1.0)
         KERNELS[self._proposer.cell](*fed, u_new, x, self._symmetry, *self._state, self._box, *self._weights)
-        return u_new, x
+        return u_new, self._whole(x)
 
     def __getstate__(self):
         return self.__dict__ | {"_weights": None, "_params": None}
@@ -96,6 +100,53 @@ def _from_network(v, symmetry, box, u, x):
         if integers[i]:
             point = np.floor(point)
         x[i] = min(max(point, low[i]), high[i])
+
+
+def is_useless(rows, count, u, radius, median):
+    # Called at each ask: `fit` would take longer than all the rest.
+    if not (type(rows) is type(u) is np.ndarray and rows.dtype == u.dtype == np.float64 and rows.flags.writeable
+            and rows.ndim == 2 and u.ndim == 1 and 0 <= count < len(rows) and 1 < rows.shape[1] <= len(u) + 1):
+        raise ValueError("rows, u: expected writable float64 arrays (more than count, d + 1) and (d or more,)")
+    return _is_useless(rows, count, u, radius, median)
+
+
+def distances(rows, points):
+    """rows (N, d + 1), points (n, d) -> (n,)."""
+    N, columns = shape_of("rows", rows, 2)
+    n, d = shape_of("points", points, 2)
+    if columns < d:
+        raise ValueError(f"rows: expected {d} columns or more, got {columns}")
+    rows, points = fit(np.dtype(np.float64), ("rows", rows, (N, columns)), ("points", points, (n, d)))
+    return _distances(rows, points)
+
+
+@kernel_without_refcounts
+def _is_useless(rows, count, u, radius, median):
+    d = rows.shape[1] - 1
+    rows[count, d] = np.inf
+    for j in range(d):
+        rows[count, j] = u[j]
+    for i in range(count):
+        far = 0.0
+        for j in range(d):
+            far = max(far, abs(rows[i, j] - u[j]))
+        if far < SAME or far < radius and rows[i, d] > median:
+            return True
+    return False
+
+
+@kernel
+def _distances(rows, points):
+    far = np.empty(len(points))
+    for k in range(len(points)):
+        least = np.inf
+        for i in range(len(rows)):
+            most = 0.0
+            for j in range(points.shape[1]):
+                most = max(most, abs(rows[i, j] - points[k, j]))
+            least = min(least, most)
+        far[k] = least
+    return far
 
 
 KERNELS = {"lstm": _lstm_step, "dnc": _dnc_step}

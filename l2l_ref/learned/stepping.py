@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..protocols import Array
     from .proposer import Proposer
 
+SAME = 1e-9  # points of the cube that are nearer are taken for the same one
+
 
 class Stepper:
     """A step at a time, between the user's box and what the network sees of it.
@@ -47,8 +49,8 @@ class Stepper:
 
         Returns
         -------
-        u, x : float64 arrays (D,) and (d,)
-            The next query in the user's cube, and the same as a point of the box.
+        u, x : float64 arrays
+            The next query (D,) in the user's cube, and the same as a point of the box.
         """
         row = self._row
         if u is None:
@@ -58,3 +60,32 @@ class Stepper:
         v, self._state = self._proposer.step(row, self._state)       # X2 to X4
         u = self._symmetry.from_network(v[0])
         return u, self._box.point(u[: self._box.dim])
+
+
+def is_useless(rows: Array, count: int, u: Array, radius: float, median: float) -> bool:
+    """Whether a query repeats a point, or lies near one of the worse half, of which it would learn nothing new.
+
+    It is also written into row number ``count``, without a value: a call of its own would cost as much as the rest.
+
+    Parameters
+    ----------
+    rows : (more than count, d + 1) array
+        The points of the cube that were asked for or told, each followed by its value: infinity where there is none.
+    u : (D,) array
+        The query, of which only the first d coordinates count.
+    radius : float
+        How near, in the coordinate in which the points differ most.
+    median : float
+        Larger values are of the worse half.
+    """
+    d = rows.shape[1] - 1
+    rows[count, :d], rows[count, d] = u[:d], np.inf
+    far = np.abs(rows[:count, :d] - u[:d]).max(axis=1)
+    return bool(((far < SAME) | (far < radius) & (rows[:count, d] > median)).any())
+
+
+def distances(rows: Array, points: Array) -> Array:
+    """How far the points (n, d) are from the nearest one of ``rows`` (as for `is_useless`), (n,)."""
+    d = points.shape[1]
+    far: Array = np.abs(points[:, None] - rows[None, :, :d]).max(axis=2, initial=0).min(axis=1, initial=np.inf)
+    return far

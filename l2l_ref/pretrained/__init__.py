@@ -98,11 +98,12 @@ def load(name: protocols.Path, **settings: Any) -> Model:
     return model
 
 
-def find(name: str, dim: int) -> str:
+def find(name: str, dim: int) -> str | None:
     """The name of the shipped proposer for functions of ``dim`` dimensions: "lstm-oi", 2 -> "lstm-oi-2".
 
     Where none has exactly ``dim`` dimensions, it is the smallest larger one, because a function of few dimensions is
-    one of more dimensions that ignores the others. Raises ValueError when there is no such name, or none large enough.
+    one of more dimensions that ignores the others. None where none is large enough. Raises ValueError when there is no
+    such name.
     """
     parts = [shipped.rpartition("-") for shipped in names()]
     dims = sorted(int(d) for stem, _, d in parts if stem == str(name) and d.isdecimal())
@@ -110,7 +111,7 @@ def find(name: str, dim: int) -> str:
     if enough:
         return f"{name}-{enough[0]}"
     if dims:
-        raise ValueError(f"model: {name} is there for at most {dims[-1]} dimensions, got {dim}")
+        return None
     shipped = ", ".join(sorted({stem for stem, _, d in parts if d.isdecimal()})) or "(none)"
     raise ValueError(f"model: expected a Proposer, the path of a file or one of {shipped}; got {str(name)!r}")
 

@@ -53,28 +53,36 @@ class Result(_Fields):
 
     Attributes
     ----------
-    x : (d,) array
-        The best point; nan where every evaluation failed.
+    x : (d,) array or dict
+        The best point; where every evaluation failed, an array of nan, or None. Of a noisy function, the point that is
+        recommended, which need not have the best value.
     fun : float
-        Its value.
+        Its value; of a noisy function, an estimate without the noise.
     nfev, nit : int
         The number of evaluations.
     success : bool
         Whether ``status`` is 0.
     status : int
-        0; 1: every evaluation failed; 2: the executor broke; 99: the callback ended the run.
+        0; 1: every evaluation failed; 2: the executor broke; 3: the time was over; 4: the function has a mistake;
+        99: the callback ended the run; 130: it was interrupted.
     message : str
         The same in words.
+    proposed : dict
+        Whose the evaluated points were, of what a `BlackBoxOptimizer` says: {"network": 6, "finish": 44}.
     log : list
         All asks and tells: the log of a `BlackBoxOptimizer`.
     failures : list of (x, message)
         The evaluations that failed.
+    traceback : str
+        Of the mistake, if the status is 4.
     """
 
-    x: Array
+    x: Any
     fun: float
+    proposed: dict[str, int]
     log: list[list[Any]]
-    failures: list[tuple[Array, str]]
+    failures: list[tuple[Any, str]]
+    traceback: str
 
 
 class ManyResult(_Fields):

@@ -12,7 +12,8 @@ unlike any draw of a Gaussian process, but its logarithm may be like one.
 The values that a good optimizer finds are lower than those of the function at large, and closer together. Hence
 (mean_n, std_n), the moments that the first n values had in training where a card knows them, else (0, 1).
 
-A failed evaluation counts as the worst value told.
+A failed evaluation counts as the worst value told. So does a penalty: a value that stands apart from all others, as if
+somebody had returned 1e8 where a point is not feasible (`penalty_limit`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ HUGE = 1e300      # the largest difference of values, so that none is infinite
 SKEWNESS = 1.25   # on draws like those of training, most searches stay below it, up to four dimensions
 FACTORS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 ENOUGH = 8        # values needed for a skewness
+APART = 1000.0    # times the range of the other values lie penalties above the smallest
+TOGETHER = 10.0   # the largest of them is at most so many times as far above it as the smallest of them
 
 
 class Scale(NamedTuple):
@@ -86,6 +89,38 @@ def running_scale(values: Array, moments: list[list[float]] | None = None) -> Sc
     return Scale(first, peak * m, peak * s, mean, std, np.where(peak * q > 0, peak * low, np.inf), peak * q)
 
 
+def penalty_limit(values: Array) -> Array:
+    """The limits (B,) above which values are penalties, by the values told so far (B, n), nan for the failed ones.
+
+    Penalties lie together and far above all others. They are at most half of the values, or the largest is there twice.
+    """
+    y = np.sort(np.where(np.isfinite(values), values, np.nan), axis=1)  # nan comes last
+    rows, n = np.arange(len(y)), np.isfinite(y).sum(axis=1)
+    last = np.maximum(n - 1, 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        r = np.minimum(y - y[:, :1], HUGE)
+        top = r[rows, last]
+        gap = (r[:, 1:] > APART * r[:, :-1]) & (TOGETHER * r[:, 1:] >= top[:, None]) & (r[:, :-1] > 0)
+    if not gap.any():
+        return np.where(n >= 4, _above(y[:, 0], APART * top), np.inf)
+    below = gap.argmax(axis=1)  # the number of the largest value that is no penalty
+    twice = y[rows, last] == y[rows, np.maximum(last - 1, 0)]
+    found = gap.any(axis=1) & (below >= 2) & ((2 * (below + 1) >= n) | twice)
+    others = _above(y[:, 0], np.sqrt(APART) * r[rows, below])
+    return np.where(found, others, np.where(n >= 4, _above(y[:, 0], APART * top), np.inf))
+
+
+def _above(least: Array, distance: Array) -> Array:
+    """least + distance; infinity where nothing is apart."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(distance > 0, least + distance, np.inf)
+
+
+def without_penalties(values: Array, limit: Array) -> Array:
+    """The values (B, n), nan above the limits (B,)."""
+    return np.where(values > limit[:, None], np.nan, values)
+
+
 def _statistics(r: Array, known: Array, count: Array) -> tuple[Array, Array, Array]:
     """Mean, standard deviation and skewness of the known values in each row."""
     m = np.where(known, r, 0).sum(axis=1) / count
@@ -112,14 +147,19 @@ def scaled(value: float, scale: Scale) -> float:
     return LARGEST if y > LARGEST else -LARGEST if y < -LARGEST else float(y)
 
 
-def scaled_rows(values: Array, scale: Scale) -> Array:
-    """Y1 and Y2 of values (B,), one for each function."""
+def standardised(values: Array, scale: Scale) -> Array:
+    """Y1 and Y2 of values (B,), one for each function, or (n,) of one function; not clipped."""
     first, m, s, mean, std, low, q = scale
     flat = ~(np.asarray(s) > 0)
     with np.errstate(over="ignore"):
         y = _logarithm(values - first, low, q)                       # Y1
         y = mean + std * ((y - m) / np.where(flat, 1, s))            # Y2
-    rows: Array = np.clip(np.where(flat, mean, y), -LARGEST, LARGEST)
+    return np.where(flat, mean, y)
+
+
+def scaled_rows(values: Array, scale: Scale) -> Array:
+    """Y1 and Y2 of values (B,), one for each function."""
+    rows: Array = np.clip(standardised(values, scale), -LARGEST, LARGEST)
     return rows
 
 
