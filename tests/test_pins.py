@@ -174,11 +174,11 @@ def value_of(name):
 
 
 def named_arrays(params, prefix=""):
-    """(name, array) of weights, which are NamedTuples and tuples of arrays; numbers count in plain tuples."""
-    if not isinstance(params, tuple):
+    """(name, array) of weights, which are dicts, NamedTuples and tuples of arrays; numbers count in plain tuples."""
+    if isinstance(params, np.ndarray):
         return [(prefix, params)]
-    steps = getattr(params, "_fields", range(len(params)))
-    return [pair for step, part in zip(steps, params)
+    steps = params if isinstance(params, dict) else getattr(params, "_fields", range(len(params)))
+    return [pair for step, part in zip(steps, params.values() if isinstance(params, dict) else params)
             for pair in named_arrays(part, f"{prefix}.{step}" if prefix else str(step))]
 
 
