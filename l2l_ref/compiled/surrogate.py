@@ -89,16 +89,10 @@ def surrogate(x, y, hyperparameters, factors, weight):
 
 def log_improvement(q, s):
     """q (m, d) -> log EI (m,), cache."""
-    B, n, d = shape_of("s.u", s.u, 3)
-    m = shape_of("q", q, 2)[0]
-    dtype = np.dtype(np.float64)
-    q, u, A, over_scale = fit(dtype, ("q", q, (m, d)), ("s.u", s.u, (B, n, d)), ("s.A", s.A, (B, n, n)),
-                              ("s.over_scale", s.over_scale, (B, d)))
-    a, *numbers = fit(dtype, ("s.a", s.a, (B, n)), *((f"s.{name}", getattr(s, name), (B,)) for name in
-                                                     ("trend", "mean", "variance", "best", "weight")))
+    q, columns, over_scale, A, a, *numbers = _fitted(q, s)
+    (B, n), m = a.shape, len(q)
     v = (q - 0.5) * over_scale[:, None]                              # V4
     w, d_mu, d_rest, total = np.empty((B, m, n)), np.empty((B, m)), np.empty((B, m)), np.full(m, TINY)
-    columns = np.ascontiguousarray(u.swapaxes(1, 2))
     _log_improvement(columns, v, A, a, *numbers, MILLS_SERIES, GAP_SERIES, w, d_mu, d_rest, total)
     return np.log(total), LogImprovementCache(s, v, w, d_mu, d_rest, total)
 
@@ -118,18 +112,22 @@ def log_improvement_backward(d_log, cache):
 
 def climb(q, s, length, steps):
     """q (m, d), length (d,) -> the points (m, d) that are reached."""
-    B, n, d = shape_of("s.u", s.u, 3)
-    m = shape_of("q", q, 2)[0]
-    dtype = np.dtype(np.float64)
-    q, length, u, A, over_scale = fit(
-        dtype, ("q", q, (m, d)), ("length", length, (d,)), ("s.u", s.u, (B, n, d)), ("s.A", s.A, (B, n, n)),
-        ("s.over_scale", s.over_scale, (B, d)))
-    a, *numbers = fit(dtype, ("s.a", s.a, (B, n)), *((f"s.{name}", getattr(s, name), (B,)) for name in
-                                                     ("trend", "mean", "variance", "best", "weight")))
+    q, columns, over_scale, A, a, *numbers = _fitted(q, s)
+    length, = fit(np.dtype(np.float64), ("length", length, (q.shape[1],)))
     reached = q.copy()
-    _climb(reached, length, steps, np.ascontiguousarray(u.swapaxes(1, 2)), over_scale, A, a, *numbers, MILLS_SERIES,
-           GAP_SERIES)
+    _climb(reached, length, steps, columns, over_scale, A, a, *numbers, MILLS_SERIES, GAP_SERIES)
     return reached
+
+
+def _fitted(q, s):
+    """q (m, d) and what the kernels need of s, with u as columns (B, d, n)."""
+    B, n, d = shape_of("s.u", s.u, 3)
+    m, dtype = shape_of("q", q, 2)[0], np.dtype(np.float64)
+    q, u, over_scale, A = fit(dtype, ("q", q, (m, d)), ("s.u", s.u, (B, n, d)), ("s.over_scale", s.over_scale, (B, d)),
+                              ("s.A", s.A, (B, n, n)))
+    numbers = fit(dtype, ("s.a", s.a, (B, n)), *((f"s.{name}", getattr(s, name), (B,)) for name in
+                                                 ("trend", "mean", "variance", "best", "weight")))
+    return q, np.ascontiguousarray(u.swapaxes(1, 2)), over_scale, A, *numbers
 
 
 # ------------------------------------------------------------------------------------------- the kernels
