@@ -350,6 +350,21 @@ def test_the_cost_of_a_query_is_bounded(monkeypatch):
     assert len(sizes) == 2 and max(sizes) <= finish.WINDOW * 5 // 4
 
 
+@given(st.lists(st.sampled_from([np.nan, 0.0, 1.0, 2.0]) | st.floats(-1e9, 1e9), min_size=1, max_size=400),
+       st.integers(1, 8))
+def test_a_surrogate_sees_the_best_points_and_the_latest(values, dim):
+    y = np.array(values)
+    data = finish._Data(np.zeros((len(y), dim)), y, np.zeros((0, dim)), lambda q: q)
+    known, failed = finish._window(data)
+    size = min(finish.WINDOW, 60 + 20 * dim)
+    expected = sorted((n for n in range(len(y)) if y[n] == y[n]), key=lambda n: (y[n], n))
+    if len(expected) > size:
+        latest = [n for n in sorted(expected) if n not in expected[: size // 2]]
+        expected = expected[: size // 2] + latest[size // 2 - size:]
+    assert known.tolist() == expected
+    assert failed.tolist() == np.flatnonzero(np.isnan(y))[-(size // 4):].tolist()
+
+
 def test_noise_that_was_announced_is_taken_for_noise():
     """The particles that are kept of a noisy function have far more noise than those of a smooth one."""
     noise = []

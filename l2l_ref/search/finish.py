@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 PARTICLES, MUTANTS, MIXED = 8, 8, 4
 MANY = 100                  # points with which half as many particles are tried, the costs of which grow with the cube
-WINDOW = 150                # points that a global surrogate sees at most
+WINDOW = 150                # points that a global surrogate sees at most, fewer in up to four dimensions: `_window`
 SPREAD, NEAR = 32, 64       # candidates all over the cube, and near the best points
 STARTS, STEPS = 3, 12       # candidates that the gradient improves, and steps that it takes
 JITTER = 1e-8               # noise that there always is, relative to the variance; locally LOCAL_JITTER
@@ -184,7 +184,10 @@ class _Data:
     def first_new(self, candidates: Array, apart: float = SAME) -> Array | None:
         """The first of the candidates (k, d) that is neither a point with a value nor a pending one, or None."""
         for point in candidates:
-            if not (np.abs(self.taken - point).max(axis=1) <= apart).any():
+            near = self.taken
+            for j in range(self.dim):  # hardly any point is left after the first
+                near = near[np.abs(near[:, j] - point[j]) <= apart]
+            if not len(near):
                 return point.copy()
         return None
 
@@ -318,12 +321,24 @@ def _global_query(data: _Data, history: History, rng: np.random.Generator, state
 
 def _window(data: _Data) -> tuple[Array, Array]:
     """The numbers of the points with a value that a global surrogate sees, the best first, and of the failed ones."""
-    known = np.flatnonzero(data.known)
-    order = known[np.argsort(data.y[known], kind="stable")]
-    if len(order) > WINDOW:
-        best = order[: WINDOW // 2]
-        order = np.concatenate([best, np.setdiff1d(known, best)[-(WINDOW - len(best)):]])
-    return order, np.flatnonzero(~data.known)[-(WINDOW // 4):]
+    known, window = np.flatnonzero(data.known), min(WINDOW, 60 + 20 * data.dim)
+    order = known[_smallest(data.y[known], window)]
+    if len(known) > window:
+        best, latest = order[: window // 2], known[-window:]
+        order = np.concatenate([best, latest[~np.isin(latest, best)][-(window - len(best)):]])
+    return order, np.flatnonzero(~data.known)[-(window // 4):]
+
+
+def _smallest(a: Array, count: int) -> Array:
+    """The numbers of the ``count`` smallest entries of a (n,), in order, the earlier first among equal ones.
+
+    Only these are sorted: a search may have a thousand times as many points as a surrogate sees.
+    """
+    among = np.arange(len(a))
+    if len(a) > count:
+        among = np.flatnonzero(a <= np.partition(a, count - 1)[count - 1])
+    smallest: Array = among[np.argsort(a[among], kind="stable")][:count]
+    return smallest
 
 
 def _global_candidates(best: Array, length_scale: Array, history: History, rng: np.random.Generator) -> Array:
@@ -377,7 +392,7 @@ def _local_query(whole: _Data, free: Array, rng: np.random.Generator, state: Fin
     away = data.x - centre
     if math.isnan(radius):
         axes = np.eye(d)
-        nearest = np.sort(np.abs(away).max(axis=1))
+        nearest = np.partition(np.abs(away).max(axis=1), d + 1)
         radius = float(np.clip(nearest[d + 1], 1e-3, 0.3))
     axes = _bounded(axes, WIDEST / radius)
     region = 2 * radius * axes                                       # Y3
@@ -393,7 +408,7 @@ def _local_query(whole: _Data, free: Array, rng: np.random.Generator, state: Fin
         return z[np.abs(z - 0.5).max(axis=1) <= 0.75]
 
     z = 0.5 + away @ inverse.T
-    near = np.argsort(np.abs(z - 0.5).max(axis=1), kind="stable")[:size]
+    near = _smallest(np.abs(z - 0.5).max(axis=1), size)
     y = np.where(data.known[near], data.y[near] - data.y[data.best], np.nan)
     failed = ~(y <= OUTLIER * np.nanmedian(y))
     y = y[~failed]

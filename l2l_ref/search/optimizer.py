@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import threading
+from array import array
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
@@ -20,7 +21,7 @@ from .batch import symmetries
 from .box import Box, Symmetry
 from .finish import History, next_query, require_memory
 from .recommend import recommend
-from .repeats import RADIUS, Places, replacement
+from .repeats import RADIUS, Places, Rows, replacement
 from .restarts import RestartSchedule, restart_period
 from .scale import given_scale, moments_of, penalty_limit, rescaled_after, running_scale, scaled, without_penalties
 from .sobol import MOST_DIMENSIONS, sobol_point
@@ -160,8 +161,8 @@ class BlackBoxOptimizer:
         self._asks: list[list[Any]] = []   # their events in the log
         self._runs: list[int] = []         # in which run of the network each was asked for
         self._told: list[list[Any]] = []   # events of the log
-        self._points: list[Array] = []     # where a value was told: u (D,)
-        self._values: list[float] = []     # to be made small; nan where the evaluation failed
+        self._points = Rows(self._box.dim if self._proposer is None else self._proposer.dim)  # u, where one was told
+        self._values = array("d")          # to be made small; nan where the evaluation failed
         self._value_at: dict[bytes, float] = {}  # the first value of each point
         self._differ = False               # whether another value was told of such a point
         self._best: int | None = None      # the number of the tell with the smallest finite value
@@ -218,9 +219,7 @@ class BlackBoxOptimizer:
             noise = self._noise
             if self._best is None or not self._is_noisy():
                 return self.best
-            points = np.array([u[: self._box.dim] for u in self._points])
-            values = np.where(np.array(self._values) > self._limit, np.nan, self._values)
-            n, estimate = recommend(points, values, None if noise is None or noise is True else float(noise))
+            n, estimate = recommend(*self._known(), None if noise is None or noise is True else float(noise))
             return self._to_user(self._told[n][2]), self._sign * estimate
 
     def _is_noisy(self) -> bool:
@@ -487,12 +486,16 @@ class BlackBoxOptimizer:
 
     def _history(self, id: int) -> History:
         """What the finish sees when it proposes the ask of this id."""
-        d, values = self._box.dim, np.array(self._values)
+        d = self._box.dim
         return History(
-            np.array([u[:d] for u in self._points]).reshape(-1, d), np.where(values > self._limit, np.nan, values),
-            np.array([trial._u[:d] for trial in self._pending.values()]).reshape(-1, d), self._box.categorical,
-            self._box.levels, self._rounded, self._is_noisy(), [self._seed, 1, id],
+            *self._known(), np.array([trial._u[:d] for trial in self._pending.values()]).reshape(-1, d),
+            self._box.categorical, self._box.levels, self._rounded, self._is_noisy(), [self._seed, 1, id],
             self._memory.get(max((k for k in self._memory if k < id), default=-1)))  # an interrupt undoes an ask
+
+    def _known(self) -> tuple[Array, Array]:
+        """The points (n, d) of which values were told, and the values (n,), nan of those that failed."""
+        values = np.array(self._values)
+        return self._points[:, : self._box.dim].copy(), np.where(values > self._limit, np.nan, values)
 
     def _rounded(self, u: Array) -> Array:
         """The points u (B, d) as they would be evaluated."""
@@ -547,7 +550,7 @@ class BlackBoxOptimizer:
 
     def _rescale(self) -> bool:
         """Find the limit and the scale anew. Returns whether the scale may be another one."""
-        values = np.array([self._values])
+        values = np.array(self._values)[None]
         limit = penalty_limit(values)
         values, self._limit = without_penalties(values, limit), float(limit[0])
         self._worst = float(np.nanmax(values)) if np.isfinite(values).any() else None
@@ -574,7 +577,7 @@ class BlackBoxOptimizer:
         if isinstance(n, Trial):
             u, value = n._u, None
             if self._points:
-                near = int(np.abs(np.array(self._points) - u).max(axis=1).argmin())
+                near = int(np.abs(self._points[:] - u).max(axis=1).argmin())
                 value = self._values[near]
         else:
             u, value = self._points[n], self._values[n]

@@ -26,19 +26,49 @@ GOLDEN = (5**0.5 - 1) / 2
 MOST_POINTS = 1024  # of a box of which all points are candidates
 
 
+class Rows:
+    """An array that grows: rows are added to a buffer, which is twice as long when it is full.
+
+    Attributes
+    ----------
+    buffer : (more than count, columns) array
+        Its first ``count`` rows are the array. The others are to be written.
+    """
+
+    def __init__(self, columns: int) -> None:
+        self.buffer, self.count = np.empty((64, columns)), 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, n: Any) -> Array:
+        row: Array = self.buffer[: self.count][n]
+        return row
+
+    def append(self, row: Array) -> None:
+        self.buffer[self.count] = row
+        self.keep()
+
+    def keep(self) -> int:
+        """Add the row that was written behind the last one. Returns its number."""
+        self.count += 1
+        if self.count == len(self.buffer):
+            self.buffer = np.concatenate([self.buffer, np.empty_like(self.buffer)])
+        return self.count - 1
+
+
 class Places:
     """Where a search has been, in the unit cube, and what is known of it."""
 
     def __init__(self, dim: int, backend: Backend = "auto") -> None:
         self._is_useless = backends.choose("stepping", backend).is_useless
-        self._rows = np.empty((64, dim + 1))
-        self.count = 0
+        self._rows = Rows(dim + 1)
         self._values: list[float] = []  # the finite ones, sorted
 
     @property
     def rows(self) -> Array:
-        """The points, each followed by its value, or by infinity where there is none (count, dim + 1)."""
-        return self._rows[: self.count]
+        """The points, each followed by its value, or by infinity where there is none (n, dim + 1)."""
+        return self._rows[:]
 
     @property
     def median(self) -> float:
@@ -47,22 +77,19 @@ class Places:
 
     def add(self, u: Array, value: float = np.inf) -> int:
         """A point (at least dim,) and its value. Returns its number."""
-        self._is_useless(self._rows, self.count, u, 0.0, np.inf)  # which writes it
+        self.is_useless(u, 0.0)  # which writes it
         return self.keep(value)
 
     def keep(self, value: float = np.inf) -> int:
         """As `add`, of the query that `is_useless` has seen last."""
-        number = self.count
-        self.count = number + 1
+        number = self._rows.keep()
         if value < np.inf:
             self.set(number, value)
-        if self.count == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
         return number
 
     def set(self, number: int, value: float) -> None:
         """The value of a point, infinity if the evaluation failed."""
-        self._rows[number, -1] = value
+        self._rows.buffer[number, -1] = value
         if value < np.inf:
             insort(self._values, value)
 
@@ -70,7 +97,7 @@ class Places:
         """Whether a query repeats a point, or lies nearer than ``near`` to one of the worse half."""
         values = self._values
         median = values[len(values) // 2] if values else np.inf
-        useless: bool = self._is_useless(self._rows, self.count, u, near, median)
+        useless: bool = self._is_useless(self._rows.buffer, self._rows.count, u, near, median)
         return useless
 
     def __getstate__(self) -> dict[str, Any]:
