@@ -172,6 +172,31 @@ def test_a_term_in_float32_beside_others_in_float64(name, seed):
         assert gradcheck(f, smooth, x, kind="gradient", seed=seed).verdict == "FAIL"
 
 
+# At large inputs such a term is level over the reach of the steps, and what it adds to the slope is not seen.
+SATURATED = {
+    "tanh": (lambda x: np.tanh(x.astype(np.float32)), lambda x: 1 - np.tanh(x) ** 2, 20),
+    "sigmoid": (lambda x: 1 / (1 + np.exp(-x.astype(np.float32))), lambda x: 1 / (2 + 2 * np.cosh(x)), 20),
+    "bump": (lambda x: np.float32(1) + np.exp(-x.astype(np.float32) ** 2), lambda x: -2 * x * np.exp(-(x**2)), 6),
+}
+
+
+@pytest.mark.parametrize("name", SATURATED)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_saturated_term_in_float32_beside_others_in_float64(name, seed):
+    rng = np.random.default_rng(seed)
+    rounded, slope, largest = SATURATED[name]
+    x, weight = rng.uniform(-largest, largest, rng.integers(1, 4)), 10.0 ** rng.uniform(-3, 1)
+
+    def f(x):
+        return float(rounded(x).sum() + weight * np.sin(x / 3).sum())
+
+    def right(x):
+        return slope(x) + weight * np.cos(x / 3) / 3
+
+    assert gradcheck(f, right, x, kind="gradient", seed=seed).verdict != "FAIL"
+    assert gradcheck(f, lambda x: 1.2 * right(x), x, kind="gradient", seed=seed).verdict == "FAIL"
+
+
 @pytest.mark.parametrize("at", [1e-3, 0.3, -0.7])
 def test_a_lost_imaginary_part_beside_a_term_that_keeps_its_own(at):
     """The complex step then says 1 and is exact; central differences contradict it."""

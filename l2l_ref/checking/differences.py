@@ -52,6 +52,8 @@ HIGH_STAIR = 1e6  # relative to the rounding of the outputs: a change so large i
 STAIR = 1.5  # the noise of a staircase, in units of the smallest change that was seen
 STAIRS_BELOW = 1e-10  # only outputs of a finer precision may go up in stairs of float32
 FLOAT32_STAIRS = 16.0  # how high these may be, in units in the last place of the outputs, some digits of which are lost
+LOOK = 1e-3  # times the scale: how far from a place stairs of float32 are looked for
+ELSEWHERE = (-0.5, 0.5, -0.75, 0.75)  # times the scale, from x: where saturation may not hide them
 INTERVALS = (0, -1, 1, -2)  # from x + k h to x + (k + 1) h: a staircase has a jump in all of them
 CLOSER = 0.1  # smaller steps that come so much closer to the expected value let it count as possible
 CERTAIN = 10.0  # an error of this many limits is one, whatever f is like
@@ -235,6 +237,18 @@ def central_slope(
     # the slope of these terms alone.
     highest = FLOAT32_STAIRS * float(np.finfo(np.float32).eps) * float(w_abs @ largest)
     jumps = partial(_jumps, line, w, x, slope=best.value, noise=digits, highest=highest)
+    look = LOOK * wide
+
+    def stairs_at(place: float) -> float:
+        # The height of a jump that is nearer than ``look`` to this place, or 0. The fifth differences of a function
+        # that is smooth there vanish but for rounding, whose coefficients add up to 2^5.
+        values = [w @ line(t) for t in place + np.linspace(0.0, look, 8)]
+        if not np.abs(np.diff(values, 5)).max() > 32.0 * CERTAIN * digits:
+            return 0.0
+        on_a_stair = 1e-6 * look
+        slope = float(w @ (line(place) - line(place - on_a_stair))) / on_a_stair
+        return next(_jumps(line, w, place, look, slope=slope, noise=digits, highest=highest))
+
     wider = [slope for slope in slopes if slope.step > best.step and (
         slope.jump or slope.bound < abs(slope.value - best.value) - best.bound)]
     if wider and eps < STAIRS_BELOW:
@@ -274,9 +288,13 @@ def central_slope(
         return best
     single = ROUNDING * STAIR / FLOAT32_STAIRS * highest  # a stair may be wider than the steps
     if eps < STAIRS_BELOW and confirms(best.rougher(single / first.h)):
-        height = next(jumps(wide))
+        height = stairs_at(x)
+        # What f rounds may be level at x, as tanh is at large inputs. Then it has stairs elsewhere.
+        if not height and confirms(best.rougher(single / look)) and any(
+                map(stairs_at, [*(x + part * wide for part in ELSEWHERE), x / 4.0, x / 8.0])):
+            height = single / ROUNDING
         if height:
-            return best.rougher(ROUNDING * height / first.h)
+            return _trusted(estimate(height=height))
     if not confirms(best, CERTAIN):
         return best
     # f may be level here, with a kink further away, instead of a staircase. Then small steps are right.
