@@ -161,7 +161,8 @@ class BlackBoxOptimizer:
         self._asks: list[list[Any]] = []   # their events in the log
         self._runs: list[int] = []         # in which run of the network each was asked for
         self._told: list[list[Any]] = []   # events of the log
-        self._points = Rows(self._box.dim if self._proposer is None else self._proposer.dim)  # u, where one was told
+        self._points: list[Array] = []     # where a value was told: u (D,)
+        self._seen = Rows(self._box.dim)   # those of them that `_known` has seen
         self._values = array("d")          # to be made small; nan where the evaluation failed
         self._value_at: dict[bytes, float] = {}  # the first value of each point
         self._differ = False               # whether another value was told of such a point
@@ -494,8 +495,10 @@ class BlackBoxOptimizer:
 
     def _known(self) -> tuple[Array, Array]:
         """The points (n, d) of which values were told, and the values (n,), nan of those that failed."""
+        for u in self._points[len(self._seen):]:
+            self._seen.append(u[: self._box.dim])
         values = np.array(self._values)
-        return self._points[:, : self._box.dim].copy(), np.where(values > self._limit, np.nan, values)
+        return self._seen[:].copy(), np.where(values > self._limit, np.nan, values)
 
     def _rounded(self, u: Array) -> Array:
         """The points u (B, d) as they would be evaluated."""
@@ -577,7 +580,7 @@ class BlackBoxOptimizer:
         if isinstance(n, Trial):
             u, value = n._u, None
             if self._points:
-                near = int(np.abs(self._points[:] - u).max(axis=1).argmin())
+                near = int(np.abs(np.array(self._points) - u).max(axis=1).argmin())
                 value = self._values[near]
         else:
             u, value = self._points[n], self._values[n]
