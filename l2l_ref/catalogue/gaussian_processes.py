@@ -111,6 +111,12 @@ def _fitted(d=2, n=6, trend=0.3, noise=0.1):
     return surrogate.surrogate(x, y, hyperparameters, factors, np.array([0.4, 0.6]))
 
 
+def _certain():
+    """A Surrogate whose variance is at its floor at all queries, and whose mean is below the best value."""
+    s = _fitted()
+    return s._replace(A=3 * s.A, best=s.best + 5)
+
+
 def _queries(rng, m=3, d=2, low=0.0, high=1.0):
     return (rng.uniform(low, high, (m, d)),)
 
@@ -257,5 +263,12 @@ OPERATIONS = (
         "Rasmussen & Williams 2006, section 2.7", analytic=False,
         cases={"outside": partial(_queries, low=1.5, high=2.0, d=6), "one query": partial(_queries, m=1, d=6),
                "empty": partial(_queries, m=0, d=6)},
+    ),
+    Operation(
+        "log_improvement without variance", partial(surrogate.log_improvement, s=_certain()), _queries,
+        r"\log EI = \log \sum_b \ \pi_b \ E \max(y^*_b - y_b(q), 0)",
+        "Rasmussen & Williams 2006, section 2.7", analytic=False,
+        cases={"many queries": partial(_queries, m=20), "one query": partial(_queries, m=1),
+               "empty": partial(_queries, m=0)},
     ),
 )

@@ -14,7 +14,8 @@ PAIRS = {
     "convolution": (images, ("conv2d", "conv2d, stride 2", "conv2d, valid", "max_pool", "max_pool, overlapping")),
     "normalization": (images, ("batch_norm", "batch_norm with gain")),
     "gp": (gaussian_processes, ("gp_append", "gp_sample", "gp_sample with matern32", "gp_sample with matern52")),
-    "surrogate": (gaussian_processes, ("log_improvement", "log_improvement in six dimensions")),
+    "surrogate": (gaussian_processes, (
+        "log_improvement", "log_improvement in six dimensions", "log_improvement without variance")),
 }
 BY_BACKEND = (meta_gradients, ("meta_gradient", "second_order_meta_gradient"))  # these take the backend by its name
 
