@@ -98,6 +98,21 @@ def test_more_dimensions_than_a_network_has_open_with_sobol_points(suite):
     assert list(results) == ["learned", "random"] and results["learned"].best.shape == (1, 20)
 
 
+@pytest.mark.parametrize("at_once", [{"workers": 4}, {"batch": 4}])
+def test_several_evaluations_at_once(suite, at_once):
+    """What is not known yet cannot help, but they find the minimum all the same."""
+    problem = BBOBProblem(2, 1, (2, 4))
+    one, several = (compare_bbob(problem, {"learned": "lstm-oi"}, 40, **several)["learned"].best
+                    for several in ({}, at_once))
+    assert several.shape == one.shape and not np.array_equal(several[:, :6], one[:, :6])
+    assert (several[:, -1] < -3).all()
+
+
+def test_workers_and_batches_exclude_each_other(suite):
+    with pytest.raises(ValueError, match="workers, batch: expected one of them to be 1, got 2 and 3"):
+        compare_bbob(BBOBProblem(2), {"learned": "lstm-oi"}, 5, workers=2, batch=3)
+
+
 def found(*finals):
     return bbob.SearchResult(np.array([[1.0, final] for final in finals]), np.empty((len(finals), 0)), 1e-3)
 

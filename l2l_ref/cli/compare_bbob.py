@@ -11,7 +11,7 @@ from ..extras import require
 from .arguments import counts, planned_figure, progress
 from .compare_black_box import EVALUATIONS, MODEL
 
-OPTIONS = {"bbob": ("dim", "evaluations", "peers", "instances")}
+OPTIONS = {"bbob": ("dim", "evaluations", "peers", "workers", "batch", "instances")}
 
 
 def configure(add):
@@ -35,7 +35,8 @@ def run(args):
     compared = []
     for dim in dims:
         problem = BBOBProblem(dim, functions, args.instances or INSTANCES)
-        compared.append((problem, compare_bbob(problem, models, evaluations, args.seed, peers=peers, report=progress)))
+        compared.append((problem, compare_bbob(problem, models, evaluations, args.seed, peers=peers,
+                                               workers=args.workers or 1, batch=args.batch or 1, report=progress)))
     if args.json:
         print(json.dumps({"problem": {"problem": "bbob"}, "models": models,
                           "problems": [to_json(results, problem) for problem, results in compared]}))

@@ -21,9 +21,9 @@ from ..baselines.peers import BBOB_PEERS
 from ..baselines.random_search import RandomSearch
 from ..checks import whole_number
 from ..extras import require
-from ..search.minimize import minimize
+from ..search import BlackBoxOptimizer, minimize
 from ..seeds import child
-from .black_box import MOST_DIMENSIONS, SearchResult, paired_difference
+from .black_box import MOST_DIMENSIONS, InFlight, SearchResult, paired_difference, require_one_at_once
 from .statistics import COMPARISON, LEARNED, align, half_width, interval, json_numbers, with_interval
 
 if TYPE_CHECKING:
@@ -128,9 +128,16 @@ def log_regret(values: Sequence[float], minimum: float) -> Array:
 
 
 def learned(model: str, function: Function, dim: int, evaluations: int, seed: int,
-            finish: Literal["auto"] | None = "auto") -> None:
+            finish: Literal["auto"] | None = "auto", workers: int = 1, batch: int = 1) -> None:
     """`minimize`: a learned opening, Sobol points where no network has so many dimensions, and then the finish."""
-    minimize(function, [(0, 1)] * dim, evaluations, model, seed, finish=finish, on_error="raise")
+    if workers == batch == 1:
+        minimize(function, [(0, 1)] * dim, evaluations, model, seed, finish=finish, on_error="raise")
+        return
+    search = InFlight([BlackBoxOptimizer([(0, 1)] * dim, model, seed, finish=finish)], [np.random.default_rng(seed)],
+                      workers, batch)
+    for _ in range(evaluations):
+        x = search.ask()
+        search.tell(x, np.array([function(x[0])]))
 
 
 def random_search(function: Function, dim: int, evaluations: int, seed: int) -> None:
@@ -157,7 +164,7 @@ def measure(search: Search, problem: BBOBProblem, evaluations: int, seed: int) -
 
 def compare_bbob(
     problem: BBOBProblem, models: dict[str, str], evaluations: int = 100, seed: int = 0, *, peers: Iterable[str] = (),
-    report: Callable[[str], object] | None = None,
+    workers: int = 1, batch: int = 1, report: Callable[[str], object] | None = None,
 ) -> dict[str, SearchResult]:
     """Compare learned optimizers with third-party ones on the BBOB functions of one dimension.
 
@@ -171,7 +178,9 @@ def compare_bbob(
     seed : int
         Decides what is random in the optimizers. The functions are the same for every seed.
     peers : sequence of str
-        Keys of ``baselines.peers.BBOB_PEERS``.
+        Keys of ``baselines.peers.BBOB_PEERS``. They have one evaluation at a time.
+    workers, batch : int
+        As for `compare_black_box`.
     report : callable, optional
         Called with a line of text about the progress.
 
@@ -190,9 +199,11 @@ def compare_bbob(
     """
     require("ioh", "compare bbob")
     whole_number("evaluations", evaluations)
-    searches: dict[str, Search] = {name: partial(learned, model) for name, model in models.items()}
+    require_one_at_once(workers, batch)
+    at_once = {"workers": workers, "batch": batch}
+    searches: dict[str, Search] = {name: partial(learned, model, **at_once) for name, model in models.items()}
     if problem.dim <= MOST_DIMENSIONS:
-        searches[NETWORK] = partial(learned, models[LEARNED], finish=None)
+        searches[NETWORK] = partial(learned, models[LEARNED], finish=None, **at_once)
     searches["random"] = random_search
     for name in peers:
         _, adapter = BBOB_PEERS[name]

@@ -107,15 +107,13 @@ class GPProblem:
 
 
 class InFlight:
-    """The searches of B functions, each as `BlackBoxOptimizer` does it alone, with several evaluations at once.
+    """The searches of B functions, with several evaluations of each at once.
 
     Parameters
     ----------
-    proposer : Proposer
-    functions, first : int
-        B, and the number of the first function.
-    seed : int
-    scaling : "running" or (mean, std)
+    searches : list of BlackBoxOptimizer
+    rngs : list of numpy.random.Generator
+        One for each search: it draws which evaluation ends next.
     workers : int
         How many evaluations of each function are under way. They end in random order, one at a time.
     batch : int
@@ -123,15 +121,12 @@ class InFlight:
         1.
     """
 
-    def __init__(self, proposer: Proposer, functions: int, seed: int, first: int, scaling: Any, workers: int,
+    def __init__(self, searches: list[BlackBoxOptimizer], rngs: list[np.random.Generator], workers: int,
                  batch: int) -> None:
-        seeds = [child(seed, first + b) for b in range(functions)]
-        self._searches = [BlackBoxOptimizer([(0, 1)] * proposer.dim, proposer, int(seed.generate_state(1)[0]),
-                                            scaling=scaling, finish=None) for seed in seeds]
-        self._rngs = [np.random.default_rng(seed) for seed in seeds]
+        self._searches, self._rngs = searches, rngs
         self._workers, self._batch = workers, batch
-        self._asked: list[list[Trial]] = [[] for _ in seeds]
-        self._evaluated: list[list[tuple[Trial, float]]] = [[] for _ in seeds]  # not told yet
+        self._asked: list[list[Trial]] = [[] for _ in searches]
+        self._evaluated: list[list[tuple[Trial, float]]] = [[] for _ in searches]  # not told yet
 
     def ask(self) -> Array:
         """The next query of each function, (B, d)."""
@@ -149,6 +144,14 @@ class InFlight:
         """The values y (B,) of what was asked."""
         for asked, evaluated, value in zip(self._asked, self._evaluated, y):
             evaluated.append((asked.pop(0), float(value)))
+
+
+def require_one_at_once(workers: int, batch: int) -> None:
+    """Raise ValueError unless these are whole numbers of 1 or more, and one of them is 1."""
+    whole_number("workers", workers)
+    whole_number("batch", batch)
+    if workers > 1 and batch > 1:
+        raise ValueError(f"workers, batch: expected one of them to be 1, got {workers} and {batch}")
 
 
 def draw_symmetry(d: int, seed: Rng) -> Transform:
@@ -307,11 +310,9 @@ def compare_black_box(
     """
     require("scipy", "a comparison of black-box optimizers")  # its parts that need it come last
     for name, value, least in (("evaluations", evaluations, 1), ("functions", functions, 1),
-                               ("baseline_functions", baseline_functions, 0), ("workers", workers, 1),
-                               ("batch", batch, 1)):
+                               ("baseline_functions", baseline_functions, 0)):
         whole_number(name, value, least)
-    if workers > 1 and batch > 1:
-        raise ValueError(f"workers, batch: expected one of them to be 1, got {workers} and {batch}")
+    require_one_at_once(workers, batch)
     for name, model in models.items():
         if model.dim != problem.dim:
             raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "
@@ -341,7 +342,10 @@ def _learned(
     functions: int, first: int,
 ) -> BatchSearch | InFlight:
     if max(workers, batch) > 1:
-        return InFlight(model, functions, seed, first, problem.scaling, workers, batch)
+        seeds = [child(seed, first + b) for b in range(functions)]
+        searches = [BlackBoxOptimizer([(0, 1)] * model.dim, model, int(of_search.generate_state(1)[0]),
+                                      scaling=problem.scaling, finish=None) for of_search in seeds]
+        return InFlight(searches, [np.random.default_rng(of_search) for of_search in seeds], workers, batch)
     return problem.learned(model, functions, evaluations, seed, first)
 
 
