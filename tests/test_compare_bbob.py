@@ -174,10 +174,21 @@ def test_peers_have_the_same_functions(suite, run, monkeypatch):
     monkeypatch.setattr(peers, "BBOB_PEERS", adapters)
     monkeypatch.setattr(bbob, "BBOB_PEERS", adapters)
     assert peers.installed_for_bbob() == ["middle"]
-    part, = json.loads(run("--dim", 2, *SMALL, "--json", "--peers")[1])["problems"]
+    part, = json.loads(run("--dim", 2, *SMALL, "--json", "--peers", "--workers", 3)[1])["problems"]
+    assert part["workers"] == 3 and part["batch"] == 1
     entry = part["optimizers"]["middle"]
     # 0.4 and 0.3 from the centres in both coordinates
     assert entry["final_loss_mean"] == pytest.approx(np.mean(np.log10([2 * 0.16, 2 * 0.09])))
+
+
+def test_peers_that_are_not_installed(suite, run, monkeypatch):
+    monkeypatch.setattr(peers, "BBOB_PEERS", {"absent": (("no_such",), None)})
+    code, _, said = run("--dim", 2, *SMALL, "--peers")
+    assert code == 2 and "peers: none of absent is installed: pip install 'l2l-ref[bbob,peers]'" in said
+
+
+def test_a_model_that_has_too_few_dimensions_is_no_network(suite):
+    assert "network" not in compare_bbob(BBOBProblem(3, 1, (2,)), {"learned": "lstm-sum"}, 5)
 
 
 @pytest.mark.parametrize("words, reason", [

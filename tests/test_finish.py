@@ -21,6 +21,7 @@ from l2l_ref.ops.covariance import matern52
 from l2l_ref.ops.gp import gp_posterior
 from l2l_ref.search import finish
 from l2l_ref.search.finish import History, next_query
+from l2l_ref.search.repeats import Rows
 from l2l_ref.trees import leaves
 
 
@@ -347,7 +348,7 @@ def test_the_cost_of_a_query_is_bounded(monkeypatch):
     memory = None
     for _ in range(2):
         _, memory = next_query(history(x, y, memory=memory))
-    assert len(sizes) == 2 and max(sizes) <= finish.WINDOW * 5 // 4
+    assert len(sizes) == 2 and max(sizes) <= finish.most_seen(2) * 5 // 4
 
 
 @given(st.lists(st.sampled_from([np.nan, 0.0, 1.0, 2.0]) | st.floats(-1e9, 1e9), min_size=1, max_size=400),
@@ -356,7 +357,7 @@ def test_a_surrogate_sees_the_best_points_and_the_latest(values, dim):
     y = np.array(values)
     data = finish._Data(np.zeros((len(y), dim)), y, np.zeros((0, dim)), lambda q: q)
     known, failed = finish._window(data)
-    size = min(finish.WINDOW, 60 + 20 * dim)
+    size = finish.most_seen(dim)
     expected = sorted((n for n in range(len(y)) if y[n] == y[n]), key=lambda n: (y[n], n))
     if len(expected) > size:
         latest = [n for n in sorted(expected) if n not in expected[: size // 2]]
@@ -500,6 +501,22 @@ def test_a_broken_memory_is_refused(name, value):
     memory[name] = value
     with pytest.raises(ValueError, match="^state: "):
         l2l.BlackBoxOptimizer.from_state(state)
+
+
+def test_an_interrupted_row_can_be_added_again():
+    """Also where the buffer grows."""
+    at = 1
+    while True:
+        rows = Rows(1)
+        for k in range(62):
+            rows.append(np.array([k]))
+        if not interrupted(lambda rows=rows: rows.append(np.array([62])), at):
+            break
+        for k in range(len(rows), 70):
+            rows.append(np.array([k]))
+        np.testing.assert_array_equal(rows.array[:, 0], range(70))
+        at += 1
+    assert at > 5
 
 
 @pytest.mark.parametrize("kind", ["global", "local"])

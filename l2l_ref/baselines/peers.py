@@ -163,8 +163,11 @@ BBOB_PEERS: dict[str, tuple[tuple[str, ...], Minimiser]] = {  # the packages to 
 
 
 def installed_for_bbob() -> list[str]:
-    """The names of the BBOB_PEERS whose packages are installed, an empty list where there are none."""
-    return [name for name, (packages, _) in BBOB_PEERS.items() if extras.installed(*packages)]
+    """The names of the BBOB_PEERS whose packages are installed. ImportError if there is none."""
+    names = [name for name, (packages, _) in BBOB_PEERS.items() if extras.installed(*packages)]
+    if not names:
+        raise ImportError(f"peers: none of {', '.join(BBOB_PEERS)} is installed: pip install 'l2l-ref[bbob,peers]'")
+    return names
 
 
 def installed() -> list[str]:

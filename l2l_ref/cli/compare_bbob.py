@@ -9,7 +9,7 @@ from ..compare.bbob import DIMENSIONS, FUNCTIONS, INSTANCES, BBOBProblem, compar
 from ..compare.statistics import LEARNED
 from ..extras import require
 from .arguments import counts, planned_figure, progress
-from .compare_black_box import EVALUATIONS, MODEL
+from .compare_black_box import EVALUATIONS, MODEL, in_words
 
 OPTIONS = {"bbob": ("dim", "evaluations", "peers", "workers", "batch", "instances")}
 
@@ -32,19 +32,20 @@ def run(args):
     peers = installed_for_bbob() if args.peers else []
     evaluations = whole_number("evaluations", args.evaluations or EVALUATIONS)
     figure = planned_figure(args.figure, "compare-bbob.png")
+    at_once = {"workers": args.workers or 1, "batch": args.batch or 1}
     compared = []
     for dim in dims:
         problem = BBOBProblem(dim, functions, args.instances or INSTANCES)
-        compared.append((problem, compare_bbob(problem, models, evaluations, args.seed, peers=peers,
-                                               workers=args.workers or 1, batch=args.batch or 1, report=progress)))
+        compared.append((problem, compare_bbob(problem, models, evaluations, args.seed, peers=peers, report=progress,
+                                               **at_once)))
     if args.json:
         print(json.dumps({"problem": {"problem": "bbob"}, "models": models,
-                          "problems": [to_json(results, problem) for problem, results in compared]}))
+                          "problems": [to_json(results, problem) | at_once for problem, results in compared]}))
     else:
         for k, (problem, results) in enumerate(compared):
             print("\n" * (k > 0) + f"{problem.title}: {functions} functions, instances "
                   f"{', '.join(map(str, problem.instances))}; log10 of the regret; learned: {models[LEARNED]}, then a "
-                  "Gaussian process")
+                  f"Gaussian process{in_words(**at_once)}")
             print("\n".join(table(results)))
     if figure:
         figures.plot_best_so_far(compared, [None] * len(compared), figure, label="mean log10 regret")

@@ -30,10 +30,11 @@ def configure(add):
         help="number of functions on which to run expected improvement, which is slow (default 100 for gp, otherwise "
              "0: leave it out)")
     add("--workers", type=whole(1), metavar="N",
-        help="evaluations of a function that the learned optimizers have under way, which end in random order (default "
-             "1)")
+        help="evaluations of a function that the learned optimizers have under way, which end in random order; the "
+             "others have one (default 1)")
     add("--batch", type=whole(1), metavar="N",
-        help="points of a function that the learned optimizers ask for at once, and are told together (default 1)")
+        help="points of a function that the learned optimizers ask for at once, and are told together; the "
+             "others have one (default 1)")
     add("--peers", action="store_true", default=None,
         help="also run those of Optuna, Hyperopt, scikit-optimize and SMAC that are installed, on as many functions as "
              "expected improvement; for bbob those of Optuna, cmaes, SciPy, Nevergrad and scikit-optimize, on all")
@@ -49,24 +50,35 @@ def run(args):
         raise ValueError("--peers: expected --baseline-functions N as well, the number of functions they run on")
     peers = installed() if args.peers else ()
     figure = planned_figure(args.figure, f"compare-{args.problem}.png")
+    at_once = {"workers": args.workers or 1, "batch": args.batch or 1}
     compared = [
         (problem, compare_black_box(problem, by_name, args.evaluations or EVALUATIONS, functions, baselines, args.seed,
-                                    peers=peers, workers=args.workers or 1, batch=args.batch or 1, report=progress))
+                                    peers=peers, report=progress, **at_once))
         for problem, by_name in zip(problems, models)
     ]
     minima = [problem.minima(functions, args.seed) for problem in problems]
     if args.json:
-        parts = [to_json(results, problem, least) | {"models": {name: model.card for name, model in by_name.items()}}
+        parts = [to_json(results, problem, least) | at_once
+                 | {"models": {name: model.card for name, model in by_name.items()}}
                  for (problem, results), least, by_name in zip(compared, minima, models)]
         several = {"problem": {"problem": args.problem}, "problems": parts}
         print(json.dumps(several if args.problem in ("benchmarks", "hpo") or len(parts) > 1 else parts[0]))
     else:
         for k, ((problem, results), least, by_name) in enumerate(zip(compared, minima, models)):
-            print("\n" * (k > 0) + f"{problem.title}: {functions} functions; learned: {by_name[LEARNED].card['name']}")
+            print("\n" * (k > 0) + f"{problem.title}: {functions} functions; learned: {by_name[LEARNED].card['name']}"
+                  + in_words(**at_once))
             print("\n".join(table(results, least)))
     if figure:
         draw(args, figure, compared, minima, models)
     return 0
+
+
+def in_words(workers, batch):
+    """What a header says of several evaluations at once."""
+    if workers == batch == 1:
+        return ""
+    how = f"{workers} evaluations under way" if workers > 1 else f"batches of {batch} evaluations"
+    return f"; the learned optimizers have {how}, the others one at a time"
 
 
 def draw(args, figure, compared, minima, models):

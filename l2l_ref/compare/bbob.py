@@ -22,8 +22,9 @@ from ..baselines.random_search import RandomSearch
 from ..checks import whole_number
 from ..extras import require
 from ..search import BlackBoxOptimizer, minimize
+from ..search.optimizer import resolve_model
 from ..seeds import child
-from .black_box import MOST_DIMENSIONS, InFlight, SearchResult, paired_difference, require_one_at_once
+from .black_box import InFlight, SearchResult, paired_difference, require_workers_or_batch
 from .statistics import COMPARISON, LEARNED, align, half_width, interval, json_numbers, with_interval
 
 if TYPE_CHECKING:
@@ -129,7 +130,10 @@ def log_regret(values: Sequence[float], minimum: float) -> Array:
 
 def learned(model: str, function: Function, dim: int, evaluations: int, seed: int,
             finish: Literal["auto"] | None = "auto", workers: int = 1, batch: int = 1) -> None:
-    """`minimize`: a learned opening, Sobol points where no network has so many dimensions, and then the finish."""
+    """A learned opening, Sobol points where no network has so many dimensions, and then the finish.
+
+    By `minimize`, or with several evaluations at once by `InFlight`.
+    """
     if workers == batch == 1:
         minimize(function, [(0, 1)] * dim, evaluations, model, seed, finish=finish, on_error="raise")
         return
@@ -199,10 +203,10 @@ def compare_bbob(
     """
     require("ioh", "compare bbob")
     whole_number("evaluations", evaluations)
-    require_one_at_once(workers, batch)
+    require_workers_or_batch(workers, batch)
     at_once = {"workers": workers, "batch": batch}
     searches: dict[str, Search] = {name: partial(learned, model, **at_once) for name, model in models.items()}
-    if problem.dim <= MOST_DIMENSIONS:
+    if resolve_model(models[LEARNED], problem.dim)[1] is not None:
         searches[NETWORK] = partial(learned, models[LEARNED], finish=None, **at_once)
     searches["random"] = random_search
     for name in peers:

@@ -146,7 +146,7 @@ class InFlight:
             evaluated.append((asked.pop(0), float(value)))
 
 
-def require_one_at_once(workers: int, batch: int) -> None:
+def require_workers_or_batch(workers: int, batch: int) -> None:
     """Raise ValueError unless these are whole numbers of 1 or more, and one of them is 1."""
     whole_number("workers", workers)
     whole_number("batch", batch)
@@ -312,7 +312,7 @@ def compare_black_box(
     for name, value, least in (("evaluations", evaluations, 1), ("functions", functions, 1),
                                ("baseline_functions", baseline_functions, 0)):
         whole_number(name, value, least)
-    require_one_at_once(workers, batch)
+    require_workers_or_batch(workers, batch)
     for name, model in models.items():
         if model.dim != problem.dim:
             raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "

@@ -4,9 +4,9 @@ A network opens a search well and then stands still. From its points and values 
 is learned from other functions. A query is one of two kinds, in turn:
 
 - A **global** query. The surrogate (ops/surrogate.py) has a length scale for each parameter and no trend. It sees the
-  values on the scale of scale.py, so their logarithms where they are skewed. It sees at most `WINDOW` of them, half of
-  which are the best and half the latest, so that the cost of a query is bounded. Of a categorical parameter with more
-  than two choices it sees a coordinate for each choice, so that all choices are equally far apart.
+  values on the scale of scale.py, so their logarithms where they are skewed. It sees a bounded number of them, half of
+  which are the best and half the latest (`_window`). Of a categorical parameter with more than two choices it sees a
+  coordinate for each choice, so that all choices are equally far apart.
 - A **local** query, within a trust region around the best point. The surrogate has one length scale and a quadratic
   trend. It sees the nearest points, in coordinates z of the region:
 
@@ -19,8 +19,8 @@ is learned from other functions. A query is one of two kinds, in turn:
   queries of a noisy function.
 
 The hyperparameters are not optimised. `PARTICLES` sets of them are kept, those with the largest posterior density, and
-`MUTANTS` of them are varied before each query. Expected improvement is averaged over the best `MIXED` of them. It is
-evaluated at a few dozen candidates, and its gradient improves the best of these.
+`MUTANTS` variations of them are tried before each query. Expected improvement is averaged over the best `MIXED` of
+them. It is evaluated at a few dozen candidates, and its gradient improves the best of these.
 
 Pending points count as evaluated, with the value that the surrogate predicts. Failed evaluations count as the worst of
 the others, for the prediction but not for the hyperparameters. No query repeats a point.
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from ..protocols import Array, Backend
 
 PARTICLES, MUTANTS, MIXED = 8, 8, 4
-MANY = 100                  # points with which half as many particles are tried, the costs of which grow with the cube
-WINDOW = 150                # points that a global surrogate sees at most, fewer in up to four dimensions: `_window`
+MANY = 100                  # with more points, half as many particles are tried: the cost of one grows with the cube
+WINDOW = 60, 20, 150        # points that a global surrogate sees: at most 60 + 20 d, and at most 150
 SPREAD, NEAR = 32, 64       # candidates all over the cube, and near the best points
 STARTS, STEPS = 3, 12       # candidates that the gradient improves, and steps that it takes
 JITTER = 1e-8               # noise that there always is, relative to the variance; locally LOCAL_JITTER
@@ -319,9 +319,15 @@ def _global_query(data: _Data, history: History, rng: np.random.Generator, state
     return point, state._replace(particles=model.particles, last=last, centre=data.x[data.best].copy())
 
 
+def most_seen(dim: int) -> int:
+    """The number of points with a value that a global surrogate sees at most."""
+    fixed, each, most = WINDOW
+    return min(fixed + each * dim, most)
+
+
 def _window(data: _Data) -> tuple[Array, Array]:
     """The numbers of the points with a value that a global surrogate sees, the best first, and of the failed ones."""
-    known, window = np.flatnonzero(data.known), min(WINDOW, 60 + 20 * data.dim)
+    known, window = np.flatnonzero(data.known), most_seen(data.dim)
     order = known[_smallest(data.y[known], window)]
     if len(known) > window:
         best, latest = order[: window // 2], known[-window:]

@@ -76,8 +76,8 @@ class BlackBoxOptimizer:
     Each ask of the opening is one step of the network, fed a value that was told (equation X1 of
     learned/trajectory.py). If you tell several values before the next ask, the network first takes a step for each but
     the last. While trials are pending, it is fed a guess of their values after all that is known, so that it does not
-    propose the same again. After 33 steps, or as many as the network was trained for if they are fewer, it starts
-    afresh in another orientation, knowing nothing.
+    propose the same again. With ``finish=None``, the network starts afresh in another orientation, knowing nothing,
+    after 33 steps, or as many as it was trained for if they are fewer.
 
     No point is asked for twice as long as the box has others. A query that would repeat one, or a query of the network
     that lies close to a point of the worse half, is replaced (repeats.py).
@@ -106,8 +106,8 @@ class BlackBoxOptimizer:
         mean and the standard deviation if you know them.
     backend : {"auto", "numpy", "numba"}
         What computes the network and the finish. "auto" is NumPy for the network, or the backend of a Proposer that you
-        pass; for the finish it is numba from 10 points on, where numba is installed. Once it is loaded, numba takes a
-        third of the time for an ask and its tell, or less.
+        pass; for the finish it is numba from 10 points on, where numba is installed. Once it is loaded, numba takes
+        less than half of the time for an ask and its tell.
     finish : "auto", None or callable
         What proposes after the opening. "auto": the Gaussian process of finish.py. None: nothing, the network goes on.
         A function of your own takes a `History`.
@@ -121,8 +121,9 @@ class BlackBoxOptimizer:
     ----------
     log : list
         All asks and tells, in JSON's types: ["ask", id, x] and ["tell", id or None, x, value or None]. The log is the
-        state. An ask of a network for more than d dimensions has a fourth entry, its coordinates in the others. One
-        that is not the network's has a fifth, which says whose it is: "sobol", "finish" or "replacement".
+        state. An ask of a network for more than d dimensions has a fourth entry, its coordinates in the others. An ask
+        that is not the network's has a fifth (its fourth may be null), which says whose it is: "sobol", "finish" or
+        "replacement".
 
     Raises
     ------
@@ -393,7 +394,7 @@ class BlackBoxOptimizer:
             u, x, by = self._asked(x, rest, by)
             if self._box.any_integer:
                 u[: self._box.dim] = self._box.unit(x)
-            self._places.is_useless(u, 0.0)  # as `_next` does at last
+            self._places.is_useless(u, 0.0)  # which writes u into the row that `_asking` keeps
             return self._asking(u, x, by)[1]
         if id is None:
             x = self._box.checked(x)
@@ -469,7 +470,7 @@ class BlackBoxOptimizer:
                 x = self._box.point(new)
                 u[:d] = self._box.unit(x)
                 by = by or "replacement"
-                self._places.is_useless(u, 0.0)  # it has seen this one last
+                self._places.is_useless(u, 0.0)  # which writes u into the row that `_asking` keeps
         return u, x, by
 
     def _finished(self) -> Array | None:
@@ -498,7 +499,7 @@ class BlackBoxOptimizer:
         for u in self._points[len(self._seen):]:
             self._seen.append(u[: self._box.dim])
         values = np.array(self._values)
-        return self._seen[:].copy(), np.where(values > self._limit, np.nan, values)
+        return self._seen.array.copy(), np.where(values > self._limit, np.nan, values)
 
     def _rounded(self, u: Array) -> Array:
         """The points u (B, d) as they would be evaluated."""

@@ -36,14 +36,14 @@ class Rows:
     """
 
     def __init__(self, columns: int) -> None:
-        self.buffer, self.count = np.empty((64, columns)), 0
+        self.buffer, self.count = np.zeros((64, columns)), 0
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, n: Any) -> Array:
-        row: Array = self.buffer[: self.count][n]
-        return row
+    @property
+    def array(self) -> Array:
+        return self.buffer[: self.count]
 
     def append(self, row: Array) -> None:
         self.buffer[self.count] = row
@@ -51,9 +51,9 @@ class Rows:
 
     def keep(self) -> int:
         """Add the row that was written behind the last one. Returns its number."""
+        if self.count + 1 == len(self.buffer):  # first, so that an interrupt leaves room for the next row
+            self.buffer = np.concatenate([self.buffer, np.zeros_like(self.buffer)])
         self.count += 1
-        if self.count == len(self.buffer):
-            self.buffer = np.concatenate([self.buffer, np.empty_like(self.buffer)])
         return self.count - 1
 
 
@@ -68,7 +68,7 @@ class Places:
     @property
     def rows(self) -> Array:
         """The points, each followed by its value, or by infinity where there is none (n, dim + 1)."""
-        return self._rows[:]
+        return self._rows.array
 
     @property
     def median(self) -> float:
@@ -95,9 +95,7 @@ class Places:
 
     def is_useless(self, u: Array, near: float) -> bool:
         """Whether a query repeats a point, or lies nearer than ``near`` to one of the worse half."""
-        values = self._values
-        median = values[len(values) // 2] if values else np.inf
-        useless: bool = self._is_useless(self._rows.buffer, self._rows.count, u, near, median)
+        useless: bool = self._is_useless(self._rows.buffer, self._rows.count, u, near, self.median)
         return useless
 
     def __getstate__(self) -> dict[str, Any]:
