@@ -236,8 +236,7 @@ def central_slope(
     # f may round to float32 inside, and add terms that it does not round. Small steps then stay on one stair, and see
     # the slope of these terms alone.
     highest = FLOAT32_STAIRS * float(np.finfo(np.float32).eps) * float(w_abs @ largest)
-    jumps = partial(_jumps, line, w, x, slope=best.value, noise=digits, highest=highest)
-    look = LOOK * wide
+    jumps, look = partial(_jumps, line, w, noise=digits, highest=highest), LOOK * wide
 
     def stairs_at(place: float) -> float:
         # The height of a jump that is nearer than ``look`` to this place, or 0. The fifth differences of a function
@@ -247,12 +246,12 @@ def central_slope(
             return 0.0
         on_a_stair = 1e-6 * look
         slope = float(w @ (line(place) - line(place - on_a_stair))) / on_a_stair
-        return next(_jumps(line, w, place, look, slope=slope, noise=digits, highest=highest))
+        return next(jumps(place, look, slope=slope))
 
     wider = [slope for slope in slopes if slope.step > best.step and (
         slope.jump or slope.bound < abs(slope.value - best.value) - best.bound)]
     if wider and eps < STAIRS_BELOW:
-        found = ((slope.step, list(takewhile(bool, jumps(slope.step)))) for slope in wider)
+        found = ((slope.step, list(takewhile(bool, jumps(x, slope.step, slope=best.value)))) for slope in wider)
         step, height = next(((h, max(all_)) for h, all_ in found if len(all_) == len(INTERVALS)), (np.inf, 0.0))
         across = [slope for slope in estimate(height=height)
                   if slope.step >= step and abs(slope.value - best.value) > slope.bound]
@@ -289,7 +288,8 @@ def central_slope(
     single = ROUNDING * STAIR / FLOAT32_STAIRS * highest  # a stair may be wider than the steps
     if eps < STAIRS_BELOW and confirms(best.rougher(single / first.h)):
         height = stairs_at(x)
-        # What f rounds may be level at x, as tanh is at large inputs. Then it has stairs elsewhere.
+        # What f rounds may be level at x, as tanh is at large inputs. Then it has stairs elsewhere, most of all nearer
+        # to 0. Those at x may be higher than those that are found, so the highest are assumed.
         if not height and confirms(best.rougher(single / look)) and any(
                 map(stairs_at, [*(x + part * wide for part in ELSEWHERE), x / 4.0, x / 8.0])):
             height = single / ROUNDING
