@@ -40,6 +40,7 @@ import numpy as np
 from .. import backends
 from ..learned.stepping import SAME
 from ..ops.surrogate import Factors, Hyperparameters, Surrogate, mean_curvature
+from .repeats import rows_at
 from .scale import running_scale, standardised
 
 if TYPE_CHECKING:
@@ -183,13 +184,7 @@ class _Data:
 
     def first_new(self, candidates: Array, apart: float = SAME) -> Array | None:
         """The first of the candidates (k, d) that is neither a point with a value nor a pending one, or None."""
-        for point in candidates:
-            near = self.taken
-            for j in range(self.dim):  # hardly any point is left after the first
-                near = near[np.abs(near[:, j] - point[j]) <= apart]
-            if not len(near):
-                return point.copy()
-        return None
+        return next((point.copy() for point in candidates if not len(rows_at(self.taken, point, apart))), None)
 
 
 class _Coordinates:

@@ -24,6 +24,7 @@ RADIUS = 0.02    # for each dimension; measured: docs/lab-notes/minimize.md
 CANDIDATES = 64  # points of which the farthest is taken
 GOLDEN = (5**0.5 - 1) / 2
 MOST_POINTS = 1024  # of a box of which all points are candidates
+MOST_ROWS = 4096    # from which the distances of candidates are measured
 
 
 class Rows:
@@ -121,18 +122,20 @@ def replacement(rows: Array, median: float, u: Array, box: Box, seed: tuple[int,
     d = box.dim
     u = u[:d]
     points = _candidates(u, box, seed, number)
-    far = backends.choose("stepping", backend).distances(rows, points)
-    new = far > SAME
-    if not new.any():
-        return None
-    points, far = points[new], far[new]
-    same = np.abs(rows[:, :d] - u).max(axis=1) < SAME
-    if (same & (rows[:, d] <= median)).any():
+    if (rows_at(rows, u)[:, d] <= median).any():
         apart = np.abs(points - u)
         apart[:, box.categorical] = apart[:, box.categorical] > SAME  # which have no order
         far = -apart.sum(axis=1)
-    chosen: Array = points[far.argmax()]
-    return chosen
+    else:  # some of many rows show as well where there is room
+        far = backends.choose("stepping", backend).distances(rows[:: 1 + len(rows) // MOST_ROWS], points)
+    return next((point for point in points[np.argsort(-far, kind="stable")] if not len(rows_at(rows, point))), None)
+
+
+def rows_at(rows: Array, point: Array, apart: float = SAME) -> Array:
+    """Those of the rows (n, at least d) that begin with this point (d,), no coordinate of which may differ by more."""
+    for j, coordinate in enumerate(point):  # hardly any row is left after the first
+        rows = rows[np.abs(rows[:, j] - coordinate) <= apart]
+    return rows
 
 
 def _candidates(u: Array, box: Box, seed: tuple[int, int], number: int) -> Array:
