@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import backends
-from ..learned.stepping import SAME
+from ..learned.stepping import SAME, distances
 from ..ops.surrogate import Factors, Hyperparameters, Surrogate, mean_curvature
 from .repeats import rows_at
 from .scale import running_scale, standardised
@@ -212,8 +212,8 @@ class _Coordinates:
 def _spread(data: _Data, rng: np.random.Generator) -> Array:
     """Of some random points the one that is farthest from all others."""
     points = data.placed(rng.random((SPREAD, data.dim)))
-    apart = np.abs(data.taken[:, None] - points).max(axis=2).min(axis=0)
-    return points[apart.argmax()]
+    farthest: Array = points[distances(data.taken, points).argmax()]
+    return farthest
 
 
 # ------------------------------------------------------------------------------------------- the surrogate
