@@ -130,7 +130,7 @@ def _is_useless(rows, count, u, radius, median):
         far = 0.0
         for j in range(d):
             far = max(far, abs(rows[i, j] - u[j]))
-        if far < SAME or far < radius and rows[i, d] > median:
+        if far <= SAME or far <= radius and rows[i, d] > median:
             return True
     return False
 

@@ -74,20 +74,28 @@ def is_useless(rows: Array, count: int, u: Array, radius: float, median: float) 
     u : (D,) array
         The query, of which only the first d coordinates count.
     radius : float
-        How near, in the coordinate in which the points differ most.
+        How near at most, in the coordinate in which the points differ most.
     median : float
         Larger values are of the worse half.
     """
     d = rows.shape[1] - 1
     rows[count, :d], rows[count, d] = u[:d], np.inf
-    far = np.abs(rows[:count, :d] - u[:d]).max(axis=1)
-    return bool(((far < SAME) | (far < radius) & (rows[:count, d] > median)).any())
+    near = rows_at(rows[:count], u[:d], max(radius, SAME))
+    return bool((near[:, d] > median).any() or len(near) and len(rows_at(near, u[:d])))
+
+
+def rows_at(rows: Array, point: Array, apart: float = SAME) -> Array:
+    """Those of the rows (n, at least d) that begin with this point (d,), no coordinate of which may differ by more."""
+    for j, coordinate in enumerate(point):  # hardly any row is left after the first
+        rows = rows[np.abs(rows[:, j] - coordinate) <= apart]
+    return rows
 
 
 def distances(rows: Array, points: Array) -> Array:
     """How far the points (n, d) are from the nearest one of ``rows`` (as for `is_useless`), (n,)."""
-    far = np.zeros((len(points), len(rows)))
-    for j in range(points.shape[1]):  # a maximum over a short axis takes NumPy ten times as long
-        np.maximum(far, np.abs(points[:, j, None] - rows[None, :, j]), out=far)
+    far, apart = np.zeros((2, len(points), len(rows)))
+    for point, row in zip(points.T, rows.T, strict=False):  # a maximum over a short axis takes ten times as long
+        np.subtract(point[:, None], row, out=apart)
+        np.maximum(far, np.abs(apart, out=apart), out=far)
     nearest: Array = far.min(axis=1, initial=np.inf)
     return nearest

@@ -38,9 +38,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import backends
-from ..learned.stepping import SAME, distances
+from ..learned.stepping import SAME, distances, rows_at
 from ..ops.surrogate import Factors, Hyperparameters, Surrogate, mean_curvature
-from .repeats import rows_at
 from .scale import running_scale, standardised
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import backends
-from ..learned.stepping import SAME
+from ..learned.stepping import SAME, rows_at
 
 if TYPE_CHECKING:
     from ..protocols import Array, Backend
@@ -24,7 +24,7 @@ RADIUS = 0.02    # for each dimension; measured: docs/lab-notes/minimize.md
 CANDIDATES = 64  # points of which the farthest is taken
 GOLDEN = (5**0.5 - 1) / 2
 MOST_POINTS = 1024  # of a box of which all points are candidates
-MOST_ROWS = 4096    # from which the distances of candidates are measured
+MOST_ROWS = 1024    # from which the distances of candidates are measured
 
 
 class Rows:
@@ -129,13 +129,6 @@ def replacement(rows: Array, median: float, u: Array, box: Box, seed: tuple[int,
     else:  # some of many rows show as well where there is room
         far = backends.choose("stepping", backend).distances(rows[:: 1 + len(rows) // MOST_ROWS], points)
     return next((point for point in points[np.argsort(-far, kind="stable")] if not len(rows_at(rows, point))), None)
-
-
-def rows_at(rows: Array, point: Array, apart: float = SAME) -> Array:
-    """Those of the rows (n, at least d) that begin with this point (d,), no coordinate of which may differ by more."""
-    for j, coordinate in enumerate(point):  # hardly any row is left after the first
-        rows = rows[np.abs(rows[:, j] - coordinate) <= apart]
-    return rows
 
 
 def _candidates(u: Array, box: Box, seed: tuple[int, int], number: int) -> Array:
