@@ -114,6 +114,10 @@ def dnc_propose_inference(module, rng, dtype):
     return propose(rng, dtype, cell_of("dnc", (5, 4, 2)))
 
 
+def shared_propose_inference(module, rng, dtype):
+    return propose(rng, dtype, cell_of("shared", dim=2))
+
+
 def conv2d(module, rng, dtype):
     draw = normal(rng, dtype)
     return draw(2, 5, 6, 3), draw(3, 2, 3, 4), draw(4), 2
@@ -190,7 +194,7 @@ CALLS = {
     "lstm": (lstm_cell, lstm_cell_backward), "heads": (memory_access, memory_access_backward),
     "gp": (gp_append, gp_append_backward, gp_sample, gp_sample_backward),
     "coordinatewise": (packed, step_inference, meta_gradient),
-    "propose": (propose_inference, dnc_propose_inference),
+    "propose": (propose_inference, dnc_propose_inference, shared_propose_inference),
     "convolution": (conv2d, conv2d_backward, max_pool, max_pool_backward), "activations": (relu, relu_backward),
     "normalization": (batch_norm, batch_norm_backward),
     "stepping": (is_useless, distances),

@@ -1,6 +1,6 @@
 """A control problem: a particle falls through a plane, and repellers are to push it through regions of reward.
 
-    F2  a = gravity + sum_i w_i (p - c_i) / (|p - c_i|^2 + SOFTENING)     pushed away, by about w / distance
+    F2  a = gravity + sum_i max(w_i, 0) (p - c_i) / (|p - c_i|^2 + SOFTENING)     pushed away, by about w / distance
     F3  v' = v + STEP a,   p' = p + STEP v'
     F4  r(p) = sum_k REWARD_k exp(-|p - CENTRE_k|^2 / (2 WIDTH_k^2))
     F5  loss = -sum over t = 1..STEPS of DISCOUNT^(t-1) r(p_t)
@@ -35,7 +35,7 @@ def paths(x: ArrayLike) -> Array:
     """x (..., 6) -> the positions p_1 .. p_STEPS of the particle, (..., STEPS, 2)."""
     x = np.asarray(x, np.float64)
     repellers = x.reshape(*x.shape[:-1], COUNT, 3)
-    centres, strengths = repellers[..., :2], repellers[..., 2:]
+    centres, strengths = repellers[..., :2], np.maximum(repellers[..., 2:], 0)  # an instance may go below 0
     p, v = np.broadcast_to(START, (*x.shape[:-1], 2)), np.zeros(2)
     positions = []
     for _ in range(STEPS):

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from ..learned import propose, trajectory
+from ..learned import cells, propose, shared_cell, trajectory
 from ..ops import gp, improvement, lstm, meta_losses
 from .gaussian_processes import JITTER
 from .operation import Operation, normal, off_zero, times
@@ -62,6 +62,35 @@ PROPOSE_CASES = {
     "six dimensions": partial(_propose, B=1, d=6, H=2),
     "empty": partial(_propose, B=0),
 }
+
+
+def _shared(rng, B=2, d=3, H=4, fed=1.0):
+    """u, state and weights of a cell that coordinates share; something was fed before, to every second function."""
+    state = shared_cell.SharedState(
+        np.tanh(normal(rng, B, d, H)), normal(rng, B, d, H), rng.random((B, d)), normal(rng, B),
+        np.arange(B) % 2 + 0.0, np.broadcast_to(shared_cell.codes(d), (B, d, shared_cell.CODE)) + 0.0)
+    u = np.concatenate([rng.random((B, d)), _away_from(rng, state.best_y)[:, None], np.full((B, 1), fed)], axis=1)
+    return u, state, _weights(rng, shared_cell.INPUTS, H)
+
+
+def _weights(rng, D, H):
+    return lstm.LSTMParams(normal(rng, D, 4 * H), normal(rng, H, 4 * H), normal(rng, 4 * H))
+
+
+def _away_from(rng, y):
+    """Values that are larger or smaller than y, none of them near it."""
+    return y + rng.choice([-1, 1], y.shape) * rng.uniform(0.1, 2.0, y.shape)
+
+
+def _propose_shared(rng, B=2, d=3, H=4):
+    u, state, weights = _shared(rng, B, d, H)
+    return u, state, propose.ProposerParams(weights, normal(rng, H, 1), normal(rng, 1))
+
+
+def _search_shared(rng, B=2, T=4, d=2, H=4, workers=1):
+    """`_search` by a network whose coordinates share its weights."""
+    _, *others = _search(rng, B, T, d, H, workers)
+    return propose.ProposerParams(_weights(rng, shared_cell.INPUTS, H), normal(rng, H, 1), normal(rng, 1)), *others
 
 
 def _search(rng, B=2, T=4, d=2, H=2, workers=1):
@@ -171,6 +200,27 @@ OPERATIONS = (
         cases=PROPOSE_CASES,
     ),
     Operation(
+        "shared_cell", shared_cell.shared_cell, _shared,
+        r"s_i = (x_i, x^*_i, y, y^*, o, \log d, code_i) \qquad (h_i, c_i)' = \text{lstm-cell}(s_i, (h_i, c_i)) \qquad "
+        r"h' = \text{global-average}(h)", "our choice",
+        cases={
+            "one function": partial(_shared, B=1),
+            "one dimension": partial(_shared, d=1, H=2),
+            "six dimensions": partial(_shared, B=1, d=6, H=2),
+            "nothing fed": partial(_shared, fed=0.0),
+            "empty": partial(_shared, B=0),
+        },
+    ),
+    Operation(
+        "propose, shared", partial(propose.propose, cell=cells.shared_with(3)), _propose_shared,
+        r"state' = \text{shared-cell}(u, state) \qquad x_i = \sigma(h_i' W + b) \qquad e = 0", "our choice",
+        cases={
+            "one function": partial(_propose_shared, B=1),
+            "one dimension": partial(_propose_shared, d=1),
+            "empty": partial(_propose_shared, B=0),
+        },
+    ),
+    Operation(
         "into_cube", propose.into_cube,
         lambda rng: (_around_the_cube(rng, 3, 2),),
         r"x = \min(\max(v, 0), 1) \qquad e = \sum_i \max(v_i - 1, 0) + \max(-v_i, 0)", "our choice",
@@ -201,6 +251,17 @@ OPERATIONS = (
             "one function": partial(_search_around, B=1, T=3),
             "two workers": partial(_search_around, T=3, workers=2),
             "six dimensions": partial(_search_around, B=1, T=2, d=6),
+        },
+    ),
+    Operation(
+        "trajectory, shared", partial(trajectory.trajectory, cell=cells.shared_with(2), dim=2, jitter=JITTER),
+        _search_shared,
+        r"x_t, state_{t+1} = m(\tilde x_t, \tilde y_t, o_t, state_t) \qquad f_t = f(x_t), \ f \sim \text{GP}",
+        "Chen et al. 2017; the cell is our choice",
+        cases={
+            "one function": partial(_search_shared, B=1),
+            "one query": partial(_search_shared, T=1),
+            "two workers": partial(_search_shared, T=3, workers=2),
         },
     ),
     Operation(

@@ -130,6 +130,7 @@ def _proposer(name, dim):
     model = load(there[0] if there else f"{name}-{dim}")
     if not isinstance(model, Proposer):
         raise ValueError(f"--model: expected a black-box optimizer, got {name!r}, a {type(model).__name__}")
+    model = model.of(dim)
     if model.dim != dim:
         raise ValueError(f"--model: expected one for {dim} dimensions, got {name!r} for {model.dim}")
     return model

@@ -90,7 +90,6 @@ WHOLE_NUMBERS = {
     "updates": "updates of the weights per epoch",
     "first-steps": "shortest horizon in evaluations; each update draws its horizon between this and the longest",
     "workers": "the largest number of simultaneous evaluations to prepare the optimizer for",
-    "dim": "dimensions of the functions; required",
 }
 NUMBERS = {
     "learning-rate": "learning rate of Adam at the start",
@@ -137,6 +136,8 @@ def configure(parser):
         add(f"--{name}", type=whole(1), metavar="N", help=text + _default(name))
     for name, text in NUMBERS.items():
         add(f"--{name}", type=number, metavar="X", help=text + _default(name))
+    add("--dim", type=counts, metavar="D,D",
+        help="dimensions of the functions; required; several for --cell shared, which serves any number of dimensions")
     add("--judge", choices=("final", "sum"),
         help="a validation is judged by the last losses or by the sum of all of them" + _default("judge"))
     add("--loss-weights", choices=LOSS_WEIGHTS,
@@ -156,7 +157,8 @@ def configure(parser):
         help="treat the best value so far as a constant: no gradient of the loss passes through it")
     add("--covariance", choices=OF_R2, help="covariance function of the Gaussian process" + _default("covariance"))
     add("--cell", choices=dict.fromkeys((*presets.CELLS, *CELLS)),
-        help="the recurrent cell: rnn, the vanilla one, is for gradient-based optimizers and dnc for black-box ones"
+        help="the recurrent cell: rnn, the vanilla one, is for gradient-based optimizers, dnc and shared, an LSTM for "
+             "all coordinates, are for black-box ones"
              + _default("cell"))
     add("--memory", type=counts, metavar="N,N,N",
         help="memory of a DNC: slots, numbers in a slot, read heads (default 16,16,2)")
@@ -223,7 +225,8 @@ def checked(args):
 def run(args):
     checked(args)
     search = args.problem in DISTRIBUTIONS
-    output = Path(args.output or (f"{args.problem}-{args.dim}-lstm.npz" if search else f"{args.problem}-lstm.npz"))
+    dims = "-".join(map(str, args.dim or ()))
+    output = Path(args.output or (f"{args.problem}-{dims}-lstm.npz" if search else f"{args.problem}-lstm.npz"))
     require_writable(output)
     if args.checkpoint:
         require_writable(Path(args.checkpoint))
@@ -294,26 +297,40 @@ def _search(args, reporter):
     if "hidden" in chosen and len(chosen["hidden"]) != 1:
         raise ValueError(f"--hidden: expected the units of one layer, got {args.hidden}")
     hidden = {"hidden": chosen["hidden"][0]} if "hidden" in chosen else {}
-    model = Proposer(args.dim, output=chosen.get("output_map", SEARCH_OUTPUT_MAP), cell=chosen.get("cell", CELL),
-                     memory=chosen.get("memory"), rng=args.seed, **hidden)
-    distribution = DISTRIBUTIONS[args.problem](**given(args, SEARCH_DISTRIBUTION_OPTIONS[args.problem]))
+    cell = chosen.get("cell", CELL)
+    if cell != "shared" and len(args.dim) > 1:
+        raise ValueError(f"--dim: expected one number for --cell {cell}, got {len(args.dim)}")
+    model = Proposer(None if cell == "shared" else args.dim[0], output=chosen.get("output_map", SEARCH_OUTPUT_MAP),
+                     cell=cell, memory=chosen.get("memory"), rng=args.seed, **hidden)
+    settings = given(args, SEARCH_DISTRIBUTION_OPTIONS[args.problem])
+    distributions = [DISTRIBUTIONS[args.problem](**settings | {"dim": dim}) for dim in args.dim]
     asked = given(args, SEARCH_RECIPE)
     if args.constant_incumbent:
         asked["through_incumbent"] = False
     recipe = black_box.Recipe(**asked)
     made_with = _made_with(backends.choose("gp", args.backend, np.inf))
     reporter.model_of = partial(black_box.with_phi, model)
-    reporter.about = {"made with": made_with, "model": model.config, "problem": distribution.config,
+    reporter.about = {"made with": made_with, "model": model.config, "problem": _problem(distributions),
                       "recipe": asdict(recipe)}
     trained, log = black_box.meta_train_black_box(
-        model, distribution, args.seed, backend=args.backend, threads=args.threads, checkpoint=args.checkpoint,
+        model, distributions, args.seed, backend=args.backend, threads=args.threads, checkpoint=args.checkpoint,
         resume=args.resume, overwrite=args.overwrite, report=reporter, **asked
     )
-    best, moments = black_box.evaluate_held_out(trained, distribution, SEARCH_TEST_FUNCTIONS, recipe.steps,
-                                                child(args.seed, TEST), args.backend, args.threads)
-    return trained, {**reporter.about, **_history(log), "moments": moments,
-                     "score": {"functions": SEARCH_TEST_FUNCTIONS, "steps": recipe.steps, "final": float(best[-1]),
-                               "sum": float(best.sum())}}
+    held_out = [black_box.evaluate_held_out(trained, one, SEARCH_TEST_FUNCTIONS, recipe.steps, child(args.seed, TEST),
+                                            args.backend, args.threads) for one in distributions]
+    best = np.mean([curve for curve, _ in held_out], axis=0)
+    taken = {"functions": SEARCH_TEST_FUNCTIONS, "steps": recipe.steps, "final": float(best[-1]),
+             "sum": float(best.sum())}
+    if len(distributions) > 1:
+        taken["final of each"] = [float(curve[-1]) for curve, _ in held_out]
+    moments = np.mean([moments for _, moments in held_out], axis=0).round(4).tolist()
+    return trained, {**reporter.about, **_history(log), "moments": moments, "score": taken}
+
+
+def _problem(distributions):
+    """The part of the card that says what was trained on: with all numbers of dimensions if there are several."""
+    config, *others = [one.config for one in distributions]
+    return config | {"dim": [config["dim"], *(other["dim"] for other in others)]} if others else config
 
 
 def _made_with(module):
@@ -342,7 +359,7 @@ def command(args):
             continue
         if name in ("output", "start"):
             value = Path(value).name
-        elif name in ("hidden", "memory", "labels"):
+        elif name in ("dim", "hidden", "labels", "memory"):
             value = ",".join(map(str, value))
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)

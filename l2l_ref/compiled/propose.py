@@ -1,7 +1,7 @@
-"""One proposal without a cache (X2 to X4), compiled, for an LSTM cell and for a DNC.
+"""One proposal without a cache (X2 to X4), compiled: by an LSTM, by a DNC, or by an LSTM that coordinates share.
 
-Original: learned/propose.py. It is the definition, with the equations, and ops/ defines the cells; a difference is a
-bug in this file.
+Original: learned/propose.py. It is the definition, with the equations; ops/ and learned/shared_cell.py define the
+cells; a difference is a bug in this file.
 
 One kernel serves both a single step and a batch. The steps of ask and tell, where the overhead per argument matters,
 are in stepping.py.
@@ -41,6 +41,22 @@ def dnc_propose_inference(u, state, params, output="sigmoid"):
         ("W", W, (S, d)), ("b_v", b_v, (d,)))
     x, cell_output, c, *after = _dnc_propose(u, cell_output, c, *arrays, output == "sigmoid")
     return x, type(state)(cell_output, c, type(memory)(*after))
+
+
+def shared_propose_inference(u, state, params, output="sigmoid"):
+    """One step of a proposer with an LSTM that coordinates share. u (B, d + 2), state -> x (B, d), state'."""
+    (W_x, W_h, b), W, b_v = params
+    (B, d, H), (inputs, _), (_, _, K) = (shape_of("state.h", state.h, 3), shape_of("W_x", W_x, 2),
+                                         shape_of("state.code", state.code, 3))
+    if inputs != K + 6:
+        raise ValueError(f"W_x: expected {K + 6} rows, got {inputs}")
+    u, *arrays = fit(
+        precision(u, W), ("u", u, (B, d + 2)), ("state.h", state.h, (B, d, H)), ("state.c", state.c, (B, d, H)),
+        ("state.best_x", state.best_x, (B, d)), ("state.best_y", state.best_y, (B,)),
+        ("state.known", state.known, (B,)), ("state.code", state.code, (B, d, K)), ("W_x", W_x, (inputs, 4 * H)),
+        ("W_h", W_h, (H, 4 * H)), ("b", b, (4 * H,)), ("W", W, (H, 1)), ("b_v", b_v, (1,)))
+    x, *after = _shared_propose(u, *arrays, output == "sigmoid")
+    return x, type(state)(*after, arrays[5])
 
 
 @kernel
@@ -88,6 +104,40 @@ def _query(h, W, b_v, squashed, x):
     product(h, W, x)                                                 # X3
     for j in range(len(x)):
         x[j] = sigmoid(x[j]) if squashed else min(max(x[j], zero), one)  # X4
+
+
+@kernel
+def _shared_propose(u, h, c, best_x, best_y, known, code, W_x, W_h, b, W, b_v, squashed):
+    (B, d, H), inputs = h.shape, len(W_x)
+    x, h_new, c_new = np.empty((B, d), u.dtype), np.empty_like(h), np.empty_like(c)
+    best_x_new, best_y_new, known_new = np.empty_like(best_x), np.empty_like(best_y), np.empty_like(known)
+    s, A = np.empty(inputs, u.dtype), np.empty((d, 4 * H), u.dtype)
+    half, s[5] = u.dtype.type(0.5), np.log(d)                        # V2
+    for n in range(B):
+        y, o = u[n, d], u[n, d + 1]
+        better = o > half and (known[n] < half or y < best_y[n])     # V1
+        best_y_new[n] = y if better else best_y[n]                   # V1
+        known_new[n] = known[n] + o - known[n] * o                   # V1
+        s[2], s[3], s[4] = y, best_y_new[n], o                       # V2
+        np.dot(h[n], W_h, A)                                         # V3
+        for i in range(d):
+            best_x_new[n, i] = u[n, i] if better else best_x[n, i]   # V1
+            s[0], s[1] = u[n, i] - half * o, best_x_new[n, i] - half * known_new[n]  # V2
+            s[6:] = code[n, i]                                       # V2
+            a = A[i]
+            for j in range(4 * H):
+                a[j] += b[j]                                         # V3
+            product(s, W_x, a)                                       # V3
+            _gates(a, c[n, i], c_new[n, i], h_new[n, i])             # V3
+        for j in range(H // 2):
+            mean = u.dtype.type(0)
+            for i in range(d):
+                mean += h_new[n, i, j]
+            for i in range(d):
+                h_new[n, i, j] = mean / u.dtype.type(d)              # V4
+        for i in range(d):
+            _query(h_new[n, i], W, b_v, squashed, x[n, i : i + 1])
+    return x, h_new, c_new, best_x_new, best_y_new, known_new
 
 
 @kernel

@@ -11,7 +11,7 @@ import numpy as np
 
 from .arguments import fit, shape_of
 from .jit import kernel, kernel_without_refcounts
-from .propose import _dnc_propose, _propose
+from .propose import _dnc_propose, _propose, _shared_propose
 
 SAME = 1e-9  # as in the original
 
@@ -26,7 +26,7 @@ class Stepper:
 
     def start(self, symmetry):
         state = self._proposer.initial_state()
-        self._state = state if self._proposer.cell == "lstm" else (state.h, state.c, *state.memory)
+        self._state = (state.h, state.c, *state.memory) if self._proposer.cell == "dnc" else state
         self._symmetry = symmetry.table
 
     def step(self, u=None, y=0.0):
@@ -44,7 +44,7 @@ class Stepper:
         """Set ``_weights`` to the weights in the form that the kernel takes."""
         p = self._proposer
         cell, W, b_v = p.params_as(np.float32)
-        layers = [cell] if p.cell == "lstm" else [cell.controller, (cell.W_xi, cell.b_xi)]
+        layers = [cell.controller, (cell.W_xi, cell.b_xi)] if p.cell == "dnc" else [cell]
         self._weights = *map(np.vstack, (*layers, (W, b_v))), p.output == "sigmoid"
         self._params = p.params
 
@@ -55,6 +55,17 @@ def _lstm_step(u, y, o, u_new, x, symmetry, h, c, box, weights, out, squashed):
     v, h_new, c_new = _propose(_network_input(u, y, o, symmetry, c.dtype), h, c, weights[:D], weights[D:-1],
                                weights[-1], out[:S], out[S], squashed)
     h[:], c[:] = h_new, c_new
+    _from_network(v[0], symmetry, box, u_new, x)
+
+
+@kernel
+def _shared_step(u, y, o, u_new, x, symmetry, h, c, best_x, best_y, known, code, box, weights, out, squashed):
+    D, S = code.shape[2] + 6, len(out) - 1
+    v, h_new, c_new, best_x_new, best_y_new, known_new = _shared_propose(
+        _network_input(u, y, o, symmetry, c.dtype), h, c, best_x, best_y, known, code, weights[:D], weights[D:-1],
+        weights[-1], out[:S], out[S], squashed
+    )
+    h[:], c[:], best_x[:], best_y[:], known[:] = h_new, c_new, best_x_new, best_y_new, known_new
     _from_network(v[0], symmetry, box, u_new, x)
 
 
@@ -149,4 +160,4 @@ def _distances(rows, points):
     return far
 
 
-KERNELS = {"lstm": _lstm_step, "dnc": _dnc_step}
+KERNELS = {"lstm": _lstm_step, "dnc": _dnc_step, "shared": _shared_step}

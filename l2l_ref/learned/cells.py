@@ -1,4 +1,7 @@
-"""The recurrent cells that learned models are made of, behind one interface: an LSTM, a DNC and a vanilla RNN."""
+"""The recurrent cells that learned models are made of, behind one interface.
+
+An LSTM, a vanilla RNN, a DNC, and an LSTM that the coordinates of a point share.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from .. import backends
 from ..ops import dnc, lstm, rnn
+from . import shared_cell
 
 if TYPE_CHECKING:
     from ..protocols import Array, Backend, RecurrentCell
@@ -24,6 +28,7 @@ class Cell(NamedTuple):
     initial_state: Callable[[int, Any], Any]                     # (rows, params) -> the state before the first step
     init: Callable[[np.random.Generator, int, int], Any]         # (rng, inputs, hidden) -> params
     output_size: Callable[[int], int]                            # hidden -> columns of h
+    shared: bool = False                                         # by the coordinates of a point: h is (B, d, columns)
 
 
 def lstm_initial_state(rows: int, params: lstm.LSTMParams) -> lstm.LSTMState:
@@ -84,15 +89,25 @@ def with_backend(cell: RecurrentCell, backend: Backend, rows: int, threads: int 
     if not isinstance(cell, Cell) or cell.name not in CELLS:
         return cell
     forward, backward = backends.functions("lstm", backend, rows, ("lstm_cell", "lstm_cell_backward"), threads)
+    if cell.name == "shared":
+        return cell._replace(forward=partial(cell.forward, pair=(forward, backward)))
     if cell.name == "lstm":
         return cell._replace(forward=forward, backward=backward)
     access = backends.functions("heads", backend, rows, ("memory_access", "memory_access_backward"), threads)
     return cell._replace(forward=partial(cell.forward, pairs=dnc.Pairs(forward, backward, *access)))
 
 
-CELLS = ("lstm", "dnc")  # of proposers
+def shared_with(dim: int) -> Cell:
+    """The Cell of one LSTM for all coordinates, for functions of this many dimensions."""
+    return Cell("shared", shared_cell.shared_cell, shared_cell.shared_cell_backward,
+                partial(shared_cell.shared_initial_state, dim=dim), shared_cell.shared_init, units, shared=True)
 
 
-def cell_of(name: str, memory: tuple[int, int, int] | None = None) -> Cell:
-    """The Cell of this name. ``memory``, of a DNC, is (slots, numbers per slot, read heads)."""
+CELLS = ("lstm", "dnc", "shared")  # of proposers
+
+
+def cell_of(name: str, memory: tuple[int, int, int] | None = None, dim: int = 1) -> Cell:
+    """The Cell of this name for functions of ``dim`` dimensions. ``memory`` is that of a DNC, as for `dnc_with`."""
+    if name == "shared":
+        return shared_with(dim)
     return LSTM if name == "lstm" or memory is None else dnc_with(*memory)

@@ -3,12 +3,12 @@
 Dims: B functions at once on the unit cube of d dimensions, H outputs of the cell.
 
     X2  state_t+1 = cell(u_t, state_t)                               any cell whose state has an ``h`` (B, H)
-    X3  v_t = h_t+1 W + b                                            (B, d)
+    X3  v_t = h_t+1 W + b                                            (B, d), or v_ti = h_t+1,i W + b of a shared cell
     X4  x_t = sigmoid(v_t)   or   x_t = min(max(v_t, 0), 1)          the query, in the cube
     X5  e_t = 0              or   e_t = sum_i max(v_ti - 1, 0) + max(-v_ti, 0)   how far outside of it v_t is
 
-u_t (B, d + 2) is X1 of trajectory.py. ``propose`` keeps a cache for its backward pass; ``propose_inference`` and
-``dnc_propose_inference`` keep none and are compiled. Twin: compiled/propose.py.
+u_t (B, d + 2) is X1 of trajectory.py. ``propose`` keeps a cache for its backward pass; the three functions named
+``.._inference``, one for each cell, keep none and are compiled. Twin: compiled/propose.py.
 
 Source: Chen et al. 2017; review, equations (6) and (11). Chen et al. do not say how a query is kept in the cube. Both a
 sigmoid and a linear output with a penalty are in use; the sigmoid draws queries to the middle. We chose to evaluate a
@@ -26,6 +26,7 @@ from ..ops import dnc
 from ..ops.activations import sigmoid, sigmoid_backward
 from ..ops.linear import linear, linear_backward
 from .cells import LSTM
+from .shared_cell import shared_cell
 
 if TYPE_CHECKING:
     from ..protocols import Array, RecurrentCell
@@ -38,21 +39,22 @@ class ProposerParams(NamedTuple):
     """The weights of a proposer."""
 
     cell: Any  # LSTMParams or DNCParams
-    W: Array   # (H, d)
-    b: Array   # (d,)
+    W: Array   # (H, d), or (H, 1) where the coordinates share it
+    b: Array   # (d,) or (1,)
 
 
 def proposer_init(rng: np.random.Generator, dim: int, hidden: int, cell: RecurrentCell = LSTM,
                   output: Output = "sigmoid") -> ProposerParams:
     """Draw ProposerParams, float64. Queries start near the middle of the cube: W is small, and b is 0 or 1/2."""
-    H = cell.output_size(hidden)
-    return ProposerParams(cell.init(rng, dim + 2, hidden), rng.normal(0, 0.1 / np.sqrt(H), (H, dim)),
-                          np.full(dim, 0.0 if output == "sigmoid" else 0.5))
+    H, outputs = cell.output_size(hidden), 1 if cell.shared else dim
+    return ProposerParams(cell.init(rng, dim + 2, hidden), rng.normal(0, 0.1 / np.sqrt(H), (H, outputs)),
+                          np.full(outputs, 0.0 if output == "sigmoid" else 0.5))
 
 
 class ProposeCache(NamedTuple):
     cell: Any       # the cache of the cell
     linear: Any
+    outputs: int    # columns of W
     sigmoid: Any    # or None
     into_cube: IntoCubeCache | None
     backward: Callable[..., Any]  # of the cell
@@ -67,27 +69,29 @@ def propose(u: Array, state: Any, params: ProposerParams, output: Output = "sigm
     if output not in OUTPUTS:
         raise ValueError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}")
     state, cell_cache = cell.forward(u, state, params.cell)          # X2
-    v, linear_cache = linear(state.h, params.W, params.b)            # X3
+    v, linear_cache = linear(state.h.reshape(-1, len(params.W)), params.W, params.b)      # X3
+    v = v.reshape(len(u), u.shape[1] - 2)                            # X3
     sigmoid_cache = cube_cache = None
     if output == "sigmoid":
         x, sigmoid_cache = sigmoid(v)                                # X4
         e = np.zeros(len(v), v.dtype)                                # X5
     else:
         (x, e), cube_cache = into_cube(v)                            # X4, X5
-    return (x, e, state), ProposeCache(cell_cache, linear_cache, sigmoid_cache, cube_cache, cell.backward)
+    return (x, e, state), ProposeCache(cell_cache, linear_cache, len(params.b), sigmoid_cache, cube_cache,
+                                       cell.backward)
 
 
 def propose_backward(d_out: tuple[Array, Array, Any],
                      cache: ProposeCache) -> tuple[Array, Any, ProposerParams]:
     """(d_x (B, d), d_e (B,), d_state') -> d_u (B, d + 2), d_state, d_params."""
     d_x, d_e, d_state = d_out
-    cell_cache, linear_cache, sigmoid_cache, cube_cache, cell_backward = cache
+    cell_cache, linear_cache, outputs, sigmoid_cache, cube_cache, cell_backward = cache
     if cube_cache is None:
         d_v = sigmoid_backward(d_x, sigmoid_cache)                   # X4
     else:
         d_v = into_cube_backward((d_x, d_e), cube_cache)             # X4, X5
-    d_h, d_W, d_b = linear_backward(d_v, linear_cache)               # X3
-    d_state = d_state._replace(h=d_state.h + d_h)                    # X3, joins what came in
+    d_h, d_W, d_b = linear_backward(d_v.reshape(-1, outputs), linear_cache)  # X3
+    d_state = d_state._replace(h=d_state.h + d_h.reshape(d_state.h.shape))  # X3, joins what came in
     d_u, d_state, d_cell = cell_backward(d_state, cell_cache)        # X2
     return d_u, d_state, ProposerParams(d_cell, d_W, d_b)
 
@@ -118,6 +122,13 @@ def dnc_propose_inference(u: Array, state: Any, params: ProposerParams,
     """`propose` with a differentiable neural computer and without a cache: u (B, d + 2), state -> x (B, d), state'."""
     state, _ = dnc.dnc_cell(u, state, params.cell)                   # X2
     return _query(state.h, params.W, params.b, output), state
+
+
+def shared_propose_inference(u: Array, state: Any, params: ProposerParams,
+                             output: Output = "sigmoid") -> tuple[Array, Any]:
+    """`propose` with an LSTM that the coordinates share, without a cache: u (B, d + 2), state -> x (B, d), state'."""
+    state, _ = shared_cell(u, state, params.cell)                    # X2
+    return _query(state.h, params.W, params.b, output)[:, :, 0], state
 
 
 def _query(h: Array, W: Array, b: Array, output: Output) -> Array:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LARGEST_DIM = 1000
 MEMORY = (16, 16, 2)
+INFERENCE = {"lstm": "propose_inference", "dnc": "dnc_propose_inference", "shared": "shared_propose_inference"}
 
 
 class Proposer(LearnedModel[propose.ProposerParams]):
@@ -28,13 +29,14 @@ class Proposer(LearnedModel[propose.ProposerParams]):
 
     Parameters
     ----------
-    dim : int
-        The number of dimensions d of the functions that it searches.
+    dim : int or None
+        The number of dimensions d of the functions that it searches; None for any number, if the cell is "shared".
     hidden : int
         Units of the cell. Chen et al. do not give their number.
     output : {"sigmoid", "linear"}
         How a query is kept in the cube: by a sigmoid, or by taking the nearest point of the cube.
-    cell : {"lstm", "dnc"}
+    cell : {"lstm", "dnc", "shared"}
+        "shared" is one LSTM for all coordinates, see learned/shared_cell.py.
     memory : (int, int, int), optional
         Of a DNC: the memory slots, the numbers per slot, and the read heads.
     rng : int, SeedSequence or Generator
@@ -57,30 +59,30 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         For settings out of range, and for params of other shapes or dtypes.
     """
 
-    dim: int
+    dim: int | None
     hidden: int
     output: propose.Output
-    cell: Literal["lstm", "dnc"]
+    cell: Literal["lstm", "dnc", "shared"]
     memory: tuple[int, int, int] | None
     network: cells.Cell
     backend: Backend
     card: Card | None
 
-    def __init__(self, dim: int, hidden: int = 64, output: propose.Output = "sigmoid", *,
-                 cell: Literal["lstm", "dnc"] = "lstm", memory: Sequence[int] | None = None, rng: Rng = 0,
+    def __init__(self, dim: int | None, hidden: int = 64, output: propose.Output = "sigmoid", *,
+                 cell: Literal["lstm", "dnc", "shared"] = "lstm", memory: Sequence[int] | None = None, rng: Rng = 0,
                  params: propose.ProposerParams | None = None, backend: Backend = "auto") -> None:
-        self.dim = whole_number("dim", dim, most=LARGEST_DIM)
+        self.dim = checked_dim(dim, cell)
         self.hidden = whole_number("hidden", hidden, most=LARGEST_LAYER)
         self.output = choice("output", output, propose.OUTPUTS)
         self.cell = choice("cell", cell, cells.CELLS)
         self.backend = choice("backend", backend, backends.BACKENDS)
         self.memory = checked_memory(cell, memory)
-        self.network = cells.cell_of(cell, self.memory)
+        self.network = cells.cell_of(cell, self.memory, self.dim or 1)
         self.card = None
         if params is None:
             self._shapes()  # raises if there would be too many weights
             rng = np.random.default_rng(rng)
-            params = propose.proposer_init(rng, self.dim, self.hidden, self.network, output)
+            params = propose.proposer_init(rng, self.dim or 1, self.hidden, self.network, output)
         self.params = params
 
     def __repr__(self) -> str:
@@ -88,10 +90,10 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         return f"Proposer(dim={self.dim}, hidden={self.hidden}, output={self.output!r}, cell={self.cell!r}{memory})"
 
     @staticmethod
-    def shapes(dim: int, hidden: int, output: propose.Output, cell: str,
+    def shapes(dim: int | None, hidden: int, output: propose.Output, cell: str,
                memory: tuple[int, int, int] | None) -> propose.ProposerParams:
         """ProposerParams of which only the shapes mean anything: those of a proposer with these settings."""
-        return shapes_of(propose.proposer_init, dim, hidden, cells.cell_of(cell, memory), output)
+        return shapes_of(propose.proposer_init, dim or 1, hidden, cells.cell_of(cell, memory), output)
 
     def _shapes(self) -> propose.ProposerParams:
         return self.shapes(self.dim, self.hidden, self.output, self.cell, self.memory)
@@ -102,6 +104,15 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         config: Card = {"model": "proposer", "cell": self.cell, "dim": self.dim, "hidden": self.hidden,
                         "output": self.output}
         return config | ({"memory": list(self.memory)} if self.memory else {})
+
+    def of(self, dim: int) -> Proposer:
+        """The proposer for functions of this many dimensions: itself, or if it is for any number one with its weights.
+        """
+        if self.dim is not None:
+            return self
+        bound = Proposer(dim, self.hidden, self.output, cell=self.cell, params=self.params, backend=self.backend)
+        bound.card = self.card
+        return bound
 
     def initial_state(self, functions: int = 1, dtype: npt.DTypeLike = np.float32) -> Any:
         """The state of this many functions before their first query."""
@@ -131,8 +142,7 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         if state[0].dtype != dtype:
             state = tree_map(lambda a: a.astype(dtype), state)
         module = backends.choose("propose", self.backend)
-        propose_inference = module.propose_inference if self.cell == "lstm" else module.dnc_propose_inference
-        x, state = propose_inference(u, state, self.params_as(dtype), self.output)
+        x, state = getattr(module, INFERENCE[self.cell])(u, state, self.params_as(dtype), self.output)
         return x, state
 
     def stepper(self, box: Any) -> Stepper:
@@ -142,6 +152,11 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         """
         stepper: Stepper = backends.choose("stepping", self.backend).Stepper(self, box)
         return stepper
+
+
+def checked_dim(dim: Any, cell: Any) -> int | None:
+    """The number of dimensions, or None for any number. Raises ValueError."""
+    return whole_number("dim", dim, most=LARGEST_DIM, optional=cell == "shared")
 
 
 def checked_memory(cell: str, memory: Sequence[int] | None) -> tuple[int, int, int] | None:

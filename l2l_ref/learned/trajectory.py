@@ -78,7 +78,7 @@ def trajectory(
     params: ProposerParams, z: Array, epsilon: Array, fed: Any, length_scale: Any, *, variance: float = 1.0,
     noise: float = 0.0, covariance: str = "squared_exponential", jitter: float | None = None,
     given: gp.Given | None = None, output: Output = "sigmoid", cell: RecurrentCell = LSTM, backend: Backend = "numpy",
-    threads: int | None = None,
+    threads: int | None = None, dim: int | None = None,
 ) -> tuple[Trajectory, TrajectoryCache]:
     """X1 to X6: a search on B functions that are drawn as it goes.
 
@@ -98,6 +98,8 @@ def trajectory(
         Standard deviation of the noise in an observed value.
     output : {"sigmoid", "linear"}
     cell : Cell
+    dim : int, optional
+        d; by default the network has an output for each dimension.
     backend : {"numpy", "auto", "numba"}
         What computes the cell and the draws, see `l2l_ref.backends.choose`.
     threads : int, optional
@@ -119,7 +121,7 @@ def trajectory(
     require_shape("fed", fed, T=T)
     if fed.dtype.kind != "i" or (fed >= np.arange(T)).any() or (fed < -1).any():
         raise ValueError(f"fed: expected for each query an earlier one, or -1, got {fed.tolist()}")
-    d, dtype = len(params.b), params.W.dtype
+    d, dtype = len(params.b) if dim is None else dim, params.W.dtype
     if given is None:
         given = gp.Given(gp.gp_initial_state(B, T, d, dtype), np.ones(B, dtype), np.zeros(B, dtype))
     known, scale, shift = given

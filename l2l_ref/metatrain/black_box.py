@@ -5,6 +5,7 @@
     U2  the horizon of an update is drawn from ``first_steps`` to T; curriculum: T grows from ``first_steps`` to
         ``steps``, by the same factor per epoch
     U3  with several workers, as many queries are in flight at once, and their values arrive in random order
+    U4  a network for any number of dimensions is trained on several distributions; each update draws one of them
 
 The review gives Adam and a curriculum from 10 to 100 steps; all other numbers here are our own choice. The number of
 workers is drawn anew for each update, so that one network serves any number of them. Validation uses functions that
@@ -15,6 +16,7 @@ arbitrarily bad, which most losses do not penalise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +91,7 @@ def trajectory_gradient(
 ) -> tuple[float, Array]:
     """U1: the loss of one batch of functions and its gradient with respect to the weights, a flat float64 vector."""
     z, epsilon, given = distribution.sample(recipe.functions, steps, seed, dtype)
-    out, cache = trajectory.trajectory(
-        proposer.params_as(dtype), z, epsilon, fed, **distribution.gp_arguments, given=given, output=proposer.output,
-        cell=proposer.network, backend=backend, threads=threads
-    )
+    out, cache = _search(proposer, distribution, z, epsilon, given, fed, backend, threads)
     loss, loss_cache = trajectory.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent)
     d_out = trajectory.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
     d_params, *_ = trajectory.trajectory_backward(d_out, cache)
@@ -105,19 +104,20 @@ def best_so_far(
 ) -> Array:
     """The best value of each function after 1..T queries with one worker, (B, T)."""
     z, epsilon, given = distribution.sample(functions, steps, seed)
-    return np.minimum.accumulate(_search(proposer, distribution, z, epsilon, given, backend, threads).f, axis=1)
+    out, _ = _search(proposer, distribution, z, epsilon, given, trajectory.arrivals(steps), backend, threads)
+    return np.minimum.accumulate(out.f, axis=1)
 
 
 def _search(
-    proposer: Proposer, distribution: FunctionDistribution, z: Array, epsilon: Array, given: Any, backend: Backend,
-    threads: int | None,
-) -> trajectory.Trajectory:
-    """The Trajectory with one worker."""
-    out, _ = trajectory.trajectory(
-        proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(z.shape[1]), **distribution.gp_arguments,
-        given=given, output=proposer.output, cell=proposer.network, backend=backend, threads=threads
+    proposer: Proposer, distribution: FunctionDistribution, z: Array, epsilon: Array, given: Any, fed: Array,
+    backend: Backend, threads: int | None,
+) -> tuple[trajectory.Trajectory, trajectory.TrajectoryCache]:
+    """The Trajectory of these functions, in the precision of z, and its cache."""
+    return trajectory.trajectory(
+        proposer.params_as(z.dtype), z, epsilon, fed, **distribution.gp_arguments, given=given,
+        output=proposer.output, cell=proposer.of(distribution.dim).network, backend=backend, threads=threads,
+        dim=distribution.dim
     )
-    return out
 
 
 def evaluate_held_out(
@@ -133,7 +133,7 @@ def evaluate_held_out(
     best, moments = [], []
     for first in range(0, functions, PIECE):
         z, epsilon, given = distribution.sample(min(PIECE, functions - first), steps, child(seed, first // PIECE))
-        out = _search(proposer, distribution, z, epsilon, given, backend, threads)
+        out, _ = _search(proposer, distribution, z, epsilon, given, trajectory.arrivals(steps), backend, threads)
         best.append(np.minimum.accumulate(out.f, axis=1))
         counts = [2**k for k in range(steps.bit_length())]
         moments.append([(out.y[:, :n].mean(axis=1).sum(), out.y[:, :n].std(axis=1).sum()) for n in counts])
@@ -143,7 +143,8 @@ def evaluate_held_out(
 
 
 def meta_train_black_box(
-    proposer: Proposer, distribution: FunctionDistribution, seed: int = 0, *, backend: Backend | None = None,
+    proposer: Proposer, distribution: FunctionDistribution | Sequence[FunctionDistribution], seed: int = 0, *,
+    backend: Backend | None = None,
     threads: int | None = None, checkpoint: Path | None = None, resume: bool = False, overwrite: bool = False,
     report: loop.Report | None = None, **recipe: Any,
 ) -> tuple[Proposer, list[dict[str, Any]]]:
@@ -153,9 +154,9 @@ def meta_train_black_box(
     ----------
     proposer : Proposer
         Gives the architecture, the initial weights and the backend. It is not changed.
-    distribution : FunctionDistribution
+    distribution : FunctionDistribution, or list of them
         `GPDistribution`, `SupportDistribution`, or any object with ``dim``, ``gp_arguments`` and ``sample``. Its
-        ``config`` is used if it has one.
+        ``config`` is used if it has one. A proposer for any number of dimensions takes several (U4).
     seed : int
         The same seed gives the same weights, whatever the number of threads.
     backend : {"auto", "numpy", "numba"}, optional
@@ -184,9 +185,14 @@ def meta_train_black_box(
     settings, seed = Recipe(**recipe), whole_number("seed", seed, least=0)
     backend = proposer.backend if backend is None else backend
     threads = whole_number("threads", threads, optional=True)
-    if distribution.dim != proposer.dim:
-        raise ValueError(f"distribution: expected functions of {proposer.dim} dimensions, got {distribution.dim}")
-    identity = {"model": proposer.config, "problem": _problem_identity(distribution, settings.steps, seed),
+    several = list(distribution) if isinstance(distribution, Sequence) else [distribution]
+    if not several:
+        raise ValueError("distribution: expected one or more, got none")
+    for one in several:
+        if one.dim != proposer.of(one.dim).dim:
+            raise ValueError(f"distribution: expected functions of {proposer.dim} dimensions, got {one.dim}")
+    problem = [_problem_identity(one, settings.steps, seed) for one in several]
+    identity = {"model": proposer.config, "problem": problem if len(problem) > 1 else problem[0],
                 "recipe": asdict(settings), "seed": seed, "backend": backends.identity(backend),
                 "initial": files.digest({"phi": flatten(proposer.params)})}
 
@@ -198,16 +204,19 @@ def meta_train_black_box(
             if settings.workers > 1 and rng.random() < settings.parallel:
                 workers = int(rng.integers(2, settings.workers, endpoint=True))
             fed = trajectory.arrivals(steps, workers, rng)            # U3
+            one = several[int(rng.integers(len(several)))] if len(several) > 1 else several[0]  # U4
             return trajectory_gradient(
-                with_phi(proposer, progress.phi), distribution, settings, steps, fed,
+                with_phi(proposer, progress.phi), one, settings, steps, fed,
                 child(seed, TRAINING, progress.epoch, k), backend, threads=threads
             )
 
         return {"steps": longest} | loop.train_updates(settings, progress, map(gradient, range(settings.updates)))  # U1
 
     def validate(phi: Array) -> dict[str, float]:
-        best = best_so_far(with_phi(proposer, phi), distribution, settings.validation_functions, settings.steps,
-                           child(seed, VALIDATION), backend, threads).mean(axis=0, dtype=np.float64)
+        best = np.mean([
+            best_so_far(with_phi(proposer, phi), one, settings.validation_functions, settings.steps,
+                        child(seed, VALIDATION), backend, threads).mean(axis=0, dtype=np.float64) for one in several
+        ], axis=0)
         return loop.validation(best[-1], best.sum(), settings.judge)
 
     progress = loop.run(settings, identity, flatten(proposer.params).astype(np.float64), train_epoch, validate,

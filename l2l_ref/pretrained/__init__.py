@@ -18,7 +18,7 @@ from ..learned.model import LARGEST_LAYER, MOST_LAYERS
 from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN
 from ..learned.partitioned import PartitionedLSTM, checked_rule
 from ..learned.propose import OUTPUTS
-from ..learned.proposer import LARGEST_DIM, Proposer, checked_memory
+from ..learned.proposer import Proposer, checked_dim, checked_memory
 from ..learned.sharing import HEADS
 from ..learned.sharing_optimizer import LARGEST_WINDOW, SHARED, SharingLSTM
 from ..trees import build, leaves, paths
@@ -169,10 +169,10 @@ def _coordinatewise(config: Card) -> tuple[Any, dict[str, Any], Any]:
 
 def _proposer(config: Card) -> tuple[Any, dict[str, Any], Any]:
     arguments: dict[str, Any] = {}
-    for name, most in (("dim", LARGEST_DIM), ("hidden", LARGEST_LAYER)):
-        arguments[name] = whole_number(name, config.get(name), most=most)
     for name, known in (("cell", CELLS), ("output", OUTPUTS)):
         arguments[name] = choice(name, config.get(name), known)
+    arguments["dim"] = checked_dim(config.get("dim"), arguments["cell"])
+    arguments["hidden"] = whole_number("hidden", config.get("hidden"), most=LARGEST_LAYER)
     arguments["memory"] = checked_memory(arguments["cell"], config.get("memory"))
     return Proposer, arguments, Proposer.shapes(**arguments)
 

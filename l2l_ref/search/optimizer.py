@@ -16,6 +16,7 @@ import numpy as np
 from .. import backends, files, pretrained
 from ..checks import choice, flag, is_feasible, short, told_value, whole_number
 from ..learned.proposer import Proposer
+from ..learned.stepping import distances
 from ..trees import leaves, paths
 from .batch import symmetries
 from .box import Box, Symmetry
@@ -163,7 +164,7 @@ class BlackBoxOptimizer:
         self._runs: list[int] = []         # in which run of the network each was asked for
         self._told: list[list[Any]] = []   # events of the log
         self._points: list[Array] = []     # where a value was told: u (D,)
-        self._seen = Rows(self._box.dim)   # those of them that `_known` has seen
+        self._seen = Rows(self._box.dim)   # those of them that `_rows_seen` has seen
         self._values = array("d")          # to be made small; nan where the evaluation failed
         self._value_at: dict[bytes, float] = {}  # the first value of each point
         self._differ = False               # whether another value was told of such a point
@@ -496,10 +497,14 @@ class BlackBoxOptimizer:
 
     def _known(self) -> tuple[Array, Array]:
         """The points (n, d) of which values were told, and the values (n,), nan of those that failed."""
+        values = np.array(self._values)
+        return self._rows_seen().copy(), np.where(values > self._limit, np.nan, values)
+
+    def _rows_seen(self) -> Array:
+        """The points of which values were told, (n, d): a view of the rows that are kept."""
         for u in self._points[len(self._seen):]:
             self._seen.append(u[: self._box.dim])
-        values = np.array(self._values)
-        return self._seen.array.copy(), np.where(values > self._limit, np.nan, values)
+        return self._seen.array
 
     def _rounded(self, u: Array) -> Array:
         """The points u (B, d) as they would be evaluated."""
@@ -581,8 +586,7 @@ class BlackBoxOptimizer:
         if isinstance(n, Trial):
             u, value = n._u, None
             if self._points:
-                near = int(np.abs(np.array(self._points) - u).max(axis=1).argmin())
-                value = self._values[near]
+                value = self._values[int(distances(u[None, : self._box.dim], self._rows_seen()).argmin())]
         else:
             u, value = self._points[n], self._values[n]
         limit = self._limit if self._given is None else math.inf  # in a given scale, a penalty is a large value
@@ -617,6 +621,7 @@ def resolve_model(model: protocols.Path | Proposer, dim: int,
             raise ValueError(f"model: {error}") from None
     if not isinstance(proposer, Proposer):
         raise ValueError(f"model: expected a black-box optimizer, got {type(proposer).__name__}")
+    proposer = proposer.of(dim)
     if proposer.dim < dim:
         raise ValueError(f"model: expected one for {dim} dimensions or more, got one for {proposer.dim}")
     return name, proposer
