@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import l2l_ref as l2l
 from l2l_ref.black_boxes import GPDistribution, SupportDistribution
 from l2l_ref.learned import propose, trajectory
 from l2l_ref.learned.proposer import Proposer
@@ -24,7 +25,7 @@ from l2l_ref.pretrained import load, save
 from l2l_ref.search import batch
 from l2l_ref.search.batch import BatchSearch
 from l2l_ref.search.scale import given_scale
-from l2l_ref.trees import flatten, unflatten
+from l2l_ref.trees import flatten, leaves, unflatten
 
 TINY = {"epochs": 3, "updates": 2, "functions": 4, "steps": 6, "first_steps": 2, "validation_functions": 5,
         "workers": 3}
@@ -307,3 +308,22 @@ def test_a_search_is_the_trajectory(monkeypatch):
         x = search.ask()
         np.testing.assert_allclose(search._symmetry.to_network(x), out.x[:, t], rtol=1e-5)
         search.tell(x, out.y[:, t])
+
+
+def test_training_on_several_dimensions_and_a_file(tmp_path):
+    model = Proposer(None, 6, "linear", cell="shared", rng=0)
+    recipe = {"epochs": 2, "updates": 6, "functions": 8, "steps": 6, "first_steps": 4, "validation_functions": 8}
+    several = [GPDistribution(dim=d) for d in (1, 2, 5)]
+    trained, log = l2l.meta_train_black_box(model, several, **recipe)
+    again, same = l2l.meta_train_black_box(model, several, **recipe)
+    for a, b in zip(leaves(trained.params), leaves(again.params)):
+        np.testing.assert_array_equal(a, b)
+    other, _ = l2l.meta_train_black_box(model, several[:1], **recipe)
+    assert any((a != b).any() for a, b in zip(leaves(trained.params), leaves(other.params)))
+    l2l.save(trained, tmp_path / "any.npz", {"name": "any"})
+    loaded = l2l.load(tmp_path / "any.npz")
+    assert repr(loaded) == repr(trained) and loaded.dim is None and loaded.of(4).dim == 4
+    assert loaded.of(4).card == loaded.card
+    one = l2l.minimize(lambda x: float(x.sum()), [(0, 1)] * 4, 5, model=tmp_path / "any.npz", finish=None)
+    two = l2l.minimize(lambda x: float(x.sum()), [(0, 1)] * 4, 5, model=trained, finish=None)
+    assert one.log == two.log

@@ -55,13 +55,13 @@ def test_the_order_of_the_coordinates_does_not_matter(seed, d, H):
 def test_the_best_point_is_remembered():
     model = Proposer(2, 4, "linear", cell="shared")
     state = model.initial_state(1, np.float64)
-    assert (state.known == 0).all()
+    assert (state.k == 0).all()
     for x, y, best in ((0.1, 3.0, 3.0), (0.2, 5.0, 3.0), (0.3, -1.0, -1.0), (0.4, -1.0, -1.0)):
         _, state = model.step(np.array([[x, x, y, 1.0]]), state)
-        assert state.best_y == best and state.known == 1
-    np.testing.assert_array_equal(state.best_x, [[0.3, 0.3]])
+        assert state.q == best and state.k == 1
+    np.testing.assert_array_equal(state.p, [[0.3, 0.3]])
     _, state = model.step(np.zeros((1, 4)), state)  # nothing is fed, which is not a value of 0
-    np.testing.assert_array_equal(state.best_x, [[0.3, 0.3]])
+    np.testing.assert_array_equal(state.p, [[0.3, 0.3]])
 
 
 def test_codes_differ_and_have_mean_0_and_variance_1():
@@ -84,25 +84,6 @@ def test_one_network_searches_in_any_number_of_dimensions_and_is_restored(backen
             bb.tell(trial, float(trial.x.sum()) + k % 3)
         again = l2l.BlackBoxOptimizer.from_state(json.loads(json.dumps(bb.state_dict())), model)
         assert again.ask().x.tolist() == bb.ask().x.tolist()
-
-
-def test_training_on_several_dimensions_and_a_file(tmp_path):
-    model = Proposer(None, 6, "linear", cell="shared", rng=0)
-    recipe = {"epochs": 2, "updates": 6, "functions": 8, "steps": 6, "first_steps": 4, "validation_functions": 8}
-    several = [GPDistribution(dim=d) for d in (1, 2, 5)]
-    trained, log = l2l.meta_train_black_box(model, several, **recipe)
-    again, same = l2l.meta_train_black_box(model, several, **recipe)
-    for a, b in zip(leaves(trained.params), leaves(again.params)):
-        np.testing.assert_array_equal(a, b)
-    other, _ = l2l.meta_train_black_box(model, several[:1], **recipe)
-    assert any((a != b).any() for a, b in zip(leaves(trained.params), leaves(other.params)))
-    l2l.save(trained, tmp_path / "any.npz", {"name": "any"})
-    loaded = l2l.load(tmp_path / "any.npz")
-    assert repr(loaded) == repr(trained) and loaded.dim is None and loaded.of(4).dim == 4
-    assert loaded.of(4).card == loaded.card
-    one = l2l.minimize(lambda x: float(x.sum()), [(0, 1)] * 4, 5, model=tmp_path / "any.npz", finish=None)
-    two = l2l.minimize(lambda x: float(x.sum()), [(0, 1)] * 4, 5, model=trained, finish=None)
-    assert one.log == two.log
 
 
 def test_bad_input():

@@ -69,7 +69,7 @@ def _shared(rng, B=2, d=3, H=4, fed=1.0):
     state = shared_cell.SharedState(
         np.tanh(normal(rng, B, d, H)), normal(rng, B, d, H), rng.random((B, d)), normal(rng, B),
         np.arange(B) % 2 + 0.0, np.broadcast_to(shared_cell.codes(d), (B, d, shared_cell.CODE)) + 0.0)
-    u = np.concatenate([rng.random((B, d)), _away_from(rng, state.best_y)[:, None], np.full((B, 1), fed)], axis=1)
+    u = np.concatenate([rng.random((B, d)), _away_from(rng, state.q)[:, None], np.full((B, 1), fed)], axis=1)
     return u, state, _weights(rng, shared_cell.INPUTS, H)
 
 
@@ -201,8 +201,8 @@ OPERATIONS = (
     ),
     Operation(
         "shared_cell", shared_cell.shared_cell, _shared,
-        r"s_i = (x_i, x^*_i, y, y^*, o, \log d, code_i) \qquad (h_i, c_i)' = \text{lstm-cell}(s_i, (h_i, c_i)) \qquad "
-        r"h' = \text{global-average}(h)", "our choice",
+        r"r_i = (x_i, p_i', y, q', o, \log d, code_i) \qquad (g_i, c_i') = \text{lstm-cell}(r_i, (h_i, c_i)) \qquad "
+        r"h' = \text{global-average}(g)", "our choice",
         cases={
             "one function": partial(_shared, B=1),
             "one dimension": partial(_shared, d=1, H=2),

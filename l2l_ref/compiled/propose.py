@@ -52,8 +52,8 @@ def shared_propose_inference(u, state, params, output="sigmoid"):
         raise ValueError(f"W_x: expected {K + 6} rows, got {inputs}")
     u, *arrays = fit(
         precision(u, W), ("u", u, (B, d + 2)), ("state.h", state.h, (B, d, H)), ("state.c", state.c, (B, d, H)),
-        ("state.best_x", state.best_x, (B, d)), ("state.best_y", state.best_y, (B,)),
-        ("state.known", state.known, (B,)), ("state.code", state.code, (B, d, K)), ("W_x", W_x, (inputs, 4 * H)),
+        ("state.p", state.p, (B, d)), ("state.q", state.q, (B,)),
+        ("state.k", state.k, (B,)), ("state.code", state.code, (B, d, K)), ("W_x", W_x, (inputs, 4 * H)),
         ("W_h", W_h, (H, 4 * H)), ("b", b, (4 * H,)), ("W", W, (H, 1)), ("b_v", b_v, (1,)))
     x, *after = _shared_propose(u, *arrays, output == "sigmoid")
     return x, type(state)(*after, arrays[5])
@@ -107,37 +107,37 @@ def _query(h, W, b_v, squashed, x):
 
 
 @kernel
-def _shared_propose(u, h, c, best_x, best_y, known, code, W_x, W_h, b, W, b_v, squashed):
+def _shared_propose(u, h, c, p, q, k, code, W_x, W_h, b, W, b_v, squashed):
     (B, d, H), inputs = h.shape, len(W_x)
     x, h_new, c_new = np.empty((B, d), u.dtype), np.empty_like(h), np.empty_like(c)
-    best_x_new, best_y_new, known_new = np.empty_like(best_x), np.empty_like(best_y), np.empty_like(known)
-    s, A = np.empty(inputs, u.dtype), np.empty((d, 4 * H), u.dtype)
-    half, s[5] = u.dtype.type(0.5), np.log(d)                        # V2
+    p_new, q_new, k_new = np.empty_like(p), np.empty_like(q), np.empty_like(k)
+    r, A = np.empty(inputs, u.dtype), np.empty((d, 4 * H), u.dtype)
+    half, r[5] = u.dtype.type(0.5), np.log(d)                        # X9
     for n in range(B):
         y, o = u[n, d], u[n, d + 1]
-        better = o > half and (known[n] < half or y < best_y[n])     # V1
-        best_y_new[n] = y if better else best_y[n]                   # V1
-        known_new[n] = known[n] + o - known[n] * o                   # V1
-        s[2], s[3], s[4] = y, best_y_new[n], o                       # V2
-        np.dot(h[n], W_h, A)                                         # V3
+        better = o > half and (k[n] < half or y < q[n])              # X8
+        q_new[n] = y if better else q[n]                             # X8
+        k_new[n] = k[n] + o - k[n] * o                               # X8
+        r[2], r[3], r[4] = y, q_new[n], o                            # X9
+        np.dot(h[n], W_h, A)                                         # X10
         for i in range(d):
-            best_x_new[n, i] = u[n, i] if better else best_x[n, i]   # V1
-            s[0], s[1] = u[n, i] - half * o, best_x_new[n, i] - half * known_new[n]  # V2
-            s[6:] = code[n, i]                                       # V2
+            p_new[n, i] = u[n, i] if better else p[n, i]             # X8
+            r[0], r[1] = u[n, i] - half * o, p_new[n, i] - half * k_new[n]  # X9
+            r[6:] = code[n, i]                                       # X9
             a = A[i]
             for j in range(4 * H):
-                a[j] += b[j]                                         # V3
-            product(s, W_x, a)                                       # V3
-            _gates(a, c[n, i], c_new[n, i], h_new[n, i])             # V3
+                a[j] += b[j]                                         # X10
+            product(r, W_x, a)                                       # X10
+            _gates(a, c[n, i], c_new[n, i], h_new[n, i])             # X10
         for j in range(H // 2):
             mean = u.dtype.type(0)
             for i in range(d):
                 mean += h_new[n, i, j]
             for i in range(d):
-                h_new[n, i, j] = mean / u.dtype.type(d)              # V4
+                h_new[n, i, j] = mean / u.dtype.type(d)              # X11
         for i in range(d):
             _query(h_new[n, i], W, b_v, squashed, x[n, i : i + 1])
-    return x, h_new, c_new, best_x_new, best_y_new, known_new
+    return x, h_new, c_new, p_new, q_new, k_new
 
 
 @kernel

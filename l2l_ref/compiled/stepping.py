@@ -59,13 +59,13 @@ def _lstm_step(u, y, o, u_new, x, symmetry, h, c, box, weights, out, squashed):
 
 
 @kernel
-def _shared_step(u, y, o, u_new, x, symmetry, h, c, best_x, best_y, known, code, box, weights, out, squashed):
+def _shared_step(u, y, o, u_new, x, symmetry, h, c, p, q, k, code, box, weights, out, squashed):
     D, S = code.shape[2] + 6, len(out) - 1
-    v, h_new, c_new, best_x_new, best_y_new, known_new = _shared_propose(
-        _network_input(u, y, o, symmetry, c.dtype), h, c, best_x, best_y, known, code, weights[:D], weights[D:-1],
+    v, h_new, c_new, p_new, q_new, k_new = _shared_propose(
+        _network_input(u, y, o, symmetry, c.dtype), h, c, p, q, k, code, weights[:D], weights[D:-1],
         weights[-1], out[:S], out[S], squashed
     )
-    h[:], c[:], best_x[:], best_y[:], known[:] = h_new, c_new, best_x_new, best_y_new, known_new
+    h[:], c[:], p[:], q[:], k[:] = h_new, c_new, p_new, q_new, k_new
     _from_network(v[0], symmetry, box, u_new, x)
 
 
