@@ -298,7 +298,7 @@ def test_a_search_is_the_trajectory(monkeypatch):
 
     An untrained network proposes points that are close together, which a search would replace.
     """
-    monkeypatch.setattr(batch, "RADIUS", 0.0)
+    monkeypatch.setattr(batch, "radius", lambda d: 0.0)
     proposer, distribution = tiny(), GPDistribution(dim=2)
     z, epsilon, _ = distribution.sample(4, 5, 0)
     out, _ = trajectory.trajectory(proposer.params_as(np.float32), z, epsilon, trajectory.arrivals(5),

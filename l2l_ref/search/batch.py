@@ -8,7 +8,7 @@ import numpy as np
 
 from ..learned.stepping import SAME
 from .box import Box, Symmetries
-from .repeats import RADIUS, replacement
+from .repeats import radius, replacement
 from .restarts import RestartSchedule, restart_period
 from .scale import Scale, moments_of, penalty_limit, rescaled_after, running_scale, scaled_rows, without_penalties
 
@@ -72,7 +72,7 @@ class BatchSearch:
             median = np.sort(y, axis=0)[count // 2 % n, self._rows]
             median[count == 0] = np.inf
             far = np.abs(self.u[:n, :, :d] - u[:, :d]).max(axis=2)
-            useless = ((far < SAME) | (far < RADIUS * d) & (y > median)).any(axis=0)
+            useless = ((far < SAME) | (far < radius(d)) & (y > median)).any(axis=0)
             for b in np.flatnonzero(useless):
                 rows = np.column_stack([self.u[:n, b, :d], y[:, b]])
                 new = replacement(rows, median[b], u[b], self._box, (self._seed, self._first + int(b)), n)

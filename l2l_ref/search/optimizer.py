@@ -22,7 +22,7 @@ from .batch import symmetries
 from .box import Box, Symmetry
 from .finish import History, next_query, require_memory
 from .recommend import recommend
-from .repeats import RADIUS, Places, Rows, replacement
+from .repeats import Places, Rows, radius, replacement
 from .restarts import RestartSchedule, restart_period
 from .scale import given_scale, moments_of, penalty_limit, rescaled_after, running_scale, scaled, without_penalties
 from .sobol import MOST_DIMENSIONS, sobol_point
@@ -464,7 +464,7 @@ class BlackBoxOptimizer:
         d = self._box.dim
         if self._box.any_integer or by:
             u[:d] = self._box.unit(x)  # the point that is evaluated, and what a log can give back to the last bit
-        if self._places.is_useless(u, 0.0 if by else RADIUS * d):
+        if self._places.is_useless(u, 0.0 if by else radius(d)):
             new = replacement(self._places.rows, self._places.median, u, self._box, (self._seed, 0), len(self._asks),
                               self._backend)
             if new is not None:

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     from ..protocols import Array, Backend
     from .box import Box
 
-RADIUS = 0.02    # for each dimension; measured: docs/lab-notes/minimize.md
+RADIUS, LARGEST_RADIUS = 0.02, 0.06  # the first for each dimension; measured: docs/lab-notes/minimize.md
 CANDIDATES = 64  # points of which the farthest is taken
 GOLDEN = (5**0.5 - 1) / 2
 MOST_POINTS = 1024  # of a box of which all points are candidates
 MOST_ROWS = 1024    # from which the distances of candidates are measured
+
+
+def radius(d: int) -> float:
+    """How near to a point of the worse half a query of d dimensions is useless."""
+    return min(RADIUS * d, LARGEST_RADIUS)
 
 
 class Rows:
