@@ -219,6 +219,7 @@ def test_the_paired_difference_is_on_the_functions_that_both_have():
     assert table(results)[-1].startswith("learned - another on 3 of the functions")
     said = to_json(results, GPProblem(1))
     assert said["learned_minus"]["another"]["mean"] == pytest.approx(-1 / 6) and said["learned_minus_ei"] is None
+    assert paired_with(results | {"sobol": found(1.0), "optuna": found(1.0)}) == ["another", "optuna"]
 
 
 def test_the_minima_of_the_functions_are_known():

@@ -15,6 +15,7 @@ from l2l_ref.learned import propose, stepping
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.search.box import Box, Symmetry
 from l2l_ref.search.optimizer import BlackBoxOptimizer
+from l2l_ref.search.restarts import RUN
 from l2l_ref.search.scale import running_scale, scaled, scaled_rows
 from l2l_ref.trees import build, leaves
 
@@ -693,3 +694,30 @@ def test_bench_suggest_has_a_row_for_each_number_of_past_evaluations(capsys):
     assert all(0 < row["min_s"] <= row["median_s"] == row["us_per_suggestion"] / 1e6 for row in rows)
     assert main(words) == 0
     assert "lstm-oi, numba, after 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_one_run_without_restarts_is_the_trajectory_of_the_network(backend):
+    """The algorithm of Chen et al. 2017: the network is never started afresh, and each query is fed."""
+    model = Proposer(2, 5, "linear", rng=0, backend=backend)
+    model.params = model.params._replace(W=30 * model.params.W)  # else all queries are in the middle
+    bb = BlackBoxOptimizer([(0, 1)] * 2, model, scaling=(0, 1), finish=None, restarts=False)
+    again = BlackBoxOptimizer([(0, 1)] * 2, model, scaling=(0, 1), finish=None)
+    state, row = model.initial_state(), np.zeros((1, 4), np.float32)
+    runs = []
+    for k in range(120):
+        trial, other = bb.ask(), again.ask()
+        runs.append(trial.x.tolist() == other.x.tolist())
+        x, state = model.step(row, state)
+        value = float(np.sin(40 * k))
+        expected = bb._symmetry.from_network(x[0])
+        if bb.log[-1][4:] != ["replacement"]:
+            np.testing.assert_allclose(trial.x, expected, atol=1e-5)
+        row[0] = [*bb._symmetry.to_network(trial._u), value, 1]
+        bb.tell(trial, value)
+        again.tell(other, value)
+    assert all(runs[:RUN]) and not all(runs)
+    back = BlackBoxOptimizer.from_state(json.loads(json.dumps(bb.state_dict())), model)
+    assert back.ask().x.tolist() == bb.ask().x.tolist()
+    with pytest.raises(ValueError, match="^restarts: expected"):
+        BlackBoxOptimizer([(0, 1)] * 2, model, restarts=1)

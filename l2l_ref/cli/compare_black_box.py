@@ -15,7 +15,7 @@ from .arguments import counts, planned_figure, progress, whole
 
 MODEL = "lstm-oi"
 EVALUATIONS = 100
-SEARCHED = ("evaluations", "baseline_functions", "peers", "workers", "batch")
+SEARCHED = ("evaluations", "baseline_functions", "peers", "workers", "batch", "no_restarts")
 OPTIONS = {"gp": ("dim", *SEARCHED), "benchmarks": SEARCHED, "repellers": SEARCHED, "hpo": (*SEARCHED, "data_dir")}
 FUNCTIONS = {"gp": 2000, "benchmarks": 100, "repellers": 100, "hpo": 100}
 BASELINE_FUNCTIONS = {"gp": 100, "benchmarks": 0, "repellers": 0, "hpo": 0}
@@ -35,6 +35,9 @@ def configure(add):
     add("--batch", type=whole(1), metavar="N",
         help="points of a function that the learned optimizers ask for at once, and are told together; the "
              "others have one (default 1)")
+    add("--no-restarts", action="store_true", default=None,
+        help="let each network make one run of all evaluations, as in Chen et al. 2017; by default it starts afresh "
+             "from time to time")
     add("--peers", action="store_true", default=None,
         help="also run those of Optuna, Hyperopt, scikit-optimize and SMAC that are installed, on as many functions as "
              "expected improvement; for bbob those of Optuna, cmaes, SciPy, Nevergrad and scikit-optimize, on all")
@@ -50,7 +53,7 @@ def run(args):
         raise ValueError("--peers: expected --baseline-functions N as well, the number of functions they run on")
     peers = installed() if args.peers else ()
     figure = planned_figure(args.figure, f"compare-{args.problem}.png")
-    at_once = {"workers": args.workers or 1, "batch": args.batch or 1}
+    at_once = {"workers": args.workers or 1, "batch": args.batch or 1, "restarts": not args.no_restarts}
     compared = [
         (problem, compare_black_box(problem, by_name, args.evaluations or EVALUATIONS, functions, baselines, args.seed,
                                     peers=peers, report=progress, **at_once))
@@ -73,8 +76,10 @@ def run(args):
     return 0
 
 
-def in_words(workers, batch):
-    """What a header says of several evaluations at once."""
+def in_words(workers, batch, restarts=True):
+    """What a header says of several evaluations at once, and of restarts."""
+    if not restarts:
+        return in_words(workers, batch) + "; one run of each network"
     if workers == batch == 1:
         return ""
     how = f"{workers} evaluations under way" if workers > 1 else f"batches of {batch} evaluations"

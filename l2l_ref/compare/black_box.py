@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovement
-from ..baselines.peers import PEERS, Peer
+from ..baselines.peers import Peer
 from ..baselines.random_search import RandomSearch, Sobol
 from ..black_boxes import GPFunctions, GPPaths, Transform, draw_transform
 from ..black_boxes.gp_functions import usual_length_scale
@@ -97,9 +97,10 @@ class GPProblem:
 
     scaling: Any = (0, 1)
 
-    def learned(self, proposer: Proposer, functions: int, evaluations: int, seed: int, first: int = 0) -> BatchSearch:
+    def learned(self, proposer: Proposer, functions: int, evaluations: int, seed: int, first: int = 0,
+                restarts: bool = True) -> BatchSearch:
         """The search of a learned optimizer. The values have mean 0 and variance 1, and are fed to it unscaled."""
-        return BatchSearch(proposer, functions, evaluations, seed, given_scale((0, 1)), first)
+        return BatchSearch(proposer, functions, evaluations, seed, given_scale((0, 1)), first, restarts=restarts)
 
     def baseline_search(self, functions: int, seed: Seed, first: int) -> ExpectedImprovement:
         """The search of the baseline, which knows the true hyperparameters."""
@@ -201,9 +202,10 @@ class Instances:
         """Points x (B, d) of the unit cube, one for each instance, in the units of the box."""
         return self.box.from_unit(np.array([transform(u) for transform, u in zip(transforms, x)]))
 
-    def learned(self, proposer: Proposer, functions: int, evaluations: int, seed: int, first: int = 0) -> BatchSearch:
+    def learned(self, proposer: Proposer, functions: int, evaluations: int, seed: int, first: int = 0,
+                restarts: bool = True) -> BatchSearch:
         """The search of a learned optimizer, which scales the values as it goes: they may be on any scale."""
-        return BatchSearch(proposer, functions, evaluations, seed, first=first)
+        return BatchSearch(proposer, functions, evaluations, seed, first=first, restarts=restarts)
 
     def baseline_search(self, functions: int, seed: Seed, first: int) -> IntegratedExpectedImprovement:
         """The search of the baseline, which integrates over its hyperparameters."""
@@ -274,7 +276,7 @@ def comparison_seed(seed: int) -> np.random.SeedSequence:
 def compare_black_box(
     problem: GPProblem | Instances, models: dict[str, Proposer], evaluations: int = 100, functions: int = 100,
     baseline_functions: int = 0, seed: int = 0, *, peers: Iterable[str] = (), workers: int = 1, batch: int = 1,
-    report: Callable[[str], object] | None = None,
+    restarts: bool = True, report: Callable[[str], object] | None = None,
 ) -> dict[str, SearchResult]:
     """Compare learned black-box optimizers with baselines and third-party optimizers.
 
@@ -293,6 +295,8 @@ def compare_black_box(
     workers, batch : int
         How many evaluations of a function the learned optimizers have under way, or ask for at once (`InFlight`). The
         others search one at a time.
+    restarts : bool
+        Whether the networks start afresh from time to time; else each makes one run of all evaluations.
     report : callable, optional
         Called with a line of text about the progress.
 
@@ -320,7 +324,7 @@ def compare_black_box(
     d, drawn_with = problem.dim, comparison_seed(seed)
     runs: dict[str, tuple[int, Callable[[int, int], AskTell[Array, Array]]]] = {}
     for name, model in models.items():
-        runs[name] = functions, partial(_learned, problem, model, evaluations, seed, workers, batch)
+        runs[name] = functions, partial(_learned, problem, model, evaluations, seed, workers, batch, restarts)
     runs["random"] = functions, lambda count, first: RandomSearch(count, d, drawn_with, first)
     runs["sobol"] = functions, lambda count, first: Sobol(count, d, drawn_with, first)
     if baseline_functions:
@@ -339,14 +343,14 @@ def compare_black_box(
 
 def _learned(
     problem: GPProblem | Instances, model: Proposer, evaluations: int, seed: int, workers: int, batch: int,
-    functions: int, first: int,
+    restarts: bool, functions: int, first: int,
 ) -> BatchSearch | InFlight:
     if max(workers, batch) > 1:
         seeds = [child(seed, first + b) for b in range(functions)]
         searches = [BlackBoxOptimizer([(0, 1)] * model.dim, model, int(of_search.generate_state(1)[0]),
-                                      scaling=problem.scaling, finish=None) for of_search in seeds]
+                                      scaling=problem.scaling, finish=None, restarts=restarts) for of_search in seeds]
         return InFlight(searches, [np.random.default_rng(of_search) for of_search in seeds], workers, batch)
-    return problem.learned(model, functions, evaluations, seed, first)
+    return problem.learned(model, functions, evaluations, seed, first, restarts)
 
 
 def _peer(
@@ -366,8 +370,9 @@ def paired_difference(results: dict[str, SearchResult], other: str) -> tuple[Arr
 
 
 def paired_with(results: dict[str, SearchResult]) -> list[str]:
-    """The names of those with which the learned optimizer is compared in pairs: expected improvement, other models."""
-    others = {LEARNED, "random", "sobol", *PEERS}
+    """The names of those with which the learned optimizer is compared in pairs: all but random search and Sobol points.
+    """
+    others = {LEARNED, "random", "sobol"}
     return [name for name in results if name not in others] if LEARNED in results else []
 
 

@@ -39,6 +39,8 @@ class BatchSearch:
         The number of the first function, so that large batches can be searched in pieces.
     box : Box, optional
         What is searched; by default the unit cube.
+    restarts : bool
+        Whether the network starts afresh from time to time.
     """
 
     u: Array     # (T, B, D), the points told so far
@@ -47,7 +49,7 @@ class BatchSearch:
     best: Array  # (B,), which of them is the best
 
     def __init__(self, proposer: Proposer, functions: int, evaluations: int, seed: int, given: Scale | None = None,
-                 first: int = 0, box: Box | None = None) -> None:
+                 first: int = 0, box: Box | None = None, restarts: bool = True) -> None:
         B, T = functions, evaluations
         self._box = Box([(0, 1)] * proposer.dim) if box is None else box
         self._seed, self._first = seed, first
@@ -58,7 +60,8 @@ class BatchSearch:
         self.best = np.zeros(B, int)
         self._worst: Array = np.full(B, np.nan)
         self._limit: Array = np.full(B, np.inf)  # larger values are penalties
-        self._schedule = RestartSchedule(restart_period(proposer.card), self._orient, self._start, self._step)
+        run = restart_period(proposer.card) if restarts else np.inf
+        self._schedule = RestartSchedule(run, self._orient, self._start, self._step)
 
     def ask(self) -> Array:
         """The next query of each function, (B, D): the points that are to be evaluated."""

@@ -46,7 +46,7 @@ def minimize(
     finish: Finish | Literal["auto"] | None = "auto", maximize: bool = False, noise: bool | float | None = None,
     constraints: Callable[..., Any] | None = None, file: Path | None = None, max_seconds: float | None = None,
     evaluation_seconds: float | None = None, on_error: Literal["raise", "stop", "fail"] = "stop",
-    progress: bool | Callable[..., Any] = False,
+    progress: bool | Callable[..., Any] = False, restarts: bool = True,
 ) -> Result:
     """Look for the minimum of ``fun(x, *args)`` within bounds.
 
@@ -56,7 +56,7 @@ def minimize(
         ``fun(x, *args)`` is a number, for x (d,), or a dict if the parameters have names. When it raises an exception
         or gives nan or infinity, the evaluation has failed: the result reports it, and the run goes on. Return nan
         where a point is not feasible.
-    bounds, model, seed, integers, log, scaling, backend, finish, maximize, noise
+    bounds, model, seed, integers, log, scaling, backend, finish, maximize, noise, restarts
         As for `BlackBoxOptimizer`.
     max_evaluations : int
         How many evaluations to make, with those that ``file`` knows already.
@@ -113,7 +113,7 @@ def minimize(
         if value is not None and not (isinstance(value, (int, float)) and value > 0):
             raise ValueError(f"{name}: expected None or a number > 0, got {short(value)}")
     bb = BlackBoxOptimizer(bounds, model, seed, integers=integers, log=log, scaling=scaling, backend=backend,
-                           finish=finish, maximize=maximize, noise=noise)
+                           finish=finish, maximize=maximize, noise=noise, restarts=restarts)
     given = _points_of(bb, x0)
     args = args if isinstance(args, tuple) else (args,)
     evaluator = make_evaluator(fun, args, workers, in_flight, constraints, evaluation_seconds)
@@ -295,7 +295,7 @@ def minimize_many(
     fun: Callable[[Array], Any], bounds: npt.ArrayLike | Bounds, functions: int, max_evaluations: int = 100,
     model: Path | Proposer = "lstm-oi", seed: int = 0, *, integers: npt.ArrayLike | None = None,
     log: npt.ArrayLike | None = None, scaling: Literal["running"] | tuple[float, float] = "running",
-    backend: Backend = "auto",
+    backend: Backend = "auto", restarts: bool = True,
 ) -> ManyResult:
     """As `minimize` with ``finish=None``, for many functions of the same bounds at once.
 
@@ -307,7 +307,7 @@ def minimize_many(
         X (B, d) -> (B,): function b evaluates row b. nan and infinity stand for an evaluation that failed.
     functions : int
         The number of functions B.
-    bounds, max_evaluations, model, seed, integers, log, scaling, backend
+    bounds, max_evaluations, model, seed, integers, log, scaling, backend, restarts
         As for `minimize`. Each function has an orientation of its own, drawn from the seed and its number.
 
     Returns
@@ -327,7 +327,7 @@ def minimize_many(
     if proposer is None:
         raise ValueError(f"model: expected one for {box.dim} dimensions, got {model!r} for fewer")
     d, X = box.dim, np.empty((T, B, len(box.low)))
-    search = BatchSearch(proposer, B, T, seed, given_scale(scaling), box=box)
+    search = BatchSearch(proposer, B, T, seed, given_scale(scaling), box=box, restarts=flag("restarts", restarts))
     for t in range(T):
         u = search.ask()
         X[t] = box.point(u[:, :d])

@@ -117,6 +117,8 @@ class BlackBoxOptimizer:
     noise : bool or float, optional
         Whether the values are noisy, or the standard deviation of the noise. None: only if the values of a point that
         was told several times say so. ``recommended`` depends on it.
+    restarts : bool
+        Whether the network starts afresh from time to time. False is the search of Chen et al. 2017: one run of it.
 
     Attributes
     ----------
@@ -139,6 +141,7 @@ class BlackBoxOptimizer:
         seed: int = 0, *, integers: npt.ArrayLike | None = None, log: npt.ArrayLike | None = None,
         scaling: Literal["running"] | tuple[float, float] = "running", backend: Backend = "auto",
         finish: Finish | Literal["auto"] | None = "auto", maximize: bool = False, noise: bool | float | None = None,
+        restarts: bool = True,
     ) -> None:
         self._box = Box(bounds, integers, log)
         self._given = given_scale(scaling)
@@ -149,6 +152,7 @@ class BlackBoxOptimizer:
         self._finish_name = finish if isinstance(finish, str) else None
         self._sign = -1.0 if flag("maximize", maximize) else 1.0
         self._noise = checked_noise(noise)
+        self._restarts = flag("restarts", restarts)
         self._moments = None if self._proposer is None else moments_of(self._proposer.card)
         self.log: list[list[Any]] = []
         self._memory: dict[int, dict[str, Array]] = {}  # of the finish: what it returned with the ask of this id
@@ -178,7 +182,8 @@ class BlackBoxOptimizer:
         self._schedule: RestartSchedule | None = None
         if self._proposer is not None:
             self._stepper = self._proposer.stepper(self._box)
-            self._schedule = RestartSchedule(restart_period(self._proposer.card), self._orient, self._start, self._step)
+            run = restart_period(self._proposer.card) if self._restarts else math.inf
+            self._schedule = RestartSchedule(run, self._orient, self._start, self._step)
 
     def _mend(self) -> None:
         """Make everything anew from the log, if an exception has left it half changed, as Ctrl-C may at any line."""
@@ -318,6 +323,8 @@ class BlackBoxOptimizer:
                 state["maximize"] = True
             if self._noise is not None:
                 state["noise"] = self._noise
+            if not self._restarts:
+                state["restarts"] = False
             if self._finish is not None:
                 self._forget()
                 state["finish"] = self._finish_name
@@ -345,7 +352,8 @@ class BlackBoxOptimizer:
                    {"bounds": state["bounds"], "integers": state["integers"], "log": state["log"]})
             bb = cls(model=name if model is None else model, seed=state["seed"], scaling=state["scaling"],
                      backend=backend, finish=state.get("finish") if finish is None else finish,
-                     maximize=state.get("maximize", False), noise=state.get("noise"), **box)
+                     maximize=state.get("maximize", False), noise=state.get("noise"),
+                     restarts=state.get("restarts", True), **box)
             if identity(bb._proposer) != state["model"]:
                 raise ValueError("it was made with another model")
             for count, event in enumerate(events):

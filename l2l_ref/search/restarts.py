@@ -28,8 +28,8 @@ class RestartSchedule:
 
     Parameters
     ----------
-    run : int
-        The number of steps in a run.
+    run : number
+        The number of steps in a run; infinity for a search without restarts.
     orient : callable
         Takes another orientation.
     start : callable
@@ -39,7 +39,7 @@ class RestartSchedule:
         one of the pending queries.
     """
 
-    def __init__(self, run: int, orient: Callable[[], None], start: Callable[[], None],
+    def __init__(self, run: float, orient: Callable[[], None], start: Callable[[], None],
                  step: Callable[[Any], Any]) -> None:
         self._run, self._orient, self._start, self._step = run, orient, start, step
         self._waiting: deque[Any] = deque()
@@ -65,7 +65,7 @@ class RestartSchedule:
         """
         if len(self._fed) + (len(self._waiting) + len(pending) or 1) > self._run:
             known = self._known if len(self._known) > 1 else []
-            self._waiting = deque([self._best, *known[len(known) - self._run // 2:]] if known else ())
+            self._waiting = deque([self._best, *known[len(known) - int(self._run // 2):]] if known else ())
             self._start_afresh()
             pending = ()
         elif self._stale or pending:
