@@ -11,8 +11,10 @@ from hypothesis.extra import numpy as hnp
 from scipy import special, stats
 
 from l2l_ref.checking import gradcheck
-from l2l_ref.ops import meta_losses
+from l2l_ref.learned.trajectory import arrivals
+from l2l_ref.ops import gp, improvement, meta_losses
 from l2l_ref.ops.improvement import expected_improvement, expected_improvement_backward
+from l2l_ref.ops.noisy_improvement import noisy_improvement_loss, noisy_improvement_loss_backward
 from l2l_ref.ops.normal import density, distribution, mills_gap, mills_ratio
 
 LOSSES = {name: getattr(meta_losses, name) for name in ("sum_loss", "incumbent", "observed_improvement_loss",
@@ -212,6 +214,37 @@ def test_a_nan_is_not_lost():
     for name in ("sum_loss", "best_loss", "observed_improvement_loss"):
         L, _ = LOSSES[name](f)
         assert np.isnan(L[0]) and np.isfinite(L[1]), name
+
+
+def test_without_noise_and_with_one_worker_what_is_observed_are_the_values():
+    rng = np.random.default_rng(0)
+    x, z = rng.random((3, 7, 2)), rng.standard_normal((3, 7))
+    state, draws = gp.gp_initial_state(3, 7, 2), []
+    for t in range(7):
+        (draw, state), _ = gp.gp_append(state, x[:, t], z[:, t], 0.4, 1.3, "matern52", 1e-8)
+        draws.append(draw)
+    f, mean, std = (np.stack(a, axis=1) for a in zip(*draws))
+    expected, _ = meta_losses.expected_improvement_loss(mean, std, f)
+    L, _ = noisy_improvement_loss(x, f, arrivals(7), 0.4, 1.3, 0.0, "matern52", 1e-8)
+    np.testing.assert_allclose(L, expected, rtol=1e-5)
+
+
+def test_what_is_on_its_way_or_hidden_by_noise_is_not_known():
+    rng = np.random.default_rng(1)
+    x, y = rng.random((2, 6, 2)), rng.standard_normal((2, 6))
+    fed = np.array([-1, -1, 1, 0, 2, -1])
+    by_hand = np.zeros(2)
+    for t, known in ((2, [1]), (3, [1, 0]), (4, [1, 0, 2]), (5, [1, 0, 2])):
+        posterior, _ = gp.gp_posterior(x[:, known], y[:, known], x[:, [t]], 0.4, 1.0, 0.5, jitter=0.0)
+        ei, _ = improvement.expected_improvement(posterior.mean[:, 0], posterior.std[:, 0], y[:, known].min(axis=1))
+        by_hand -= ei
+    L, cache = noisy_improvement_loss(x, y, fed, 0.4, 1.0, 0.5, jitter=0.0)
+    np.testing.assert_allclose(L, by_hand, rtol=1e-12)
+    d_x, d_y, *_ = noisy_improvement_loss_backward(np.ones(2), cache)
+    assert (d_y[:, 3:] == 0).all() and (d_x[:, 4:] != 0).all() and (d_y[:, :3] != 0).all()
+    still, cache = noisy_improvement_loss(x, y, fed, 0.4, 1.0, 0.5, jitter=0.0, grad_through_incumbent=False)
+    np.testing.assert_array_equal(still, L)
+    assert (noisy_improvement_loss_backward(np.ones(2), cache)[1] != d_y).any()
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from ..learned import cells, propose, shared_cell, trajectory
-from ..ops import gp, improvement, lstm, meta_losses
+from ..ops import gp, improvement, lstm, meta_losses, noisy_improvement
 from .gaussian_processes import JITTER
 from .operation import Operation, normal, off_zero, times
 
@@ -45,6 +45,12 @@ VALUE_CASES = {
     "one step": lambda rng: (_apart(rng, 2, 1),),
     "empty": lambda rng: (np.zeros((0, 5)),),
 }
+
+
+def _observed(rng, B=2, T=5, d=2, workers=1, noise=0.3):
+    """x, y, fed, length_scale, variance and noise of a trajectory whose results came in in random order."""
+    fed = trajectory.arrivals(T, workers, rng)
+    return rng.random((B, T, d)), _apart(rng, B, T), fed, np.array(0.5), np.array(1.3), np.array(noise)
 
 
 def _proposer(rng, d=2, H=3):
@@ -178,6 +184,18 @@ OPERATIONS = (
         r"L = \sum_{t > 1} \ \min(f_t - b_t, 0) \qquad b_t = \min_{s < t} \ f_s",
         "Chen et al. 2017; review, equation (10)",
         cases=VALUE_CASES,
+    ),
+    Operation(
+        "noisy_improvement_loss", partial(noisy_improvement.noisy_improvement_loss, jitter=JITTER), _observed,
+        r"L = -\sum_t \ EI(m_t, s_t, b_t) \qquad m_t, s_t \text{ given the } y_s \text{ that are known before } t",
+        "Chen et al. 2017; review, equation (9)",
+        cases={
+            "one function": partial(_observed, B=1),
+            "one query": partial(_observed, T=1),
+            "three workers": partial(_observed, T=6, workers=3),
+            "little noise": partial(_observed, noise=0.01),
+            "empty": partial(_observed, B=0),
+        },
     ),
     Operation(
         "final_loss", meta_losses.final_loss, _values,

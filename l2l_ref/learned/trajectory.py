@@ -28,6 +28,7 @@ import numpy as np
 from .. import backends
 from ..checks import require_shape, whole_number
 from ..ops import gp, meta_losses
+from ..ops.noisy_improvement import noisy_improvement_loss, noisy_improvement_loss_backward
 from ..trees import add, tree_map
 from .cells import LSTM, with_backend
 from .propose import Output, ProposeCache, ProposerParams, propose, propose_backward
@@ -194,23 +195,31 @@ LOSSES: dict[str, tuple[tuple[str, ...], Callable[..., Any], Callable[..., Any]]
     "oi": (("f",), meta_losses.observed_improvement_loss, meta_losses.observed_improvement_loss_backward),
     "final": (("f",), meta_losses.final_loss, meta_losses.final_loss_backward),
     "best": (("f",), meta_losses.best_loss, meta_losses.best_loss_backward),
+    "noisy-ei": (("x", "y"), noisy_improvement_loss, noisy_improvement_loss_backward),
 }
-WITH_INCUMBENT = ("ei", "oi")
+WITH_INCUMBENT = ("ei", "oi", "noisy-ei")
 
 
-def trajectory_loss(out: Trajectory, loss: str = "oi", penalty: float = 0.0,
-                    grad_through_incumbent: bool = True) -> tuple[Array, TrajectoryLossCache]:
+def trajectory_loss(out: Trajectory, loss: str = "oi", penalty: float = 0.0, grad_through_incumbent: bool = True,
+                    process: dict[str, Any] | None = None) -> tuple[Array, TrajectoryLossCache]:
     """X7. out (a Trajectory of B functions), the name of a loss -> L (B,), cache.
 
-    Losses take the values without noise, which are known in training. ``grad_through_incumbent`` is for "ei" and "oi",
-    see `l2l_ref.ops.meta_losses`. Raises ValueError for an unknown loss.
+    Losses take the values without noise, which are known in training, but for "noisy-ei", which takes what the network
+    has seen. ``process`` is for this loss: ``fed`` and the other arguments of `noisy_improvement_loss`. It is computed
+    in float64, because the points of a trained network lie close together. ``grad_through_incumbent`` is for "ei",
+    "noisy-ei" and "oi", see `l2l_ref.ops.meta_losses`. Raises ValueError for an unknown loss.
     """
     if loss not in LOSSES:
         raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
     fields, forward, _ = LOSSES[loss]
     arguments = [getattr(out, field) for field in fields]
-    flag = {"grad_through_incumbent": grad_through_incumbent} if loss in WITH_INCUMBENT else {}
-    L, loss_cache = forward(*arguments, **flag)
+    flags: dict[str, Any] = {"grad_through_incumbent": grad_through_incumbent} if loss in WITH_INCUMBENT else {}
+    if loss == "noisy-ei":
+        if process is None:
+            raise ValueError("process: expected the arguments of noisy_improvement_loss for this loss, got None")
+        arguments, flags = [np.asarray(a, np.result_type(a, np.float64)) for a in arguments], flags | process
+    L, loss_cache = forward(*arguments, **flags)
+    L = L.astype(out.f.dtype)
     return L + penalty * out.e.mean(axis=1), TrajectoryLossCache(loss, loss_cache, penalty, out)  # X7
 
 
@@ -219,9 +228,7 @@ def trajectory_loss_backward(d_L: Array, cache: TrajectoryLossCache) -> Trajecto
     loss, loss_cache, penalty, out = cache
     fields, _, backward = LOSSES[loss]
     gradients = backward(d_L, loss_cache)                            # X7
-    given = dict(zip(fields, gradients if isinstance(gradients, tuple) else (gradients,)))
     B, T = out.f.shape
-    d_e = np.repeat(penalty / T * d_L[:, None], T, axis=1)           # X7
-    zeros = np.zeros_like(out.f)
-    return Trajectory(np.zeros_like(out.x), d_e, given["f"], zeros, given.get("mean", zeros),
-                      given.get("std", zeros))
+    d_out = Trajectory(*map(np.zeros_like, out))._replace(e=np.repeat(penalty / T * d_L[:, None], T, axis=1))  # X7
+    given = zip(fields, gradients if isinstance(gradients, tuple) else (gradients,))
+    return d_out._replace(**{name: gradient.astype(getattr(d_out, name).dtype) for name, gradient in given})  # X7

@@ -91,8 +91,12 @@ def trajectory_gradient(
 ) -> tuple[float, Array]:
     """U1: the loss of one batch of functions and its gradient with respect to the weights, a flat float64 vector."""
     z, epsilon, given = distribution.sample(recipe.functions, steps, seed, dtype)
+    if recipe.loss == "noisy-ei" and given is not None:
+        raise ValueError(f"loss: expected another one than noisy-ei for {type(distribution).__name__}, whose functions "
+                         "have values given beforehand")
     out, cache = _search(proposer, distribution, z, epsilon, given, fed, backend, threads)
-    loss, loss_cache = trajectory.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent)
+    process = {"fed": fed, **distribution.gp_arguments}
+    loss, loss_cache = trajectory.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent, process)
     d_out = trajectory.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
     d_params, *_ = trajectory.trajectory_backward(d_out, cache)
     return float(loss.mean()), flatten(d_params).astype(np.float64)
