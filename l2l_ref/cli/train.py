@@ -152,8 +152,8 @@ def configure(parser):
         help="distribution of the entries of W and y of the quadratics; --dist for short" + _default("distribution"))
     add("--loss", choices=LOSSES,
         help="what is minimised: the sum of the values, minus the expected improvement, minus the observed "
-             "improvement, the last value, the best one, or minus the expected improvement given noisy values that have "
-             "come in" + _default("loss"))
+             "improvement, the last value, the best one, or minus the expected improvement given what was observed"
+             + _default("loss"))
     add("--constant-incumbent", action="store_true", default=None,
         help="treat the best value so far as a constant: no gradient of the loss passes through it")
     add("--covariance", choices=OF_R2, help="covariance function of the Gaussian process" + _default("covariance"))
