@@ -1,4 +1,4 @@
-"""A differentiable neural computer learns associative recall: `python dnc_recall.py [epochs]`, about two minutes.
+"""A differentiable neural computer learns associative recall: `python dnc_recall.py [epochs]`, about a minute.
 
 The network reads 2 to 5 items, each of two random words of 6 bits behind a mark. Then one of the items is shown again
 behind another mark, and the network has to write the item that followed it.
