@@ -2,7 +2,8 @@
 
 Copy: a few random words of bits are shown and then a mark; the same words have to come out. Associative recall: a few
 items are shown, each of several words behind a mark. Then one of the items is shown again behind another mark, and the
-item that followed it has to come out.
+item that followed it has to come out. Shortest path: the edges of a small directed graph are shown one after the other,
+then a query for two of its nodes, and then a mark; the nodes on the shortest path between the two have to come out.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..protocols import Array, Backend, Path, RecurrentCell
 
 TRAINING, VALIDATION, LENGTHS = 1, 2, 4
+ROUNDS = 1000  # of drawing graphs, before their parameters are given up as hopeless
 
 
 class SequenceTask(Protocol):
@@ -118,6 +120,88 @@ class Recall:
         return x, y, np.arange(T) >= query + block
 
 
+@dataclass(frozen=True)
+class ShortestPath:
+    """Shortest path: ``edges`` directed edges between ``nodes`` nodes, and paths of ``shortest`` to ``longest`` edges.
+
+    All pairs of a graph and a query are equally likely whose shortest path is unique and has the length that is drawn.
+    """
+
+    nodes: int = 6
+    edges: int = 8
+    longest: int = 3
+    shortest: int = 1
+
+    def __post_init__(self) -> None:
+        most = whole_number("nodes", self.nodes, least=2) - 1
+        least = whole_number("shortest", self.shortest, most=most)
+        whole_number("longest", self.longest, least, most)
+        # A path is the only shortest one if all other edges lead back along it, and there are so many of those.
+        whole_number("edges", self.edges, least=self.longest, most=self.nodes * most // 2)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the task is, in JSON's types."""
+        return {"task": "ShortestPath", **asdict(self)}
+
+    @property
+    def bits(self) -> int:
+        """The length of an output: a node, one-hot."""
+        return self.nodes
+
+    @property
+    def inputs(self) -> int:
+        """The length of an input: two nodes, one-hot, and the marks of the query and of the answer."""
+        return 2 * self.nodes + 2
+
+    def sample(self, length: int, batch: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+        """Draw a batch of sequences whose answers have ``length`` nodes: x, y and asked as in `Copy.sample`.
+
+        The answer is the path without its start. Raises ValueError where ``length`` is not in 1..``nodes`` - 1 or above
+        ``edges``, and where such paths are so rare among graphs of so many edges that none was found.
+        """
+        whole_number("length", length, most=min(self.nodes - 1, self.edges))
+        edges, paths = self._graphs(length, batch, rng)
+        while len(paths) < batch:
+            more_edges, more_paths = self._graphs(length, batch, rng)
+            edges, paths = np.concatenate([edges, more_edges]), np.concatenate([paths, more_paths])
+        one_hot, query = np.eye(self.nodes, dtype=np.int64), self.edges
+        words = np.concatenate([edges, paths[:, None, [0, -1]]], axis=1)[:batch]
+        T = query + 2 + length
+        x, y = np.zeros((batch, T, self.inputs), np.float32), np.zeros((batch, T, self.bits), np.int64)
+        x[:, : query + 1, : 2 * self.nodes] = one_hot[words].reshape(batch, query + 1, -1)
+        x[:, query, -2] = x[:, query + 1, -1] = 1
+        y[:, query + 2 :] = one_hot[paths[:batch, 1:]]
+        return x, y, np.arange(T) > query + 1
+
+    def _graphs(self, length: int, batch: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw edges (b, edges, 2) in random order and paths (b, length + 1), for some b in 1..batch.
+
+        A random path and other edges are drawn together. What has a shorter way, or another of that length, is dropped.
+        """
+        n, rows = self.nodes, np.arange(batch)[:, None]
+        for _ in range(ROUNDS):
+            path = rng.permuted(np.tile(np.arange(n), (batch, 1)), axis=1)[:, : length + 1]
+            place = rng.random((batch, n, n))
+            place[:, range(n), range(n)] = 2  # no node has an edge to itself
+            place[rows, path[:, :-1], path[:, 1:]] = -1
+            edges = rng.permuted(place.reshape(batch, -1).argsort(axis=1)[:, : self.edges], axis=1)
+            graph = np.zeros((batch, n * n), np.int64)
+            graph[rows, edges] = 1
+            graph = graph.reshape(batch, n, n)
+            # walks[b, i, j] is the number of walks of k edges from i to j; 2 stands for more than one.
+            walks, ends = graph, (rows[:, 0], path[:, 0], path[:, -1])
+            unique = np.ones(batch, bool)
+            for _ in range(length - 1):
+                unique &= walks[ends] == 0
+                walks = np.minimum(walks @ graph, 2)
+            unique &= walks[ends] == 1
+            if unique.any():
+                return np.stack(np.divmod(edges[unique], n), axis=-1), path[unique]
+        raise ValueError(f"edges: expected so few that a shortest path of {length} edges between {n} nodes is unique "
+                         f"more than once in {ROUNDS * batch} draws, got {self.edges}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(loop.Schedule):
     """How to train on sequences: a `Schedule`, and what an epoch consists of.
@@ -152,8 +236,18 @@ def sequence_gradient(
 
 def wrong_bits(params: SequenceParams, cell: RecurrentCell, x: Array, y: Array, asked: Array) -> float:
     """The number of wrong output bits per sequence."""
+    return float(_wrong(params, cell, x, y, asked).sum() / len(x))
+
+
+def right_sequences(params: SequenceParams, cell: RecurrentCell, x: Array, y: Array, asked: Array) -> float:
+    """The fraction of sequences that have no wrong output bit."""
+    return float((~_wrong(params, cell, x, y, asked).any(axis=(1, 2))).mean())
+
+
+def _wrong(params: SequenceParams, cell: RecurrentCell, x: Array, y: Array, asked: Array) -> Array:
+    """Which of the bits that are asked for are wrong: (B, asked steps, bits)."""
     (_, v, _), _ = sequence(x, y, asked, params, cell)
-    return float(((v[:, asked] > 0) != y[:, asked]).sum() / len(x))
+    return (v[:, asked] > 0) != y[:, asked]
 
 
 def train_on_sequences(
@@ -169,8 +263,8 @@ def train_on_sequences(
         The initial weights. They are not changed.
     cell : Cell
     task : SequenceTask
-        `Copy`, `Recall`, or any object with ``shortest``, ``longest`` and ``sample``. Its ``config`` is used if it has
-        one.
+        `Copy`, `Recall`, `ShortestPath`, or any object with ``shortest``, ``longest`` and ``sample``. Its ``config`` is
+        used if it has one.
     seed, checkpoint, resume, overwrite, report
         As in `meta_train`.
     backend : {"auto", "numpy", "numba"}
