@@ -64,7 +64,7 @@ def configure(parser):
              "without their number of dimensions")
     add("--steps", type=whole(1), metavar="T", help=f"steps of each optimizer (default {STEPS}; {ART_STEPS} for art)")
     add("--functions", type=whole(1), metavar="N",
-        help="number of test functions, of network the number of runs (default "
+        help="number of test functions; for network, of runs (default "
              + "; ".join(f"{size} for {', '.join(p for p in sizes if sizes[p] == size)}"
                          for size in dict.fromkeys(sizes.values())) + ")")
     add("--seed", type=whole(0), default=0, help="seed of the test functions and starting points (default 0)")
@@ -79,7 +79,7 @@ def configure(parser):
     add("--size", type=whole(2), metavar="N", help="rows and columns of the images of neural art (default 64)")
     add("--data-dir", metavar="FOLDER",
         help="folder with MNIST, CIFAR-10, pictures and networks, or the tables (default: the environment variable "
-             "L2L_REF_DATA); network trains on the MNIST of this folder, and without it on the digits of the package")
+             "L2L_REF_DATA; network has no default, and takes the digits of the package instead of MNIST)")
     add("--figure", "--output", metavar="FILE",
         help="where the figure is written; the ending of FILE is the format (default compare-PROBLEM.png)")
     add("--baselines", type=baselines, metavar="NAME,NAME",
