@@ -267,7 +267,7 @@ def plot_tuning(results: dict[str, dict[int, TuningResult]], title: str, path: P
     figure = matplotlib_figure()(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     counts = sorted({count for by_workers in results.values() for count in by_workers})
-    styles, means = _search_styles(results), []
+    styles, means = _search_styles(results) | {"network": ("#0072b2", LONG)}, []  # random is grey, too
     for name, by_workers in reversed(results.items()):
         for count, result in by_workers.items():
             color, width = styles[name][0], 2.2 if name == LEARNED else 1.5
@@ -275,7 +275,7 @@ def plot_tuning(results: dict[str, dict[int, TuningResult]], title: str, path: P
             mean = result.best.mean(axis=0)
             evaluations = np.arange(1, len(mean) + 1)
             left.plot(evaluations, mean, **line)
-            t = np.linspace(result.times[:, 0].max(), result.times[:, -1].mean(), 1000)
+            t = np.linspace(result.times[:, 0].max(), result.times[:, -1].max(), 1000)
             right.plot(t, result.best_at(t).mean(axis=0), **line)
             means.append(mean)
     start = len(evaluations) // 20
