@@ -165,6 +165,7 @@ MISTAKES = {
     "compare a negative seed": (["compare", "digits", "--seed", "-1"], "--seed: expected a whole number >= 0"),
     "compare no threads": (["compare", "digits", "--threads", "0"], "--threads: expected a whole number >= 1"),
     "compare theta0-scale nan": (["compare", "digits", "--theta0-scale", "nan"], "--theta0-scale: expected"),
+    "compare batch of a network": (["compare", "network", "--batch", "2"], "--batch: not for network"),
     "compare mnist without data": (["compare", "mnist"], "L2L_REF_DATA"),
     "audit of nothing": (["audit", "--only", "no-such-operation"], "no-such-operation"),
     "audit a negative seed": (["audit", "--seed", "-1"], "--seed: expected a whole number >= 0"),
@@ -261,7 +262,7 @@ print(*(name for name in sys.modules if name.startswith("l2l_ref.")), file=sys.s
     (["audit", "--only", "linear"], {"audit"}, None),
     (["models"], {"models"}, None),
     (["gradcheck", "--help"], {"gradcheck"}, 20),
-    (["compare", "--help"], {"compare", "compare_bbob", "compare_black_box"}, None),
+    (["compare", "--help"], {"compare", "compare_bbob", "compare_black_box", "compare_network"}, None),
 ])
 def test_only_the_command_that_is_asked_for_is_loaded(tmp_path, words, commands, most):
     """Of the audit: what it checks, the checker, and few modules more."""

@@ -24,10 +24,12 @@ FLOOR = {
     "cli": 5,
 }
 # Within a floor: the types of arguments below their checks, the writing of files below figures, data sets below what
-# uses them, weights below what searches with them, the catalogue above what it lists.
+# uses them, weights below what searches with them, the catalogue above what it lists, the black box whose value is that
+# of a training above the network and the optimizer.
 SAME_FLOOR = {
     ("checks", "protocols"), ("plotting", "files"),
     ("optimizees", "datasets"), ("black_boxes", "datasets"),
+    ("black_boxes", "baselines"), ("black_boxes", "optimizees"),
     ("catalogue", "learned"), ("catalogue", "optimizees"),
     ("search", "pretrained"),
 }

@@ -1,4 +1,4 @@
-"""Draws the figures of the README and of the docs that commands make. Needs the extras fast and plot.
+"""Draws the figures of the README and of the docs that commands make. Needs the extras fast, plot and optuna.
 
     python docs/figures/make.py [NAME ...]
 
@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 COMMANDS = {
     "compare-mnist.png": "compare mnist --figure FIGURE",
     "compare-gp-queries.png": "compare gp --dim 1 --functions 100 --baseline-functions 0 --figure FIGURE",
+    "compare-network.png": "compare network --peers --figure FIGURE",
     "inspect-memory.png": "inspect memory quadratic --figure FIGURE",
     "inspect-updates.png": "inspect updates quadratic --figure FIGURE",
     "sweep-units.png": "sweep --results RESULTS --figure FIGURE train quadratic --epochs 10 "

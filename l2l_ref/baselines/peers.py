@@ -42,13 +42,18 @@ def optuna_gp(dim: int, evaluations: int, seed: int) -> Asking:
     return _optuna("GPSampler", dim, seed=seed)
 
 
-def _optuna(sampler: str, dim: int, **settings: Any) -> Asking:
+def optuna_study(sampler: str, **settings: Any) -> Any:
+    """A study of Optuna whose sampler has this name and these settings."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(sampler=getattr(optuna.samplers, sampler)(**settings))
+        return optuna.create_study(sampler=getattr(optuna.samplers, sampler)(**settings))
+
+
+def _optuna(sampler: str, dim: int, **settings: Any) -> Asking:
+    study = optuna_study(sampler, **settings)
     while True:
         trial = study.ask()
         y = yield [trial.suggest_float(f"x{i}", 0, 1) for i in range(dim)]

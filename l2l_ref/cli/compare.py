@@ -13,7 +13,7 @@ from ..learned.proposer import Proposer
 from ..metatrain.presets import build
 from ..optimizees.mlp import ACTIVATIONS
 from ..pretrained import load
-from . import compare_bbob, compare_black_box
+from . import compare_bbob, compare_black_box, compare_network
 from .arguments import (
     JSON,
     ProblemOptions,
@@ -37,7 +37,7 @@ DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits":
                         "cifar": ("labels", "data_dir", "theta0_scale"), "art": ("style", "size", "data_dir")}
 OPTIONS = {problem: (*options, "steps", "baselines", "tuning_functions", "fresh", "backend", "threads")
            for problem, options in DISTRIBUTION_OPTIONS.items()}
-OPTIONS |= compare_black_box.OPTIONS | compare_bbob.OPTIONS
+OPTIONS |= compare_black_box.OPTIONS | compare_bbob.OPTIONS | compare_network.OPTIONS
 
 
 def baselines(text):
@@ -51,19 +51,20 @@ def baselines(text):
 
 
 def configure(parser):
-    sizes = FUNCTIONS | compare_black_box.FUNCTIONS | {"bbob": compare_bbob.FUNCTIONS}
+    sizes = (FUNCTIONS | compare_black_box.FUNCTIONS
+             | {"bbob": compare_bbob.FUNCTIONS, "network": compare_network.RUNS})
     parser.add_argument("problem", choices=OPTIONS,
                         help="gradient-based: random quadratics, a small network on the digits of the package or on "
                              "MNIST, a convolutional network on CIFAR-10, or images to be painted (art); "
                              "black-box: draws of a Gaussian process, benchmark functions, repellers, tables of "
-                             "hyperparameters (hpo), or the BBOB suite")
+                             "hyperparameters (hpo), the BBOB suite, or the hyperparameters of a network")
     add = ProblemOptions(parser, OPTIONS).add
     add("--model", metavar="NAME", action="append",
         help="a shipped optimizer or a file (default: the one for the problem); for black boxes several, with or "
              "without their number of dimensions")
     add("--steps", type=whole(1), metavar="T", help=f"steps of each optimizer (default {STEPS}; {ART_STEPS} for art)")
     add("--functions", type=whole(1), metavar="N",
-        help="number of test functions (default "
+        help="number of test functions; for network, of runs (default "
              + "; ".join(f"{size} for {', '.join(p for p in sizes if sizes[p] == size)}"
                          for size in dict.fromkeys(sizes.values())) + ")")
     add("--seed", type=whole(0), default=0, help="seed of the test functions and starting points (default 0)")
@@ -78,7 +79,7 @@ def configure(parser):
     add("--size", type=whole(2), metavar="N", help="rows and columns of the images of neural art (default 64)")
     add("--data-dir", metavar="FOLDER",
         help="folder with MNIST, CIFAR-10, pictures and networks, or the tables (default: the environment variable "
-             "L2L_REF_DATA)")
+             "L2L_REF_DATA; network has no default, and takes the digits of the package instead of MNIST)")
     add("--figure", "--output", metavar="FILE",
         help="where the figure is written; the ending of FILE is the format (default compare-PROBLEM.png)")
     add("--baselines", type=baselines, metavar="NAME,NAME",
@@ -99,9 +100,10 @@ def configure(parser):
 
 def run(args):
     refuse_others(args, args.problem, OPTIONS)
-    if args.problem in compare_bbob.OPTIONS:
-        return compare_bbob.run(args)
-    return (compare_black_box.run if args.problem in compare_black_box.OPTIONS else _run)(args)
+    for command in (compare_bbob, compare_black_box, compare_network):
+        if args.problem in command.OPTIONS:
+            return command.run(args)
+    return _run(args)
 
 
 def _run(args):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..baselines.peers import installed
 from ..black_boxes import BENCHMARKS, REPELLERS, TABLES, read_table
-from ..compare import figures
+from ..compare import figures, network
 from ..compare.black_box import GPProblem, Instances, compare_black_box, comparison_seed, draw_symmetry, table, to_json
 from ..compare.statistics import LEARNED
 from ..extras import require
@@ -25,13 +25,15 @@ def configure(add):
     """``add`` is that of a `ProblemOptions`."""
     add("--dim", type=counts, metavar="D,D",
         help="dimensions of the functions, one number or several (default 2 for gp; 2,3,4,5,6,10 for bbob)")
-    add("--evaluations", type=whole(1), metavar="T", help=f"evaluations of each function (default {EVALUATIONS})")
+    add("--evaluations", type=whole(1), metavar="T",
+        help=f"evaluations of each function (default {EVALUATIONS}; {network.EVALUATIONS} for network)")
     add("--baseline-functions", type=whole(0), metavar="N",
         help="number of functions on which to run expected improvement, which is slow (default 100 for gp, otherwise "
              "0: leave it out)")
     add("--workers", type=whole(1), metavar="N",
         help="evaluations of a function that the learned optimizers have under way, which end in random order; the "
-             "others have one (default 1)")
+             "others have one (default 1); for network the workers with which all but expected improvement run as well "
+             f"as with one (default {network.WORKERS})")
     add("--batch", type=whole(1), metavar="N",
         help="points of a function that the learned optimizers ask for at once, and are told together; the "
              "others have one (default 1)")
@@ -40,7 +42,8 @@ def configure(add):
              "from time to time")
     add("--peers", action="store_true", default=None,
         help="also run those of Optuna, Hyperopt, scikit-optimize and SMAC that are installed, on as many functions as "
-             "expected improvement; for bbob those of Optuna, cmaes, SciPy, Nevergrad and scikit-optimize, on all")
+             "expected improvement; for bbob those of Optuna, cmaes, SciPy, Nevergrad and scikit-optimize, on all; for "
+             "network Optuna's TPE")
 
 
 def run(args):

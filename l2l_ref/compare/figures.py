@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..protocols import Array, Optimizer, Path, Seed
     from .bbob import BBOBProblem
     from .gradient_based import Curves
+    from .network import TuningResult
 
 Style: TypeAlias = tuple[str, Any]  # a colour and dashes
 
@@ -255,6 +256,42 @@ def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array
     axes.set_xlabel("evaluations")
     axes.set_ylabel(label or ("mean best value" if minima is None else "mean simple regret"))
     return handles
+
+
+def plot_tuning(results: dict[str, dict[int, TuningResult]], title: str, path: Path) -> None:
+    """Draw the mean best value of `compare_network` into ``path``: against evaluations, and against simulated time.
+
+    A method has one colour. Its line is solid for one worker, and dashed for several. In the right panel it begins when
+    the first evaluation of each run has ended.
+    """
+    figure = matplotlib_figure()(figsize=(11, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    counts = sorted({count for by_workers in results.values() for count in by_workers})
+    styles, means = _search_styles(results) | {"network": ("#0072b2", LONG)}, []  # random is grey, too
+    for name, by_workers in reversed(results.items()):
+        for count, result in by_workers.items():
+            color, width = styles[name][0], 2.2 if name == LEARNED else 1.5
+            line = {"color": color, "lw": width, "ls": SOLID if count == 1 else DASHED}
+            mean = result.best.mean(axis=0)
+            evaluations = np.arange(1, len(mean) + 1)
+            left.plot(evaluations, mean, **line)
+            t = np.linspace(result.times[:, 0].max(), result.times[:, -1].max(), 1000)
+            right.plot(t, result.best_at(t).mean(axis=0), **line)
+            means.append(mean)
+    start = len(evaluations) // 20
+    logarithmic(left, min(mean[-1] for mean in means) / 1.1, 1.1 * max(mean[start] for mean in means))
+    left.set(xlabel="evaluations", ylabel="mean best validation loss", xlim=(1, max(2, len(evaluations))))
+    left.xaxis.get_major_locator().set_params(integer=True)
+    right.set(xlabel="simulated time, in trainings", xlim=(0, None))
+    for axes in (left, right):
+        axes.grid(alpha=0.3, lw=0.5)
+    handles = [left.plot([], [], color=styles[name][0], lw=2.2 if name == LEARNED else 1.5)[0] for name in results]
+    handles += [left.plot([], [], color="#444444", ls=SOLID if count == 1 else DASHED)[0] for count in counts]
+    labels = [SEARCH_TITLES.get(name, name) for name in results]
+    labels += [f"{count} worker{'s' * (count > 1)}" for count in counts]
+    figure.legend(handles, labels, loc="outside lower center", frameon=False, fontsize=9, handlelength=3, ncols=4)
+    figure.suptitle(f"{title}, {len(result.best)} runs", fontsize=11)
+    save_figure(figure, path, dpi=150)
 
 
 def _search_styles(results: Iterable[str]) -> dict[str, Style]:
