@@ -131,9 +131,12 @@ class AskAndTell(RuleBasedStateMachine):
     def interrupt(self, at, what):
         before = len(self.bb.log)
         trial = self.bb.pending[0] if what == "tell" and self.bb.pending else None
-        call = ((lambda: self.bb.tell(trial, 2.0)) if trial else self.bb.ask if what != "batch" else
-                lambda: self.bb.ask(3))
-        interrupted(call, at)
+
+        def call(bb):
+            return bb.tell(trial.id, 2.0) if trial else bb.ask() if what != "batch" else bb.ask(3)
+
+        call(copy.deepcopy(self.bb))  # so that what is computed once has been: line number ``at`` is always the same
+        interrupted(lambda: call(self.bb), at)
         new = self.bb.log[before:]
         assert len(new) in ((0, 1) if what != "batch" else (0, 3))
         if new and trial:

@@ -36,8 +36,11 @@ Partitioned: TypeAlias = Literal["cifar-lstm"]
 Sharing: TypeAlias = Literal["quadratic-sharing-lstm"]
 BlackBox: TypeAlias = Literal[
     "dnc-ei-2", "dnc-oi-1", "dnc-oi-2", "dnc-oi-3", "dnc-oi-4", "dnc-oi-6", "dnc-sum-2",
-    "lstm-ei-2", "lstm-oi-1", "lstm-oi-2", "lstm-oi-3", "lstm-oi-4", "lstm-oi-6", "lstm-sum-2",
+    "lstm-any", "lstm-ei-2", "lstm-oi-1", "lstm-oi-2", "lstm-oi-3", "lstm-oi-4", "lstm-oi-6", "lstm-sum-2",
 ]
+
+ANY = {"lstm-oi": "lstm-any"}
+MOST_DIMENSIONS = 20  # on which a network for any number was trained
 
 
 def names() -> list[str]:
@@ -102,8 +105,8 @@ def find(name: str, dim: int) -> str | None:
     """The name of the shipped proposer for functions of ``dim`` dimensions: "lstm-oi", 2 -> "lstm-oi-2".
 
     Where none has exactly ``dim`` dimensions, it is the smallest larger one, because a function of few dimensions is
-    one of more dimensions that ignores the others. None where none is large enough. Raises ValueError when there is no
-    such name.
+    one of more dimensions that ignores the others. Where none is large enough, it is the network of this kind for any
+    number, up to `MOST_DIMENSIONS`, and then None. Raises ValueError when there is no such name.
     """
     parts = [shipped.rpartition("-") for shipped in names()]
     dims = sorted(int(d) for stem, _, d in parts if stem == str(name) and d.isdecimal())
@@ -111,7 +114,7 @@ def find(name: str, dim: int) -> str | None:
     if enough:
         return f"{name}-{enough[0]}"
     if dims:
-        return None
+        return ANY.get(str(name)) if dim <= MOST_DIMENSIONS else None
     shipped = ", ".join(sorted({stem for stem, _, d in parts if d.isdecimal()})) or "(none)"
     raise ValueError(f"model: expected a Proposer, the path of a file or one of {shipped}; got {str(name)!r}")
 
