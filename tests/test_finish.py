@@ -610,10 +610,11 @@ def test_batches_are_better_than_random(batch):
     assert np.mean(found) < BENCHMARKS["branin"].minimum + 0.1 * (np.mean(random) - BENCHMARKS["branin"].minimum)
 
 
-def test_more_dimensions_than_any_network_has():
-    result = l2l.minimize(bowl, [(0, 1)] * 9, 40, backend="numba")
-    random = min(bowl(x) for x in np.random.default_rng(0).random((40, 9)))
-    assert result.proposed == {"sobol": 20, "finish": 20} and result.fun < random / 2
+@pytest.mark.parametrize("dim, opening", [(9, "network"), (22, "sobol")])
+def test_many_dimensions(dim, opening):
+    result = l2l.minimize(bowl, [(0, 1)] * dim, 3 * dim + 20, backend="numba")
+    random = min(bowl(x) for x in np.random.default_rng(0).random((3 * dim + 20, dim)))
+    assert result.proposed == {opening: 2 * dim + 2, "finish": dim + 18} and result.fun < random / 2
 
 
 def test_maxima_and_constraints():

@@ -114,7 +114,8 @@ def find(name: str, dim: int) -> str | None:
     if enough:
         return f"{name}-{enough[0]}"
     if dims:
-        return ANY.get(str(name)) if dim <= MOST_DIMENSIONS else None
+        any_number = ANY.get(str(name))
+        return any_number if any_number in names() and dim <= MOST_DIMENSIONS else None
     shipped = ", ".join(sorted({stem for stem, _, d in parts if d.isdecimal()})) or "(none)"
     raise ValueError(f"model: expected a Proposer, the path of a file or one of {shipped}; got {str(name)!r}")
 
