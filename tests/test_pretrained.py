@@ -305,7 +305,7 @@ def test_a_shipped_command_can_be_given_anywhere(name):
 
 def steps_of_a_search(model):
     """On functions of the law it was trained on: inside of the cube, and in 20 queries ahead of random search."""
-    means = []
+    means, model = [], model.of(3)
     for search in (BatchSearch(model, 300, 20, 0, given_scale((0, 1))), RandomSearch(300, model.dim, 0)):
         functions = GPFunctions(300, model.dim, 20, seed=0)
         for _ in range(20):
