@@ -91,7 +91,10 @@ class HasExecutor(Protocol):
 
 
 class RecurrentCell(Protocol):
-    """A recurrent cell. Its state is a NamedTuple; what comes next reads its ``h`` (B, ``output_size(hidden)``)."""
+    """A recurrent cell. Its state is a NamedTuple; what comes next reads its ``h`` (B, ``output_size(hidden)``).
+
+    A cell that the coordinates of a point share has a true attribute ``shared``, and h (B, d, ``output_size(hidden)``).
+    """
 
     @property
     def name(self) -> str: ...

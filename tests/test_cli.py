@@ -473,6 +473,23 @@ def test_a_black_box_optimizer_is_trained_and_resumed(run, tmp_path, monkeypatch
     assert "model    proposer, cell lstm, dim 2, hidden 3, output linear" in out and "after 4 queries" in out
 
 
+def test_one_network_for_several_dimensions_is_trained(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("l2l_ref.cli.train.SEARCH_TEST_FUNCTIONS", 5)
+    words = [word if word != "2" or SEARCH[k - 1] != "--dim" else "1,3" for k, word in enumerate(SEARCH)]
+    code, out, _ = run(*words, "--cell", "shared", "--json")
+    card = strict(out)
+    assert code == 0 and card["name"] == "gp-1-3-lstm" and card["model"]["dim"] is None
+    assert card["problem"]["dim"] == [1, 3] and "--dim 1,3" in card["command"]
+    assert [len(of_each) for of_each in card["moments"]] == [3, 3]
+    assert np.mean(card["score"]["final of each"]) == pytest.approx(card["score"]["final"])
+    assert load("gp-1-3-lstm.npz").of(2).card["moments"] in card["moments"]
+    monkeypatch.setattr("l2l_ref.pretrained.FOLDER", tmp_path)
+    out = run("models")[1]
+    assert "cell shared, dim any, hidden 3" in out and "5 test functions of each number of dimensions" in out
+    code, out, err = run(*words)
+    assert (code, out) == (2, "") and "--dim: expected one number for --cell lstm, got 2" in err
+
+
 @pytest.mark.parametrize("words, message", [
     (["train", "gp"], "--dim: expected the number of dimensions of the functions"),
     ([*SEARCH, "--unroll", "2"], "--unroll: not for gp"),

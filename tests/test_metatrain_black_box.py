@@ -217,7 +217,7 @@ def test_the_best_weights_come_out():
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"loss": "regret"}, "loss: expected one of sum, ei, oi, final, best, got 'regret'"),
+    ({"loss": "regret"}, "loss: expected one of sum, ei, oi, final, best, noisy-ei, got 'regret'"),
     ({"curriculum": 1.5}, r"curriculum: expected a number in \[0, 1\], got 1.5"),
     ({"parallel": np.nan}, r"parallel: expected a number in \[0, 1\], got nan"),
     ({"first_steps": 7}, "first_steps: expected at most steps=6, got 7"),
@@ -327,3 +327,31 @@ def test_training_on_several_dimensions_and_a_file(tmp_path):
     one = l2l.minimize(lambda x: float(x.sum()), [(0, 1)] * 4, 5, model=tmp_path / "any.npz", finish=None)
     two = l2l.minimize(lambda x: float(x.sum()), [(0, 1)] * 4, 5, model=trained, finish=None)
     assert one.log == two.log
+
+
+def test_noisy_ei_needs_functions_that_are_drawn_as_they_are_queried():
+    class Minimal:
+        dim, gp_arguments, config = 2, {"length_scale": 0.3}, {"problem": "minimal"}
+        sample = GPDistribution(dim=2).sample
+
+    recipe = TINY | {"loss": "noisy-ei", "epochs": 1}
+    trained, _ = meta_train_black_box(tiny(), Minimal(), **recipe)
+    assert np.isfinite(flatten(trained.params)).all()
+    with pytest.raises(ValueError, match="^loss: expected functions without given values for noisy-ei, got Support"):
+        meta_train_black_box(tiny(), SupportDistribution(dim=2), **recipe)
+
+
+def test_a_training_on_several_dimensions_is_resumed(tmp_path):
+    model, several = Proposer(None, 4, cell="shared"), [GPDistribution(dim=d) for d in (1, 3)]
+    recipe = TINY | {"checkpoint": tmp_path / "ck"}
+    whole, _ = meta_train_black_box(model, several, **TINY)
+
+    def stop(progress, settings):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        meta_train_black_box(model, several, report=stop, **recipe)
+    with pytest.raises(ValueError, match="problem"):
+        meta_train_black_box(model, several[:1], resume=True, **recipe)
+    resumed, _ = meta_train_black_box(model, several, resume=True, **recipe)
+    np.testing.assert_array_equal(flatten(resumed.params), flatten(whole.params))

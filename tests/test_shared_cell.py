@@ -69,6 +69,7 @@ def test_codes_differ_and_have_mean_0_and_variance_1():
         codes = shared_cell.codes(d)
         apart = np.abs(codes[:, None] - codes[None]).max(axis=2) + np.eye(d)
         assert apart.min() > 0.5 / d**0.25
+    codes = shared_cell.codes(1000)
     np.testing.assert_allclose(codes.mean(axis=0), 0, atol=0.05)
     np.testing.assert_allclose(codes.var(axis=0), 1, atol=0.05)
 
@@ -86,6 +87,18 @@ def test_one_network_searches_in_any_number_of_dimensions_and_is_restored(backen
         assert again.ask().x.tolist() == bb.ask().x.tolist()
 
 
+def test_a_bound_proposer_has_the_moments_of_the_nearest_dimension():
+    moments = [[[0.0, 1.0], [k, 0.5]] for k in range(3)]
+    model = Proposer(None, 4, cell="shared")
+    model.card = {"problem": {"dim": [1, 4, 20]}, "moments": moments}
+    assert [model.of(d).card["moments"] for d in (1, 2, 3, 8, 9, 50)] == [moments[k] for k in (0, 0, 1, 1, 2, 2)]
+    for card in (None, {}, {"problem": {"dim": [1, 2]}, "moments": moments}, {"problem": [], "moments": moments},
+                 {"problem": {"dim": [1, "2", 3]}, "moments": moments},
+                 {"problem": {"dim": [0, 1, 2]}, "moments": [1] * 3}):
+        model.card = card
+        assert model.of(3).card == card and l2l.BlackBoxOptimizer([(0, 1)] * 3, model).ask().id == 0
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="^dim: expected a whole number in 1..1000, got None"):
         Proposer(None)
@@ -98,6 +111,9 @@ def test_bad_input():
         l2l.meta_train_black_box(model, [])
     with pytest.raises(ValueError, match="^distribution: expected functions of 2 dimensions, got 3"):
         l2l.meta_train_black_box(Proposer(2, 4), [GPDistribution(dim=2), GPDistribution(dim=3)])
+    for call in (model.initial_state, lambda: model.step(np.zeros((1, 4)), None), lambda: model.stepper(None)):
+        with pytest.raises(ValueError, match=r"^dim: expected a proposer for one number .* call its of\(dim\)"):
+            call()
     bound = model.of(3)
     with pytest.raises(ValueError, match="expected shape"):
         bound.step(np.zeros((1, 4), np.float32), bound.initial_state())

@@ -219,8 +219,8 @@ OPERATIONS = (
     ),
     Operation(
         "shared_cell", shared_cell.shared_cell, _shared,
-        r"r_i = (x_i, p_i', y, q', o, \log d, code_i) \qquad (g_i, c_i') = \text{lstm-cell}(r_i, (h_i, c_i)) \qquad "
-        r"h' = \text{global-average}(g)", "our choice",
+        r"r_i = (x_i - o/2, p_i' - k'/2, y, q', o, \log d, code_i) \qquad "
+        r"(g_i, c_i') = \text{lstm-cell}(r_i, (h_i, c_i)) \qquad h' = \text{global-average}(g)", "our choice",
         cases={
             "one function": partial(_shared, B=1),
             "one dimension": partial(_shared, d=1, H=2),

@@ -10,7 +10,7 @@ from ..compare.black_box import GPProblem, Instances, compare_black_box, compari
 from ..compare.statistics import LEARNED
 from ..extras import require
 from ..learned.proposer import Proposer
-from ..pretrained import is_file, load
+from ..pretrained import ANY, is_file, load
 from .arguments import counts, planned_figure, progress, whole
 
 MODEL = "lstm-oi"
@@ -131,9 +131,10 @@ def named(names, dim):
 def _proposer(name, dim):
     """Load an optimizer for ``dim`` dimensions.
 
-    ``name`` is a file or the name of a shipped optimizer. Without its ending "-D" the one for D dimensions is taken.
+    ``name`` is a file or the name of a shipped optimizer. Without its ending "-D" the one for D dimensions is taken, or
+    where there is none the one of its kind for any number.
     """
-    choices = (name, f"{name}-{dim}", f"{name}-{dim}.npz")
+    choices = (name, f"{name}-{dim}", f"{name}-{dim}.npz", ANY.get(name, name))
     there = [c for c in choices if is_file(c)]
     model = load(there[0] if there else f"{name}-{dim}")
     if not isinstance(model, Proposer):

@@ -18,7 +18,8 @@ def run(args):
     for card in cards:
         model, score = card["model"], card["score"]
         print(card["name"])
-        settings = (f"{name.replace('_', ' ')} {value}" for name, value in model.items() if name != "model")
+        settings = (f"{name.replace('_', ' ')} {'any' if value is None and name == 'dim' else value}"
+                    for name, value in model.items() if name != "model")
         print(f"  model    {model['model']}, {', '.join(settings)}")
         print(f"  problem  {', '.join(f'{key} {value}' for key, value in card['problem'].items())}")
         print(f"  trained  {card['command']}")
@@ -26,5 +27,6 @@ def run(args):
               f"{card['minutes']} min, version {card['version']}")
         what = "best value after {} queries" if model["model"] == "proposer" else "f({})"
         print(f"  score    {what.format(score['steps'])} {score['final']:.4g}, sum over the steps {score['sum']:.4g}, "
-              f"mean over {score['functions']} test functions")
+              f"mean over {score['functions']} test functions"
+              + " of each number of dimensions" * ("final of each" in score))
     return 0

@@ -152,8 +152,8 @@ def configure(parser):
         help="distribution of the entries of W and y of the quadratics; --dist for short" + _default("distribution"))
     add("--loss", choices=LOSSES,
         help="what is minimised: the sum of the values, minus the expected improvement, minus the observed "
-             "improvement, the last value, the best one, or minus the expected improvement given what was observed"
-             + _default("loss"))
+             "improvement, the last value, the best one, or (noisy-ei) minus the expected improvement given the noisy "
+             "values that have come in" + _default("loss"))
     add("--constant-incumbent", action="store_true", default=None,
         help="treat the best value so far as a constant: no gradient of the loss passes through it")
     add("--covariance", choices=OF_R2, help="covariance function of the Gaussian process" + _default("covariance"))
@@ -324,8 +324,9 @@ def _search(args, reporter):
              "sum": float(best.sum())}
     if len(distributions) > 1:
         taken["final of each"] = [float(curve[-1]) for curve, _ in held_out]
-    moments = np.mean([moments for _, moments in held_out], axis=0).round(4).tolist()
-    return trained, {**reporter.about, **_history(log), "moments": moments, "score": taken}
+    moments = [of_each for _, of_each in held_out]
+    return trained, {**reporter.about, **_history(log), "moments": moments if len(moments) > 1 else moments[0],
+                     "score": taken}
 
 
 def _problem(distributions):

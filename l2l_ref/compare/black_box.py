@@ -317,6 +317,7 @@ def compare_black_box(
                                ("baseline_functions", baseline_functions, 0)):
         whole_number(name, value, least)
     require_workers_or_batch(workers, batch)
+    models = {name: model.of(problem.dim) for name, model in models.items()}
     for name, model in models.items():
         if model.dim != problem.dim:
             raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "
@@ -370,8 +371,7 @@ def paired_difference(results: dict[str, SearchResult], other: str) -> tuple[Arr
 
 
 def paired_with(results: dict[str, SearchResult]) -> list[str]:
-    """The names of those with which the learned optimizer is compared in pairs: all but random search and Sobol points.
-    """
+    """The names of those with which the learned optimizer is compared in pairs: no random search, no Sobol points."""
     others = {LEARNED, "random", "sobol"}
     return [name for name in results if name not in others] if LEARNED in results else []
 

@@ -46,7 +46,7 @@ class ProposerParams(NamedTuple):
 def proposer_init(rng: np.random.Generator, dim: int, hidden: int, cell: RecurrentCell = LSTM,
                   output: Output = "sigmoid") -> ProposerParams:
     """Draw ProposerParams, float64. Queries start near the middle of the cube: W is small, and b is 0 or 1/2."""
-    H, outputs = cell.output_size(hidden), 1 if cell.shared else dim
+    H, outputs = cell.output_size(hidden), 1 if getattr(cell, "shared", False) else dim
     return ProposerParams(cell.init(rng, dim + 2, hidden), rng.normal(0, 0.1 / np.sqrt(H), (H, outputs)),
                           np.full(outputs, 0.0 if output == "sigmoid" else 0.5))
 

@@ -30,7 +30,8 @@ class Proposer(LearnedModel[propose.ProposerParams]):
     Parameters
     ----------
     dim : int or None
-        The number of dimensions d of the functions that it searches; None for any number, if the cell is "shared".
+        The number of dimensions d of the functions that it searches; None for any number, if the cell is "shared". Then
+        `of` gives the proposer for one number, which is what `minimize` and the others use.
     hidden : int
         Units of the cell. Chen et al. do not give their number.
     output : {"sigmoid", "linear"}
@@ -106,16 +107,25 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         return config | ({"memory": list(self.memory)} if self.memory else {})
 
     def of(self, dim: int) -> Proposer:
-        """The proposer for functions of this many dimensions: itself, or if it is for any number one with its weights.
+        """The proposer for functions of this many dimensions: itself, or one with its weights if it is for any number.
+
+        Its card has the moments of the nearest number of dimensions that it was trained on.
         """
         if self.dim is not None:
             return self
         bound = Proposer(dim, self.hidden, self.output, cell=self.cell, params=self.params, backend=self.backend)
-        bound.card = self.card
+        bound.card = _card_of(self.card, dim)
         return bound
 
+    def _bound(self) -> int:
+        """The number of dimensions. Raises ValueError if it is for any number."""
+        if self.dim is None:
+            raise ValueError("dim: expected a proposer for one number of dimensions, got one for any: call its of(dim)")
+        return self.dim
+
     def initial_state(self, functions: int = 1, dtype: npt.DTypeLike = np.float32) -> Any:
-        """The state of this many functions before their first query."""
+        """The state of this many functions before their first query. Raises ValueError if ``dim`` is None."""
+        self._bound()
         return self.network.initial_state(functions, self.params_as(dtype).cell)
 
     def step(self, u: Array, state: Any) -> tuple[Array, Any]:
@@ -136,8 +146,9 @@ class Proposer(LearnedModel[propose.ProposerParams]):
         Raises
         ------
         ValueError
-            For shapes that do not fit.
+            For shapes that do not fit, and if ``dim`` is None.
         """
+        self._bound()
         dtype = u.dtype
         if state[0].dtype != dtype:
             state = tree_map(lambda a: a.astype(dtype), state)
@@ -148,10 +159,21 @@ class Proposer(LearnedModel[propose.ProposerParams]):
     def stepper(self, box: Any) -> Stepper:
         """A `Stepper` of learned/stepping.py, or its twin, for the search of one function in this Box.
 
-        The twin reads the weights and does not call `step`.
+        The twin reads the weights and does not call `step`. Raises ValueError if ``dim`` is None.
         """
+        self._bound()
         stepper: Stepper = backends.choose("stepping", self.backend).Stepper(self, box)
         return stepper
+
+
+def _card_of(card: Card | None, dim: int) -> Card | None:
+    """The card of a proposer for any number of dimensions, with the moments for this one alone."""
+    dims, moments = ((card or {}).get(name) for name in ("problem", "moments"))
+    dims = dims.get("dim") if isinstance(dims, dict) else None
+    if not (isinstance(dims, list) and isinstance(moments, list) and len(dims) == len(moments)
+            and all(type(d) is int and d > 0 for d in dims)):
+        return card
+    return {**(card or {}), "moments": moments[int(np.abs(np.log(np.array(dims) / dim)).argmin())]}
 
 
 def checked_dim(dim: Any, cell: Any) -> int | None:

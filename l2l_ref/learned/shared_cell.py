@@ -57,7 +57,7 @@ class SharedCache(NamedTuple):
 
 
 def codes(d: int) -> Array:
-    """The codes of d coordinates, (d, K), uniform with mean 0 and variance 1."""
+    """The codes of d coordinates, (d, K): the first points of a lattice with mean 0 and variance 1."""
     return ((np.arange(1, d + 1)[:, None] / ROOT ** np.arange(1, CODE + 1)) % 1 - 0.5) * np.sqrt(12)
 
 
@@ -72,7 +72,7 @@ def shared_initial_state(rows: int, params: LSTMParams, dim: int) -> SharedState
     h: Array = np.zeros((rows, dim, H), dtype)
     q: Array = np.zeros(rows, dtype)
     return SharedState(h, h.copy(), np.zeros((rows, dim), dtype), q, q.copy(),
-                       np.broadcast_to(codes(dim), (rows, dim, CODE)).astype(dtype))
+                       np.tile(codes(dim).astype(dtype), (rows, 1, 1)))
 
 
 def shared_cell(

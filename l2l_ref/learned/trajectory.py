@@ -131,7 +131,7 @@ def trajectory(
     require_shape("given.shift", shift, B=B)
     draw_state = gp.GPState(*(a.astype(dtype) for a in known[:3]), known.t)
     scale, shift = scale.astype(dtype), shift.astype(dtype)
-    cell = with_backend(cell, backend, B, threads)
+    cell = with_backend(cell, backend, B * d if getattr(cell, "shared", False) else B, threads)
     gp_append, gp_append_backward = backends.functions(
         "gp", backend, B * T, ("gp_append", "gp_append_backward"), threads
     )

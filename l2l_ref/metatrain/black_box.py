@@ -91,10 +91,7 @@ def trajectory_gradient(
 ) -> tuple[float, Array]:
     """U1: the loss of one batch of functions and its gradient with respect to the weights, a flat float64 vector."""
     z, epsilon, given = distribution.sample(recipe.functions, steps, seed, dtype)
-    if recipe.loss == "noisy-ei" and given is not None:
-        raise ValueError(f"loss: expected another one than noisy-ei for {type(distribution).__name__}, whose functions "
-                         "have values given beforehand")
-    out, cache = _search(proposer, distribution, z, epsilon, given, fed, backend, threads)
+    out, cache = _search(proposer, distribution, z, epsilon, given, fed, backend, threads, dtype)
     process = {"fed": fed, **distribution.gp_arguments}
     loss, loss_cache = trajectory.trajectory_loss(out, recipe.loss, recipe.penalty, recipe.through_incumbent, process)
     d_out = trajectory.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
@@ -114,11 +111,11 @@ def best_so_far(
 
 def _search(
     proposer: Proposer, distribution: FunctionDistribution, z: Array, epsilon: Array, given: Any, fed: Array,
-    backend: Backend, threads: int | None,
+    backend: Backend, threads: int | None, dtype: DTypeLike = np.float32,
 ) -> tuple[trajectory.Trajectory, trajectory.TrajectoryCache]:
-    """The Trajectory of these functions, in the precision of z, and its cache."""
+    """The Trajectory of these functions and its cache."""
     return trajectory.trajectory(
-        proposer.params_as(z.dtype), z, epsilon, fed, **distribution.gp_arguments, given=given,
+        proposer.params_as(dtype), z, epsilon, fed, **distribution.gp_arguments, given=given,
         output=proposer.output, cell=proposer.of(distribution.dim).network, backend=backend, threads=threads,
         dim=distribution.dim
     )
@@ -189,12 +186,14 @@ def meta_train_black_box(
     settings, seed = Recipe(**recipe), whole_number("seed", seed, least=0)
     backend = proposer.backend if backend is None else backend
     threads = whole_number("threads", threads, optional=True)
-    several = list(distribution) if isinstance(distribution, Sequence) else [distribution]
+    several: list[FunctionDistribution] = [distribution] if hasattr(distribution, "dim") else list(distribution)
     if not several:
         raise ValueError("distribution: expected one or more, got none")
     for one in several:
         if one.dim != proposer.of(one.dim).dim:
             raise ValueError(f"distribution: expected functions of {proposer.dim} dimensions, got {one.dim}")
+        if settings.loss == "noisy-ei" and one.sample(1, 1, seed)[2] is not None:
+            raise ValueError(f"loss: expected functions without given values for noisy-ei, got {type(one).__name__}")
     problem = [_problem_identity(one, settings.steps, seed) for one in several]
     identity = {"model": proposer.config, "problem": problem if len(problem) > 1 else problem[0],
                 "recipe": asdict(settings), "seed": seed, "backend": backends.identity(backend),

@@ -34,8 +34,9 @@ class NoisyImprovementLossCache(NamedTuple):
 
 
 def noisy_improvement_loss(
-    x: np.ndarray, y: np.ndarray, fed: ArrayLike, length_scale: ArrayLike, variance: ArrayLike, noise: ArrayLike,
-    covariance: str = "squared_exponential", jitter: float | None = None, grad_through_incumbent: bool = True,
+    x: np.ndarray, y: np.ndarray, fed: ArrayLike, length_scale: ArrayLike, variance: ArrayLike = 1.0,
+    noise: ArrayLike = 0.0, covariance: str = "squared_exponential", jitter: float | None = None,
+    grad_through_incumbent: bool = True,
 ) -> tuple[np.ndarray, NoisyImprovementLossCache]:
     """B7 to B9.
 

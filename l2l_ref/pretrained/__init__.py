@@ -39,8 +39,8 @@ BlackBox: TypeAlias = Literal[
     "lstm-any", "lstm-ei-2", "lstm-oi-1", "lstm-oi-2", "lstm-oi-3", "lstm-oi-4", "lstm-oi-6", "lstm-sum-2",
 ]
 
-ANY = {"lstm-oi": "lstm-any"}
-MOST_DIMENSIONS = 20  # on which a network for any number was trained
+ANY = {"lstm-oi": "lstm-any"}  # kinds of which there is a network for any number of dimensions
+MOST_TRAINED = 20              # dimensions, of the functions that it was trained on
 
 
 def names() -> list[str]:
@@ -106,7 +106,7 @@ def find(name: str, dim: int) -> str | None:
 
     Where none has exactly ``dim`` dimensions, it is the smallest larger one, because a function of few dimensions is
     one of more dimensions that ignores the others. Where none is large enough, it is the network of this kind for any
-    number, up to `MOST_DIMENSIONS`, and then None. Raises ValueError when there is no such name.
+    number, up to `MOST_TRAINED`, and then None. Raises ValueError when there is no such name.
     """
     parts = [shipped.rpartition("-") for shipped in names()]
     dims = sorted(int(d) for stem, _, d in parts if stem == str(name) and d.isdecimal())
@@ -115,8 +115,9 @@ def find(name: str, dim: int) -> str | None:
         return f"{name}-{enough[0]}"
     if dims:
         any_number = ANY.get(str(name))
-        return any_number if any_number in names() and dim <= MOST_DIMENSIONS else None
-    shipped = ", ".join(sorted({stem for stem, _, d in parts if d.isdecimal()})) or "(none)"
+        return any_number if any_number in names() and dim <= MOST_TRAINED else None
+    any_number = set(ANY.values()) & set(names())
+    shipped = ", ".join(sorted({stem for stem, _, d in parts if d.isdecimal()} | any_number)) or "(none)"
     raise ValueError(f"model: expected a Proposer, the path of a file or one of {shipped}; got {str(name)!r}")
 
 

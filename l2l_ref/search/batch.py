@@ -51,6 +51,8 @@ class BatchSearch:
     def __init__(self, proposer: Proposer, functions: int, evaluations: int, seed: int, given: Scale | None = None,
                  first: int = 0, box: Box | None = None, restarts: bool = True) -> None:
         B, T = functions, evaluations
+        if box is not None:
+            proposer = proposer.of(box.dim)
         self._box = Box([(0, 1)] * proposer.dim) if box is None else box
         self._seed, self._first = seed, first
         self._proposer, self._scale, self._running = proposer, given, given is None
@@ -75,7 +77,7 @@ class BatchSearch:
             median = np.sort(y, axis=0)[count // 2 % n, self._rows]
             median[count == 0] = np.inf
             far = np.abs(self.u[:n, :, :d] - u[:, :d]).max(axis=2)
-            useless = ((far < SAME) | (far < radius(d)) & (y > median)).any(axis=0)
+            useless = ((far <= SAME) | (far <= radius(d)) & (y > median)).any(axis=0)
             for b in np.flatnonzero(useless):
                 rows = np.column_stack([self.u[:n, b, :d], y[:, b]])
                 new = replacement(rows, median[b], u[b], self._box, (self._seed, self._first + int(b)), n)

@@ -325,7 +325,7 @@ def minimize_many(
     box, seed = Box(bounds, integers, log), whole_number("seed", seed, least=0)
     _, proposer = resolve_model(model, box.dim, backend)
     if proposer is None:
-        raise ValueError(f"model: expected one for {box.dim} dimensions, got {model!r} for fewer")
+        raise ValueError(f"model: expected one for {box.dim} dimensions, got {model!r}, which has none for so many")
     d, X = box.dim, np.empty((T, B, len(box.low)))
     search = BatchSearch(proposer, B, T, seed, given_scale(scaling), box=box, restarts=flag("restarts", restarts))
     for t in range(T):

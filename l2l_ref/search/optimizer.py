@@ -94,8 +94,8 @@ class BlackBoxOptimizer:
         `Categorical` for each name. Points are then dicts, too.
     model : str, path or Proposer
         The name of a shipped optimizer, a file that `save` wrote, or the optimizer itself. One for more than d
-        dimensions ignores the rest of them. Where no shipped one of this name has as many dimensions, points of a Sobol
-        sequence take its place, and the log says "sobol".
+        dimensions ignores the rest of them. A name is that of `l2l_ref.pretrained.find`; where it finds none, points of
+        a Sobol sequence take its place, and the log says "sobol".
     seed : int
         The network is deterministic. The seed draws the order and the directions in which it sees the dimensions.
     integers, log : (d,) bool array_like, optional
@@ -610,7 +610,7 @@ def resolve_model(model: protocols.Path | Proposer, dim: int,
                   backend: Backend = "auto") -> tuple[str | None, Proposer | None]:
     """(name or None, Proposer) for functions of ``dim`` dimensions. Raises ValueError when there is none.
 
-    (name, None) where the shipped ones of this name have fewer dimensions: Sobol points take their place.
+    (name, None) where `pretrained.find` knows the name and has none for so many: Sobol points take its place.
     """
     name, proposer = None, cast(Any, model)
     if isinstance(model, Proposer):

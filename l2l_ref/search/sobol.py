@@ -1,4 +1,4 @@
-"""Points of a Sobol sequence in the unit cube, for boxes of more dimensions than any network has.
+"""Points of a Sobol sequence in the unit cube, for boxes of more dimensions than a network was trained on.
 
     v_k = m_k / 2^k,  m_k from the recurrence of the dimension's primitive polynomial
     x_n = the exclusive or of those v_k for which bit k of the Gray code of n is set, and of a random shift
