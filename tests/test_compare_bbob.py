@@ -94,7 +94,7 @@ def test_the_finish_goes_on_where_the_network_stands_still(suite):
 
 
 def test_more_dimensions_than_a_network_has_open_with_sobol_points(suite):
-    results = compare_bbob(BBOBProblem(8, 1, (2,)), {"learned": "lstm-oi"}, 20)
+    results = compare_bbob(BBOBProblem(22, 1, (2,)), {"learned": "lstm-oi"}, 20)
     assert list(results) == ["learned", "random"] and results["learned"].best.shape == (1, 20)
 
 

@@ -89,12 +89,17 @@ HARMLESS = {
         "constant: in_place=True -> in_place=False": "a copy has the same values",
         "cache: x.shape -> cache.like.x.shape": "both have d columns, and no more is read",
     },
+    "noisy_improvement_loss_backward": {  # of zeros that are added to; here the length scale is one number
+        "sign: np.zeros((len(d_L), len(known)), d_L.dtype) -> -np.zeros((len(d_L), len(known)), d_L.dtype)": ZERO,
+        "sign: np.zeros_like(length_scale, d_L.dtype) -> -np.zeros_like(length_scale, d_L.dtype)": ZERO,
+        "cache: np.zeros_like(length_scale, d_L.dtype) -> np.zeros_like(cache.grad_through_incumbent, d_L.dtype)":
+            ONE_SHAPE,
+        "swap: (d_length_scale, d_variance, d_noise) -> (d_variance, d_length_scale, d_noise)": ZERO,
+        "swap: (np.zeros_like(length_scale, d_L.dtype), number(0), number(0)) -> "
+        "(number(0), np.zeros_like(length_scale, d_L.dtype), number(0))": ZERO,
+    },
     "trajectory_loss_backward": {
-        "sign: np.zeros_like(out.f) -> -np.zeros_like(out.f)": ZERO,
-        "sign: np.zeros_like(out.x) -> -np.zeros_like(out.x)": ZERO,
         **{f"cache: out.f.shape -> cache.like.{name}.shape": SHAPE for name in ("e", "y", "mean", "std")},
-        **{f"cache: np.zeros_like(out.f) -> np.zeros_like(cache.like.{name})": SHAPE
-           for name in ("e", "y", "mean", "std")},
     },
     "_times": {
         "index: (W @ v[:, :, None])[:, :, 0] -> (W @ v[:, :, None])[:, :, -1]": ONE_COLUMN,

@@ -90,7 +90,7 @@ def propose_backward(d_out: tuple[Array, Array, Any],
         d_v = sigmoid_backward(d_x, sigmoid_cache)                   # X4
     else:
         d_v = into_cube_backward((d_x, d_e), cube_cache)             # X4, X5
-    d_h, d_W, d_b = linear_backward(d_v.reshape(-1, outputs), linear_cache)  # X3
+    d_h, d_W, d_b = linear_backward(d_v.reshape(d_v.size // outputs, outputs), linear_cache)  # X3
     d_state = d_state._replace(h=d_state.h + d_h.reshape(d_state.h.shape))  # X3, joins what came in
     d_u, d_state, d_cell = cell_backward(d_state, cell_cache)        # X2
     return d_u, d_state, ProposerParams(d_cell, d_W, d_b)
