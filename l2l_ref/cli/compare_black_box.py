@@ -10,7 +10,7 @@ from ..compare.black_box import GPProblem, Instances, compare_black_box, compari
 from ..compare.statistics import LEARNED
 from ..extras import require
 from ..learned.proposer import Proposer
-from ..pretrained import ANY, is_file, load
+from ..pretrained import ANY, find, is_file, load
 from .arguments import counts, planned_figure, progress, whole
 
 MODEL = "lstm-oi"
@@ -81,12 +81,9 @@ def run(args):
 
 def in_words(workers, batch, restarts=True):
     """What a header says of several evaluations at once, and of restarts."""
-    if not restarts:
-        return in_words(workers, batch) + "; one run of each network"
-    if workers == batch == 1:
-        return ""
     how = f"{workers} evaluations under way" if workers > 1 else f"batches of {batch} evaluations"
-    return f"; the learned optimizers have {how}, the others one at a time"
+    several = "" if workers == batch == 1 else f"; the learned optimizers have {how}, the others one at a time"
+    return several + "; one run of each network" * (not restarts)
 
 
 def draw(args, figure, compared, minima, models):
@@ -132,9 +129,11 @@ def _proposer(name, dim):
     """Load an optimizer for ``dim`` dimensions.
 
     ``name`` is a file or the name of a shipped optimizer. Without its ending "-D" the one for D dimensions is taken, or
-    where there is none the one of its kind for any number.
+    the one for any number where `find` takes it, too.
     """
-    choices = (name, f"{name}-{dim}", f"{name}-{dim}.npz", ANY.get(name, name))
+    choices = [name, f"{name}-{dim}", f"{name}-{dim}.npz"]
+    if name in ANY and find(name, dim) == ANY[name]:
+        choices.append(ANY[name])
     there = [c for c in choices if is_file(c)]
     model = load(there[0] if there else f"{name}-{dim}")
     if not isinstance(model, Proposer):
