@@ -52,6 +52,17 @@ def art_folder():
     pytest.skip("pictures and networks are not here: name their folder in L2L_REF_DATA")
 
 
+def run_command(capsys, *words):
+    """Run ``l2l-ref`` with these words: (exit code, stdout, stderr)."""
+    from l2l_ref.cli import main
+
+    try:
+        code = main([str(word) for word in words])
+    except SystemExit as end:  # argparse's way
+        code = end.code
+    return code, *capsys.readouterr()
+
+
 def with_backward(operation, backward, **changes):
     """The same Operation with another backward than the one that stands below its forward."""
     replaced = type("Replaced", (Operation,), {"backward": staticmethod(backward)})

@@ -6,15 +6,17 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import run_command
 
 import l2l_ref
 from l2l_ref import backends
 from l2l_ref.baselines.gradient import OPTIMIZERS
-from l2l_ref.cli import COMMANDS, main
+from l2l_ref.cli import COMMANDS
 from l2l_ref.cli import compare as compare_command
 from l2l_ref.cli import train as train_command
 from l2l_ref.cli.compare import TUNING_FUNCTIONS
@@ -55,14 +57,7 @@ def somewhere(tmp_path, tmp_path_factory, monkeypatch):
 def run(capsys):
     """Run a command: (exit code, stdout, stderr)."""
 
-    def run(*words):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as end:  # argparse's way
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, capsys)
 
 
 @pytest.fixture

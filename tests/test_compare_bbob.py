@@ -3,12 +3,13 @@
 import itertools
 import json
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
+from conftest import run_command
 
 from l2l_ref.baselines import peers
-from l2l_ref.cli import main
 from l2l_ref.compare import bbob
 from l2l_ref.compare.bbob import BBOBProblem, Enough, Recorder, compare_bbob, log_regret, measure, table, to_json
 from l2l_ref.compare.statistics import Z95
@@ -41,14 +42,7 @@ def run(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path.parent / "matplotlib"))
     monkeypatch.chdir(tmp_path)
 
-    def run(*words):
-        try:
-            code = main(["compare", "bbob", *map(str, words)])
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, capsys, "compare", "bbob")
 
 
 def test_the_regret_is_above_the_minimum_and_ends_at_the_precision():

@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+from conftest import run_command
 
 from l2l_ref.black_boxes import NetworkTraining
-from l2l_ref.cli import main
 from l2l_ref.compare import network
 from l2l_ref.compare.network import (
     SPREAD,
@@ -249,14 +249,7 @@ def run(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("l2l_ref.cli.compare_network.NetworkProblem", partial(NetworkProblem, images=100))
     monkeypatch.chdir(tmp_path)
 
-    def run(*words):
-        try:
-            code = main(["compare", "network", *map(str, words)])
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, capsys, "compare", "network")
 
 
 @pytest.fixture

@@ -2,15 +2,16 @@
 
 import json
 import os
+from functools import partial
 from itertools import permutations, product
 
 import numpy as np
 import pytest
+from conftest import run_command
 
 from l2l_ref.baselines import peers
 from l2l_ref.baselines.random_search import RandomSearch
 from l2l_ref.black_boxes import BENCHMARKS, REPELLERS, TABLES, transformed
-from l2l_ref.cli import main
 from l2l_ref.compare.black_box import (
     GPProblem,
     Instances,
@@ -50,14 +51,7 @@ def run(capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("L2L_REF_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
 
-    def run(*words):
-        try:
-            code = main(["compare", *map(str, words)])
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, capsys, "compare")
 
 
 @pytest.fixture
