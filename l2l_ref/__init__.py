@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .checking import gradcheck as gradcheck
     from .checking.layers import of_layer as of_layer
     from .checking.second_order import gradgradcheck as gradgradcheck
+    from .learned.moments_optimizer import MomentsMLP as MomentsMLP
     from .learned.optimizer import CoordinatewiseLSTM as CoordinatewiseLSTM
     from .learned.optimizer import CoordinatewiseRNN as CoordinatewiseRNN
     from .learned.partitioned import PartitionedLSTM as PartitionedLSTM
@@ -45,6 +46,7 @@ _HOME = {
     "CoordinatewiseRNN": "learned.optimizer",
     "Float": "search.space",
     "Int": "search.space",
+    "MomentsMLP": "learned.moments_optimizer",
     "PartitionedLSTM": "learned.partitioned",
     "Proposer": "learned.proposer",
     "SharingLSTM": "learned.sharing_optimizer",

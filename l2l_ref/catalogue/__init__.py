@@ -11,8 +11,8 @@ from .operation import Operation
 __all__ = ["OPERATIONS", "TWINS", "Operation", "find"]
 
 CHAPTERS = (
-    "layers", "images", "recurrent", "sharing", "meta_gradients", "optimizees", "gaussian_processes", "black_box",
-    "memory",
+    "layers", "images", "recurrent", "sharing", "moments", "meta_gradients", "optimizees", "gaussian_processes",
+    "black_box", "memory",
 )
 COMPILED = ("twins",)
 

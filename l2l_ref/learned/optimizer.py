@@ -49,7 +49,85 @@ class OptimizerState(NamedTuple):
         return OptimizerState, (self.layers, self.shapes, self.skipped)
 
 
-class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
+class ScipyMethod:
+    """What makes an optimizer with ``init`` and ``update`` a method of SciPy."""
+
+    init: Callable[..., Any]
+    update: Callable[..., Any]
+    wants_steps: bool = False  # whether `init` wants to know how many steps there will be
+
+    def scipy_method(self, fun: Callable[..., Any], x0: npt.ArrayLike, args: tuple[Any, ...] = (), *, jac: Any = None,
+                     callback: Callable[..., Any] | None = None, maxiter: int = 100, gtol: float = 0.0,
+                     tol: float | None = None, bounds: Any = None, constraints: Any = (), hess: Any = None,
+                     hessp: Any = None, **unknown: Any) -> Any:
+        """A ``method`` for ``scipy.optimize.minimize``.
+
+        Call ``minimize(fun, x0, jac=gradient, method=optimizer.scipy_method, options={"maxiter": 100})``. The result is
+        the best point seen, because a learned optimizer does not go down at every step. Running out of steps is status
+        1, as in SciPy's own methods.
+
+        Parameters
+        ----------
+        fun, x0, args, jac
+            As SciPy passes them; ``jac`` is required. ``hess`` and ``hessp`` are not needed, and ignored.
+        callback : callable, optional
+            Either form of SciPy's callbacks, called after each step. StopIteration ends the run.
+        maxiter : int
+            The number of steps.
+        gtol : float
+            The run ends when no entry of the gradient is larger; ``tol`` means the same.
+
+        Returns
+        -------
+        scipy.optimize.OptimizeResult
+
+        Raises
+        ------
+        ValueError
+            Without ``jac``, with bounds or constraints, for a negative maxiter, for a gradient of another shape.
+        """
+        from scipy.optimize import OptimizeResult, OptimizeWarning
+
+        if not callable(jac):
+            raise ValueError("jac: a learned optimizer needs the gradient; pass a function, or jac=True")
+        for name, value in (("bounds", bounds), ("constraints", constraints)):
+            if value is not None and value != ():
+                raise ValueError(f"{name}: not supported by a learned optimizer")
+        maxiter = whole_number("maxiter", maxiter, least=0)
+        if unknown:
+            warnings.warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning, stacklevel=3)
+        gtol = gtol if tol is None else tol
+        theta = np.array(x0, dtype=np.float64)
+        state = self.init(theta, **({"steps": max(1, maxiter)} if self.wants_steps else {}))
+        best: Any = None
+        status, message = 1, "The given number of steps was taken."
+        for step in range(maxiter + 1):
+            value = float(fun(theta.copy(), *args))
+            gradient = np.array(jac(theta.copy(), *args), dtype=np.float64)
+            if gradient.shape != theta.shape:
+                raise ValueError(f"jac: expected a gradient of shape {theta.shape}, got {gradient.shape}")
+            if best is None or value < best.fun:
+                best = OptimizeResult(x=theta, fun=value, jac=gradient)
+            if not (np.isfinite(value) and np.isfinite(gradient).all()):
+                status, message = 2, f"The function or its gradient is not finite at step {step}."
+                break
+            if np.abs(gradient).max(initial=0.0) <= gtol:
+                status, message = 0, "Every entry of the gradient is at most gtol."
+                break
+            if callback is not None and step > 0:
+                try:
+                    call_back(callback, OptimizeResult(x=theta.copy(), fun=value, jac=gradient, nit=step))
+                except StopIteration:
+                    status, message = 99, "The callback ended the run."
+                    break
+            if step < maxiter:
+                update, state = self.update(gradient, state, in_place=True)
+                theta = theta + update
+        best.update(nit=step, nfev=step + 1, njev=step + 1, status=status, success=status == 0, message=message)
+        return best
+
+
+class CoordinatewiseLSTM(ScipyMethod, LearnedModel[coordinatewise.Params]):
     """The coordinatewise LSTM optimizer of Andrychowicz et al. 2016.
 
     ``init`` and ``update`` follow optax. Neither changes the optimizer, and theta may be an array or a tree of arrays:
@@ -207,7 +285,7 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
         g, new_layers, held = module.step_inference(flat, layers, weights, self.preprocess, self.output_scale,
                                                     self.threads, state.spare if in_place else None)
         if held:
-            _say_that_coordinates_are_held()
+            say_that_coordinates_are_held()
         new_state = OptimizerState(new_layers, state.shapes, state.skipped + held, layers if in_place else None)
         return unflatten(g, gradient), new_state
 
@@ -242,76 +320,6 @@ class CoordinatewiseLSTM(LearnedModel[coordinatewise.Params]):
                                                                self.output_scale, self.threads)
         return d_params
 
-    def scipy_method(self, fun: Callable[..., Any], x0: npt.ArrayLike, args: tuple[Any, ...] = (), *, jac: Any = None,
-                     callback: Callable[..., Any] | None = None, maxiter: int = 100, gtol: float = 0.0,
-                     tol: float | None = None, bounds: Any = None, constraints: Any = (), hess: Any = None,
-                     hessp: Any = None, **unknown: Any) -> Any:
-        """A ``method`` for ``scipy.optimize.minimize``.
-
-        Call ``minimize(fun, x0, jac=gradient, method=optimizer.scipy_method, options={"maxiter": 100})``. The result is
-        the best point seen, because a learned optimizer does not go down at every step. Running out of steps is status
-        1, as in SciPy's own methods.
-
-        Parameters
-        ----------
-        fun, x0, args, jac
-            As SciPy passes them; ``jac`` is required. ``hess`` and ``hessp`` are not needed, and ignored.
-        callback : callable, optional
-            Either form of SciPy's callbacks, called after each step. StopIteration ends the run.
-        maxiter : int
-            The number of steps.
-        gtol : float
-            The run ends when no entry of the gradient is larger; ``tol`` means the same.
-
-        Returns
-        -------
-        scipy.optimize.OptimizeResult
-
-        Raises
-        ------
-        ValueError
-            Without ``jac``, with bounds or constraints, for a negative maxiter, for a gradient of another shape.
-        """
-        from scipy.optimize import OptimizeResult, OptimizeWarning
-
-        if not callable(jac):
-            raise ValueError("jac: a learned optimizer needs the gradient; pass a function, or jac=True")
-        for name, value in (("bounds", bounds), ("constraints", constraints)):
-            if value is not None and value != ():
-                raise ValueError(f"{name}: not supported by a learned optimizer")
-        maxiter = whole_number("maxiter", maxiter, least=0)
-        if unknown:
-            warnings.warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning, stacklevel=3)
-        gtol = gtol if tol is None else tol
-        theta = np.array(x0, dtype=np.float64)
-        state = self.init(theta)
-        best: Any = None
-        status, message = 1, "The given number of steps was taken."
-        for step in range(maxiter + 1):
-            value = float(fun(theta.copy(), *args))
-            gradient = np.array(jac(theta.copy(), *args), dtype=np.float64)
-            if gradient.shape != theta.shape:
-                raise ValueError(f"jac: expected a gradient of shape {theta.shape}, got {gradient.shape}")
-            if best is None or value < best.fun:
-                best = OptimizeResult(x=theta, fun=value, jac=gradient)
-            if not (np.isfinite(value) and np.isfinite(gradient).all()):
-                status, message = 2, f"The function or its gradient is not finite at step {step}."
-                break
-            if np.abs(gradient).max(initial=0.0) <= gtol:
-                status, message = 0, "Every entry of the gradient is at most gtol."
-                break
-            if callback is not None and step > 0:
-                try:
-                    call_back(callback, OptimizeResult(x=theta.copy(), fun=value, jac=gradient, nit=step))
-                except StopIteration:
-                    status, message = 99, "The callback ended the run."
-                    break
-            if step < maxiter:
-                update, state = self.update(gradient, state, in_place=True)
-                theta = theta + update
-        best.update(nit=step, nfev=step + 1, njev=step + 1, status=status, success=status == 0, message=message)
-        return best
-
 
 class CoordinatewiseRNN(CoordinatewiseLSTM):
     """A `CoordinatewiseLSTM` with vanilla recurrent cells, h' = tanh(x W_x + h W_h + b), in place of its LSTM cells.
@@ -340,7 +348,7 @@ class CoordinatewiseRNN(CoordinatewiseLSTM):
 
 
 @cache  # so that it is said once, not at each step of each run
-def _say_that_coordinates_are_held() -> None:
+def say_that_coordinates_are_held() -> None:
     LOG.warning("a gradient has entries that are nan or infinite: there the update is 0 and the state is kept; "
                 "state.skipped counts them")
 

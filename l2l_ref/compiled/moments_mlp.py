@@ -1,0 +1,224 @@
+"""The optimizer on running means, compiled: ``step``.
+
+Original: learned/moments_mlp.py, with the equations C16 to C24; a difference is a bug in this file.
+
+A step goes over all coordinates twice. First it moves their running means on and sums what the features of arrays need.
+These features are few, and made in NumPy. Then it makes the features of the coordinates and runs the network.
+
+Both times it goes by blocks, which are pieces of arrays. Sums over an array are added up block by block, so a result
+does not depend on the number of threads. The network runs on tiles that stay in cache. In a tile units and features
+come first and coordinates last, so that elementwise loops run over contiguous coordinates.
+"""
+
+import numpy as np
+
+from ..ops.moments import (
+    BETA_V,
+    BETAS,
+    COSINES,
+    LARGEST,
+    SHARED,
+    array_features,
+    corrections,
+    next_cosines,
+)
+from .arguments import fit, precision, shape_of
+from .jit import exp, kernel, kernel_without_refcounts, log, tanh
+from .threads import run, worth
+
+TILE = 128      # coordinates in a tile
+OWN, K = 4, 7   # features of a coordinate itself, directions
+LONGEST = 80.0  # the largest ell, so that its exponential is finite
+SMALLEST = {np.dtype(np.float32): np.float32(1e-38), np.dtype(np.float64): 1e-300}  # numbers below are taken for 0
+
+
+# -------------------------------------------------------------------- the function of the original
+
+
+def packed(params):
+    """The weights as `step` reads them: of one dtype and contiguous."""
+    E, H = OWN + SHARED, shape_of("params.W_1", params.W_1, 2)[1]
+    shapes = {"W_1": (E, H), "b_1": (H,), "W_2": (H, 1 + K), "b_2": (1 + K,)}
+    operands = [(f"params.{name}", getattr(params, name), shape) for name, shape in shapes.items()]
+    return type(params)(*fit(precision(*params), *operands))
+
+
+def step(gradient, state, arrays, params, steps=np.inf, threads=None):
+    """One step: gradient (n,), state -> update (n,), state', the number of coordinates that were held."""
+    params = packed(params)
+    dtype, A, t = params.W_1.dtype, len(arrays.size), state.t + 1
+    n = int(arrays.size.sum())
+    gradient, m, v, x, start, cosines, far, path = fit(
+        dtype, ("gradient", gradient, (n,)), ("state.m", state.m, (len(BETAS), n)), ("state.v", state.v, (n,)),
+        ("state.x", state.x, (n,)), ("state.start", state.start, (A,)), ("state.cosines", state.cosines, (COSINES, A)),
+        ("state.far", state.far, (A,)), ("state.path", state.path, (A,)))
+    blocks = arrays.blocks
+    parts = len(blocks)
+    by_m, by_v = corrections(t, dtype)
+    constants = np.array([*BETAS, BETA_V, *by_m, by_v, LARGEST], dtype)
+    m_new, v_new, x_new, update = np.empty_like(m), np.empty_like(v), np.empty_like(x), np.empty_like(gradient)
+    sums, held = np.empty((parts, 6)), np.zeros(parts, np.int64)
+    many = worth(threads, 4 * n * params.W_1.size)
+    run(_means_part, parts, many, blocks, gradient, m, v, m_new, v_new, constants, sums, held)
+
+    def per_array(sums):  # (blocks, ...) -> (..., A)
+        return np.stack([np.bincount(blocks[:, 0], column, A) for column in sums.T])
+
+    products, squares = np.split(per_array(sums), 2)
+    if state.t > 0:
+        cosines = next_cosines(cosines, products.astype(dtype), arrays.functions)
+    lengths = np.sqrt((squares / arrays.size).astype(dtype))
+    shared = array_features(start, cosines, lengths, far, path, arrays, t, steps)
+    bias = shared @ params.W_1[OWN:] + params.b_1
+    moves = np.empty((parts, 2))
+    run(_update_part, parts, many, blocks, gradient, m_new, v_new, x, x_new, update, lengths[0], bias,
+        params.W_1, params.W_2, params.b_2, constants, moves)
+    if held.any():
+        with np.errstate(over="ignore"):
+            stay = ~np.isfinite(gradient * gradient)
+        m_new[:, stay], v_new[stay] = m[:, stay], v[stay]
+    far, own = np.sqrt((per_array(moves) / arrays.size).astype(dtype))
+    return update, state._replace(m=m_new, v=v_new, x=x_new, cosines=cosines, far=far, path=path + own, t=t), sum(
+        held.tolist())
+
+
+# ------------------------------------------------------------------------------------------- the kernels
+
+
+@kernel_without_refcounts
+def _means_part(first_part, stride, blocks, gradient, m, v, m_new, v_new, constants, sums, held):
+    """C19 for the blocks first_part, first_part + stride, ...; sums (blocks, 6) of what `array_features` needs.
+
+    Those are the products g m_2, g^2 and m_2^2 with m_2 before g, and the squares of s, m_2^ and m_3^ after it.
+    """
+    number, zero, one = gradient.dtype.type, gradient.dtype.type(0), gradient.dtype.type(1)
+    beta_1, beta_2, beta_3, beta_v = constants[0], constants[1], constants[2], constants[3]
+    for block in range(first_part, len(blocks), stride):
+        first, count = blocks[block, 1], blocks[block, 2]
+        end = first + count
+        g_all, v_old, v_out = gradient[first:end], v[first:end], v_new[first:end]
+        old_1, old_2, old_3 = m[0, first:end], m[1, first:end], m[2, first:end]
+        new_1, new_2, new_3 = m_new[0, first:end], m_new[1, first:end], m_new[2, first:end]
+        for i in range(count):
+            square = g_all[i] * g_all[i]
+            g = g_all[i] if square - square == zero else zero  # held otherwise
+            new_1[i] = beta_1 * old_1[i] + (one - beta_1) * g        # C19
+            new_2[i] = beta_2 * old_2[i] + (one - beta_2) * g        # C19
+            new_3[i] = beta_3 * old_3[i] + (one - beta_3) * g        # C19
+            v_out[i] = beta_v * v_old[i] + (one - beta_v) * (g * g)  # C19
+        g_m, g_g, m_m, v_sum, m_2, m_3, away = zero, zero, zero, zero, zero, zero, 0
+        for i in range(count):
+            square = g_all[i] * g_all[i]
+            finite = square - square == zero
+            away += not finite
+            g = g_all[i] if finite else zero
+            g_m += g * old_2[i]
+            g_g += g * g
+            m_m += old_2[i] * old_2[i]
+            v_sum += v_out[i]
+            m_2 += new_2[i] * new_2[i]
+            m_3 += new_3[i] * new_3[i]
+        held[block] = away
+        by_2, by_3, by_v = np.float64(constants[5]), np.float64(constants[6]), np.float64(constants[7])
+        sums[block, 0], sums[block, 1], sums[block, 2] = g_m, g_g, m_m
+        sums[block, 3], sums[block, 4], sums[block, 5] = v_sum * by_v, m_2 * by_2 * by_2, m_3 * by_3 * by_3
+
+
+@kernel
+def _update_part(first_part, stride, blocks, gradient, m, v, x, x_new, update, S, bias, W_1, W_2, b_2, constants,
+                 moves):
+    """C20 to C24 for the blocks first_part, first_part + stride, .... bias (A, H) is what the array adds to C16.
+
+    moves (blocks, 2) are the sums of x'^2 and of update^2.
+    """
+    o, e = np.empty((K, TILE), W_1.dtype), np.empty((OWN, TILE), W_1.dtype)
+    z, out = np.empty((len(W_2), TILE), W_1.dtype), np.empty((1 + K, TILE), W_1.dtype)
+    _update_blocks(first_part, stride, blocks, gradient, m, v, x, x_new, update, S, bias, W_1, W_2, b_2, constants, moves,
+                   o, e, z, out)
+
+
+@kernel_without_refcounts
+def _update_blocks(first_part, stride, blocks, gradient, m, v, x, x_new, update, S, bias, W_1, W_2, b_2, constants,
+                   moves, o, e, z, out):
+    """`_update_part`, given its workspace."""
+    zero = W_1.dtype.type(0)
+    for block in range(first_part, len(blocks), stride):
+        array, first, end = blocks[block, 0], blocks[block, 1], blocks[block, 1] + blocks[block, 2]
+        by_S = W_1.dtype.type(1) / S[array] if S[array] > zero else zero
+        far, own = 0.0, 0.0
+        for tile in range(first, end, TILE):
+            count = min(TILE, end - tile)
+            _features(gradient[tile : tile + count], m, v[tile : tile + count], tile, by_S, constants, o, e)
+            _gated_sum(count, o, e, bias[array], W_1, W_2, b_2, z, out)
+            y, g, u = out[0], gradient[tile : tile + count], update[tile : tile + count]
+            x_old, x_out = x[tile : tile + count], x_new[tile : tile + count]
+            for i in range(count):
+                square = g[i] * g[i]
+                u[i] = -y[i] if square - square == zero else zero    # C23
+                x_out[i] = x_old[i] + u[i]                           # C24
+            far_tile, own_tile = zero, zero
+            for i in range(count):
+                far_tile += x_out[i] * x_out[i]
+                own_tile += u[i] * u[i]
+            far, own = far + far_tile, own + own_tile
+        moves[block, 0], moves[block, 1] = far, own
+
+
+@kernel_without_refcounts
+def _features(gradient, m, v, tile, by_S, constants, o, e):
+    """C20 to C22 of a tile: the directions o (K, tile) and the coordinates' own features e (OWN, tile)."""
+    number, zero, one = gradient.dtype.type, gradient.dtype.type(0), gradient.dtype.type(1)
+    count = len(gradient)
+    by_1, by_2, by_3, by_v, most = constants[4], constants[5], constants[6], constants[7], constants[8]
+    m_1, m_2, m_3 = m[0, tile : tile + count], m[1, tile : tile + count], m[2, tile : tile + count]
+    o_0, o_1, o_2, o_3, o_4, o_5, o_6 = o[0], o[1], o[2], o[3], o[4], o[5], o[6]
+    e_0, e_1, e_2, e_3 = e[0], e[1], e[2], e[3]
+    for i in range(count):
+        square = gradient[i] * gradient[i]
+        g = gradient[i] if square - square == zero else zero
+        s = np.sqrt(v[i] * by_v)                                     # C20
+        by_s = one / s if s > zero else zero
+        o_0[i] = min(max(g * by_s, -most), most)                     # C21
+        o_1[i] = min(max(m_1[i] * by_1 * by_s, -most), most)
+        o_2[i] = min(max(m_2[i] * by_2 * by_s, -most), most)
+        o_3[i] = min(max(m_3[i] * by_3 * by_s, -most), most)
+        o_4[i] = min(max(g * by_S, -most), most)
+        o_5[i] = min(max(m_2[i] * by_2 * by_S, -most), most)
+        o_6[i] = min(max(m_3[i] * by_3 * by_S, -most), most)
+        e_0[i] = max(s * by_S, number(1e-6))
+    for i in range(count):
+        e_0[i] = min(max(log(e_0[i]), number(-6)), number(3)) / number(3)  # C22
+        e_1[i] = abs(o_2[i]) - number(0.5)
+        e_2[i] = abs(o_3[i]) - number(0.5)
+        e_3[i] = min(max(o_0[i] * o_2[i], number(-3)), number(3)) / number(2)
+
+
+@kernel_without_refcounts
+def _gated_sum(count, o, e, bias, W_1, W_2, b_2, z, out):
+    """C16 to C18 of a tile; out[0] holds y on return."""
+    number = W_1.dtype.type
+    H = len(W_2)
+    e_0, e_1, e_2, e_3 = e[0], e[1], e[2], e[3]
+    for j in range(H):
+        z_j, b, w_0, w_1, w_2, w_3 = z[j], bias[j], W_1[0, j], W_1[1, j], W_1[2, j], W_1[3, j]
+        for i in range(count):
+            z_j[i] = tanh(b + w_0 * e_0[i] + w_1 * e_1[i] + w_2 * e_2[i] + w_3 * e_3[i])  # C16
+    for k in range(1 + K):
+        out_k = out[k]
+        for i in range(count):
+            out_k[i] = b_2[k]
+        for j in range(H):
+            z_j, w = z[j], W_2[j, k]
+            for i in range(count):
+                out_k[i] += w * z_j[i]                               # C17
+    y, a, o_0 = out[0], out[1], o[0]
+    for i in range(count):
+        y[i] = exp(min(y[i], number(LONGEST)))                       # C18
+    for i in range(count):
+        a[i] *= o_0[i]
+    for k in range(1, K):
+        a_k, o_k = out[1 + k], o[k]
+        for i in range(count):
+            a[i] += a_k[i] * o_k[i]                                  # C18
+    for i in range(count):
+        y[i] *= a[i]                                                 # C18

@@ -1,0 +1,188 @@
+"""Running means of a gradient, and directions that are made of them by dividing by the size of the gradient.
+
+Dims: n coordinates in A arrays, each of which belongs to one of B functions; K = 7 directions.
+
+At step t = 1, 2, ...:
+
+    C19  m_k' = beta_k m_k + (1 - beta_k) g,   v' = beta_v v + (1 - beta_v) g^2      k = 1, 2, 3
+
+A hat divides a mean by 1 - beta^t, which takes away that it began at 0:
+
+    C20  s = sqrt(v^),   S = root mean square of s over the array
+    C21  o = (g, m_1^, m_2^, m_3^) / s  and  (g, m_2^, m_3^) / S, each between -10 and 10      (n, K)
+
+A quotient by 0 is 0. A factor in g changes m and v, and leaves o as it is.
+
+Source: m / sqrt(v) is the direction of Adam (Kingma & Ba 2015); Lv et al. 2017 feed it, and g / sqrt(v), to an LSTM.
+"""
+
+from __future__ import annotations  # so that no annotation loads numpy.random
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..checks import require_shape
+
+BETAS = (0.5, 0.9, 0.99)  # of m_1, m_2, m_3
+BETA_V = 0.98
+LARGEST = 10.0  # of the directions
+BLOCK = 4096    # coordinates that the twin takes at once
+
+
+class Arrays(NamedTuple):
+    """The arrays of which n coordinates consist, one after the other, and the functions that the arrays belong to."""
+
+    first: np.ndarray      # (A,) int, where each array begins
+    size: np.ndarray       # (A,) int
+    matrix: np.ndarray     # (A,) 1 for arrays of two axes and more, 0 for others
+    functions: int         # B, each has A / B arrays, one after the other
+    blocks: np.ndarray     # (blocks, 3) int, pieces of arrays: the number of the array, the first coordinate, how many
+
+    @property
+    def of_coordinate(self) -> np.ndarray:
+        """(n,) int, the number of the array that each coordinate is in."""
+        return np.repeat(np.arange(len(self.size)), self.size)
+
+
+def arrays_of(shapes: Sequence[tuple[int, ...]], functions: int = 1) -> Arrays:
+    """The Arrays of functions that have arrays of these shapes each. Arrays without entries are left out."""
+    of_one = [(size, len(shape) > 1) for shape in shapes if (size := int(np.prod(shape, dtype=int)))]
+    size, matrix = np.array(functions * of_one, np.int64).reshape(-1, 2).T
+    first = np.cumsum(size) - size
+    blocks = [(a, start + at, min(BLOCK, count - at)) for a, (start, count) in enumerate(zip(first, size))
+              for at in range(0, count, BLOCK)]
+    return Arrays(first, size, matrix, functions, np.array(blocks, np.int64).reshape(-1, 3))
+
+
+def corrections(t: int, dtype: Any) -> tuple[np.ndarray, Any]:
+    """1 / (1 - beta^t) of each m_k, (3,), and of v: the factors of the hats."""
+    return (1 / (1 - np.array(BETAS) ** t)).astype(dtype), dtype.type(1 / (1 - BETA_V**t))
+
+
+def running_means(g: np.ndarray, m: np.ndarray, v: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """C19. g (n,), m (3, n), v (n,) -> (m', v'), cache. Raises ValueError on other shapes."""
+    require_shape("g", g, n=None)
+    require_shape("m", m, means=len(BETAS), n=len(g))
+    require_shape("v", v, n=len(g))
+    beta, beta_v, one = np.array(BETAS, g.dtype)[:, None], g.dtype.type(BETA_V), g.dtype.type(1)
+    return (beta * m + (one - beta) * g, beta_v * v + (one - beta_v) * g**2), g  # C19
+
+
+def running_means_backward(
+    d_new: tuple[np.ndarray, np.ndarray], g: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """d_new = (d_m' (3, n), d_v' (n,)) -> d_g (n,), d_m (3, n), d_v (n,)."""
+    d_m_new, d_v_new = d_new
+    beta = np.array(BETAS, g.dtype)[:, None]
+    d_g = ((1 - beta) * d_m_new).sum(axis=0) + 2 * (1 - BETA_V) * g * d_v_new  # C19
+    return d_g, beta * d_m_new, BETA_V * d_v_new
+
+
+class DirectionsCache(NamedTuple):
+    unclipped: np.ndarray  # (n, K), the directions before they are clipped
+    by_s: np.ndarray       # (n,), 1 / s
+    by_S: np.ndarray       # (n,), 1 / S of the array of each coordinate
+    arrays: Arrays
+
+
+def directions(
+    g: np.ndarray, m_hat: np.ndarray, v_hat: np.ndarray, arrays: Arrays
+) -> tuple[np.ndarray, DirectionsCache]:
+    """C20 and C21. g (n,), m_hat (3, n), v_hat (n,) -> o (n, K), cache. Raises ValueError on other shapes."""
+    require_shape("g", g, n=int(arrays.size.sum()))
+    require_shape("m_hat", m_hat, means=len(BETAS), n=len(g))
+    require_shape("v_hat", v_hat, n=len(g))
+    by_s, by_S = inverse(np.sqrt(v_hat)), inverse(np.sqrt(mean(v_hat, arrays)))[arrays.of_coordinate]  # C20
+    m_1, m_2, m_3 = m_hat
+    unclipped = np.stack([g * by_s, m_1 * by_s, m_2 * by_s, m_3 * by_s, g * by_S, m_2 * by_S, m_3 * by_S], axis=1)
+    inside = np.abs(unclipped.real) <= LARGEST
+    o = np.where(inside, unclipped, np.copysign(LARGEST, unclipped.real)).astype(g.dtype, copy=False)  # C21
+    return o, DirectionsCache(unclipped, by_s, by_S, arrays)
+
+
+def directions_backward(
+    d_o: np.ndarray, cache: DirectionsCache
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, None]:
+    """d_o (n, K) -> d_g (n,), d_m_hat (3, n), d_v_hat (n,), None: the arrays are constants."""
+    unclipped, by_s, by_S, arrays = cache
+    d_o = np.where(np.abs(unclipped) <= LARGEST, d_o, 0)             # C21
+    d_s, d_S = d_o[:, :4] * by_s[:, None], d_o[:, 4:] * by_S[:, None]
+    d_m_hat = np.stack([d_s[:, 1], d_s[:, 2] + d_S[:, 1], d_s[:, 3] + d_S[:, 2]])
+    # C20: o is proportional to v^ to the power of -1/2, and to the mean of v^ over the array.
+    d_v_hat = -0.5 * (d_o[:, :4] * unclipped[:, :4]).sum(axis=1) * by_s**2
+    d_mean = mean(-0.5 * (d_o[:, 4:] * unclipped[:, 4:]).sum(axis=1) * by_S**2, arrays)
+    return d_s[:, 0] + d_S[:, 0], d_m_hat, d_v_hat + d_mean[arrays.of_coordinate], None
+
+
+def total(values: np.ndarray, arrays: Arrays) -> np.ndarray:
+    """The sums over each array: values (..., n) -> (..., A)."""
+    dtype = np.promote_types(values.dtype, np.float64)
+    return np.add.reduceat(values, arrays.first, axis=-1, dtype=dtype).astype(values.dtype)
+
+
+def mean(values: np.ndarray, arrays: Arrays) -> np.ndarray:
+    """The means over each array: values (..., n) -> (..., A)."""
+    return total(values, arrays) / arrays.size.astype(values.real.dtype)
+
+
+def root_mean_square(values: np.ndarray, arrays: Arrays) -> np.ndarray:
+    """The root mean squares over each array: values (..., n) -> (..., A)."""
+    return np.sqrt(mean(values**2, arrays))
+
+
+def inverse(values: np.ndarray) -> np.ndarray:
+    """1 / values, and 0 for 0."""
+    return np.divide(1, values, out=np.zeros_like(values), where=values != 0)
+
+
+COSINES, SHARED = 5, 14  # rows of the running cosines, and features that an array has
+LONGEST_SUM = 60.0       # of cosines
+
+
+def next_cosines(cosines: np.ndarray, products: np.ndarray, functions: int) -> np.ndarray:
+    """The running cosines (5, A) of gradients and the m_2 before them, one step later.
+
+    Their rows are, of the array, a fast mean, a slow mean and the sum; and of all arrays of its function, a fast mean
+    and the sum. ``products`` (3, A) are those of g and m_2, of g and g, and of m_2 and m_2, summed over each array.
+    """
+
+    def cosine(products: np.ndarray) -> np.ndarray:
+        return products[0] * inverse(np.sqrt(products[1]) * np.sqrt(products[2]))
+
+    number = cosines.dtype.type
+    own = cosine(products)
+    whole = np.repeat(cosine(products.reshape(3, functions, -1).sum(axis=2)), len(own) // functions)
+    own_sum, whole_sum = np.clip(cosines[[2, 4]] + np.stack([own, whole]), -LONGEST_SUM, LONGEST_SUM)
+    fast, slow = number(0.8), number(0.97)
+    return np.stack([fast * cosines[0] + (1 - fast) * own, slow * cosines[1] + (1 - slow) * own, own_sum,
+                     fast * cosines[3] + (1 - fast) * whole, whole_sum])
+
+
+def array_features(start: np.ndarray, cosines: np.ndarray, lengths: np.ndarray, far: np.ndarray, path: np.ndarray,
+                   arrays: Arrays, t: int, steps: float) -> np.ndarray:
+    """What each array looks like, (A, `SHARED`), in numbers of order 1 that a factor in f does not change.
+
+    Parameters
+    ----------
+    start : (A,) array
+        The root mean square of theta_0.
+    cosines : (5, A) array
+        See `next_cosines`.
+    lengths : (3, A) array
+        The root mean squares of s, m_2^ and m_3^.
+    far, path : (A,) arrays
+        The root mean square of the way since the start, and the sum of those of the steps.
+    arrays : Arrays
+    t, steps : int, float
+        The number of this step, from 1, and of all steps; infinity where that is not known.
+    """
+    A, by_S = len(start), inverse(lengths[0])
+    return np.stack([
+        np.log(start + 1e-3) / 3 + 1, np.log(arrays.size) / 6 - 1, arrays.matrix - 0.5,
+        2 * cosines[0], 3 * cosines[1], cosines[2] / 10, 2 * cosines[3], cosines[4] / 10,
+        np.log(lengths[1] * by_S + 1e-3) / 2 + 1, np.log(lengths[2] * by_S + 1e-3) / 2 + 1,
+        np.log(far + 1e-5) / 4 + 1.2, np.log(far * inverse(path) + 1e-2) / 2 + 1,
+        np.full(A, np.log(t) / 3 - 1), np.full(A, 2 * min(1.0, t / steps) - 1),
+    ], axis=1).astype(start.dtype)

@@ -1,0 +1,241 @@
+"""The optimizer on running means: exactly odd, blind to scales, the same compiled, with the right meta-gradient."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import l2l_ref as l2l
+from l2l_ref import backends
+from l2l_ref.compiled import moments_mlp as compiled
+from l2l_ref.learned import moments_mlp as original
+from l2l_ref.ops.gated_sum import GatedSumParams, gated_sum
+from l2l_ref.ops.moments import BETAS, BETA_V, BLOCK, arrays_of
+from l2l_ref.trees import flatten, leaves, unflatten
+
+SIZES = st.lists(st.sampled_from([(), (1,), (5,), (3, 4), (0, 2), (BLOCK + 3,), (2, 150)]), min_size=1, max_size=4)
+DTYPES = st.sampled_from([np.float32, np.float64])
+MODULES = (original, compiled)
+
+
+def trained(rng, hidden=6, dtype=np.float64):
+    """Weights with which every feature matters."""
+    params = original.init_params(rng, hidden)
+    return GatedSumParams(*(np.asarray(a + 0.3 * rng.standard_normal(a.shape), dtype) for a in params))
+
+
+def gradient_of(rng, n, dtype):
+    """Gradients of many sizes, some of them 0."""
+    g = rng.standard_normal(n) * 10.0 ** rng.uniform(-6, 3, n)
+    return np.where(rng.random(n) < 0.1, 0, g).astype(dtype)
+
+
+def run(module, gradients, theta, arrays, params, steps=20.0):
+    state, updates = original.init_state(theta, arrays), []
+    for gradient in gradients:
+        update, state, _ = module.step(gradient, state, arrays, params, steps)
+        updates.append(update)
+    return np.stack(updates), state
+
+
+@st.composite
+def runs(draw):
+    """Gradients (T, n), theta, arrays, params."""
+    rng, dtype = np.random.default_rng(draw(st.integers(0, 2**32 - 1))), draw(DTYPES)
+    arrays = arrays_of([*draw(SIZES), (2,)], draw(st.integers(1, 3)))
+    n = int(arrays.size.sum())
+    gradients = np.stack([gradient_of(rng, n, dtype) for _ in range(draw(st.integers(1, 6)))])
+    return gradients, rng.standard_normal(n).astype(dtype), arrays, trained(rng, dtype=dtype)
+
+
+@given(runs())
+def test_the_update_is_exactly_odd_in_the_gradient(run_of):
+    gradients, theta, arrays, params = run_of
+    for module in MODULES:
+        updates, state = run(module, gradients, theta, arrays, params)
+        mirrored, other = run(module, -gradients, theta, arrays, params)
+        np.testing.assert_array_equal(mirrored, -updates)
+        np.testing.assert_array_equal(other.x, -state.x)
+
+
+@given(runs(), st.data())
+def test_a_coordinate_without_a_gradient_does_not_move(run_of, data):
+    gradients, theta, arrays, params = run_of
+    still = data.draw(st.integers(0, len(theta) - 1))
+    gradients[:, still] = 0
+    for module in MODULES:
+        assert not run(module, gradients, theta, arrays, params)[0][:, still].any()
+        assert not run(module, np.zeros_like(gradients), theta, arrays, params)[0].any()
+
+
+@given(runs(), st.integers(-20, 20))
+def test_a_factor_in_f_does_not_matter(run_of, power):
+    """A power of 2 does not even round."""
+    gradients, theta, arrays, params = run_of
+    for module in MODULES:
+        updates, _ = run(module, gradients, theta, arrays, params)
+        scaled, _ = run(module, gradients * gradients.dtype.type(2.0**power), theta, arrays, params)
+        np.testing.assert_array_equal(scaled, updates)
+
+
+@given(runs())
+def test_the_twin_is_the_original(run_of):
+    gradients, theta, arrays, params = run_of
+    (wanted, state), (came, other) = (run(module, gradients, theta, arrays, params) for module in MODULES)
+    # Features differ by roundings of logarithms and cosines; a network of weights of order 1 passes them on.
+    tolerance = 1e3 * np.finfo(wanted.dtype).eps * np.abs(wanted).max()
+    np.testing.assert_allclose(came, wanted, rtol=0, atol=tolerance)
+    assert came.dtype == wanted.dtype
+    for a, b in zip(leaves(other), leaves(state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e3 * np.finfo(wanted.dtype).eps, atol=max(tolerance, 1e-30))
+
+
+@given(runs(), st.sampled_from([np.nan, np.inf, -np.inf, 1e300]))
+def test_a_coordinate_with_a_bad_gradient_is_held(run_of, bad):
+    gradients, theta, arrays, params = run_of
+    with np.errstate(over="ignore"):  # 1e300 is infinite in float32, and its square is in float64
+        bad = gradients.dtype.type(bad)
+    for module in MODULES:
+        _, before = run(module, gradients, theta, arrays, params)
+        with_zero, with_bad = gradients[0].copy(), gradients[0].copy()
+        with_zero[1], with_bad[1] = 0, bad
+        wanted, _, none = module.step(with_zero, before, arrays, params)
+        update, after, held = module.step(with_bad, before, arrays, params)
+        assert held == 1 and none == 0 and update[1] == 0
+        np.testing.assert_array_equal(np.delete(update, 1), np.delete(wanted, 1))
+        np.testing.assert_array_equal(after.m[:, 1], before.m[:, 1])
+        assert after.v[1] == before.v[1] and after.x[1] == before.x[1]
+
+
+@given(runs())
+def test_threads_do_not_matter(run_of):
+    gradients, theta, arrays, params = run_of
+    state = original.init_state(theta, arrays)
+    (one, first, _), (two, second, _) = (compiled.step(gradients[0], state, arrays, params, threads=k) for k in (1, 2))
+    np.testing.assert_array_equal(one, two)
+    for a, b in zip(leaves(first), leaves(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def by_hand(gradients, theta, params, steps):
+    """The directions of a single array, coordinate by coordinate, from the equations."""
+    m, v, out = np.zeros((3, len(theta))), np.zeros(len(theta)), []
+    for t, g in enumerate(gradients, start=1):
+        for i in range(len(theta)):
+            for k, beta in enumerate(BETAS):
+                m[k, i] = beta * m[k, i] + (1 - beta) * g[i]
+            v[i] = BETA_V * v[i] + (1 - BETA_V) * g[i] ** 2
+        m_hat = [m[k] / (1 - beta**t) for k, beta in enumerate(BETAS)]
+        s = np.sqrt(v / (1 - BETA_V**t))
+        S = np.sqrt(np.mean(s**2))
+        out.append([np.clip([g[i] / s[i], *(m_hat[k][i] / s[i] for k in range(3)), g[i] / S, m_hat[1][i] / S,
+                             m_hat[2][i] / S], -10, 10) for i in range(len(theta))])
+    return np.array(out)
+
+
+def test_the_directions_are_those_of_the_equations():
+    rng = np.random.default_rng(0)
+    gradients, theta, arrays = rng.standard_normal((5, 4)), rng.standard_normal(4), arrays_of([(4,)])
+    state, params = original.init_state(theta, arrays), trained(rng)
+    for gradient, wanted in zip(gradients, by_hand(gradients, theta, params, 20)):
+        o, e, new = original.features(gradient, state, arrays, 20)
+        np.testing.assert_allclose(o, wanted, rtol=1e-12)
+        assert e.shape == (4, 18) and np.isfinite(e).all()
+        state = original.moved(new, -gated_sum(o, e, params)[0], arrays)
+
+
+def test_functions_in_rows_share_nothing():
+    rng = np.random.default_rng(1)
+    opt, names = l2l.MomentsMLP(5, params=trained(rng, 5)), {"W": (3, 2), "b": (2,)}
+    theta, gradients = rng.standard_normal((3, 8)), rng.standard_normal((4, 3, 8))
+    state, alone = opt.init(theta, names, functions=3, steps=9), []
+    for row in theta:
+        alone.append(opt.init({"W": row[:6].reshape(3, 2), "b": row[6:]}, steps=9))
+    for gradient in gradients:
+        update, state = opt.update(gradient, state)
+        for b, row in enumerate(gradient):
+            wanted, alone[b] = opt.update({"W": row[:6].reshape(3, 2), "b": row[6:]}, alone[b])
+            np.testing.assert_allclose(update[b], np.concatenate([wanted["W"].ravel(), wanted["b"]]), rtol=1e-12)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_the_meta_gradient_is_a_finite_difference(seed, some):
+    """With x and the gradients as constants, phi is read in C23 alone: differences of sum d_update * update."""
+    rng = np.random.default_rng(seed)
+    arrays, params = arrays_of([(2, 3), (2,)], 2), trained(rng, 3)
+    n, T = int(arrays.size.sum()), 3
+    gradients, d_updates, theta = (rng.standard_normal(shape) for shape in ((T, n), (T, n), (n,)))
+    chosen = np.array([0, 3, 11]) if some else None
+    seen, state = [], original.init_state(theta, arrays)
+    for gradient in gradients:
+        o, e, new = original.features(gradient, state, arrays, 7)
+        seen.append((o, e))
+        state = original.moved(new, -gated_sum(o, e, params)[0], arrays)
+
+    def loss(phi):
+        weights = unflatten(phi, params)
+        updates = np.stack([-gated_sum(o, e, weights)[0] for o, e in seen])
+        return (d_updates * updates)[:, slice(None) if chosen is None else chosen].sum()
+
+    start = original.init_state(theta, arrays)
+    given = d_updates if chosen is None else d_updates[:, chosen]
+    came = flatten(original.meta_gradient(gradients, given, start, arrays, params, 7, chosen))
+    phi, h = flatten(params), 1e-5
+    for k in rng.choice(len(phi), 12, replace=False):
+        step = h * np.eye(len(phi))[k]
+        slope = (loss(phi + step) - loss(phi - step)) / (2 * h)
+        # The third derivative costs h^2, rounding eps / h, both times the size of the loss.
+        assert abs(came[k] - slope) <= 1e-7 * (np.abs(d_updates).sum() + abs(slope)) * np.exp(1)
+
+
+def test_an_untrained_optimizer_is_close_to_adam():
+    rng = np.random.default_rng(2)
+    opt, adam = l2l.MomentsMLP(rng=0), l2l.baselines.Adam(original.STEP, beta2=BETA_V)
+    theta = rng.standard_normal(30)
+    state, other = opt.init(theta), adam.init(theta)
+    for _ in range(10):
+        gradient = rng.standard_normal(30)
+        (update, state), (wanted, other) = opt.update(gradient, state), adam.update(gradient, other)
+        assert np.corrcoef(update, wanted)[0, 1] > 0.999
+        np.testing.assert_allclose(update, wanted, atol=0.1 * original.STEP)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ({"functions": 3}, "^functions: expected arrays of 8 numbers in all, got 6"),
+    ({"names": {"W": (3, 3)}}, "^names: expected arrays of 8 numbers in all, got 9"),
+    ({"steps": 0}, "^steps: expected"),
+])
+def test_what_does_not_fit_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        l2l.MomentsMLP().init(np.zeros(8), **arguments)
+
+
+def test_states_of_others_and_other_shapes_are_refused():
+    opt = l2l.MomentsMLP()
+    state = opt.init(np.zeros(8))
+    with pytest.raises(ValueError, match="gradient: expected shape"):
+        opt.update(np.zeros(7), state)
+    with pytest.raises(ValueError, match="hidden"):
+        l2l.MomentsMLP(0)
+    with pytest.raises(ValueError, match="params"):
+        l2l.MomentsMLP(5, params=l2l.MomentsMLP(4).params)
+
+
+def test_nothing_to_move_moves_nothing():
+    opt = l2l.MomentsMLP()
+    update, state = opt.update({"a": np.zeros((0, 3))}, opt.init({"a": np.zeros((0, 3))}))
+    assert update["a"].shape == (0, 3) and state.skipped == 0
+
+
+def test_precision_follows_the_gradient():
+    opt = l2l.MomentsMLP()
+    state = opt.init(np.zeros(3))
+    update, state = opt.update(np.ones(3, np.float32), state)
+    assert update.dtype == np.float32 == state.network.v.dtype
+
+
+def test_auto_takes_the_twin_where_it_pays():
+    opt = l2l.MomentsMLP()
+    if backends.available("numba"):
+        assert opt.steps_of(10**5) is compiled
+    assert opt.steps_of(10) is original
