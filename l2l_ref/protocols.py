@@ -136,8 +136,10 @@ class SecondOrderTask(Task, Protocol):
 class Problem(Protocol):
     """A distribution of differentiable functions.
 
-    Three attributes are used where a problem has them: ``on(split)``, the same problem on other data; ``config``, a
-    description in JSON's types; ``chance``, the loss of a guess that has learned nothing.
+    Five attributes are used where a problem has them: ``on(split)``, the same problem on other data; ``config``, a
+    description in JSON's types; ``chance``, the loss of a guess that has learned nothing; ``shapes``, the names and the
+    shapes of the arrays of a row of theta, which its tasks have too; ``sample_each(functions, seed)``, a list of tasks
+    that together stand for a problem of several parts.
     """
 
     def sample(self, functions: int, seed: Seed, /) -> Task:

@@ -147,7 +147,7 @@ def test_backends_agree(share, dtype, tolerance):
     results = []
     for settings in ({"backend": "numpy"}, {"backend": "numba"}, {"backend": "numba", "threads": 2}):
         opt = small(share, output_scale=0.01, **settings)
-        state, first = begin(opt, task.theta0, task), task.loss_and_gradient(task.theta0)
+        state, first = begin(opt, task.theta0, task, 1), task.loss_and_gradient(task.theta0)
         theta, _, _, _, gradients, loss_gradients, _ = run_window(opt, task, task.theta0, state, first, 3)
         assert theta.dtype == dtype
         results.append((theta, window_gradient(opt, gradients, loss_gradients, state, 10)))
@@ -183,7 +183,7 @@ def test_the_meta_gradient_of_a_window_is_the_derivative_of_its_loss(share):
     """On planes there are no dashed edges to drop: C5 is the derivative of the loss, through all that is shared."""
     opt, task, steps = small(share), Planes(3, 4), 5
     first = task.loss_and_gradient(task.theta0)
-    state = begin(opt, task.theta0, task)
+    state = begin(opt, task.theta0, task, 1)
     for _ in range(2):  # not from a state of zeros
         _, state = opt.update(first[1], state)
 

@@ -1,10 +1,10 @@
-"""Optimizees: quadratics and perceptrons, with their second derivatives, convolutional networks, and neural art."""
+"""Optimizees: quadratics and perceptrons, with their second derivatives, and all others."""
 
 from functools import partial
 
 import numpy as np
 
-from ..optimizees import convnet, mlp, quadratic, style_transfer
+from ..optimizees import convnet, factorization, mlp, quadratic, rosenbrock, style_transfer
 from .operation import Operation, normal, times
 
 
@@ -17,6 +17,14 @@ def _at_the_minimum(rng):
     return theta, W, (W @ theta[:, :, None])[:, :, 0]
 
 
+def _rosenbrock(rng, B=3, d=4):
+    return normal(rng, B, d), np.exp(normal(rng, B))
+
+
+def _factorization(rng, B=2, p=4, q=3, k=2):
+    return normal(rng, B, p, k), normal(rng, B, q, k), normal(rng, B, p, q)
+
+
 def _mlp(rng, N=4, sizes=(6, 5, 4, 3)):
     theta = 0.5 * normal(rng, mlp.parameter_count(sizes))
     return theta, rng.integers(0, 17, (N, sizes[0])), rng.integers(0, sizes[-1], N), sizes
@@ -25,6 +33,12 @@ def _mlp(rng, N=4, sizes=(6, 5, 4, 3)):
 def _blank_images(rng):
     theta, images, labels, sizes = _mlp(rng)
     return theta, np.zeros_like(images), labels, sizes
+
+
+def _regression(rng, N=4, sizes=(6, 5, 4, 3)):
+    """The targets are whole numbers, since they are constants."""
+    theta, images, _, _ = _mlp(rng, N, sizes)
+    return theta, images, rng.integers(-3, 4, (N, sizes[-1])), sizes
 
 
 LAYOUT = convnet.Layout(image=(3, 4, 1), channels=(2, 2), kernel=2, hidden=(3,), classes=3)
@@ -86,6 +100,12 @@ MLP_CASES = {
     "one image": partial(_mlp, N=1),
     "no hidden layer": partial(_mlp, sizes=(6, 3)),
 }
+REGRESSION_CASES = {
+    "tied": times(0, _regression),
+    "one row": partial(_regression, N=1),
+    "one target": partial(_regression, sizes=(6, 4, 1)),
+    "no hidden layer": partial(_regression, sizes=(6, 3)),
+}
 
 
 OPERATIONS = (
@@ -98,6 +118,26 @@ OPERATIONS = (
         "quadratic_gradient", quadratic.quadratic_gradient, _quadratic,
         r"\nabla f = 2 \ W^T (W \theta - y)", "Andrychowicz et al. 2016, section 3.1",
         cases=QUADRATIC_CASES,
+    ),
+    Operation(
+        "rosenbrock", rosenbrock.rosenbrock, _rosenbrock,
+        r"f = \sum_i \ a (\theta_{i+1} - \theta_i^2)^2 + (1 - \theta_i)^2", "Rosenbrock 1960",
+        cases={
+            "one function": partial(_rosenbrock, B=1),
+            "one term": partial(_rosenbrock, d=2),
+            "at the minimum": lambda rng: (np.ones((2, 4)), np.exp(normal(rng, 2))),
+            "empty": partial(_rosenbrock, B=0),
+        },
+    ),
+    Operation(
+        "factorization", factorization.factorization, _factorization,
+        r"f = \dfrac{1}{p q} \Vert U V^T - M \Vert^2", "definition",
+        cases={
+            "one function": partial(_factorization, B=1),
+            "one column": partial(_factorization, k=1),
+            "tiny": times(1e-8, _factorization),
+            "empty": partial(_factorization, B=0),
+        },
     ),
     Operation(
         "mlp_loss", partial(mlp.mlp_loss, unit=16.0), _mlp,
@@ -116,6 +156,19 @@ OPERATIONS = (
         },
     ),
     Operation(
+        "mlp_loss with tanh", partial(mlp.mlp_loss, unit=16.0, activation="tanh"), _mlp,
+        r"f = \dfrac{1}{N} \sum_n \ \ell_n(z_{K-1} W_K + b_K) \qquad z_k = \tanh(z_{k-1} W_k + b_k)",
+        "Andrychowicz et al. 2016, section 3.2",
+        cases=MLP_CASES,
+    ),
+    Operation(
+        "mlp_loss, squared error", partial(mlp.mlp_loss, unit=16.0, activation="tanh", loss="squared error"),
+        _regression,
+        r"f = \dfrac{1}{N} \sum_n \ \Vert z_{n,K-1} W_K + b_K - t_n \Vert^2 \qquad z_k = \tanh(z_{k-1} W_k + b_k)",
+        "definition",
+        cases=REGRESSION_CASES,
+    ),
+    Operation(
         "mlp_gradient", partial(mlp.mlp_gradient, unit=16.0), _mlp,
         r"\nabla f, \ f = \dfrac{1}{N} \sum_n \ \ell_n(z_{K-1} W_K + b_K) \qquad z_k = \sigma(z_{k-1} W_k + b_k)",
         "Pearlmutter 1994",
@@ -131,6 +184,20 @@ OPERATIONS = (
             "one image": partial(_mlp, N=1),
             "one hidden layer": partial(_mlp, sizes=(6, 4, 3)),
         },
+    ),
+    Operation(
+        "mlp_gradient with tanh", partial(mlp.mlp_gradient, unit=16.0, activation="tanh"), _mlp,
+        r"\nabla f, \ f = \dfrac{1}{N} \sum_n \ \ell_n(z_{K-1} W_K + b_K) \qquad z_k = \tanh(z_{k-1} W_k + b_k)",
+        "Pearlmutter 1994",
+        cases=MLP_CASES,
+    ),
+    Operation(
+        "mlp_gradient, squared error", partial(mlp.mlp_gradient, unit=16.0, activation="tanh", loss="squared error"),
+        _regression,
+        r"\nabla f, \ f = \dfrac{1}{N} \sum_n \ \Vert z_{n,K-1} W_K + b_K - t_n \Vert^2 \qquad "
+        r"z_k = \tanh(z_{k-1} W_k + b_k)",
+        "Pearlmutter 1994",
+        cases=REGRESSION_CASES,
     ),
     Operation(
         "convnet_loss", partial(convnet.convnet_loss, unit=16.0), _convnet, CONVNET,

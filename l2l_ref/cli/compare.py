@@ -13,7 +13,7 @@ from ..learned.proposer import Proposer
 from ..metatrain.presets import build
 from ..optimizees.mlp import ACTIVATIONS
 from ..pretrained import load
-from . import compare_bbob, compare_black_box, compare_network
+from . import compare_bbob, compare_black_box, compare_network, compare_zoo
 from .arguments import (
     JSON,
     ProblemOptions,
@@ -37,7 +37,7 @@ DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits":
                         "cifar": ("labels", "data_dir", "theta0_scale"), "art": ("style", "size", "data_dir")}
 OPTIONS = {problem: (*options, "steps", "baselines", "tuning_functions", "fresh", "backend", "threads")
            for problem, options in DISTRIBUTION_OPTIONS.items()}
-OPTIONS |= compare_black_box.OPTIONS | compare_bbob.OPTIONS | compare_network.OPTIONS
+OPTIONS |= compare_black_box.OPTIONS | compare_bbob.OPTIONS | compare_network.OPTIONS | compare_zoo.OPTIONS
 
 
 def baselines(text):
@@ -52,10 +52,11 @@ def baselines(text):
 
 def configure(parser):
     sizes = (FUNCTIONS | compare_black_box.FUNCTIONS
-             | {"bbob": compare_bbob.FUNCTIONS, "network": compare_network.RUNS})
+             | {"bbob": compare_bbob.FUNCTIONS, "network": compare_network.RUNS, "zoo": compare_zoo.FUNCTIONS})
     parser.add_argument("problem", choices=OPTIONS,
                         help="gradient-based: random quadratics, a small network on the digits of the package or on "
-                             "MNIST, a convolutional network on CIFAR-10, or images to be painted (art); "
+                             "MNIST, a convolutional network on CIFAR-10, images to be painted (art), or the suite "
+                             "of 24 small problems on which optimizers are used untuned (zoo); "
                              "black-box: draws of a Gaussian process, benchmark functions, repellers, tables of "
                              "hyperparameters (hpo), the BBOB suite, or the hyperparameters of a network")
     add = ProblemOptions(parser, OPTIONS).add
@@ -96,11 +97,12 @@ def configure(parser):
     add("--json", action="store_true", help=JSON)
     compare_black_box.configure(add)
     compare_bbob.configure(add)
+    compare_zoo.configure(add)
 
 
 def run(args):
     refuse_others(args, args.problem, OPTIONS)
-    for command in (compare_bbob, compare_black_box, compare_network):
+    for command in (compare_bbob, compare_black_box, compare_network, compare_zoo):
         if args.problem in command.OPTIONS:
             return command.run(args)
     return _run(args)

@@ -23,10 +23,10 @@ from ..learned.proposer import Proposer
 from ..learned.sharing_optimizer import SHARED, SharingLSTM
 from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, gradient_based, presets
-from ..metatrain.gradient_based import LOSS_WEIGHTS, Recipe, meta_train
+from ..metatrain.gradient_based import LOSS_WEIGHTS, Recipe, mean_curve, meta_train
+from ..metatrain.presets import OWN, ZOO
 from ..ops.covariance import OF_R2
-from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
-from ..optimizees.rollout import rollout
+from ..optimizees import MLP, ConvNet, Mixture, Quadratic, StyleTransfer
 from ..pretrained import load, save
 from ..seeds import child
 from .arguments import (
@@ -44,19 +44,22 @@ from .arguments import (
     units,
     whole,
 )
+from .user_code import import_problem
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
-TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20, "cifar": 20, "art": 20}
+TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20, "cifar": 20, "art": 20, ZOO: 160, OWN: 100}
 
 SEARCH_TEST_FUNCTIONS = 2000
 
 # Options whose values go into the recipe, the distribution of the problem and the model, nearly all under their own
 # names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
-          "clip", "averaging", "coordinates", "judge", "patience", "rollback", "loss_weights", "second_derivatives")
+          "clip", "averaging", "coordinates", "judge", "patience", "rollback", "loss_weights", "horizons", "curriculum",
+          "second_derivatives")
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
-                        "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir")}
+                        "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir"),
+                        ZOO: ("rescale",), OWN: ()}
 MODEL = ("hidden", "preprocess", "output_scale")
 CELL = "lstm"
 SHARING = ("share", "averaged", "window")
@@ -101,7 +104,9 @@ NUMBERS = {
     "preprocess": "constant p of log-and-sign, which prepares the gradients for the network",
     "output-scale": "factor between the output of the network and the update",
     "theta0-scale": "standard deviation of the starting points",
-    "curriculum": "fraction of the epochs during which the longest horizon grows from --first-steps to --steps",
+    "curriculum": "fraction of the epochs during which the longest horizon grows: from --first-steps to --steps, or "
+                  "between the two of --horizons",
+    "rescale": "rescale the parameters of each function at random, array by array, by factors up to this",
     "penalty": "weight in the loss of the distance between the network's raw output and the unit cube",
     "parallel": "fraction of the updates with simultaneous evaluations, 2 to --workers",
     "length-scale": "length scale of the Gaussian process; the unit is the side of the cube",
@@ -109,10 +114,24 @@ NUMBERS = {
 }
 
 
+class _Problems(dict):
+    """The problems of the package by name, and any that has the form of MODULE:PROBLEM."""
+
+    def __contains__(self, name):
+        return super().__contains__(name) or ":" in name
+
+
+def kind(problem):
+    """The name under which the options of a problem are listed."""
+    return OWN if ":" in problem else problem
+
+
 def configure(parser):
-    parser.add_argument("problem", choices=OPTIONS,
+    parser.add_argument("problem", choices=_Problems(OPTIONS),
                         help="gradient-based: random quadratics, a small network on the digits of the package or on "
-                             "MNIST, a convolutional network on CIFAR-10, or images to be painted (art); "
+                             "MNIST, a convolutional network on CIFAR-10, images to be painted (art), a mixture of "
+                             "sixteen problems (zoo), or a problem of yours, an object with sample(functions, seed) or "
+                             "a function that makes one; "
                              "black-box: draws of a Gaussian process, or smooth functions through six random points "
                              "(support)")
     options = ProblemOptions(parser, OPTIONS)
@@ -138,6 +157,9 @@ def configure(parser):
         add(f"--{name}", type=number, metavar="X", help=text + _default(name))
     add("--dim", type=counts, metavar="D,D",
         help="dimensions of the functions; required; several for --cell shared, which serves any number of dimensions")
+    add("--horizons", type=counts, metavar="N,N",
+        help="shortest and longest run of training, each of which has a number of steps of its own; --steps is then "
+             "that of the validation" + _default("horizons"))
     add("--judge", choices=("final", "sum"),
         help="a validation is judged by the last losses or by the sum of all of them" + _default("judge"))
     add("--loss-weights", choices=LOSS_WEIGHTS,
@@ -199,10 +221,10 @@ def _defaults(problem):
                   | {"output_map": SEARCH_OUTPUT_MAP, "length_scale": "0.2 sqrt(dim)"})
         del values["memory"]  # None stands for that of the cell
     else:
-        preset = presets.PRESETS[problem]["default"]
-        drawn_from = {"quadratic": Quadratic, "cifar": ConvNet, "art": StyleTransfer}.get(problem, MLP)
-        values = (of(drawn_from) | of(CoordinatewiseLSTM) | of(SharingLSTM) | of(Recipe) | preset["problem"]
-                  | preset["model"] | preset["recipe"] | {"cell": CELL})
+        preset = presets.PRESETS.get(problem, {"default": presets.MIXTURE})["default"]
+        classes = {"quadratic": Quadratic, "cifar": ConvNet, "art": StyleTransfer, ZOO: Mixture, OWN: Mixture}
+        values = (of(classes.get(problem, MLP)) | of(CoordinatewiseLSTM) | of(SharingLSTM) | of(Recipe)
+                  | preset["problem"] | preset["model"] | preset["recipe"] | {"cell": CELL})
     return {name: value for name, value in values.items() if name in OPTIONS[problem]}
 
 
@@ -214,7 +236,7 @@ def checked(args):
     for option in ("resume", "overwrite"):
         if getattr(args, option) and not args.checkpoint:
             raise ValueError(f"--{option}: needs --checkpoint FILE")
-    refuse_others(args, args.problem, OPTIONS)
+    refuse_others(args, kind(args.problem), OPTIONS)
     if args.averaged and not args.share:
         raise ValueError("--averaged: needs --share")
     if args.window and args.share != "l-bfgs":
@@ -227,7 +249,8 @@ def run(args):
     checked(args)
     search = args.problem in DISTRIBUTIONS
     dims = "-".join(map(str, args.dim or ()))
-    output = Path(args.output or (f"{args.problem}-{dims}-lstm.npz" if search else f"{args.problem}-lstm.npz"))
+    name = args.problem.rpartition(":")[2]
+    output = Path(args.output or (f"{name}-{dims}-lstm.npz" if search else f"{name}-lstm.npz"))
     require_writable(output)
     if args.checkpoint:
         require_writable(Path(args.checkpoint))
@@ -278,14 +301,17 @@ def _gradient(args, reporter):
         start = None if args.start is None else load(args.start)
     except ValueError as error:
         raise ValueError(f"--start: {error}") from None
+    name = kind(args.problem)
+    drawn_from = import_problem(args.problem) if name == OWN else args.problem
     model, problem, recipe = presets.build(
-        args.problem, args.preset or "default", seed=args.seed, model=given(args, MODEL + SHARING),
-        distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]), recipe=given(args, RECIPE), backend=args.backend,
+        drawn_from, args.preset or "default", seed=args.seed, model=given(args, MODEL + SHARING),
+        distribution=given(args, DISTRIBUTION_OPTIONS[name]), recipe=given(args, RECIPE), backend=args.backend,
         threads=args.threads, single=bool(args.single), cell=args.cell or CELL, start=start,
     )
     made_with = _made_with(model.steps_of(np.inf))
     reporter.model_of = partial(gradient_based.with_phi, model)
-    reporter.about = {"made with": made_with, "model": model.config, "problem": problem.config, "recipe": recipe}
+    config = getattr(problem, "config", None) or {"problem": args.problem}
+    reporter.about = {"made with": made_with, "model": model.config, "problem": config, "recipe": recipe}
     trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
                               overwrite=args.overwrite, report=reporter, **recipe)
     return trained, {**reporter.about, **_history(log),
@@ -361,7 +387,7 @@ def command(args):
             continue
         if name in ("output", "start"):
             value = Path(value).name
-        elif name in ("dim", "hidden", "labels", "memory"):
+        elif name in ("dim", "hidden", "horizons", "labels", "memory"):
             value = ",".join(map(str, value))
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
@@ -373,9 +399,8 @@ def score(model, problem, steps, args):
     The test functions are drawn from the seed; a number that is not finite becomes None.
     """
     test = problem.on("test") if hasattr(problem, "on") else problem
-    functions = TEST_FUNCTIONS[args.problem]
-    task = test.sample(functions, child(args.seed, TEST))
-    curve = rollout(model, task, steps).mean(axis=1, dtype=np.float64)
+    functions = TEST_FUNCTIONS[kind(args.problem)]
+    curve = mean_curve(model, test, functions, steps, child(args.seed, TEST), np.float64)
     final, total = (float(v) if np.isfinite(v) else None for v in (curve[-1], curve[1:].sum()))
     return {"functions": functions, "steps": steps, "final": final, "sum": total}
 

@@ -12,8 +12,28 @@ from pathlib import Path
 NOT_THE_USERS = (Path(__file__).parents[1], Path(importlib.__file__).parent)  # this package, and what imports
 
 
-def import_object(text):
+def import_problem(text):
+    """Import the problem that MODULE:PROBLEM names, an object with ``sample``, or call the function that makes one.
+
+    Raises what `import_object` raises, and ValueError when the function raises an error or there is no problem.
+    """
+    problem = import_object(text, "problem", callable_alone=False)
+    if callable(problem) and (isinstance(problem, type) or not hasattr(problem, "sample")):
+        try:
+            with output_on_stderr():
+                problem = problem()
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"{text}: calling it raised {described(error)}") from error
+    if not callable(getattr(problem, "sample", None)):
+        raise ValueError(f"{text}: expected a problem, which has sample(functions, seed), or a function that makes "
+                         f"one, got {type(problem).__name__}")
+    return problem
+
+
+def import_object(text, what="function", callable_alone=True):
     """Import the function that MODULE:FUNCTION names. Modules of the current folder are found too.
+
+    ``what`` is the word for it in messages. Without ``callable_alone`` it need not be callable.
 
     Returns
     -------
@@ -28,7 +48,7 @@ def import_object(text):
     """
     module, _, name = text.partition(":")
     if not module or not name:
-        raise ValueError(f"{text}: expected MODULE:FUNCTION")
+        raise ValueError(f"{text}: expected MODULE:{what.upper()}")
     if module.endswith(".py") or "/" in module or os.sep in module:
         path = Path(module).with_suffix("")
         where = "" if path.parent == Path() else f" in the folder {path.parent}"
@@ -50,7 +70,7 @@ def import_object(text):
         close = difflib.get_close_matches(name, dir(sys.modules[module]), 1)
         hint = f"; did you mean {module}:{close[0]}?" if close else ""
         raise ValueError(f"{text}: module {module} has no {name}{hint}") from None
-    if not callable(function):
+    if callable_alone and not callable(function):
         raise ValueError(f"{text}: expected a function, got {type(function).__name__}")
     return function
 

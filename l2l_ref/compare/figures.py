@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ..baselines.gradient import OPTIMIZERS
 from ..black_boxes import repellers
 from ..optimizees.rollout import optimize
+from ..optimizees.zoo import HELD_OUT
 from ..plotting import matplotlib_figure, save_figure
 from . import published
 from .black_box import GPProblem, Instances, SearchResult, comparison_seed, regret
 from .gradient_based import comparison_tasks
 from .statistics import LBFGS, LEARNED, interval
+from .zoo import running_judge
 
 if TYPE_CHECKING:
     from ..learned.proposer import Proposer
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from .bbob import BBOBProblem
     from .gradient_based import Curves
     from .network import TuningResult
+    from .zoo import ZooResult
 
 Style: TypeAlias = tuple[str, Any]  # a colour and dashes
 
@@ -109,6 +113,41 @@ def plot_pictures(problem: StyleTransfer, optimizers: dict[str, Optimizer], step
         draw(column, TITLES.get(name, name), theta.reshape(task.photos.shape), curves[-1])
     draw(1 + len(optimizers), "painting", np.repeat(problem.painting[None], PICTURES, axis=0))
     figure.suptitle(f"{describe(problem.config)}: {steps} steps from the same noise, and the loss", fontsize=11)
+    save_figure(figure, path, dpi=150)
+
+
+COLUMNS = 6  # of the figure of the zoo
+
+
+def plot_zoo(result: ZooResult, path: Path) -> None:
+    """Draw a panel for each problem of the zoo into ``path``: the mean loss over the last tenth of the steps so far."""
+    count, T = len(result.problems), result.horizons[-1]
+    columns = min(COLUMNS, count)
+    figure = matplotlib_figure()(figsize=(2.3 * columns, 2.0 * -(-count // columns) + 0.6), layout="constrained")
+    panels = figure.subplots(-(-count // columns), columns, squeeze=False, sharex=True).ravel()
+    t = np.arange(T + 1)
+    for axes, (name, (start, rows)) in zip(panels, result.problems.items()):
+        drawn = []
+        for optimizer, row in reversed(rows.items()):  # the learned optimizer is the last, on top of the others
+            style = STYLES.get(optimizer, ("#d55e00", DOTTED))  # Adam's colour for Adam that is not tuned
+            curve = running_judge(row.curve)
+            drawn.append(curve)
+            label = TITLES.get(optimizer, optimizer.capitalize()) + " tuned" * (optimizer in OPTIMIZERS)
+            axes.plot(t + 1, curve, color=style[0], ls=style[1], lw=2 if optimizer == LEARNED else 1.3, label=label)
+        lowest = np.nanmin([curve[np.isfinite(curve) & (curve > 0)].min() for curve in drawn])
+        axes.set(xscale="log", xlim=(1, T + 1), yscale="log",
+                 ylim=(max(lowest, 1e-6 * start.mean()) / 1.3, 5 * start.mean()))
+        axes.set_title(("* " if name in HELD_OUT else "") + name, fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.minorticks_off()
+        axes.grid(alpha=0.3, lw=0.5)
+    for axes in panels[count:]:
+        axes.axis("off")
+    figure.supxlabel("step + 1", fontsize=9)
+    figure.supylabel("mean loss over the last tenth of the steps so far", fontsize=9)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(labels), frameon=False, fontsize=9,
+                  handlelength=3, title="* held out from meta-training", title_fontsize=8)
     save_figure(figure, path, dpi=150)
 
 

@@ -77,7 +77,7 @@ def measure(optimizer: Optimizer, problem: Problem, steps: int, functions: int, 
     for task in comparison_tasks(problem, functions, seed):
         if not curves:
             zeros = np.zeros_like(task.theta0)
-            optimizer.update(zeros, begin(optimizer, zeros, problem))  # compiles before the clock starts
+            optimizer.update(zeros, begin(optimizer, zeros, problem, steps))  # compiles before the clock starts
         curves.append(rollout(timed, task, steps))
     return np.concatenate(curves, axis=1).astype(np.float64), timed.seconds / steps / functions
 

@@ -7,6 +7,9 @@ edge of the grid is reported, because a better one may lie beyond.
 A problem may have a grid of its own, its attribute ``learning_rates``: the fields of a `Grid`. Where functions are
 expensive, its ``stride`` saves work: every so many of its rates are tried, and then those beside the best of them. This
 finds the best of all where the final loss has one valley over the rates.
+
+Because an optimizer with a constant learning rate does not know how long it will run, one run of the longest horizon
+shows what a rate gives on every shorter one: `tune_horizons`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +30,7 @@ from ..baselines.gradient import OPTIMIZERS
 from ..optimizees.rollout import rollout
 
 if TYPE_CHECKING:
-    from ..protocols import Problem, Seed
+    from ..protocols import Array, Problem, Seed
 
 LARGEST = 2**16  # bytes of a file in the cache
 GRID = tuple(float(f"{10 ** (k / 5):.3g}") for k in range(-20, 6))  # 1e-4 .. 10
@@ -68,7 +71,7 @@ def tune(name: str, problem: Problem, steps: int, functions: int, seed: Seed, ca
     Tuned
     """
     grid = _grid(problem)
-    file = _cache_file(name, problem, steps, functions, seed) if cache else None
+    file = _cache_file(name, problem, functions, seed, steps=steps, grid=grid) if cache else None
     losses = _read(file, len(grid.rates))
     if losses is None:
         def final_loss(rate: float) -> float:
@@ -79,6 +82,36 @@ def tune(name: str, problem: Problem, steps: int, functions: int, seed: Seed, ca
         _write(file, losses)
     best = int(np.nanargmin(losses))
     return Tuned(grid.rates[best], losses, best in (0, len(grid.rates) - 1))
+
+
+def tune_horizons(name: str, problem: Problem, horizons: Sequence[int], rates: Sequence[float], functions: int,
+                  seed: Seed, cache: bool = True) -> list[Tuned]:
+    """The best of these learning rates for each horizon, from one run of the longest for each rate.
+
+    A run is judged by `judged`. The other arguments are those of `tune`.
+    """
+    file = _cache_file(name, problem, functions, seed, horizons=list(horizons), rates=list(rates)) if cache else None
+    losses = _read(file, len(rates) * len(horizons))
+    if losses is None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            curves = [rollout(OPTIMIZERS[name](rate), problem.sample(functions, seed), max(horizons)) for rate in rates]
+            finals = [float(judged(curve, horizon).mean()) for horizon in horizons for curve in curves]
+        losses = [final if np.isfinite(final) else np.inf for final in finals]
+        _write(file, losses)
+    tuned = []
+    for part in np.split(np.array(losses), len(horizons)):
+        best = int(np.argmin(part))
+        tuned.append(Tuned(rates[best], part.tolist(), best in (0, len(rates) - 1)))
+    return tuned
+
+
+def judged(curve: Array, horizon: int) -> Array:
+    """The loss of a run of ``horizon`` steps: the mean over the last tenth, as in meta-training.
+
+    curve (T + 1, F), T >= horizon -> (F,) float64.
+    """
+    last: Array = curve[: horizon + 1][-max(1, horizon // 10) :].mean(axis=0, dtype=np.float64)
+    return last
 
 
 def _grid(problem: Any) -> Grid:
@@ -101,13 +134,13 @@ def _search(final_loss: Callable[[float], float], grid: Grid) -> list[float]:
     return losses
 
 
-def _cache_file(name: str, problem: Any, steps: int, functions: int, seed: Seed) -> Path | None:
+def _cache_file(name: str, problem: Any, functions: int, seed: Seed, **settings: Any) -> Path | None:
     optimizer = OPTIMIZERS[name](1.0)
     data = getattr(problem, "data", None)
     key = {
         "sources": _sources(), "optimizer": name, "constants": asdict(optimizer), "problem": problem.config,
         "data": None if data is None else [zlib.crc32(array) for array in data if isinstance(array, np.ndarray)],
-        "steps": steps, "functions": functions, "grid": _grid(problem), "seed": repr(seed),
+        "functions": functions, "seed": repr(seed), **settings,
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     folder = files.cache_folder()
@@ -118,7 +151,7 @@ def _cache_file(name: str, problem: Any, steps: int, functions: int, seed: Seed)
 def _sources() -> str:
     """A hash of the code that a result depends on."""
     package, total = Path(__file__).parent.parent, hashlib.sha256()
-    for folder in ("baselines", "ops", "optimizees"):
+    for folder in ("baselines", "ops", "optimizees", "datasets"):
         for path in sorted((package / folder).glob("*.py")):
             total.update(path.read_bytes())
     return total.hexdigest()

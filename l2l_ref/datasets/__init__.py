@@ -1,16 +1,17 @@
-"""Labelled images to train on: the small digits that the package contains, MNIST and CIFAR-10."""
+"""Data to train on: the small digits that the package contains, MNIST, CIFAR-10, and tables of numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..checks import choice, whole_numbers
 from .cifar import SHAPE, read_cifar
+from .images import Images
 from .mnist import read_mnist
 
 if TYPE_CHECKING:
@@ -25,29 +26,6 @@ SPLITS = {
     "mnist": {"train": slice(0, 50_000), "validation": slice(50_000, 60_000), "test": slice(0, 10_000)},
     "cifar10": {"train": slice(None), "validation": slice(None), "test": slice(None)},
 }
-
-
-class Images(NamedTuple):
-    """Images and their labels, read-only.
-
-    Attributes
-    ----------
-    images : ndarray of uint8, shape (N, D)
-        One image per row, its pixels line by line, the colours of a pixel side by side.
-    labels : ndarray of uint8, shape (N,)
-    scale : float
-        The largest value a pixel can have; ``images / scale`` lies in [0, 1].
-    classes : int
-        Labels are 0 .. classes - 1.
-    shape : tuple of int
-        Rows, columns and colours of an image; their product is D.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    scale: float
-    classes: int
-    shape: tuple[int, int, int]
 
 
 def load(name: str, split: str, data_dir: Path | None = None, labels: Sequence[int] | None = None) -> Images:

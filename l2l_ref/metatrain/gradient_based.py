@@ -4,6 +4,12 @@
     T2  a trajectory of ``steps`` steps is cut into windows of ``unroll``; theta and the optimizer's state are
         carried from one window to the next, gradients are not
 
+With ``horizons`` the number of steps is drawn anew for each trajectory, log-uniform:
+
+    T4  log T uniform from the log of the shortest horizon to that of the longest one so far, T a multiple of ``unroll``
+
+and over the fraction ``curriculum`` of the epochs the longest one so far grows, by the same factor in each epoch.
+
 A window in which a gradient or the meta-gradient is not finite updates nothing, and ends its trajectory.
 
 Adam updates phi after each window: T3 of metatrain/loop.py. (T1 is their equation 3.) Where all w_t of
@@ -11,7 +17,9 @@ a window are 0, there is nothing to learn from it, and phi stays as it is.
 
 An *epoch* is a fixed number of freshly drawn tasks, followed by a validation on tasks that stay the same. The result is
 the optimizer with the best validation (early stopping). An optimizer is judged by its mean loss over the last tenth of
-the steps, because with minibatches the loss at the last step alone is mostly noise, or by the sum over all steps.
+the steps, because with minibatches the loss at the last step alone is mostly noise, or by the sum over all steps. On a
+problem of several parts, a `Mixture`, it is judged by the mean over the parts, and there no loss counts for more than
+`DIVERGED`, so that a single function on which an optimizer diverges does not hide what it does on all others.
 
 Initial weights, training tasks and validation tasks have separate streams of random numbers, and the tasks of an epoch
 depend on the seed and the number of the epoch alone. Training that is resumed therefore sees the same tasks as training
@@ -28,7 +36,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from .. import backends, files
-from ..checks import choice, whole_number
+from ..checks import choice, whole_number, whole_numbers
 from ..learned import coordinatewise
 from ..learned.cells import with_backend
 from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN, OptimizerState
@@ -40,18 +48,20 @@ from ..trees import flatten, unflatten
 from . import loop
 
 if TYPE_CHECKING:
-    from ..protocols import Array, Path, Problem
+    from ..protocols import Array, Path, Problem, Seed
 
 Learned = TypeVar("Learned", CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM, SharingLSTM)
 HessianProduct: TypeAlias = "Callable[[Array], Array]"  # v (B, n) -> second derivatives times v (B, n)
 
 # The streams of random numbers of one seed.
-TRAINING, VALIDATION, COORDINATES = 1, 2, 4
+TRAINING, VALIDATION, COORDINATES, HORIZON = 1, 2, 4, 6
 
 LOSS_WEIGHTS = ("uniform", "linear", "final")
 
 STUCK_AFTER = 3  # epochs before training may be reported as stuck
 STUCK_ABOVE = 0.97  # times the loss of an optimizer that has learned nothing
+
+DIVERGED = 10.0  # the most that a normalised loss of a part counts in a validation; a run begins near 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +83,9 @@ class Recipe(loop.Schedule):
     ``boundary_term`` also counts f at the first point of each window, as the code released by Andrychowicz et al. does.
     That point is a constant of the window, so this changes the reported loss but no gradient.
 
+    ``horizons``, if given, are the numbers of steps of the shortest and of the longest trajectory of training, T4. The
+    longest one grows over the fraction ``curriculum`` of the epochs. ``steps`` is then that of the validation alone.
+
     ``second_derivatives`` lets the gradients that the optimizer sees depend on phi, as they really do (C6 instead of
     C5). The tasks must then have ``second_order``. The coordinates depend on each other, so all of them are needed.
     """
@@ -86,6 +99,8 @@ class Recipe(loop.Schedule):
     judge: str = "final"
     loss_weights: str | tuple[float, ...] = "uniform"
     boundary_term: bool = False
+    horizons: tuple[int, int] | None = None
+    curriculum: float = 0.0
     second_derivatives: bool = False
 
     def __post_init__(self) -> None:
@@ -93,6 +108,18 @@ class Recipe(loop.Schedule):
         choice("judge", self.judge, loop.JUDGES)
         if self.steps % self.unroll:
             raise ValueError(f"unroll: expected a divisor of steps={self.steps}, got {self.unroll}")
+        if self.horizons is not None:
+            shortest, longest = whole_numbers("horizons", self.horizons, count=2)
+            object.__setattr__(self, "horizons", (shortest, longest))
+            if not self.unroll <= shortest <= longest:
+                raise ValueError(f"horizons: expected two whole numbers >= unroll={self.unroll} in ascending order, "
+                                 f"got {self.horizons}")
+            if not isinstance(self.loss_weights, str):
+                raise ValueError(f"loss_weights: expected one of {', '.join(LOSS_WEIGHTS)} with horizons, got numbers")
+        if not 0 <= self.curriculum <= 1:
+            raise ValueError(f"curriculum: expected a number in [0, 1], got {self.curriculum!r}")
+        if self.curriculum and self.horizons is None:
+            raise ValueError(f"curriculum: expected 0 without horizons, got {self.curriculum!r}")
         if not isinstance(self.loss_weights, str):
             object.__setattr__(self, "loss_weights", tuple(map(float, self.loss_weights)))
         weights = self.weights()
@@ -102,14 +129,29 @@ class Recipe(loop.Schedule):
         if self.second_derivatives and self.coordinates is not None:
             raise ValueError(f"coordinates: expected None with second_derivatives, got {self.coordinates}")
 
-    def weights(self) -> Array:
-        """w_t of T1 for t = 1..T, (T,) float64."""
+    def weights(self, steps: int | None = None) -> Array:
+        """w_t of T1 for t = 1..T, (T,) float64, of a trajectory of ``steps`` steps; None is that of the recipe."""
         if not isinstance(self.loss_weights, str):
             return np.array(self.loss_weights)
-        t, T = np.arange(1, self.steps + 1), self.steps
+        T = self.steps if steps is None else steps
+        t = np.arange(1, T + 1)
         weights = {"uniform": np.ones(T), "linear": 2.0 * t / (T + 1), "final": np.where(t == T, float(T), 0.0)}
         chosen: Array = weights[choice("loss_weights", self.loss_weights, LOSS_WEIGHTS)]
         return chosen
+
+    def longest(self, epoch: int) -> int:
+        """The longest horizon in an epoch, counted from 0."""
+        if self.horizons is None:
+            return self.steps
+        shortest, longest = self.horizons
+        return round(shortest * (longest / shortest) ** loop.grown(self, epoch))
+
+    def horizon(self, epoch: int, rng: np.random.Generator) -> int:
+        """T4: the number of steps of a trajectory."""
+        if self.horizons is None:
+            return self.steps
+        drawn = np.exp(rng.uniform(np.log(self.horizons[0]), np.log(self.longest(epoch))))
+        return self.unroll * max(1, round(drawn / self.unroll))      # T4
 
 
 def run_window(
@@ -205,10 +247,12 @@ def meta_train(
     model : CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM or SharingLSTM
         Gives the architecture, the initial weights, the backend and the threads. It is not changed.
     problem : Problem
-        One of `l2l_ref.optimizees`, or any object with ``sample(functions, seed)``. If it has ``on(split)``, training
-        draws from "train" and validation from "validation". Its ``config`` and ``chance`` are used if it has them.
+        One of `l2l_ref.optimizees`, a `Mixture` of several, or any object with ``sample(functions, seed)``. If it has
+        ``on(split)``, training draws from "train" and validation from "validation". Its ``config`` and ``chance`` are
+        used if it has them.
     steps, unroll : int
-        The number of steps of a trajectory, and of a window of backpropagation.
+        The number of steps of a trajectory, and of a window of backpropagation. With ``horizons`` in the recipe, each
+        trajectory of training has its own number, and ``steps`` is that of the validation.
     seed : int
         The same seed gives the same weights, whatever the number of threads.
     checkpoint : path, optional
@@ -254,12 +298,13 @@ def meta_train(
 
     def train_epoch(progress: loop.Progress) -> dict[str, Any]:
         with np.errstate(over="ignore", invalid="ignore"):
-            return loop.train_updates(settings, progress, _gradients(model, train_on, settings, seed, progress))
+            entry = loop.train_updates(settings, progress, _gradients(model, train_on, settings, seed, progress))
+        return entry if settings.horizons is None else entry | {"steps": settings.longest(progress.epoch)}
 
     def validate(phi: Array) -> dict[str, float]:
-        validation = validate_on.sample(settings.validation_functions, child(seed, VALIDATION))
         with np.errstate(over="ignore", invalid="ignore"):
-            curve = rollout(with_phi(model, phi), validation, settings.steps).mean(axis=1)
+            curve = mean_curve(with_phi(model, phi), validate_on, settings.validation_functions, settings.steps,
+                               child(seed, VALIDATION))
             return loop.validation(curve[-max(1, settings.steps // 10) :].mean(), curve[1:].sum(), settings.judge)
 
     def warn(progress: loop.Progress) -> str | None:
@@ -271,6 +316,21 @@ def meta_train(
     progress = loop.run(settings, identity, flatten(model.params).astype(np.float64), train_epoch, validate, warn=warn,
                         checkpoint=checkpoint, resume=resume, overwrite=overwrite, report=report)
     return with_phi(model, progress.best_phi), progress.log
+
+
+def mean_curve(optimizer: Any, problem: Any, functions: int, steps: int, seed: Seed, dtype: Any = None) -> Array:
+    """The mean loss of ``functions`` functions after 0..T steps, (T + 1,).
+
+    The mean is taken in ``dtype``, by default that of the losses.
+
+    Of a problem that has ``sample_each`` it is the mean over its parts, and no loss counts for more than `DIVERGED`.
+    """
+    if not hasattr(problem, "sample_each"):
+        return rollout(optimizer, problem.sample(functions, seed), steps).mean(axis=1, dtype=dtype)
+    curves = [np.fmin(rollout(optimizer, task, steps), DIVERGED).mean(axis=1, dtype=dtype)  # fmin drops nan
+              for task in problem.sample_each(functions, seed)]
+    mean: Array = np.mean(curves, axis=0)
+    return mean
 
 
 def _choose(wanted: int | None, n: int, rng: np.random.Generator) -> Array | None:
@@ -292,12 +352,13 @@ def _gradients(
 ) -> Iterator[tuple[float, Array]]:
     """The loss and the meta-gradient of each window of an epoch, each at the ``progress.phi`` of its time."""
     rng = np.random.default_rng(child(seed, COORDINATES, progress.epoch))
-    weights = np.split(recipe.weights()[:, None], recipe.steps // recipe.unroll)
     for k in range(recipe.tasks):
+        steps = recipe.horizon(progress.epoch, np.random.default_rng(child(seed, HORIZON, progress.epoch, k)))
+        weights = np.split(recipe.weights(steps)[:, None], steps // recipe.unroll)
         task: Any = problem.sample(recipe.functions, child(seed, TRAINING, progress.epoch, k))
         evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
         theta, evaluation = task.theta0, evaluate(task.theta0)
-        state = begin(model, theta, task)
+        state = begin(model, theta, task, steps)
         for w in weights:
             current = with_phi(model, progress.phi)
             before, first = state, evaluation[0]

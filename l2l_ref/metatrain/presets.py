@@ -13,11 +13,11 @@ from ..checks import choice
 from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
-from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer
+from ..optimizees import MLP, ConvNet, Quadratic, StyleTransfer, zoo
 from ..seeds import child
 
 if TYPE_CHECKING:
-    from ..protocols import Backend
+    from ..protocols import Backend, Problem
 
 SHARING = {"share", "averaged", "window"}  # the arguments that make a SharingLSTM
 PARTS = 5  # the stream of random numbers of the initial weights of parts
@@ -58,6 +58,14 @@ _RELEASE_ART: dict[str, Any] = {  # there is no neural art in the released code;
 _DIGITS = {"functions": 4, "epochs": 14, "validation_functions": 48, "learning_rate": 3e-3, "rollback": 3,
            "judge": "sum"}  # with so few images all final losses are near 0: networks memorise them
 
+# The only setting of mixtures, and of any problem of the user.
+MIXTURE: dict[str, Any] = {
+    **_IMAGES, "recipe": {**_IMAGES["recipe"], "tasks": 16, "validation_functions": 32, "steps": 200,
+                          "horizons": (50, 2000), "curriculum": 0.5, "clip": 1.0},
+}
+
+ZOO, OWN = "zoo", "MODULE:PROBLEM"  # the second stands for the user's problems
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "quadratic": {
         "default": _QUADRATIC,
@@ -85,19 +93,21 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def build(
-    problem: str, preset: str = "default", *, seed: int = 0, model: dict[str, Any] | None = None,
+    problem: str | Problem, preset: str = "default", *, seed: int = 0, model: dict[str, Any] | None = None,
     distribution: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None, backend: Backend = "auto",
     threads: int | None = None, single: bool = False, cell: str = "lstm",
     start: CoordinatewiseLSTM | PartitionedLSTM | None = None,
 ) -> tuple[
-    CoordinatewiseLSTM | PartitionedLSTM, Quadratic | MLP | ConvNet | StyleTransfer, dict[str, Any]
+    CoordinatewiseLSTM | PartitionedLSTM, Any, dict[str, Any]
 ]:
     """Make an untrained model, a problem and a recipe.
 
     Parameters
     ----------
-    problem : {"quadratic", "digits", "mnist", "cifar", "art"}
+    problem : {"quadratic", "digits", "mnist", "cifar", "art", "zoo"} or Problem
+        A problem of your own is passed on as it is, and ``distribution`` has to be empty.
     preset : {"default", "paper", "release"}
+        The last two only for the problems of Andrychowicz et al. 2016.
     seed : int
         Draws the initial weights.
     model, distribution, recipe : dict, optional
@@ -115,7 +125,7 @@ def build(
     Returns
     -------
     model : CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM or SharingLSTM
-    problem : Quadratic, MLP, ConvNet or StyleTransfer
+    problem : Quadratic, MLP, ConvNet, StyleTransfer, Mixture or your own
     recipe : dict
         Pass the three on as ``meta_train(model, problem, seed=seed, **recipe)``.
 
@@ -124,10 +134,14 @@ def build(
     ValueError
         For an unknown problem or preset, for bad arguments, and for a start of another kind or other sizes.
     """
-    choice("problem", problem, PRESETS)
-    choice("preset", preset, NAMES)
+    presets = PRESETS.get(problem) if isinstance(problem, str) else None
+    if presets is None:
+        if isinstance(problem, str):
+            choice("problem", problem, (*PRESETS, ZOO))
+        presets = {"default": MIXTURE}
+    choice("preset", preset, presets if preset in NAMES else NAMES)
     choice("cell", cell, CELLS)
-    chosen = PRESETS[problem][preset]
+    chosen = presets[preset]
     rule = {} if single else chosen.get("rule", {})
 
     arguments = {**chosen["model"], **(model or {})}
@@ -150,8 +164,12 @@ def build(
         parted = bool(rule) and not isinstance(start, PartitionedLSTM)
         optimizer = optimizer.with_params(dict.fromkeys(optimizer.parts, start.params) if parted else start.params)
     settings = {**chosen["problem"], **(distribution or {})}
-    drawn_from: Quadratic | MLP | ConvNet | StyleTransfer
-    if problem == "quadratic":
+    drawn_from: Any
+    if not isinstance(problem, str):
+        drawn_from = problem
+    elif problem == ZOO:
+        drawn_from = zoo.training_mixture(**settings)
+    elif problem == "quadratic":
         drawn_from = Quadratic(**settings)
     elif problem == "cifar":
         drawn_from = ConvNet("cifar10", **settings, backend=backend, threads=threads)

@@ -11,12 +11,16 @@ Only meta-training with second derivatives needs ``second_order``. A problem wit
 at each call of either method, so a task that is drawn again from the same seed gives another optimizer the same
 minibatches. Each function has its own random generator, made from the seed. ``problem.config`` describes the
 distribution in JSON's types. ``problem.chance`` is the loss of a guess that has learned nothing, or None where there is
-no such number.
+no such number. ``problem.shapes`` and ``task.shapes`` are the names and the shapes of the arrays that a row of theta
+holds one after the other.
 """
 
 from .convnet import ConvNet
+from .factorization import Factorization
+from .mixture import Mixture
 from .mlp import MLP
 from .quadratic import Quadratic
+from .rosenbrock import Rosenbrock
 from .style_transfer import StyleTransfer
 
-__all__ = ["MLP", "ConvNet", "Quadratic", "StyleTransfer"]
+__all__ = ["MLP", "ConvNet", "Factorization", "Mixture", "Quadratic", "Rosenbrock", "StyleTransfer"]

@@ -29,7 +29,7 @@ from ..datasets import load
 from ..ops.linear import linear, linear_backward
 from ..ops.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from ..seeds import generators
-from .quadratic import checked_scale
+from .starts import STARTS, checked_scale, starting_points
 
 if TYPE_CHECKING:
     from ..protocols import Array, Backend, Path, Seed
@@ -209,8 +209,10 @@ class ConvNet:
     batch : int
         Images per minibatch, drawn with replacement; 128 in the released code.
     theta0_scale : float
-        Weights and biases of theta0 are normal with this standard deviation; 0.01 is that of the released code.
+        Of the start "normal": the standard deviation of weights and biases; 0.01 is that of the released code.
         Offsets begin at 0.
+    start : {"normal", "glorot", "he"}
+        The distribution of theta0, as in `MLP`.
     data_dir : path or None
         The folder with the files of the data set. By default the environment variable ``L2L_REF_DATA`` names it.
     backend : {"auto", "numpy", "numba"}
@@ -231,9 +233,11 @@ class ConvNet:
         self, dataset: str = "cifar10", labels: Sequence[int] | None = None, channels: Sequence[int] = (16, 16, 16),
         kernel: int = 5, hidden: Sequence[int] = (32,), batch_norm: bool = True, split: str = "train", batch: int = 128,
         theta0_scale: float = 0.01, data_dir: Path | None = None, backend: Backend = "auto", threads: int | None = None,
+        start: str = "normal",
     ) -> None:
         choice("backend", backend, backends.BACKENDS)
         self.dataset, self.split, self.data_dir = dataset, split, data_dir
+        self.start = choice("start", start, STARTS)
         self.batch, self.theta0_scale = whole_number("batch", batch), checked_scale(theta0_scale)
         self.backend, self.threads = backend, whole_number("threads", threads, optional=True)
         channels, hidden = whole_numbers("channels", channels), whole_numbers("hidden", hidden)
@@ -247,16 +251,16 @@ class ConvNet:
     @property
     def config(self) -> dict[str, Any]:
         """The settings, in JSON's types."""
-        layout = self.layout
+        layout, start = self.layout, {} if self.start == "normal" else {"start": self.start}
         return {"problem": "convnet", "dataset": self.dataset, "labels": self.labels and list(self.labels),
                 "channels": list(layout.channels), "kernel": layout.kernel, "hidden": list(layout.hidden),
-                "batch_norm": layout.batch_norm, "batch": self.batch, "theta0_scale": self.theta0_scale}
+                "batch_norm": layout.batch_norm, "batch": self.batch, "theta0_scale": self.theta0_scale, **start}
 
     def on(self, split: str) -> ConvNet:
         """The same distribution on the images of another split."""
         layout = self.layout
         return ConvNet(self.dataset, self.labels, layout.channels, layout.kernel, layout.hidden, layout.batch_norm,
-                       split, self.batch, self.theta0_scale, self.data_dir, self.backend, self.threads)
+                       split, self.batch, self.theta0_scale, self.data_dir, self.backend, self.threads, self.start)
 
     def sample(self, functions: int, seed: Seed, dtype: DTypeLike = np.float32) -> ConvNetTask:
         """Draw a task of ``functions`` networks. ``seed`` is an int or a SeedSequence."""
@@ -269,13 +273,7 @@ class ConvNetTask:
     def __init__(self, problem: ConvNet, functions: int, seed: Seed, dtype: DTypeLike) -> None:
         self.problem, self.rngs = problem, generators(seed, range(functions))
         self.shapes = problem.shapes
-        n = parameter_count(problem.layout)
-        self.theta0 = np.stack([rng.standard_normal(n) for rng in self.rngs])
-        self.theta0 = (problem.theta0_scale * self.theta0).astype(dtype)
-        for theta in self.theta0:
-            for name, array in split_theta(theta, problem.layout).items():
-                if name.endswith(".offset"):
-                    array[:] = 0
+        self.theta0 = starting_points(self.rngs, self.shapes, problem.start, problem.theta0_scale, dtype)
 
     def loss_and_gradient(self, theta: Array) -> tuple[Array, Array]:
         """theta (B, n) -> losses (B,), gradients (B, n), on the next minibatch of each network."""

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from ..checks import choice, require_shape, whole_number
 from ..seeds import generators
+from .starts import checked_scale
 
 if TYPE_CHECKING:
     from ..protocols import Array, Seed
@@ -85,6 +86,10 @@ class Quadratic:
         every number: E f(0) is d/3 for uniform entries and d for normal ones.
     theta0_scale : float
         theta0 is normal with this standard deviation; 0.01 as in the released code.
+    condition : float or None
+        The condition number of the matrix of second derivatives, 2 W^T W, at least 1. The singular values of W are then
+        replaced by d numbers from 1 down to ``condition ** -0.5``, evenly spaced on a logarithmic scale. None leaves W
+        as it is drawn; its condition number then has no mean.
 
     Raises
     ------
@@ -94,15 +99,22 @@ class Quadratic:
 
     chance = None
 
-    def __init__(self, dim: int = 10, distribution: str = "uniform", theta0_scale: float = 0.01) -> None:
+    def __init__(self, dim: int = 10, distribution: str = "uniform", theta0_scale: float = 0.01,
+                 condition: float | None = None) -> None:
         choice("distribution", distribution, DISTRIBUTIONS)
         self.dim, self.distribution = whole_number("dim", dim), distribution
         self.theta0_scale = checked_scale(theta0_scale)
+        if condition is not None and not 1 <= condition < np.inf:
+            raise ValueError(f"condition: expected None or a finite number >= 1, got {condition!r}")
+        self.condition = None if condition is None else float(condition)
+        self.shapes = {"theta": (self.dim,)}
 
     @property
     def config(self) -> dict[str, Any]:
         """The settings, in JSON's types."""
-        return {"problem": "quadratic", "dim": self.dim, "dist": self.distribution, "theta0_scale": self.theta0_scale}
+        condition = {} if self.condition is None else {"condition": self.condition}
+        return {"problem": "quadratic", "dim": self.dim, "dist": self.distribution, "theta0_scale": self.theta0_scale,
+                **condition}
 
     def sample(self, functions: int, seed: Seed, dtype: DTypeLike = np.float32) -> QuadraticTask:
         """Draw a task of ``functions`` functions. ``seed`` is an int or a SeedSequence."""
@@ -119,6 +131,10 @@ class QuadraticTask:
             draw = rng.random if problem.distribution == "uniform" else rng.standard_normal
             W[b], y[b] = draw((d, d)), draw(d)
             theta0[b] = problem.theta0_scale * rng.standard_normal(d)
+        if problem.condition is not None:
+            left, _, right = np.linalg.svd(W)
+            W = left * np.geomspace(1, problem.condition**-0.5, d) @ right
+        self.shapes = problem.shapes
         self.W, self.y, self.theta0 = W.astype(dtype), y.astype(dtype), theta0.astype(dtype)
 
     def loss_and_gradient(self, theta: Array) -> tuple[Array, Array]:
@@ -130,10 +146,3 @@ class QuadraticTask:
         losses, cache = quadratic(theta, self.W, self.y)
         gradient, _, _ = quadratic_backward(np.ones_like(losses), cache)
         return losses, gradient, lambda v: quadratic_gradient_backward(v, cache)[0]
-
-
-def checked_scale(theta0_scale: float) -> float:
-    """The standard deviation of theta0 as a float. Raises ValueError unless it is finite and >= 0."""
-    if not 0 <= theta0_scale < np.inf:
-        raise ValueError(f"theta0_scale: expected a finite number >= 0, got {theta0_scale!r}")
-    return float(theta0_scale)

@@ -10,21 +10,28 @@ if TYPE_CHECKING:
     from ..protocols import Array, Optimizer, Task
 
 
-def begin(optimizer: Optimizer, theta: Array, task: Any) -> Any:
+def begin(optimizer: Optimizer, theta: Array, task: Any, steps: int) -> Any:
     """``optimizer.init(theta)`` for rows theta (B, n) of parameters of a task or a problem.
 
-    An optimizer that goes by the names of parameters is told the names of those of a row, ``task.shapes``. One whose
-    coordinates depend on each other is told that each row is a function of its own.
+    An optimizer says by attributes what else it is to be told. With ``by_name`` it goes by the names of parameters, and
+    gets those of a row, ``task.shapes``. With ``by_function`` its coordinates depend on each other, and it gets the
+    keyword ``functions``: each row is a function of its own. With ``wants_steps`` it gets the keyword ``steps``, the
+    number of steps that the run will have.
     """
+    init: Any = optimizer.init
+    positional: tuple[Any, ...] = (theta,)
+    if getattr(optimizer, "by_name", False):
+        shapes = getattr(task, "shapes", None)
+        if shapes is None:
+            raise ValueError(f"{type(task).__name__}: expected named parameters, by which {type(optimizer).__name__} "
+                             "goes, got none")
+        positional = theta, shapes
+    told: dict[str, int] = {}
     if getattr(optimizer, "by_function", False):
-        return optimizer.init(theta, functions=len(theta))  # type: ignore[call-arg]
-    if not getattr(optimizer, "by_name", False):
-        return optimizer.init(theta)
-    shapes = getattr(task, "shapes", None)
-    if shapes is None:
-        raise ValueError(f"{type(task).__name__}: expected named parameters, for which {type(optimizer).__name__} has "
-                         "parts, got none")
-    return optimizer.init(theta, shapes)
+        told["functions"] = len(theta)
+    if getattr(optimizer, "wants_steps", False):
+        told["steps"] = steps
+    return init(*positional, **told)
 
 
 def rollout(optimizer: Optimizer, task: Task, steps: int) -> Array:
@@ -50,7 +57,7 @@ def rollout(optimizer: Optimizer, task: Task, steps: int) -> Array:
 def optimize(optimizer: Optimizer, task: Task, steps: int) -> tuple[Array, Array]:
     """The losses of `rollout`, and the last parameters theta_T (B, n)."""
     theta = task.theta0
-    state = begin(optimizer, theta, task)
+    state = begin(optimizer, theta, task, steps)
     curve = np.empty((steps + 1, len(theta)), theta.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(steps):

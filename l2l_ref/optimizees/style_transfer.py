@@ -238,6 +238,7 @@ class StyleTransfer:
         choice("backend", backend, backends.BACKENDS)
         self.style, self.network, self.split, self.data_dir = style, network, split, data_dir
         self.size = whole_number("size", size, 2)
+        self.shapes = {"image": (self.size, self.size, 3)}
         self.alpha, self.beta = _weight("alpha", alpha), _weight("beta", beta)
         self.gamma, self.noise = _weight("gamma", gamma), _weight("noise", noise, 1.0)
         self.backend, self.threads = backend, whole_number("threads", threads, optional=True)
@@ -279,6 +280,7 @@ class StyleTransferTask:
 
     def __init__(self, problem: StyleTransfer, functions: int, seed: Seed, dtype: DTypeLike) -> None:
         self.problem, size, photos, starts = problem, problem.size, [], []
+        self.shapes = problem.shapes
         for rng in generators(seed, range(functions)):
             picture = problem.photographs[rng.integers(len(problem.photographs))]
             photo = scaled(random_square(picture, rng), size) / 255

@@ -1,0 +1,172 @@
+"""Several problems as one: what an optimizer is trained on that is to train networks which it has not seen.
+
+A task of a mixture has its functions from one of the problems, which the seed draws. So the functions of a task have
+the same parameters, and one run of meta-training after the other is on another problem.
+
+    X1  f'(theta) = f(theta) / c         c the mean of f at theta0 over functions of the same problem
+    X2  f'(theta') = f(s theta'),  theta0' = theta0 / s          one s for each array of each function
+
+X1 gives every problem the same weight in the meta-gradient: whatever the unit of its loss, a run begins near 1. c is
+measured once, when the mixture is made, on `SCALE_FUNCTIONS` functions of a fixed seed. It belongs to the problem, not
+to the function, so a function that happens to start near its minimum does not weigh more than others.
+
+X2 is random rescaling. The functions stay the same, but the optimizer sees them in other units, array by array, so it
+cannot learn which size of update suits which problem. Its gradient is s times that of f.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..seeds import child, generators
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Problem, Seed
+
+SCALE_FUNCTIONS = 32
+CHOICE, FUNCTIONS, RESCALING, SCALE = 0, 1, 2, 3  # the streams of random numbers of one seed
+
+
+class Mixture:
+    """A distribution over problems of different sizes and kinds.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        Those of `l2l_ref.optimizees`, or any objects with ``sample(functions, seed)``.
+    weights : sequence of float, optional
+        How often each problem is drawn, in proportion; by default all equally often.
+    rescale : float or None
+        The largest factor of X2, above 1: log s is uniform between -log and +log of it. The problems then need
+        ``shapes``. None does not rescale.
+
+    Attributes
+    ----------
+    scales : tuple of float
+        c of X1 of each problem.
+
+    Raises
+    ------
+    TypeError
+        For a problem without ``sample``.
+    ValueError
+        For no problem, for weights that are not as many finite numbers >= 0 as there are problems, or all 0, for a
+        ``rescale`` out of range, and for a problem whose loss at the start is not a finite number above 0.
+
+    Examples
+    --------
+    >>> mixture = Mixture([Quadratic(10), MLP("digits", (20,), "relu", start="he")], rescale=3.0)
+    >>> model, log = meta_train(CoordinatewiseLSTM(preprocess=10.0), mixture, functions=1)
+    """
+
+    chance = 1.0  # by X1, the loss of an optimizer that stays where it is
+
+    def __init__(self, problems: Sequence[Problem], weights: Sequence[float] | None = None,
+                 rescale: float | None = None) -> None:
+        self.problems = tuple(problems)
+        for k, problem in enumerate(self.problems):
+            if not callable(getattr(problem, "sample", None)):
+                raise TypeError(f"problems[{k}]: expected an object with sample(functions, seed), "
+                                f"got {type(problem).__name__}")
+        if not self.problems:
+            raise ValueError("problems: expected at least one, got none")
+        count = len(self.problems)
+        shares = np.ones(count) if weights is None else np.asarray(weights, float)
+        if shares.shape != (count,) or not (np.isfinite(shares).all() and shares.min() >= 0 < shares.max()):
+            raise ValueError(f"weights: expected {count} finite numbers >= 0, not all of them 0, "
+                             f"got {weights!r}")
+        if rescale is not None and not 1 < rescale < np.inf:
+            raise ValueError(f"rescale: expected None or a finite number above 1, got {rescale!r}")
+        self.weights = tuple(float(share) for share in shares / shares.sum())
+        self.rescale = None if rescale is None else float(rescale)
+        self.scales = tuple(_scale(k, problem) for k, problem in enumerate(self.problems))
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The settings, in JSON's types; None when a problem has no ``config``."""
+        configs = [getattr(problem, "config", None) for problem in self.problems]
+        if None in configs:
+            return None
+        return {"problem": "mixture", "problems": configs, "weights": list(self.weights), "rescale": self.rescale,
+                "scales": list(self.scales)}
+
+    def on(self, split: str) -> Mixture:
+        """The same mixture on other data, with the same scales. Problems without ``on`` stay as they are."""
+        other = copy.copy(self)
+        other.problems = tuple(p.on(split) if hasattr(p, "on") else p for p in self.problems)
+        return other
+
+    def sample(self, functions: int, seed: Seed, dtype: DTypeLike = np.float32) -> MixtureTask:
+        """Draw a task of ``functions`` functions of one problem. ``seed`` is an int or a SeedSequence."""
+        k = int(np.random.default_rng(child(seed, CHOICE)).choice(len(self.problems), p=self.weights))
+        return self._task(k, functions, seed, dtype)
+
+    def sample_each(self, functions: int, seed: Seed, dtype: DTypeLike = np.float32) -> list[MixtureTask]:
+        """A task of each problem, with ``functions`` functions in all, and at least one each.
+
+        The functions of a problem depend on the seed and on its place in the mixture.
+        """
+        each = max(1, functions // len(self.problems))
+        return [self._task(k, each, child(seed, k), dtype) for k in range(len(self.problems))]
+
+    def _task(self, k: int, functions: int, seed: Seed, dtype: DTypeLike) -> MixtureTask:
+        task = _sample(self.problems[k], functions, child(seed, FUNCTIONS), dtype)
+        factors = None if self.rescale is None else _factors(task, math.log(self.rescale), child(seed, RESCALING))
+        return MixtureTask(task, self.scales[k], factors)
+
+
+class MixtureTask:
+    """A task of one of the problems, with X1 and, where ``factors`` (B, n) are given, X2.
+
+    ``problem_task`` is the problem's own. ``shapes`` are None where it has none.
+    """
+
+    def __init__(self, task: Any, scale: float, factors: Array | None) -> None:
+        self.problem_task, self.shapes, self._factors = task, getattr(task, "shapes", None), factors
+        self._scale = task.theta0.dtype.type(scale)
+        self.theta0 = task.theta0 if factors is None else task.theta0 / factors  # X2
+
+    def loss_and_gradient(self, theta: Array) -> tuple[Array, Array]:
+        """theta (B, n) -> losses (B,), gradients (B, n)."""
+        losses, gradients = self.problem_task.loss_and_gradient(self._times_factors(theta))
+        return losses / self._scale, self._times_factors(gradients) / self._scale  # X1, X2
+
+    def second_order(self, theta: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
+        """`loss_and_gradient`, and the product with the second derivatives, where the problem has it."""
+        losses, gradients, product = self.problem_task.second_order(self._times_factors(theta))
+        return (losses / self._scale, self._times_factors(gradients) / self._scale,
+                lambda v: self._times_factors(product(self._times_factors(v))) / self._scale)
+
+    def _times_factors(self, values: Array) -> Array:
+        return values if self._factors is None else values * self._factors
+
+
+def _sample(problem: Any, functions: int, seed: Seed, dtype: DTypeLike) -> Any:
+    """A task; a user's problem need not know of dtypes."""
+    return problem.sample(functions, seed) if dtype is np.float32 else problem.sample(functions, seed, dtype)
+
+
+def _scale(k: int, problem: Problem) -> float:
+    """c of X1."""
+    task = problem.sample(SCALE_FUNCTIONS, child(0, SCALE))
+    scale = float(np.mean(task.loss_and_gradient(task.theta0)[0], dtype=np.float64))
+    if not 0 < scale < np.inf:
+        raise ValueError(f"problems[{k}]: expected a mean loss at the start that is finite and above 0, got {scale:g}")
+    return scale
+
+
+def _factors(task: Any, largest: float, seed: Seed) -> Array:
+    """s of X2, (B, n): log-uniform, one for each array of each function."""
+    shapes = getattr(task, "shapes", None)
+    if shapes is None:
+        raise ValueError(f"rescale: expected problems whose tasks have shapes, got {type(task).__name__}")
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    drawn = [rng.uniform(-largest, largest, len(sizes)) for rng in generators(seed, range(len(task.theta0)))]
+    factors: Array = np.repeat(np.exp(drawn), sizes, axis=1).astype(task.theta0.dtype)
+    return factors
