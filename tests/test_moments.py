@@ -10,7 +10,7 @@ from l2l_ref import backends
 from l2l_ref.compiled import moments_mlp as compiled
 from l2l_ref.learned import moments_mlp as original
 from l2l_ref.ops.gated_sum import GatedSumParams, gated_sum
-from l2l_ref.ops.moments import BETAS, BETA_V, BLOCK, arrays_of
+from l2l_ref.ops.moments import BETA_V, BETAS, BLOCK, arrays_of
 from l2l_ref.trees import flatten, leaves, unflatten
 
 SIZES = st.lists(st.sampled_from([(), (1,), (5,), (3, 4), (0, 2), (BLOCK + 3,), (2, 150)]), min_size=1, max_size=4)

@@ -13,16 +13,14 @@ import importlib
 import json
 import os
 import shlex
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
-from multiprocessing import get_context
 from pathlib import Path
 
 from ..compare.statistics import align
 from ..compare.sweep_figure import plot_sweep
 from ..sweep import Range, draws, grid, sweep
 from . import Parser
-from .arguments import JSON, number, planned_figure, progress, require_writable, whole
+from .arguments import JSON, number, planned_figure, pool, progress, require_writable, whole
 from .user_code import import_object
 
 SWEPT = ("train", "compare")
@@ -167,11 +165,7 @@ def _executor(args):
         if not hasattr(executor, "submit"):
             raise ValueError(f"--executor: expected an object with submit, got {type(executor).__name__}")
         return executor if hasattr(executor, "__enter__") else nullcontext(executor)
-    if args.workers == 1:
-        return nullcontext()
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # of the new processes
-        os.environ.setdefault(name, "1")
-    return ProcessPoolExecutor(args.workers, get_context("spawn"))
+    return pool(args.workers)
 
 
 def _losses(command, outcome, to_draw=False):

@@ -23,7 +23,7 @@ from ..learned.proposer import Proposer
 from ..learned.sharing_optimizer import SHARED, SharingLSTM
 from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, gradient_based, presets
-from ..metatrain.gradient_based import LOSS_WEIGHTS, Recipe, mean_curve, meta_train
+from ..metatrain.gradient_based import ESTIMATORS, LOSS_WEIGHTS, Recipe, mean_curve, meta_train
 from ..metatrain.presets import OWN, ZOO
 from ..ops.covariance import OF_R2
 from ..optimizees import MLP, ConvNet, Mixture, Quadratic, StyleTransfer
@@ -38,6 +38,7 @@ from .arguments import (
     given,
     labels,
     number,
+    pool,
     progress,
     refuse_others,
     require_writable,
@@ -55,7 +56,7 @@ SEARCH_TEST_FUNCTIONS = 2000
 # names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
           "clip", "averaging", "coordinates", "judge", "patience", "rollback", "loss_weights", "horizons", "curriculum",
-          "second_derivatives")
+          "untold", "estimator", "pairs", "sigma", "logarithm", "second_derivatives")
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
                         "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir"),
@@ -69,13 +70,14 @@ SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curr
 SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
 SEARCH_OUTPUT_MAP = "linear"
-OPTIONS = {problem: (*RECIPE, "preset", "start", *options, *MODEL, "cell")
+OPTIONS = {problem: (*RECIPE, "preset", "start", *options, *MODEL, "cell", "processes")
            for problem, options in DISTRIBUTION_OPTIONS.items()}
 OPTIONS["quadratic"] += SHARING
 OPTIONS["cifar"] += ("single",)
 OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
             for problem, options in SEARCH_DISTRIBUTION_OPTIONS.items()}
-NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "overwrite", "data_dir", "backend", "threads")
+NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "overwrite", "data_dir", "backend", "threads",
+               "processes")
 
 # The texts of the options that are numbers. Their order is that of the options in the command on a card.
 WHOLE_NUMBERS = {
@@ -88,6 +90,7 @@ WHOLE_NUMBERS = {
     "patience": "stop after N epochs without a better validation",
     "rollback": "after N epochs without a better validation, return to the best weights and halve the learning rate",
     "coordinates": "estimate the meta-gradient from N coordinates drawn at random, instead of from all of them",
+    "pairs": "pairs of runs for an update by evolution",
     "averaged": "averaged units in each layer, with --share",
     "window": "pairs of vectors that --share l-bfgs keeps, three for each step",
     "updates": "updates of the weights per epoch",
@@ -106,6 +109,9 @@ NUMBERS = {
     "theta0-scale": "standard deviation of the starting points",
     "curriculum": "fraction of the epochs during which the longest horizon grows: from --first-steps to --steps, or "
                   "between the two of --horizons",
+    "untold": "fraction of the runs in which the optimizer is not told the number of steps, if it wants to know",
+    "sigma": "standard deviation of the perturbations of the weights by evolution",
+    "logarithm": "replace losses by the logarithm of their sum with this number",
     "rescale": "rescale the parameters of each function at random, array by array, by factors up to this",
     "penalty": "weight in the loss of the distance between the network's raw output and the unit cube",
     "parallel": "fraction of the updates with simultaneous evaluations, 2 to --workers",
@@ -160,10 +166,14 @@ def configure(parser):
     add("--horizons", type=counts, metavar="N,N",
         help="shortest and longest run of training, each of which has a number of steps of its own; --steps is then "
              "that of the validation" + _default("horizons"))
+    add("--estimator", choices=ESTIMATORS,
+        help="where meta-gradients come from: backpropagation through windows, or evolution, the losses of pairs of "
+             "runs with perturbed weights" + _default("estimator"))
     add("--judge", choices=("final", "sum"),
         help="a validation is judged by the last losses or by the sum of all of them" + _default("judge"))
     add("--loss-weights", choices=LOSS_WEIGHTS,
-        help="weights of the losses along a run: all the same, growing with the step, or the last loss alone"
+        help="weights of the losses along a run: all the same, growing with the step, the last loss alone, or most "
+             "of them on the last tenth of the steps"
              + _default("loss_weights"))
     add("--second-derivatives", action="store_true", default=None,
         help="also differentiate the gradients that the optimizer sees, which depend on the optimizer too")
@@ -181,7 +191,8 @@ def configure(parser):
     add("--covariance", choices=OF_R2, help="covariance function of the Gaussian process" + _default("covariance"))
     add("--cell", choices=dict.fromkeys((*presets.CELLS, *CELLS)),
         help="the recurrent cell: rnn, the vanilla one, is for gradient-based optimizers, dnc and shared, an LSTM for "
-             "all coordinates, are for black-box ones"
+             "all coordinates, are for black-box ones; moments, for gradient-based ones, has none, but running means "
+             "of the gradient"
              + _default("cell"))
     add("--memory", type=counts, metavar="N,N,N",
         help="memory of a DNC: slots, numbers in a slot, read heads (default 16,16,2)")
@@ -201,6 +212,8 @@ def configure(parser):
         help="folder with MNIST, CIFAR-10, pictures and networks (default: the environment variable L2L_REF_DATA)")
     add("--backend", choices=backends.BACKENDS, default="auto",
         help="auto takes numba if it is installed and the work is large enough (default auto)")
+    add("--processes", type=whole(1), metavar="N",
+        help="processes that share the runs of evolution; the weights do not depend on it (default 1)")
     add("--threads", type=whole(1), metavar="N", help="threads of the numba backend (default: one per core)")
     add("--json", action="store_true", help=f"{JSON}: the card")
 
@@ -312,8 +325,9 @@ def _gradient(args, reporter):
     reporter.model_of = partial(gradient_based.with_phi, model)
     config = getattr(problem, "config", None) or {"problem": args.problem}
     reporter.about = {"made with": made_with, "model": model.config, "problem": config, "recipe": recipe}
-    trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
-                              overwrite=args.overwrite, report=reporter, **recipe)
+    with pool(args.processes or 1) as executor:
+        trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
+                                  overwrite=args.overwrite, report=reporter, executor=executor, **recipe)
     return trained, {**reporter.about, **_history(log),
                      "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}
 

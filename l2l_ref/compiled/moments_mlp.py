@@ -12,16 +12,7 @@ come first and coordinates last, so that elementwise loops run over contiguous c
 
 import numpy as np
 
-from ..ops.moments import (
-    BETA_V,
-    BETAS,
-    COSINES,
-    LARGEST,
-    SHARED,
-    array_features,
-    corrections,
-    next_cosines,
-)
+from ..ops.moments import BETA_V, BETAS, COSINES, LARGEST, SHARED, array_features, corrections, next_cosines
 from .arguments import fit, precision, shape_of
 from .jit import exp, kernel, kernel_without_refcounts, log, tanh
 from .threads import run, worth

@@ -39,24 +39,26 @@ from .. import backends, files
 from ..checks import choice, whole_number, whole_numbers
 from ..learned import coordinatewise
 from ..learned.cells import with_backend
+from ..learned.moments_optimizer import MomentsMLP
 from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN, OptimizerState
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
 from ..optimizees.rollout import begin, rollout
 from ..seeds import child
 from ..trees import flatten, unflatten
-from . import loop
+from . import evolution, loop
 
 if TYPE_CHECKING:
-    from ..protocols import Array, Path, Problem, Seed
+    from ..protocols import Array, Executor, Path, Problem, Seed
 
-Learned = TypeVar("Learned", CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM, SharingLSTM)
+Learned = TypeVar("Learned", CoordinatewiseLSTM, CoordinatewiseRNN, MomentsMLP, PartitionedLSTM, SharingLSTM)
 HessianProduct: TypeAlias = "Callable[[Array], Array]"  # v (B, n) -> second derivatives times v (B, n)
 
 # The streams of random numbers of one seed.
 TRAINING, VALIDATION, COORDINATES, HORIZON = 1, 2, 4, 6
 
-LOSS_WEIGHTS = ("uniform", "linear", "final")
+LOSS_WEIGHTS = ("uniform", "linear", "final", "tail")
+ESTIMATORS = ("backpropagation", "evolution")
 
 STUCK_AFTER = 3  # epochs before training may be reported as stuck
 STUCK_ABOVE = 0.97  # times the loss of an optimizer that has learned nothing
@@ -76,15 +78,24 @@ class Recipe(loop.Schedule):
     is estimated when there are more. For large networks this costs a fraction, and the noise that it adds is small
     beside the noise of drawing a function.
 
-    ``loss_weights`` are the w_t of T1 for t = 1..``steps``: that many numbers >= 0, or one of three names. "uniform" is
-    1 throughout, as in Andrychowicz et al., "linear" grows with t from near 0, and "final" counts the last loss alone.
-    All three have the mean 1, so that learning rate and ``clip`` mean the same.
+    ``loss_weights`` are the w_t of T1 for t = 1..``steps``: that many numbers >= 0, or one of four names. "uniform" is
+    1 throughout, as in Andrychowicz et al., "linear" grows with t from near 0, "final" counts the last loss alone, and
+    "tail" gives three quarters to the last tenth of the steps, by which a validation judges. All have the mean 1, so
+    that learning rate and ``clip`` mean the same.
 
     ``boundary_term`` also counts f at the first point of each window, as the code released by Andrychowicz et al. does.
     That point is a constant of the window, so this changes the reported loss but no gradient.
 
     ``horizons``, if given, are the numbers of steps of the shortest and of the longest trajectory of training, T4. The
     longest one grows over the fraction ``curriculum`` of the epochs. ``steps`` is then that of the validation alone.
+    An optimizer that wants to know the number of steps is not told in the fraction ``untold`` of the trajectories.
+
+    ``estimator`` says where meta-gradients come from: "backpropagation", or "evolution", T5 of metatrain/evolution.py.
+    Evolution takes ``pairs`` pairs of runs for an update, each on functions of its own, and perturbs phi by ``sigma``.
+    Without ``unroll``, a run is one window.
+
+    ``logarithm``, if given, is a small number: losses are replaced by the logarithm of their sum with it, in T1 and in
+    the mean over functions and parts of a validation. All problems count the same then, however low their losses get.
 
     ``second_derivatives`` lets the gradients that the optimizer sees depend on phi, as they really do (C6 instead of
     C5). The tasks must then have ``second_order``. The coordinates depend on each other, so all of them are needed.
@@ -93,7 +104,7 @@ class Recipe(loop.Schedule):
     tasks: int = 20
     functions: int = 128
     steps: int = 100
-    unroll: int = 20
+    unroll: int | None = 20
     coordinates: int | None = None
     validation_functions: int = 256
     judge: str = "final"
@@ -101,23 +112,34 @@ class Recipe(loop.Schedule):
     boundary_term: bool = False
     horizons: tuple[int, int] | None = None
     curriculum: float = 0.0
+    untold: float = 0.0
+    estimator: str = "backpropagation"
+    pairs: int = 8
+    sigma: float = 0.03
+    logarithm: float | None = None
     second_derivatives: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         choice("judge", self.judge, loop.JUDGES)
-        if self.steps % self.unroll:
+        choice("estimator", self.estimator, ESTIMATORS)
+        for name in ("sigma", "logarithm"):
+            value = getattr(self, name)
+            if not (value is None and name == "logarithm" or 0 < value < np.inf):
+                raise ValueError(f"{name}: expected a finite number > 0, got {value!r}")
+        if self.unroll is not None and self.steps % self.unroll:
             raise ValueError(f"unroll: expected a divisor of steps={self.steps}, got {self.unroll}")
         if self.horizons is not None:
             shortest, longest = whole_numbers("horizons", self.horizons, count=2)
             object.__setattr__(self, "horizons", (shortest, longest))
-            if not self.unroll <= shortest <= longest:
+            if not (self.unroll or 1) <= shortest <= longest:
                 raise ValueError(f"horizons: expected two whole numbers >= unroll={self.unroll} in ascending order, "
                                  f"got {self.horizons}")
             if not isinstance(self.loss_weights, str):
                 raise ValueError(f"loss_weights: expected one of {', '.join(LOSS_WEIGHTS)} with horizons, got numbers")
-        if not 0 <= self.curriculum <= 1:
-            raise ValueError(f"curriculum: expected a number in [0, 1], got {self.curriculum!r}")
+        for name in ("curriculum", "untold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a number in [0, 1], got {getattr(self, name)!r}")
         if self.curriculum and self.horizons is None:
             raise ValueError(f"curriculum: expected 0 without horizons, got {self.curriculum!r}")
         if not isinstance(self.loss_weights, str):
@@ -135,7 +157,9 @@ class Recipe(loop.Schedule):
             return np.array(self.loss_weights)
         T = self.steps if steps is None else steps
         t = np.arange(1, T + 1)
-        weights = {"uniform": np.ones(T), "linear": 2.0 * t / (T + 1), "final": np.where(t == T, float(T), 0.0)}
+        last = t > T - max(1, T // 10)
+        weights = {"uniform": np.ones(T), "linear": 2.0 * t / (T + 1), "final": np.where(t == T, float(T), 0.0),
+                   "tail": 0.25 + 0.75 * last / last.mean()}
         chosen: Array = weights[choice("loss_weights", self.loss_weights, LOSS_WEIGHTS)]
         return chosen
 
@@ -151,7 +175,12 @@ class Recipe(loop.Schedule):
         if self.horizons is None:
             return self.steps
         drawn = np.exp(rng.uniform(np.log(self.horizons[0]), np.log(self.longest(epoch))))
-        return self.unroll * max(1, round(drawn / self.unroll))      # T4
+        unroll = self.unroll or 1
+        return unroll * max(1, round(drawn / unroll))                # T4
+
+    def told(self, steps: int, rng: np.random.Generator) -> int | None:
+        """What the optimizer is told of the number of steps of a trajectory."""
+        return None if self.untold and rng.random() < self.untold else steps
 
 
 def run_window(
@@ -236,9 +265,9 @@ def second_order_window_gradient(
 
 
 def meta_train(
-    model: Learned, problem: Problem, steps: int = 100, unroll: int = 20, seed: int = 0, *,
+    model: Learned, problem: Problem, steps: int = 100, unroll: int | None = 20, seed: int = 0, *,
     checkpoint: Path | None = None, resume: bool = False, overwrite: bool = False, report: loop.Report | None = None,
-    **recipe: Any,
+    executor: Executor | None = None, **recipe: Any,
 ) -> tuple[Learned, list[dict[str, Any]]]:
     """Meta-train an optimizer on the functions of a problem.
 
@@ -265,6 +294,9 @@ def meta_train(
         Start afresh, and replace the checkpoint after the first epoch.
     report : callable, optional
         Called as report(progress, recipe) after each epoch.
+    executor : Executor, optional
+        Where the pairs of runs of the estimator "evolution" are computed, for example a ``ProcessPoolExecutor``. The
+        weights do not depend on it.
     **recipe
         The other fields of ``Recipe``.
 
@@ -283,8 +315,10 @@ def meta_train(
         writing.
     """
     settings, seed = Recipe(steps=steps, unroll=unroll, **recipe), whole_number("seed", seed, least=0)
-    if settings.second_derivatives and isinstance(model, (PartitionedLSTM, SharingLSTM)):
+    if settings.second_derivatives and isinstance(model, (MomentsMLP, PartitionedLSTM, SharingLSTM)):
         raise ValueError(f"second_derivatives: expected False for a {type(model).__name__}, got True")
+    if executor is not None and settings.estimator != "evolution":
+        raise ValueError(f"executor: expected None for {settings.estimator}, which has no pieces to compute elsewhere")
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
     level, first = getattr(problem, "chance", None), tuple[Any, ...]()
@@ -298,13 +332,15 @@ def meta_train(
 
     def train_epoch(progress: loop.Progress) -> dict[str, Any]:
         with np.errstate(over="ignore", invalid="ignore"):
-            entry = loop.train_updates(settings, progress, _gradients(model, train_on, settings, seed, progress))
+            made = (_evolved if settings.estimator == "evolution" else _gradients)(model, train_on, settings, seed,
+                                                                                   progress, executor)
+            entry = loop.train_updates(settings, progress, made)
         return entry if settings.horizons is None else entry | {"steps": settings.longest(progress.epoch)}
 
     def validate(phi: Array) -> dict[str, float]:
         with np.errstate(over="ignore", invalid="ignore"):
             curve = mean_curve(with_phi(model, phi), validate_on, settings.validation_functions, settings.steps,
-                               child(seed, VALIDATION))
+                               child(seed, VALIDATION), logarithm=settings.logarithm)
             return loop.validation(curve[-max(1, settings.steps // 10) :].mean(), curve[1:].sum(), settings.judge)
 
     def warn(progress: loop.Progress) -> str | None:
@@ -318,19 +354,24 @@ def meta_train(
     return with_phi(model, progress.best_phi), progress.log
 
 
-def mean_curve(optimizer: Any, problem: Any, functions: int, steps: int, seed: Seed, dtype: Any = None) -> Array:
+def mean_curve(optimizer: Any, problem: Any, functions: int, steps: int, seed: Seed, dtype: Any = None,
+               logarithm: float | None = None) -> Array:
     """The mean loss of ``functions`` functions after 0..T steps, (T + 1,).
 
-    The mean is taken in ``dtype``, by default that of the losses.
+    The mean is taken in ``dtype``, by default that of the losses. With ``logarithm`` it is a geometric mean, of losses
+    to which this number is added.
 
     Of a problem that has ``sample_each`` it is the mean over its parts, and no loss counts for more than `DIVERGED`.
     """
+    def mean(curves: Array, axis: int) -> Array:
+        if logarithm is None:
+            return curves.mean(axis=axis, dtype=dtype)
+        return np.exp(np.log(np.maximum(curves, 0) + logarithm).mean(axis=axis, dtype=dtype))
+
     if not hasattr(problem, "sample_each"):
-        return rollout(optimizer, problem.sample(functions, seed), steps).mean(axis=1, dtype=dtype)
-    curves = [np.fmin(rollout(optimizer, task, steps), DIVERGED).mean(axis=1, dtype=dtype)  # fmin drops nan
-              for task in problem.sample_each(functions, seed)]
-    mean: Array = np.mean(curves, axis=0)
-    return mean
+        return mean(rollout(optimizer, problem.sample(functions, seed), steps), 1)
+    return mean(np.stack([mean(np.fmin(rollout(optimizer, task, steps), DIVERGED), 1)  # fmin drops nan
+                          for task in problem.sample_each(functions, seed)]), 0)
 
 
 def _choose(wanted: int | None, n: int, rng: np.random.Generator) -> Array | None:
@@ -348,26 +389,32 @@ def with_phi(model: Learned, phi: Array) -> Learned:
 
 
 def _gradients(
-    model: Learned, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress,
+    model: Learned, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress, executor: None,
 ) -> Iterator[tuple[float, Array]]:
     """The loss and the meta-gradient of each window of an epoch, each at the ``progress.phi`` of its time."""
     rng = np.random.default_rng(child(seed, COORDINATES, progress.epoch))
     for k in range(recipe.tasks):
-        steps = recipe.horizon(progress.epoch, np.random.default_rng(child(seed, HORIZON, progress.epoch, k)))
-        weights = np.split(recipe.weights(steps)[:, None], steps // recipe.unroll)
+        of_horizon = np.random.default_rng(child(seed, HORIZON, progress.epoch, k))
+        steps = recipe.horizon(progress.epoch, of_horizon)
+        unroll = recipe.unroll or steps
+        weights = np.split(recipe.weights(steps)[:, None], steps // unroll)
         task: Any = problem.sample(recipe.functions, child(seed, TRAINING, progress.epoch, k))
         evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
         theta, evaluation = task.theta0, evaluate(task.theta0)
-        state = begin(model, theta, task, steps)
+        state = begin(model, theta, task, recipe.told(steps, of_horizon))
         for w in weights:
             current = with_phi(model, progress.phi)
             before, first = state, evaluation[0]
             theta, state, evaluation, losses, gradients, loss_gradients, products = run_window(
-                current, task, theta, state, evaluation, recipe.unroll
+                current, task, theta, state, evaluation, unroll
             )
             if not w.any():
                 continue
             w = w.astype(losses.dtype)
+            if recipe.logarithm is not None:
+                by_f = 1 / (losses + losses.dtype.type(recipe.logarithm))
+                loss_gradients = np.repeat(by_f, loss_gradients.shape[1] // losses.shape[1], axis=1) * loss_gradients
+                losses, first = -np.log(by_f), np.log(first + recipe.logarithm)
             losses, loss_gradients = w * losses, w * loss_gradients  # T1
             if recipe.second_derivatives:
                 d_phi = second_order_window_gradient(current, gradients, loss_gradients, products, before,
@@ -380,3 +427,16 @@ def _gradients(
             yield window_loss(losses, first, recipe.boundary_term), d_phi
             if not np.isfinite(d_phi @ d_phi):  # this trajectory has left float32's range: learn nothing from it
                 break
+
+
+def _evolved(
+    model: Learned, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress, executor: Executor | None,
+) -> Iterator[tuple[float, Array]]:
+    """`_gradients` by evolution: each of the ``tasks`` of an epoch is an update, or one for each window of its runs."""
+    seeds, horizons, told = [], [], []
+    for k in range(recipe.tasks):
+        rng = np.random.default_rng(child(seed, HORIZON, progress.epoch, k))
+        horizons.append(recipe.horizon(progress.epoch, rng))
+        told.append([recipe.told(horizons[-1], rng) for _ in range(recipe.pairs)])
+        seeds.append([child(seed, TRAINING, progress.epoch, k, j) for j in range(recipe.pairs)])
+    return evolution.gradients(model, problem, recipe, seeds, horizons, told, progress, executor)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..checks import choice
+from ..learned.moments_optimizer import MomentsMLP
 from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SHARING = {"share", "averaged", "window"}  # the arguments that make a SharingLSTM
 PARTS = 5  # the stream of random numbers of the initial weights of parts
 NAMES = ("default", "paper", "release")
-CELLS = {"lstm": CoordinatewiseLSTM, "rnn": CoordinatewiseRNN}
+CELLS = {"lstm": CoordinatewiseLSTM, "rnn": CoordinatewiseRNN, "moments": MomentsMLP}
 
 _QUADRATIC: dict[str, Any] = {
     "model": {},
@@ -62,6 +63,16 @@ _DIGITS = {"functions": 4, "epochs": 14, "validation_functions": 48, "learning_r
 MIXTURE: dict[str, Any] = {
     **_IMAGES, "recipe": {**_IMAGES["recipe"], "tasks": 16, "validation_functions": 32, "steps": 200,
                           "horizons": (50, 2000), "curriculum": 0.5, "clip": 1.0},
+}
+
+# That of an optimizer on running means, whose length of step backpropagation without the dashed edges does not teach.
+MOMENTS: dict[str, Any] = {
+    "model": {},
+    "problem": {"rescale": 10.0},
+    "recipe": {"functions": 2, "tasks": 20, "steps": 400, "unroll": None, "validation_functions": 32,
+               "horizons": (50, 1000), "curriculum": 0.5, "untold": 0.2, "estimator": "evolution", "pairs": 8,
+               "sigma": 0.03, "loss_weights": "tail", "logarithm": 1e-4, "learning_rate": 1e-2,
+               "final_learning_rate": 1e-3, "decay_from": 0.5, "averaging": 0.95, "clip": 40.0},
 }
 
 ZOO, OWN = "zoo", "MODULE:PROBLEM"  # the second stands for the user's problems
@@ -117,8 +128,8 @@ def build(
         As in CoordinatewiseLSTM.
     single : bool
         One set of weights for all parameters, also where the preset has a rule that parts them.
-    cell : {"lstm", "rnn"}
-        The recurrent cell. A SharingLSTM has LSTM cells alone.
+    cell : {"lstm", "rnn", "moments"}
+        The recurrent cell; "moments" stands for a MomentsMLP, which has none. A SharingLSTM has LSTM cells alone.
     start : CoordinatewiseLSTM, PartitionedLSTM or SharingLSTM, optional
         Training begins with the weights of this optimizer, in each part with the same ones unless it has parts itself.
 
@@ -141,11 +152,12 @@ def build(
         presets = {"default": MIXTURE}
     choice("preset", preset, presets if preset in NAMES else NAMES)
     choice("cell", cell, CELLS)
-    chosen = presets[preset]
+    chosen = MOMENTS if cell == "moments" and presets["default"] is MIXTURE else presets[preset]
     rule = {} if single else chosen.get("rule", {})
 
-    arguments = {**chosen["model"], **(model or {})}
-    kind = CELLS[cell]
+    arguments, kind = {**chosen["model"], **(model or {})}, CELLS[cell]
+    if kind is MomentsMLP:
+        arguments = _of_moments(model or {})
     if SHARING & arguments.keys():
         choice("cell", cell, ["lstm"])
         kind = SharingLSTM
@@ -163,7 +175,7 @@ def build(
             raise ValueError(f"start: expected an optimizer of this kind: {wanted}; got {came}")
         parted = bool(rule) and not isinstance(start, PartitionedLSTM)
         optimizer = optimizer.with_params(dict.fromkeys(optimizer.parts, start.params) if parted else start.params)
-    settings = {**chosen["problem"], **(distribution or {})}
+    settings = {} if not isinstance(problem, str) else {**chosen["problem"], **(distribution or {})}
     drawn_from: Any
     if not isinstance(problem, str):
         drawn_from = problem
@@ -181,6 +193,16 @@ def build(
     if settings.get("second_derivatives") and "coordinates" not in (recipe or {}):
         settings["coordinates"] = None  # second derivatives need all of them
     return optimizer, drawn_from, settings
+
+
+def _of_moments(model: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of MomentsMLP among those of an optimizer; ValueError for others."""
+    others = [name for name in model if name != "hidden"]
+    if others:
+        raise ValueError(f"{others[0]}: not for the cell moments")
+    if len(model.get("hidden", (1,))) != 1:
+        raise ValueError(f"hidden: expected the units of one layer for the cell moments, got {model['hidden']}")
+    return {name: units[0] for name, units in model.items()}
 
 
 def _network(model: Any) -> str:

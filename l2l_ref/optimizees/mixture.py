@@ -4,14 +4,14 @@ A task of a mixture has its functions from one of the problems, which the seed d
 the same parameters, and one run of meta-training after the other is on another problem.
 
     X1  f'(theta) = f(theta) / c         c the mean of f at theta0 over functions of the same problem
-    X2  f'(theta') = f(s theta'),  theta0' = theta0 / s          one s for each array of each function
+    X2  f'(theta') = f(s theta'),  theta0' = theta0 / s          one s for each array of a function
 
 X1 gives every problem the same weight in the meta-gradient: whatever the unit of its loss, a run begins near 1. c is
 measured once, when the mixture is made, on `SCALE_FUNCTIONS` functions of a fixed seed. It belongs to the problem, not
 to the function, so a function that happens to start near its minimum does not weigh more than others.
 
-X2 is random rescaling. The functions stay the same, but the optimizer sees them in other units, array by array, so it
-cannot learn which size of update suits which problem. Its gradient is s times that of f.
+X2 is random rescaling of half of the functions. They stay the same, but the optimizer sees them in other units, array
+by array, so it cannot learn which size of update suits which problem. Its gradient is s times that of f.
 """
 
 from __future__ import annotations
@@ -162,11 +162,12 @@ def _scale(k: int, problem: Problem) -> float:
 
 
 def _factors(task: Any, largest: float, seed: Seed) -> Array:
-    """s of X2, (B, n): log-uniform, one for each array of each function."""
+    """s of X2, (B, n): log-uniform for half of the functions, one for each array; 1 for the others."""
     shapes = getattr(task, "shapes", None)
     if shapes is None:
         raise ValueError(f"rescale: expected problems whose tasks have shapes, got {type(task).__name__}")
     sizes = [math.prod(shape) for shape in shapes.values()]
-    drawn = [rng.uniform(-largest, largest, len(sizes)) for rng in generators(seed, range(len(task.theta0)))]
+    drawn = [rng.uniform(-largest, largest, len(sizes)) * rng.integers(2)
+             for rng in generators(seed, range(len(task.theta0)))]
     factors: Array = np.repeat(np.exp(drawn), sizes, axis=1).astype(task.theta0.dtype)
     return factors

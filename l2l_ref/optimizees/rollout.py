@@ -10,23 +10,23 @@ if TYPE_CHECKING:
     from ..protocols import Array, Optimizer, Task
 
 
-def begin(optimizer: Optimizer, theta: Array, task: Any, steps: int) -> Any:
+def begin(optimizer: Optimizer, theta: Array, task: Any, steps: int | None) -> Any:
     """``optimizer.init(theta)`` for rows theta (B, n) of parameters of a task or a problem.
 
     An optimizer says by attributes what else it is to be told. With ``by_name`` it goes by the names of parameters, and
     gets those of a row, ``task.shapes``. With ``by_function`` its coordinates depend on each other, and it gets the
-    keyword ``functions``: each row is a function of its own. With ``wants_steps`` it gets the keyword ``steps``, the
-    number of steps that the run will have.
+    keyword ``functions``: each row is a function of its own; it can do without names. With ``wants_steps`` it gets the
+    keyword ``steps``, the number of steps that the run will have, or None.
     """
     init: Any = optimizer.init
     positional: tuple[Any, ...] = (theta,)
     if getattr(optimizer, "by_name", False):
         shapes = getattr(task, "shapes", None)
-        if shapes is None:
+        if shapes is None and not getattr(optimizer, "by_function", False):
             raise ValueError(f"{type(task).__name__}: expected named parameters, by which {type(optimizer).__name__} "
                              "goes, got none")
         positional = theta, shapes
-    told: dict[str, int] = {}
+    told: dict[str, int | None] = {}
     if getattr(optimizer, "by_function", False):
         told["functions"] = len(theta)
     if getattr(optimizer, "wants_steps", False):

@@ -15,6 +15,7 @@ from .. import files
 from ..checks import choice, whole_number, whole_numbers
 from ..learned.cells import CELLS
 from ..learned.model import LARGEST_LAYER, MOST_LAYERS
+from ..learned.moments_optimizer import MomentsMLP
 from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN
 from ..learned.partitioned import PartitionedLSTM, checked_rule
 from ..learned.propose import OUTPUTS
@@ -205,8 +206,13 @@ def _sharing(config: Card) -> tuple[Any, dict[str, Any], Any]:
     return SharingLSTM, arguments, SharingLSTM.shapes(hidden, arguments["preprocess"], share)
 
 
+def _moments(config: Card) -> tuple[Any, dict[str, Any], Any]:
+    arguments = {"hidden": whole_number("hidden", config.get("hidden"), most=LARGEST_LAYER)}
+    return MomentsMLP, arguments, MomentsMLP.shapes(**arguments)
+
+
 KINDS = {"coordinatewise-lstm": _coordinatewise, "coordinatewise-rnn": _coordinatewise,
-         "partitioned-lstm": _partitioned, "proposer": _proposer, "sharing-lstm": _sharing}
+         "moments-mlp": _moments, "partitioned-lstm": _partitioned, "proposer": _proposer, "sharing-lstm": _sharing}
 
 
 def _parse(card: Card) -> tuple[Any, dict[str, Any], Any]:
