@@ -11,6 +11,7 @@ Weights are such trees, too: nested NamedTuples and tuples of arrays. Their path
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -66,7 +67,7 @@ def unflatten(vector: Array, like: Tree) -> Tree:
         return cast("Tree", vector.reshape(like.shape))
     values, end = [], 0
     for leaf in leaves(like):
-        start, end = end, end + np.size(leaf)
+        start, end = end, end + math.prod(np.shape(leaf))  # a tensor's size need not be a number
         values.append(vector[start:end].reshape(np.shape(leaf)))
     return build(like, values)
 

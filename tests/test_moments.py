@@ -9,6 +9,7 @@ import l2l_ref as l2l
 from l2l_ref import backends
 from l2l_ref.compiled import moments_mlp as compiled
 from l2l_ref.learned import moments_mlp as original
+from l2l_ref.learned.symmetrized import Symmetrized
 from l2l_ref.ops.gated_sum import GatedSumParams, gated_sum
 from l2l_ref.ops.moments import BETA_V, BETAS, BLOCK, arrays_of
 from l2l_ref.trees import flatten, leaves, unflatten
@@ -33,7 +34,7 @@ def gradient_of(rng, n, dtype):
 def run(module, gradients, theta, arrays, params, steps=20.0):
     state, updates = original.init_state(theta, arrays), []
     for gradient in gradients:
-        update, state, _ = module.step(gradient, state, arrays, params, steps)
+        update, state, _ = original.step(gradient, state, arrays, params, steps, module)
         updates.append(update)
     return np.stack(updates), state
 
@@ -99,8 +100,8 @@ def test_a_coordinate_with_a_bad_gradient_is_held(run_of, bad):
         _, before = run(module, gradients, theta, arrays, params)
         with_zero, with_bad = gradients[0].copy(), gradients[0].copy()
         with_zero[1], with_bad[1] = 0, bad
-        wanted, _, none = module.step(with_zero, before, arrays, params)
-        update, after, held = module.step(with_bad, before, arrays, params)
+        wanted, _, none = original.step(with_zero, before, arrays, params, passes=module)
+        update, after, held = original.step(with_bad, before, arrays, params, passes=module)
         assert held == 1 and none == 0 and update[1] == 0
         np.testing.assert_array_equal(np.delete(update, 1), np.delete(wanted, 1))
         np.testing.assert_array_equal(after.m[:, 1], before.m[:, 1])
@@ -111,10 +112,18 @@ def test_a_coordinate_with_a_bad_gradient_is_held(run_of, bad):
 def test_threads_do_not_matter(run_of):
     gradients, theta, arrays, params = run_of
     state = original.init_state(theta, arrays)
-    (one, first, _), (two, second, _) = (compiled.step(gradients[0], state, arrays, params, threads=k) for k in (1, 2))
+    (one, first, _), (two, second, _) = (original.step(gradients[0], state, arrays, params, np.inf, compiled, threads)
+                                         for threads in (1, 2))
     np.testing.assert_array_equal(one, two)
     for a, b in zip(leaves(first), leaves(second), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def rows_of(gradient, state, arrays, steps):
+    """The directions and the features of a step."""
+    m, v, sums, _ = original.advance(gradient, state, arrays)
+    shared, S, _ = original.shared_features(state, sums, arrays, steps)
+    return original.rows(gradient, m, v, state.t + 1, S, shared, arrays)
 
 
 def by_hand(gradients, theta, params, steps):
@@ -138,10 +147,10 @@ def test_the_directions_are_those_of_the_equations():
     gradients, theta, arrays = rng.standard_normal((5, 4)), rng.standard_normal(4), arrays_of([(4,)])
     state, params = original.init_state(theta, arrays), trained(rng)
     for gradient, wanted in zip(gradients, by_hand(gradients, theta, params, 20)):
-        o, e, new = original.features(gradient, state, arrays, 20)
+        o, e = rows_of(gradient, state, arrays, 20)
         np.testing.assert_allclose(o, wanted, rtol=1e-12)
         assert e.shape == (4, 18) and np.isfinite(e).all()
-        state = original.moved(new, -gated_sum(o, e, params)[0], arrays)
+        _, state, _ = original.step(gradient, state, arrays, params, 20)
 
 
 def test_functions_in_rows_share_nothing():
@@ -168,9 +177,8 @@ def test_the_meta_gradient_is_a_finite_difference(seed, some):
     chosen = np.array([0, 3, 11]) if some else None
     seen, state = [], original.init_state(theta, arrays)
     for gradient in gradients:
-        o, e, new = original.features(gradient, state, arrays, 7)
-        seen.append((o, e))
-        state = original.moved(new, -gated_sum(o, e, params)[0], arrays)
+        seen.append(rows_of(gradient, state, arrays, 7))
+        _, state, _ = original.step(gradient, state, arrays, params, 7)
 
     def loss(phi):
         weights = unflatten(phi, params)
@@ -239,3 +247,26 @@ def test_auto_takes_the_twin_where_it_pays():
     if backends.available("numba"):
         assert opt.steps_of(10**5) is compiled
     assert opt.steps_of(10) is original
+
+
+@given(st.integers(0, 2**32 - 1), DTYPES)
+def test_a_symmetrized_optimizer_is_odd_too(seed, dtype):
+    rng = np.random.default_rng(seed)
+    plain = l2l.CoordinatewiseLSTM((4,), 10.0, rng=seed)
+    opt, theta = Symmetrized(plain), {"W": np.zeros((3, 2), dtype), "b": np.zeros(2, dtype)}
+    there = back = opt.init(theta)
+    for _ in range(4):
+        gradient = {name: gradient_of(rng, a.size, dtype).reshape(a.shape) for name, a in theta.items()}
+        update, there = opt.update(gradient, there)
+        mirrored, back = opt.update({name: -a for name, a in gradient.items()}, back)
+        for name, array in update.items():
+            assert array.dtype == dtype
+            np.testing.assert_array_equal(mirrored[name], -array)
+
+
+def test_what_a_symmetrized_optimizer_does_is_the_odd_part():
+    plain, gradient = l2l.CoordinatewiseLSTM((4,), 10.0, rng=0), np.array([1.0, -2.0, 0.0])
+    (update, _), (up, _), (down, _) = (opt.update(g, opt.init(gradient)) for opt, g in (
+        (Symmetrized(plain), gradient), (plain, gradient), (plain, -gradient)))
+    np.testing.assert_array_equal(update, (up - down) / 2)
+    assert update[2] == 0 != up[2]

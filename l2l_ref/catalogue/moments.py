@@ -37,8 +37,8 @@ OPERATIONS = (
     ),
     Operation(
         "directions", moments.directions, _directions,
-        r"o = \left(\frac{g}{s}, \frac{\hat m_k}{s}, \frac{g}{S}, \frac{\hat m_k}{S}\right) \qquad s = \sqrt{\hat v} \qquad"
-        r" S = \sqrt{\text{mean of } \hat v}",
+        r"o = \left(\frac{g}{s}, \frac{\hat m_k}{s}, \frac{g}{S}, \frac{\hat m_k}{S}\right) \qquad s = \sqrt{\hat v}"
+        r" \qquad S = \sqrt{\text{mean of } \hat v}",
         "Kingma & Ba 2015, Lv et al. 2017",
         cases={
             "one coordinate": partial(_directions, shapes=[(1,)]),

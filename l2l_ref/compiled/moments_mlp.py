@@ -1,18 +1,18 @@
-"""The optimizer on running means, compiled: ``step``.
+"""The optimizer on running means, compiled: ``advance`` and ``gated_update``.
 
 Original: learned/moments_mlp.py, with the equations C16 to C24; a difference is a bug in this file.
 
-A step goes over all coordinates twice. First it moves their running means on and sums what the features of arrays need.
-These features are few, and made in NumPy. Then it makes the features of the coordinates and runs the network.
+A step goes over all coordinates twice. `advance` moves their running means on and sums what the features of arrays
+need. `gated_update` makes the features of the coordinates and runs the network.
 
-Both times it goes by blocks, which are pieces of arrays. Sums over an array are added up block by block, so a result
+Both go by blocks, which are pieces of arrays. Sums over an array are added up block by block, so a result
 does not depend on the number of threads. The network runs on tiles that stay in cache. In a tile units and features
 come first and coordinates last, so that elementwise loops run over contiguous coordinates.
 """
 
 import numpy as np
 
-from ..ops.moments import BETA_V, BETAS, COSINES, LARGEST, SHARED, array_features, corrections, next_cosines
+from ..ops.moments import BETA_V, BETAS, LARGEST, SHARED
 from .arguments import fit, precision, shape_of
 from .jit import exp, kernel, kernel_without_refcounts, log, tanh
 from .threads import run, worth
@@ -20,69 +20,71 @@ from .threads import run, worth
 TILE = 128      # coordinates in a tile
 OWN, K = 4, 7   # features of a coordinate itself, directions
 LONGEST = 80.0  # the largest ell, so that its exponential is finite
-SMALLEST = {np.dtype(np.float32): np.float32(1e-38), np.dtype(np.float64): 1e-300}  # numbers below are taken for 0
 
 
-# -------------------------------------------------------------------- the function of the original
+# -------------------------------------------------------------------- the two functions of the original
 
 
 def packed(params):
-    """The weights as `step` reads them: of one dtype and contiguous."""
+    """The weights as `gated_update` reads them: of one dtype and contiguous."""
     E, H = OWN + SHARED, shape_of("params.W_1", params.W_1, 2)[1]
     shapes = {"W_1": (E, H), "b_1": (H,), "W_2": (H, 1 + K), "b_2": (1 + K,)}
     operands = [(f"params.{name}", getattr(params, name), shape) for name, shape in shapes.items()]
     return type(params)(*fit(precision(*params), *operands))
 
 
-def step(gradient, state, arrays, params, steps=np.inf, threads=None):
-    """One step: gradient (n,), state -> update (n,), state', the number of coordinates that were held."""
+def advance(gradient, state, arrays, threads=None):
+    """C19, and sums over arrays: gradient (n,), state -> m' (3, n), v' (n,), sums (6, A), how many were held."""
+    dtype = precision(gradient, state.m, state.v)
+    (n,), blocks = shape_of("gradient", gradient, 1), _blocks(arrays, gradient)
+    gradient, m, v = fit(dtype, ("gradient", gradient, (n,)), ("state.m", state.m, (len(BETAS), n)),
+                         ("state.v", state.v, (n,)))
+    m_new, v_new = np.empty_like(m), np.empty_like(v)
+    sums, held = np.empty((len(blocks), 6)), np.zeros(len(blocks), np.int64)
+    run(_advance_part, len(blocks), worth(threads, 16 * n), blocks, gradient, m, v, m_new, v_new,
+        np.array([*BETAS, BETA_V], dtype), sums, held)
+    return m_new, v_new, _per_array(sums, arrays), sum(held.tolist())
+
+
+def gated_update(gradient, m, v, x, t, S, shared, arrays, params, threads=None):
+    """C20 to C24: gradient (n,), m (3, n), v, x (n,), S (A,), shared (A, SHARED) -> update, x' (n,), sums (2, A)."""
     params = packed(params)
-    dtype, A, t = params.W_1.dtype, len(arrays.size), state.t + 1
-    n = int(arrays.size.sum())
-    gradient, m, v, x, start, cosines, far, path = fit(
-        dtype, ("gradient", gradient, (n,)), ("state.m", state.m, (len(BETAS), n)), ("state.v", state.v, (n,)),
-        ("state.x", state.x, (n,)), ("state.start", state.start, (A,)), ("state.cosines", state.cosines, (COSINES, A)),
-        ("state.far", state.far, (A,)), ("state.path", state.path, (A,)))
-    blocks = arrays.blocks
-    parts = len(blocks)
-    by_m, by_v = corrections(t, dtype)
-    constants = np.array([*BETAS, BETA_V, *by_m, by_v, LARGEST], dtype)
-    m_new, v_new, x_new, update = np.empty_like(m), np.empty_like(v), np.empty_like(x), np.empty_like(gradient)
-    sums, held = np.empty((parts, 6)), np.zeros(parts, np.int64)
-    many = worth(threads, 4 * n * params.W_1.size)
-    run(_means_part, parts, many, blocks, gradient, m, v, m_new, v_new, constants, sums, held)
-
-    def per_array(sums):  # (blocks, ...) -> (..., A)
-        return np.stack([np.bincount(blocks[:, 0], column, A) for column in sums.T])
-
-    products, squares = np.split(per_array(sums), 2)
-    if state.t > 0:
-        cosines = next_cosines(cosines, products.astype(dtype), arrays.functions)
-    lengths = np.sqrt((squares / arrays.size).astype(dtype))
-    shared = array_features(start, cosines, lengths, far, path, arrays, t, steps)
+    dtype, A, (n,) = params.W_1.dtype, len(arrays.size), shape_of("gradient", gradient, 1)
+    blocks = _blocks(arrays, gradient)
+    gradient, m, v, x, S, shared = fit(dtype, ("gradient", gradient, (n,)), ("m", m, (len(BETAS), n)), ("v", v, (n,)),
+                                       ("x", x, (n,)), ("S", S, (A,)), ("shared", shared, (A, SHARED)))
+    hats = (1 / (1 - np.array([*BETAS, BETA_V]) ** t)).astype(dtype)
     bias = shared @ params.W_1[OWN:] + params.b_1
-    moves = np.empty((parts, 2))
-    run(_update_part, parts, many, blocks, gradient, m_new, v_new, x, x_new, update, lengths[0], bias,
-        params.W_1, params.W_2, params.b_2, constants, moves)
-    if held.any():
-        with np.errstate(over="ignore"):
-            stay = ~np.isfinite(gradient * gradient)
-        m_new[:, stay], v_new[stay] = m[:, stay], v[stay]
-    far, own = np.sqrt((per_array(moves) / arrays.size).astype(dtype))
-    return update, state._replace(m=m_new, v=v_new, x=x_new, cosines=cosines, far=far, path=path + own, t=t), sum(
-        held.tolist())
+    update, x_new, moves = np.empty_like(gradient), np.empty_like(x), np.empty((len(blocks), 2))
+    run(_update_part, len(blocks), worth(threads, 4 * n * params.W_1.size), blocks, gradient, m, v, x, x_new, update, S,
+        bias, params.W_1, params.W_2, params.b_2, np.array([*hats, LARGEST], dtype), moves)
+    return update, x_new, _per_array(moves, arrays)
+
+
+def _blocks(arrays, gradient):
+    """The blocks of the arrays, which a kernel believes: checked, so that it stays in the gradient's memory."""
+    blocks, A, n = arrays.blocks, len(arrays.size), len(gradient)
+    fits = blocks.dtype == np.int64 and blocks.shape[1:] == (3,) and blocks.flags.c_contiguous
+    if not fits or len(blocks) and (blocks.min() < 0 or blocks[:, 0].max() >= A
+                                    or blocks[:, 1:].sum(axis=1).max() > n):
+        raise ValueError(f"arrays.blocks: expected pieces of {A} arrays, of {n} coordinates in all, got others")
+    return blocks
+
+
+def _per_array(sums, arrays):
+    """Sums of blocks (blocks, k) -> of arrays (k, A), added in the order of the blocks."""
+    return np.stack([np.bincount(arrays.blocks[:, 0], column, len(arrays.size)) for column in sums.T])
 
 
 # ------------------------------------------------------------------------------------------- the kernels
 
 
 @kernel_without_refcounts
-def _means_part(first_part, stride, blocks, gradient, m, v, m_new, v_new, constants, sums, held):
-    """C19 for the blocks first_part, first_part + stride, ...; sums (blocks, 6) of what `array_features` needs.
-
-    Those are the products g m_2, g^2 and m_2^2 with m_2 before g, and the squares of s, m_2^ and m_3^ after it.
+def _advance_part(first_part, stride, blocks, gradient, m, v, m_new, v_new, constants, sums, held):
+    """C19 for the blocks first_part, first_part + stride, ...; sums (blocks, 6) of g m_2, g^2 and m_2^2
+    with the m_2 before g, and of v, m_2^2 and m_3^2 with those after it.
     """
-    number, zero, one = gradient.dtype.type, gradient.dtype.type(0), gradient.dtype.type(1)
+    zero, one = gradient.dtype.type(0), gradient.dtype.type(1)
     beta_1, beta_2, beta_3, beta_v = constants[0], constants[1], constants[2], constants[3]
     for block in range(first_part, len(blocks), stride):
         first, count = blocks[block, 1], blocks[block, 2]
@@ -110,9 +112,8 @@ def _means_part(first_part, stride, blocks, gradient, m, v, m_new, v_new, consta
             m_2 += new_2[i] * new_2[i]
             m_3 += new_3[i] * new_3[i]
         held[block] = away
-        by_2, by_3, by_v = np.float64(constants[5]), np.float64(constants[6]), np.float64(constants[7])
         sums[block, 0], sums[block, 1], sums[block, 2] = g_m, g_g, m_m
-        sums[block, 3], sums[block, 4], sums[block, 5] = v_sum * by_v, m_2 * by_2 * by_2, m_3 * by_3 * by_3
+        sums[block, 3], sums[block, 4], sums[block, 5] = v_sum, m_2, m_3
 
 
 @kernel
@@ -124,8 +125,8 @@ def _update_part(first_part, stride, blocks, gradient, m, v, x, x_new, update, S
     """
     o, e = np.empty((K, TILE), W_1.dtype), np.empty((OWN, TILE), W_1.dtype)
     z, out = np.empty((len(W_2), TILE), W_1.dtype), np.empty((1 + K, TILE), W_1.dtype)
-    _update_blocks(first_part, stride, blocks, gradient, m, v, x, x_new, update, S, bias, W_1, W_2, b_2, constants, moves,
-                   o, e, z, out)
+    _update_blocks(first_part, stride, blocks, gradient, m, v, x, x_new, update, S, bias, W_1, W_2, b_2, constants,
+                   moves, o, e, z, out)
 
 
 @kernel_without_refcounts
@@ -160,7 +161,7 @@ def _features(gradient, m, v, tile, by_S, constants, o, e):
     """C20 to C22 of a tile: the directions o (K, tile) and the coordinates' own features e (OWN, tile)."""
     number, zero, one = gradient.dtype.type, gradient.dtype.type(0), gradient.dtype.type(1)
     count = len(gradient)
-    by_1, by_2, by_3, by_v, most = constants[4], constants[5], constants[6], constants[7], constants[8]
+    by_1, by_2, by_3, by_v, most = constants[0], constants[1], constants[2], constants[3], constants[4]
     m_1, m_2, m_3 = m[0, tile : tile + count], m[1, tile : tile + count], m[2, tile : tile + count]
     o_0, o_1, o_2, o_3, o_4, o_5, o_6 = o[0], o[1], o[2], o[3], o[4], o[5], o[6]
     e_0, e_1, e_2, e_3 = e[0], e[1], e[2], e[3]

@@ -27,6 +27,7 @@ oddness, are ours. Twin: compiled/moments_mlp.py.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,6 @@ from ..ops.moments import (
     corrections,
     directions,
     inverse,
-    mean,
     next_cosines,
     root_mean_square,
     running_means,
@@ -77,49 +77,84 @@ def init_params(rng: np.random.Generator, hidden: int) -> Params:
 
 def init_state(theta: Array, arrays: Arrays) -> State:
     """The state of theta (n,) before the first step."""
-    n, A, dtype = len(theta), len(arrays.size), theta.dtype
-    return State(np.zeros((len(BETAS), n), dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros((COSINES, A), dtype),
-                 np.zeros(A, dtype), np.zeros(A, dtype), root_mean_square(theta, arrays), 0)
-
-
-def features(gradient: Array, state: State, arrays: Arrays, steps: float = np.inf) -> tuple[Array, Array, State]:
-    """C19 to C22. gradient (n,), finite -> o (n, K), e (n, E), and the state with what a gradient changes.
-
-    ``steps`` is T; infinity stands for not known.
-    """
-    t = state.t + 1
-    (m, v), _ = running_means(gradient, state.m, state.v)            # C19
-    by_m, by_v = corrections(t, gradient.dtype)
-    m_hat, v_hat = by_m[:, None] * m, by_v * v
-    o, _ = directions(gradient, m_hat, v_hat, arrays)                # C20, C21
-    cosines, past = state.cosines, state.m[1]
-    if state.t > 0:  # otherwise there is no m_2 before g
-        products = np.stack([gradient * past, gradient**2, past**2])
-        cosines = next_cosines(cosines, total(products, arrays), arrays.functions)
-    lengths = np.sqrt(mean(np.stack([v_hat, m_hat[1] ** 2, m_hat[2] ** 2]), arrays))
-    shared = array_features(state.start, cosines, lengths, state.far, state.path, arrays, t, steps)
-    where = arrays.of_coordinate
-    size = np.log(np.maximum(np.sqrt(v_hat) * inverse(lengths[0])[where], 1e-6))
-    own = np.stack([np.clip(size, -6, 3) / 3, np.abs(o[:, 2]) - 0.5, np.abs(o[:, 3]) - 0.5,
-                    np.clip(o[:, 0] * o[:, 2], -3, 3) / 2], axis=1)
-    e = np.concatenate([own, shared[where]], axis=1).astype(gradient.dtype, copy=False)  # C22
-    return o, e, state._replace(m=m, v=v, cosines=cosines, t=t)
-
-
-def moved(state: State, update: Array, arrays: Arrays) -> State:
-    """C24: the state with what an update changes."""
-    x = state.x + update
-    return state._replace(x=x, far=root_mean_square(x, arrays), path=state.path + root_mean_square(update, arrays))
+    n, A = len(theta), len(arrays.size)
+    m, v, x, cosines, far, path = (np.zeros(shape, theta.dtype)
+                                   for shape in ((len(BETAS), n), n, n, (COSINES, A), A, A))
+    return State(m, v, x, cosines, far, path, root_mean_square(theta, arrays), 0)
 
 
 def packed(params: Params) -> Params:
-    """The weights in the form in which `step` reads them fastest: here, as they are."""
+    """The weights in the form in which `gated_update` reads them fastest: here, as they are."""
     return params
 
 
-def step(gradient: Array, state: State, arrays: Arrays, params: Params, steps: float = np.inf,
+def advance(gradient: Array, state: State, arrays: Arrays, threads: int | None = None,
+            ) -> tuple[Array, Array, Array, int]:
+    """C19, and the sums over arrays of which `array_features` are made. Has a compiled twin.
+
+    A gradient that is not finite, or so large that its square is not, counts as 0.
+
+    Returns
+    -------
+    m, v : (3, n) and (n,) arrays
+        The running means with this gradient.
+    sums : (6, A) array of float64
+        Of g m_2, g^2 and m_2^2 with the m_2 before g, and of v, m_2^2 and m_3^2 with those after it.
+    held : int
+        How many gradients count as 0.
+    """
+    finite, past = square_is_finite(gradient), state.m[1]
+    g = np.where(finite, gradient, gradient.dtype.type(0))
+    (m, v), _ = running_means(g, state.m, state.v)                   # C19
+    sums = total(np.stack([g * past, g**2, past**2, v, m[1] ** 2, m[2] ** 2]), arrays)
+    return m, v, sums, len(finite) - int(np.count_nonzero(finite))
+
+
+def shared_features(state: State, sums: Array, arrays: Arrays, steps: float) -> tuple[Array, Array, Array]:
+    """The features of C22 that belong to an array, (A, `SHARED`); S of each array; and the cosines of this step."""
+    dtype, t = state.v.dtype, state.t + 1
+    by_m, by_v = corrections(t, np.float64)
+    cosines = state.cosines
+    if state.t > 0:  # otherwise there is no m_2 before g
+        cosines = next_cosines(cosines, sums[:3].astype(dtype), arrays.functions)
+    means = sums[3:] * np.array([[by_v], [by_m[1] ** 2], [by_m[2] ** 2]]) / arrays.size
+    lengths = np.sqrt(means.astype(dtype))
+    return array_features(state.start, cosines, lengths, state.far, state.path, arrays, t, steps), lengths[0], cosines
+
+
+def rows(gradient: Array, m: Array, v: Array, t: int, S: Array, shared: Array, arrays: Arrays) -> tuple[Array, Array]:
+    """C20 to C22: o (n, K) and e (n, E) of the coordinates."""
+    by_m, by_v = corrections(t, gradient.dtype)
+    v_hat, where = by_v * v, arrays.of_coordinate
+    o, _ = directions(gradient, by_m[:, None] * m, v_hat, arrays)    # C20, C21
+    size = np.log(np.maximum(np.sqrt(v_hat) * inverse(S)[where], 1e-6))
+    own = np.stack([np.clip(size, -6, 3) / 3, np.abs(o[:, 2]) - 0.5, np.abs(o[:, 3]) - 0.5,
+                    np.clip(o[:, 0] * o[:, 2], -3, 3) / 2], axis=1)
+    return o, np.concatenate([own, shared[where]], axis=1).astype(gradient.dtype, copy=False)  # C22
+
+
+def gated_update(gradient: Array, m: Array, v: Array, x: Array, t: int, S: Array, shared: Array, arrays: Arrays,
+                 params: Params, threads: int | None = None) -> tuple[Array, Array, Array]:
+    """C20 to C24. Has a compiled twin.
+
+    Returns
+    -------
+    update, x : (n,) arrays
+        The update is 0 where the square of the gradient is not finite.
+    sums : (2, A) array of float64
+        Of the squares of x and of the update, over arrays.
+    """
+    finite = square_is_finite(gradient)
+    g = np.where(finite, gradient, gradient.dtype.type(0))
+    y, _ = gated_sum(*rows(g, m, v, t, S, shared, arrays), params)
+    update = np.where(finite, -y, gradient.dtype.type(0))            # C23
+    x = x + update                                                   # C24
+    return update, x, total(np.stack([x**2, update**2]), arrays)
+
+
+def step(gradient: Array, state: State, arrays: Arrays, params: Params, steps: float = np.inf, passes: Any = None,
          threads: int | None = None) -> tuple[Array, State, int]:
-    """C19 to C24: one step of the optimizer. Has a compiled twin.
+    """C19 to C24: one step of the optimizer.
 
     A coordinate whose gradient is not finite, or so large that its square is not, is held: its update is 0 and it keeps
     its state. The others see a gradient of 0 there.
@@ -130,9 +165,11 @@ def step(gradient: Array, state: State, arrays: Arrays, params: Params, steps: f
     state : State
     arrays : Arrays
     params : Params
-        Or what `packed` made of them.
+        What ``packed`` of the passes made of them.
     steps : float
         T, how many steps there are to be; infinity where that is not known.
+    passes : module, optional
+        Has `advance` and `gated_update`: this one, or its twin.
     threads : int or None
         For the twin.
 
@@ -144,15 +181,27 @@ def step(gradient: Array, state: State, arrays: Arrays, params: Params, steps: f
     held : int
         How many coordinates were held.
     """
+    passes = passes or sys.modules[__name__]
+    m, v, sums, held = passes.advance(gradient, state, arrays, threads)
+    shared, S, cosines = shared_features(state, sums, arrays, steps)
+    update, x, moves = passes.gated_update(gradient, m, v, state.x, state.t + 1, S, shared, arrays, params, threads)
+    if held:
+        stays = ~square_is_finite(gradient)
+        m[:, stays], v[stays] = state.m[:, stays], state.v[stays]
+    return update, moved(state, m, v, x, cosines, moves, arrays), held
+
+
+def moved(state: State, m: Array, v: Array, x: Array, cosines: Array, moves: Array, arrays: Arrays) -> State:
+    """The next State, of what the two passes have computed."""
+    far, own = np.sqrt((moves / arrays.size).astype(v.dtype))
+    return State(m, v, x, cosines, far, state.path + own, state.start, state.t + 1)
+
+
+def square_is_finite(gradient: Array) -> Array:
+    """(n,) bool, false where a coordinate is held."""
     with np.errstate(over="ignore", invalid="ignore"):
-        held = ~np.isfinite(gradient**2)
-    count = int(np.count_nonzero(held))
-    o, e, new = features(np.where(held, gradient.dtype.type(0), gradient) if count else gradient, state, arrays, steps)
-    update = -gated_sum(o, e, params)[0]                             # C23
-    if count:
-        update[held] = 0
-        new.m[:, held], new.v[held] = state.m[:, held], state.v[held]
-    return update, moved(new, update, arrays), count
+        finite: Array = np.isfinite(gradient**2)
+    return finite
 
 
 def meta_gradient(gradients: Array, d_updates: Array, state: State, arrays: Arrays, params: Params,
@@ -179,11 +228,14 @@ def meta_gradient(gradients: Array, d_updates: Array, state: State, arrays: Arra
     """
     d_params: Any = None
     for gradient, d_update in zip(gradients, d_updates):
-        o, e, new = features(gradient, state, arrays, steps)
+        m, v, sums, _ = advance(gradient, state, arrays)
+        shared, S, cosines = shared_features(state, sums, arrays, steps)
+        o, e = rows(gradient, m, v, state.t + 1, S, shared, arrays)
         y, cache = gated_sum(o, e, params)
-        state = moved(new, -y, arrays)
         if chosen is not None:
             _, cache = gated_sum(o[chosen], e[chosen], params)
+        x = state.x - y                                              # C23, C24
+        state = moved(state, m, v, x, cosines, total(np.stack([x**2, y**2]), arrays), arrays)
         d_step = gated_sum_backward(-d_update, cache)[2]             # C23
         d_params = d_step if d_params is None else add(d_params, d_step)
     return d_params

@@ -99,7 +99,7 @@ class MomentsMLP(ScipyMethod, LearnedModel[moments_mlp.Params]):
         return {"model": "moments-mlp", "hidden": self.hidden}
 
     def steps_of(self, n: float) -> ModuleType:
-        """The module that computes the steps of n coordinates: the original, or its twin."""
+        """The module with the two passes of a step over n coordinates: the original, or its twin."""
         return backends.choose("moments_mlp", self.backend, n)
 
     def init(self, theta: Any, names: Mapping[str, tuple[int, ...]] | None = None, *, functions: int = 1,
@@ -159,10 +159,11 @@ class MomentsMLP(ScipyMethod, LearnedModel[moments_mlp.Params]):
         if not len(flat):
             return unflatten(flat, gradient), state
         if network.v.dtype != dtype:
-            network = network._replace(**{name: a.astype(dtype) for name, a in network._asdict().items() if name != "t"})
+            *arrays, t = network
+            network = moments_mlp.State(*(array.astype(dtype) for array in arrays), t)
         module = self.steps_of(len(flat))
         weights = self.kept((module.__name__, dtype), lambda: module.packed(self.params_as(dtype)))
-        g, network, held = module.step(flat, network, state.arrays, weights, state.steps, self.threads)
+        g, network, held = moments_mlp.step(flat, network, state.arrays, weights, state.steps, module, self.threads)
         if held:
             say_that_coordinates_are_held()
         return unflatten(g, gradient), state._replace(network=network, skipped=state.skipped + held)
@@ -173,7 +174,7 @@ class MomentsMLP(ScipyMethod, LearnedModel[moments_mlp.Params]):
 
     def meta_gradient(self, gradients: Array, d_updates: Array, state: MomentsState, chosen: Array | None = None,
                       weight: float | None = None) -> moments_mlp.Params:
-        """C5 of ``learned/coordinatewise.py``: dL/dphi of one unroll. The arguments are those of `CoordinatewiseLSTM`."""
+        """C5 of ``learned/coordinatewise.py``: dL/dphi of one unroll, with the arguments of `CoordinatewiseLSTM`."""
         if chosen is not None:
             weight = d_updates.shape[1] / len(chosen) if weight is None else weight
             d_updates = d_updates.dtype.type(weight) * d_updates[:, chosen]

@@ -81,8 +81,10 @@ def pair(model: Any, problem: Any, recipe: gradient_based.Recipe, phi: Array, se
     return losses[0], losses[1], eps, None if last >= steps else (after[0], after[1])
 
 
-def gradients(model: Any, problem: Any, recipe: gradient_based.Recipe, seeds: list[list[Seed]], horizons: list[int],
-              told: list[list[int | None]], progress: Any, executor: Executor | None = None) -> Iterator[tuple[float, Array]]:
+def gradients(
+    model: Any, problem: Any, recipe: gradient_based.Recipe, seeds: list[list[Seed]], horizons: list[int],
+    told: list[list[int | None]], progress: Any, executor: Executor | None = None,
+) -> Iterator[tuple[float, Array]]:
     """L and T5 of each window of an epoch, each at the ``progress.phi`` of its time.
 
     ``seeds`` has those of the pairs of each update, ``horizons`` their number of steps, and ``told`` what the optimizer

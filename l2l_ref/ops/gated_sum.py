@@ -39,7 +39,7 @@ class GatedSumCache(NamedTuple):
 
 
 def gated_sum_init(rng: np.random.Generator, features: int, hidden: int, first: np.ndarray) -> GatedSumParams:
-    """Draw GatedSumParams in float64: every row begins near (ell, a) = ``first`` (1 + K,), whatever its features are."""
+    """Draw GatedSumParams in float64, with which (ell, a) of every row is near ``first`` (1 + K,)."""
     W_1 = rng.normal(0, features**-0.5, (features, hidden))
     W_2 = rng.normal(0, 0.01 * hidden**-0.5, (hidden, len(first)))
     return GatedSumParams(W_1, np.zeros(hidden), W_2, np.array(first, dtype=np.float64))

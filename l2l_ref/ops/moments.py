@@ -58,6 +58,7 @@ def arrays_of(shapes: Sequence[tuple[int, ...]], functions: int = 1) -> Arrays:
 
 def corrections(t: int, dtype: Any) -> tuple[np.ndarray, Any]:
     """1 / (1 - beta^t) of each m_k, (3,), and of v: the factors of the hats."""
+    dtype = np.dtype(dtype)
     return (1 / (1 - np.array(BETAS) ** t)).astype(dtype), dtype.type(1 / (1 - BETA_V**t))
 
 
@@ -117,14 +118,13 @@ def directions_backward(
 
 
 def total(values: np.ndarray, arrays: Arrays) -> np.ndarray:
-    """The sums over each array: values (..., n) -> (..., A)."""
-    dtype = np.promote_types(values.dtype, np.float64)
-    return np.add.reduceat(values, arrays.first, axis=-1, dtype=dtype).astype(values.dtype)
+    """The sums over each array, in double precision: values (..., n) -> (..., A)."""
+    return np.add.reduceat(values, arrays.first, axis=-1, dtype=np.promote_types(values.dtype, np.float64))
 
 
 def mean(values: np.ndarray, arrays: Arrays) -> np.ndarray:
     """The means over each array: values (..., n) -> (..., A)."""
-    return total(values, arrays) / arrays.size.astype(values.real.dtype)
+    return (total(values, arrays) / arrays.size).astype(values.dtype)
 
 
 def root_mean_square(values: np.ndarray, arrays: Arrays) -> np.ndarray:
