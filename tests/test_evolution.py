@@ -1,0 +1,200 @@
+"""Meta-gradients from losses alone: the formula, its windows, its mean and its spread beside backpropagation."""
+
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import run_command
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import l2l_ref as l2l
+from l2l_ref.learned.coordinatewise import Params
+from l2l_ref.metatrain import evolution
+from l2l_ref.metatrain.gradient_based import (
+    LOSS_WEIGHTS,
+    Recipe,
+    meta_train,
+    run_window,
+    second_order_window_gradient,
+    window_gradient,
+    with_phi,
+)
+from l2l_ref.optimizees import Mixture, Quadratic
+from l2l_ref.optimizees.rollout import begin, rollout
+from l2l_ref.seeds import child
+from l2l_ref.trees import flatten, unflatten
+
+EVOLUTION = {"estimator": "evolution", "unroll": None, "pairs": 3, "functions": 2, "tasks": 2, "epochs": 2,
+             "validation_functions": 4}
+
+
+def optimizer(rng=0):
+    return l2l.MomentsMLP(3, rng=rng, backend="numpy")
+
+
+def epoch_of(model, problem, recipe, steps, seeds, phi=None, executor=None):
+    progress = SimpleNamespace(phi=flatten(model.params).astype(float) if phi is None else phi)
+    return list(evolution.gradients(model, problem, recipe, [seeds], [steps], [[steps] * len(seeds)], progress,
+                                    executor))
+
+
+@pytest.mark.parametrize("logarithm", [None, 1e-3])
+@pytest.mark.parametrize("weights", LOSS_WEIGHTS)
+def test_an_estimate_is_that_of_the_equation(weights, logarithm):
+    model, problem, T = optimizer(), Quadratic(3), 12
+    recipe = Recipe(steps=T, unroll=None, functions=2, pairs=3, sigma=0.1, loss_weights=weights, logarithm=logarithm)
+    seeds, phi = [child(7, k) for k in range(3)], flatten(model.params).astype(float)
+    (loss, came), = epoch_of(model, problem, recipe, T, seeds)
+    wanted, losses = np.zeros_like(phi), []
+    for seed in seeds:
+        eps = np.random.default_rng(child(seed, evolution.NOISE)).standard_normal(len(phi))
+        of_pair = []
+        for sign in (1, -1):
+            curve = rollout(with_phi(model, phi + sign * 0.1 * eps), problem.sample(2, child(seed, 1)), T)[1:].astype(float)
+            curve = curve if logarithm is None else np.log(curve + logarithm)
+            of_pair.append((recipe.weights() * curve.mean(axis=1)).mean())
+        wanted += eps * (of_pair[0] - of_pair[1]) / 0.2 / 3
+        losses.append(np.mean(of_pair))
+    np.testing.assert_allclose(came, wanted, rtol=1e-9, atol=1e-12 * np.abs(wanted).max())
+    assert loss == pytest.approx(np.mean(losses))
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.sampled_from([1, 2, 5, 10]))
+def test_windows_are_the_run_cut_into_pieces(seed, unroll):
+    """eps stays the same, so for the same phi the estimates of the windows have the mean of that of the whole run."""
+    model, problem, T, seeds = optimizer(seed), Quadratic(2), 10, [child(seed, k) for k in range(2)]
+    (loss, whole), = epoch_of(model, problem, Recipe(steps=T, unroll=None, functions=1), T, seeds)
+    pieces = epoch_of(model, problem, Recipe(steps=T, unroll=unroll, functions=1), T, seeds)
+    assert len(pieces) == T // unroll
+    np.testing.assert_allclose(np.mean([d for _, d in pieces], axis=0), whole, rtol=1e-7, atol=1e-9)
+    assert np.mean([one for one, _ in pieces]) == pytest.approx(loss)
+
+
+def true_gradient(model, problem, steps, seed, dashed):
+    """dL/dphi of one run by backpropagation, with the dashed edges or without, L the mean over the steps."""
+    task = problem.sample(1, seed, np.float64)
+    evaluation = task.second_order(task.theta0) if dashed else task.loss_and_gradient(task.theta0)
+    state = begin(model, task.theta0, task, steps)
+    _, _, _, _, gradients, loss_gradients, products = run_window(model, task, task.theta0, state, evaluation, steps)
+    if dashed:
+        return second_order_window_gradient(model, gradients, loss_gradients, products, state, 1) / steps
+    return window_gradient(model, gradients, loss_gradients, state, 1) / steps
+
+
+class InDouble:
+    """A problem whose tasks are float64, so that small perturbations can be told apart."""
+
+    def __init__(self, problem):
+        self.problem = problem
+
+    def sample(self, functions, seed):
+        return self.problem.sample(functions, seed, np.float64)
+
+
+def test_the_mean_is_the_gradient_with_the_dashed_edges():
+    """On one function, as sigma gets small, for gradient descent with a learned rate and offset."""
+    params = Params((), np.array([[-0.2]]), np.zeros(1))
+    model, problem, T, N = l2l.CoordinatewiseLSTM((), params=params), InDouble(Quadratic(2)), 6, 1000
+    wanted = true_gradient(model, problem.problem, T, child(0, 1), True)
+    phi = flatten(model.params).astype(float)
+    recipe = Recipe(steps=T, unroll=None, functions=1, sigma=1e-3)
+    rng, estimates = np.random.default_rng(0), []
+    task = problem.sample(1, child(0, 1))
+    for _ in range(N):
+        eps = rng.standard_normal(len(phi))
+        ends = []
+        for sign in (1, -1):
+            moved = model.with_params(unflatten(phi + sign * 1e-3 * eps, params))
+            first = evolution.Run(task, task.theta0, moved.init(task.theta0), task.loss_and_gradient(task.theta0))
+            ends.append(evolution.window(moved, first, recipe.weights(), None)[1])
+        estimates.append(eps * (ends[0] - ends[1]) / 2e-3)
+    mean, spread = np.mean(estimates, axis=0), np.std(estimates, axis=0) / np.sqrt(N)
+    assert (np.abs(mean - wanted) <= 5 * spread + 1e-4 * np.abs(wanted).max()).all()
+    # The estimate finds the true gradient, not the one without the dashed edges, where the two differ.
+    dropped = true_gradient(model, problem.problem, T, child(0, 1), False)
+    assert (np.abs(mean - dropped) > 5 * spread).any()
+    # In theory the variance of an entry of one estimate is |g|^2 + g_k^2, so its mean over the entries is this.
+    assert np.mean(np.var(estimates, axis=0)) == pytest.approx(wanted @ wanted * (1 + 1 / len(phi)), rel=0.2)
+
+
+def test_executors_do_not_matter():
+    model, mixture = optimizer(), Mixture([Quadratic(3), Quadratic(5)], rescale=2.0)
+    recipe = {**EVOLUTION, "horizons": (3, 9), "untold": 0.5, "logarithm": 1e-4, "loss_weights": "tail"}
+    whole, log = meta_train(model, mixture, 8, seed=1, **recipe)
+    with ThreadPoolExecutor(3) as threads, ProcessPoolExecutor(2, get_context("spawn")) as processes:
+        for executor in (threads, processes):
+            other, same = meta_train(model, mixture, 8, seed=1, executor=executor, **recipe)
+            np.testing.assert_array_equal(flatten(other.params), flatten(whole.params))
+            assert [entry["loss"] for entry in same] == [entry["loss"] for entry in log]
+    assert not np.array_equal(flatten(whole.params), flatten(model.params))
+
+
+def test_training_that_is_resumed_is_the_same(tmp_path):
+    model, mixture, recipe = optimizer(), Mixture([Quadratic(3), Quadratic(5)]), {**EVOLUTION, "horizons": (3, 9)}
+    whole, _ = meta_train(model, mixture, 8, seed=1, **recipe)
+
+    def stop(progress, _):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        meta_train(model, mixture, 8, seed=1, checkpoint=tmp_path / "c.npz", report=stop, **recipe)
+    resumed, _ = meta_train(model, mixture, 8, seed=1, checkpoint=tmp_path / "c.npz", resume=True, **recipe)
+    np.testing.assert_array_equal(flatten(resumed.params), flatten(whole.params))
+
+
+def test_a_run_that_diverges_counts_as_the_worst():
+    model, problem = l2l.baselines.SGD(1e6), Quadratic(3)
+    task = problem.sample(2, 0)
+    run = evolution.Run(task, task.theta0, model.init(task.theta0), task.loss_and_gradient(task.theta0))
+    assert evolution.window(model, run, np.ones(50), None)[1] == pytest.approx(evolution.WORST, rel=0.05)
+    assert np.isfinite(evolution.window(model, run, np.ones(50), 1e-4)[1])
+
+
+@pytest.mark.parametrize("weights", LOSS_WEIGHTS)
+@given(steps=st.integers(1, 300))
+def test_weights_have_the_mean_1(weights, steps):
+    recipe = Recipe(steps=20, unroll=20, horizons=(20, 300), loss_weights=weights)
+    assert recipe.weights(steps).mean() == pytest.approx(1) and recipe.weights(steps).min() >= 0
+
+
+def test_the_logarithm_in_backpropagation():
+    """d log(f + floor) = df / (f + floor): the meta-gradient of one window by both ways."""
+    model, problem = l2l.CoordinatewiseLSTM((2,), rng=0), Quadratic(2)
+    recipe = {"unroll": 4, "tasks": 1, "epochs": 1, "functions": 2, "validation_functions": 2, "clip": None}
+    (_, plain), (_, in_logs) = (meta_train(model, problem, 4, seed=0, logarithm=floor, **recipe)
+                                for floor in (None, 1e-3))
+    task = problem.sample(2, child(0, 1, 0, 0))
+    curve = rollout(model, task, 4)[1:]
+    assert plain[0]["loss"] == pytest.approx(curve.sum(axis=0).mean(), rel=1e-5)
+    assert in_logs[0]["loss"] == pytest.approx(np.log(curve + 1e-3).sum(axis=0).mean(), rel=1e-5)
+    assert plain[0]["gradient_norm"] != in_logs[0]["gradient_norm"]
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"estimator": "guess"}, "^estimator: expected one of backpropagation, evolution"),
+    ({"sigma": 0.0}, "^sigma: expected a finite number > 0"),
+    ({"logarithm": -1.0}, "^logarithm: expected a finite number > 0"),
+    ({"pairs": 0}, "^pairs: expected"),
+    ({"untold": 2.0}, r"^untold: expected a number in \[0, 1\]"),
+])
+def test_bad_settings_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Recipe(**settings)
+
+
+def test_an_executor_is_for_evolution_alone():
+    with pytest.raises(ValueError, match="^executor: expected None for backpropagation"):
+        meta_train(optimizer(), Quadratic(2), 4, 4, executor=ThreadPoolExecutor(1))
+
+
+def test_the_command_trains_on_the_zoo(capsys, tmp_path):
+    words = ["train", "zoo", "--cell", "moments", "--hidden", "2", "--epochs", "1", "--tasks", "1", "--pairs", "1",
+             "--functions", "1", "--horizons", "2,3", "--steps", "3", "--output", str(tmp_path / "own.npz"), "--json"]
+    card = run_command(capsys, *words)
+    model = l2l.load(tmp_path / "own.npz")
+    assert type(model) is l2l.MomentsMLP and model.hidden == 2 and model.card["recipe"]["estimator"] == "evolution"
+    assert "--cell moments" in model.card["command"] and card
