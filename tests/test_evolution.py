@@ -53,7 +53,8 @@ def test_an_estimate_is_that_of_the_equation(weights, logarithm):
         eps = np.random.default_rng(child(seed, evolution.NOISE)).standard_normal(len(phi))
         of_pair = []
         for sign in (1, -1):
-            curve = rollout(with_phi(model, phi + sign * 0.1 * eps), problem.sample(2, child(seed, 1)), T)[1:].astype(float)
+            task = problem.sample(2, child(seed, evolution.FUNCTIONS))
+            curve = rollout(with_phi(model, phi + sign * 0.1 * eps), task, T)[1:].astype(float)
             curve = curve if logarithm is None else np.log(curve + logarithm)
             of_pair.append((recipe.weights() * curve.mean(axis=1)).mean())
         wanted += eps * (of_pair[0] - of_pair[1]) / 0.2 / 3
@@ -97,8 +98,8 @@ class InDouble:
 
 def test_the_mean_is_the_gradient_with_the_dashed_edges():
     """On one function, as sigma gets small, for gradient descent with a learned rate and offset."""
-    params = Params((), np.array([[-0.2]]), np.zeros(1))
-    model, problem, T, N = l2l.CoordinatewiseLSTM((), params=params), InDouble(Quadratic(2)), 6, 1000
+    params = Params((), np.array([[-0.5]]), np.zeros(1))
+    model, problem, T, N = l2l.CoordinatewiseLSTM((), params=params), InDouble(Quadratic(2)), 10, 1000
     wanted = true_gradient(model, problem.problem, T, child(0, 1), True)
     phi = flatten(model.params).astype(float)
     recipe = Recipe(steps=T, unroll=None, functions=1, sigma=1e-3)
