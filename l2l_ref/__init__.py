@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .checking import gradcheck as gradcheck
     from .checking.layers import of_layer as of_layer
     from .checking.second_order import gradgradcheck as gradgradcheck
+    from .learned.adjusted import Adjusted as Adjusted
     from .learned.moments_optimizer import MomentsMLP as MomentsMLP
     from .learned.optimizer import CoordinatewiseLSTM as CoordinatewiseLSTM
     from .learned.optimizer import CoordinatewiseRNN as CoordinatewiseRNN
@@ -40,6 +41,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Adjusted": "learned.adjusted",
     "BlackBoxOptimizer": "search.optimizer",
     "Categorical": "search.space",
     "CoordinatewiseLSTM": "learned.optimizer",

@@ -57,7 +57,7 @@ class ScipyMethod:
     wants_steps: bool = False  # whether `init` wants to know how many steps there will be
 
     def scipy_method(self, fun: Callable[..., Any], x0: npt.ArrayLike, args: tuple[Any, ...] = (), *, jac: Any = None,
-                     callback: Callable[..., Any] | None = None, maxiter: int = 100, gtol: float = 0.0,
+                     callback: Callable[..., Any] | None = None, maxiter: int = 100, gtol: float = 1e-5,
                      tol: float | None = None, bounds: Any = None, constraints: Any = (), hess: Any = None,
                      hessp: Any = None, **unknown: Any) -> Any:
         """A ``method`` for ``scipy.optimize.minimize``.
@@ -75,7 +75,8 @@ class ScipyMethod:
         maxiter : int
             The number of steps.
         gtol : float
-            The run ends when no entry of the gradient is larger; ``tol`` means the same.
+            The run ends, with success, when no entry of the gradient is larger; ``tol`` means the same. The default is
+            that of SciPy's BFGS.
 
         Returns
         -------

@@ -12,7 +12,7 @@ Each window then gives an estimate, which depends on the earlier ones through wh
 
 L is the mean over the functions and over the steps of a window of w_t f(theta_t), or of w_t log(f(theta_t) + floor).
 
-Sources: Rechenberg 1973 and Nesterov & Spokoiny 2017 for T5; Vicol et al. 2021 and Li et al. 2023 for windows.
+Sources: Nesterov & Spokoiny 2017 for T5; Vicol et al. 2021 and Li et al. 2023 for windows.
 """
 
 from __future__ import annotations

@@ -1,0 +1,136 @@
+"""Knobs of an optimizer: a factor on its update, weight decay, clipping, frozen parameters, half precision.
+
+    C26  g' = g min(1, clip / |g|)           |g| the Euclidean norm of the whole gradient, frozen parameters left out
+    C27  update = factor * m(g') - decay * theta
+
+A frozen parameter is moved by neither, and m sees a gradient of 0 there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..trees import build, layout, leaves, paths, require_layout, tree_map
+
+if TYPE_CHECKING:
+    from ..protocols import Array, Optimizer, Tree
+
+
+class Adjusted:
+    """An optimizer with another one inside, whose gradients and updates it adjusts.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        With ``init`` and ``update``. It is not changed.
+    factor : float
+        What the update is multiplied by: below 1 for shorter steps, above 1 for longer ones.
+    decay : float
+        Decoupled weight decay: the part of the parameters that each step takes away. ``update`` then needs ``params``.
+    clip : float or None
+        The largest norm of the gradient.
+    frozen : tree of bool or of arrays of bool, optional
+        Which parameters do not move: a tree like theta, whose leaves are one truth value for a whole array, or an array
+        of them.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range.
+
+    Examples
+    --------
+    >>> opt = Adjusted(load("general"), factor=0.5, decay=1e-4, frozen={"W": False, "b": True})
+    >>> theta = {"W": np.ones((3, 2)), "b": np.zeros(2)}
+    >>> update, state = opt.update(theta, opt.init(theta), theta)
+    """
+
+    def __init__(self, optimizer: Optimizer, *, factor: float = 1.0, decay: float = 0.0, clip: float | None = None,
+                 frozen: Any = None) -> None:
+        for name, value, least in (("factor", factor, 0), ("decay", decay, 0), ("clip", clip, None)):
+            fits = value is None and name == "clip" or value is not None and np.isfinite(value) and (
+                value >= 0 if least == 0 else value > 0)
+            if not fits:
+                raise ValueError(f"{name}: expected a finite number {'> 0, or None' if name == 'clip' else '>= 0'}, "
+                                 f"got {value!r}")
+        self.optimizer, self.frozen = optimizer, frozen
+        self.factor, self.decay, self.clip = float(factor), float(decay), None if clip is None else float(clip)
+
+    def init(self, theta: Any, *arguments: Any, **settings: Any) -> Any:
+        """The optimizer's state before the first step. All arguments are the optimizer's; float16 becomes float32.
+
+        Raises ValueError when ``frozen`` does not fit theta.
+        """
+        self._frozen(theta)
+        return self.optimizer.init(tree_map(_single, theta), *arguments, **settings)
+
+    def update(self, gradient: Tree, state: Any, params: Any = None) -> tuple[Tree, Any]:
+        """C26 and C27.
+
+        Parameters
+        ----------
+        gradient : array or tree of arrays
+            float16, float32 or float64.
+        state
+            From ``init`` or from the step before.
+        params : array or tree of arrays, optional
+            theta, which weight decay needs.
+
+        Returns
+        -------
+        update, state
+            The update has the structure and the dtype of the gradient.
+
+        Raises
+        ------
+        ValueError
+            With weight decay and without ``params``; and what the optimizer raises.
+        """
+        if self.decay and params is None:
+            raise ValueError("params: expected the parameters, which weight decay needs, got None")
+        seen, frozen = [_single(leaf) for leaf in leaves(gradient)], self._frozen(gradient)
+        seen = [g if still is None else np.where(still, g.dtype.type(0), g) for g, still in zip(seen, frozen)]
+        if self.clip is not None:
+            norm = _norm(seen)
+            if norm > self.clip:
+                seen = [g * g.dtype.type(self.clip / norm) for g in seen]  # C26
+        update, state = self.optimizer.update(build(gradient, seen), state)
+        theta = leaves(params) if self.decay else [None] * len(seen)
+        out = []
+        for u, g, still, value in zip(leaves(update), leaves(gradient), frozen, theta, strict=True):
+            u = u.dtype.type(self.factor) * u                        # C27
+            if value is not None:
+                u = u - u.dtype.type(self.decay) * _single(value)    # C27
+            out.append((u if still is None else np.where(still, u.dtype.type(0), u)).astype(np.asarray(g).dtype))
+        return build(gradient, out), state
+
+    def _frozen(self, tree: Any) -> list[Any]:
+        """Which parameters are frozen, leaf by leaf; None for none of them."""
+        count = len(leaves(tree))
+        if self.frozen is None:
+            return [None] * count
+        require_layout("frozen", tree_map(lambda leaf: np.zeros(0), self.frozen),
+                       layout(tree_map(lambda leaf: np.zeros(0), tree)), "theta")
+        masks = [np.asarray(leaf) for leaf in leaves(self.frozen)]
+        for path, mask, leaf in zip(paths(self.frozen, "frozen"), masks, leaves(tree)):
+            if mask.dtype != bool or mask.shape not in ((), np.shape(leaf)):
+                raise ValueError(f"{path}: expected a truth value or an array of them of shape {np.shape(leaf)}, "
+                                 f"got {mask.dtype} of shape {mask.shape}")
+        return masks
+
+
+def _single(leaf: Any) -> Array:
+    """float16 as float32; all else as it is."""
+    array = np.ma.asanyarray(leaf) if isinstance(leaf, np.ma.MaskedArray) else np.asarray(leaf)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _norm(arrays: list[Array]) -> float:
+    """The Euclidean norm of several arrays, in double precision; of an entry that is not finite it knows nothing."""
+    squares = 0.0
+    for array in arrays:
+        finite = np.asarray(array, np.float64)[np.isfinite(array)]
+        squares += float(finite.ravel() @ finite.ravel())
+    return float(np.sqrt(squares))
