@@ -17,10 +17,13 @@ from conftest import ROOT, SLOW
 from l2l_ref import backends
 from l2l_ref.learned import coordinatewise
 from l2l_ref.learned.cells import cell_of
+from l2l_ref.learned.moments_mlp import State as MomentsState
 from l2l_ref.learned.propose import proposer_init
+from l2l_ref.ops.gated_sum import GatedSumParams
 from l2l_ref.ops.gp import Draw, gp_initial_state
 from l2l_ref.ops.heads import memory_initial_state
 from l2l_ref.ops.lstm import LSTMState, lstm_init
+from l2l_ref.ops.moments import arrays_of
 from l2l_ref.ops.surrogate import Hyperparameters
 from l2l_ref.trees import flatten, leaves, unflatten
 
@@ -190,10 +193,34 @@ def distances(module, rng, dtype):
     return rng.random((5, 3)), rng.random((4, 2))
 
 
+def moments_of(rng, dtype):
+    """A gradient, running means and the arrays of two functions."""
+    arrays = arrays_of([(2, 3), (4,)], 2)
+    n = int(arrays.size.sum())
+    gradient, m, x = (rng.standard_normal(shape).astype(dtype) for shape in (n, (3, n), n))
+    return arrays, n, gradient, m, x, rng.random(n).astype(dtype)
+
+
+def advance(module, rng, dtype):
+    arrays, n, gradient, m, x, v = moments_of(rng, dtype)
+    A = len(arrays.size)
+    state = MomentsState(m, v, x, np.zeros((5, A), dtype), *(np.zeros(A, dtype) for _ in range(3)), 3)
+    return gradient, state, arrays
+
+
+def gated_update(module, rng, dtype):
+    arrays, n, gradient, m, x, v = moments_of(rng, dtype)
+    params = GatedSumParams(*(0.3 * rng.standard_normal(shape).astype(dtype) for shape in ((18, 5), 5, (5, 8), 8)))
+    A = len(arrays.size)
+    shared = rng.standard_normal((A, 14)).astype(dtype)
+    return gradient, m, v, x, 4, rng.random(A).astype(dtype), shared, arrays, params
+
+
 CALLS = {
     "lstm": (lstm_cell, lstm_cell_backward), "heads": (memory_access, memory_access_backward),
     "gp": (gp_append, gp_append_backward, gp_sample, gp_sample_backward),
     "coordinatewise": (packed, step_inference, meta_gradient),
+    "moments_mlp": (advance, gated_update),
     "propose": (propose_inference, dnc_propose_inference, shared_propose_inference),
     "convolution": (conv2d, conv2d_backward, max_pool, max_pool_backward), "activations": (relu, relu_backward),
     "normalization": (batch_norm, batch_norm_backward),

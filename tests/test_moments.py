@@ -11,10 +11,11 @@ from l2l_ref.compiled import moments_mlp as compiled
 from l2l_ref.learned import moments_mlp as original
 from l2l_ref.learned.symmetrized import Symmetrized
 from l2l_ref.ops.gated_sum import GatedSumParams, gated_sum
-from l2l_ref.ops.moments import BETA_V, BETAS, BLOCK, arrays_of
+from l2l_ref.ops.moments import BETA_V, BETAS, arrays_of
 from l2l_ref.trees import flatten, leaves, unflatten
 
-SIZES = st.lists(st.sampled_from([(), (1,), (5,), (3, 4), (0, 2), (BLOCK + 3,), (2, 150)]), min_size=1, max_size=4)
+SHAPES = [(), (1,), (5,), (3, 4), (0, 2), (compiled.BLOCK + 3,), (2, 150)]
+SIZES = st.lists(st.sampled_from(SHAPES), min_size=1, max_size=4)
 DTYPES = st.sampled_from([np.float32, np.float64])
 MODULES = (original, compiled)
 

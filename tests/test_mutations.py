@@ -27,6 +27,7 @@ ZERO = "-0.0 is 0.0"
 SUM = "the axes of a sum have no order"
 PRODUCT = "only their product is used"
 CONSTANT = "it is read where b_t is a constant, whose gradient is not that of the loss: test_improvement.py has it"
+EDGE_OF_CLIP = "at the edge of what is clipped the slopes of both sides are right"
 EDGE = "at the edge of the cube any slope between those of its sides is right"
 SHAPE = "e, f, y, mean and std have one shape"
 ONE_SHAPE = "only the shape is used, and they have one"
@@ -37,6 +38,10 @@ SAMPLE = 40  # mutants of a function, unless all are asked for
 D_K = "W * d_residual[:, None] @ W.swapaxes(1, 2)"
 # function: {mutant: why the gradients stay the same}
 HARMLESS = {
+    "directions_backward": {
+        "compare: np.abs(unclipped) > LARGEST -> np.abs(unclipped) >= LARGEST": EDGE_OF_CLIP,
+        "index: d_o[:, :4] -> d_o[:, :5]": "of d_s the first four columns are read",
+    },
     "into_cube_backward": {
         "compare: v.real > 1 -> v.real >= 1": EDGE,
         "compare: v.real < 0 -> v.real <= 0": EDGE,

@@ -15,7 +15,8 @@ def _running_means(rng, n=5):
 def _directions(rng, shapes=SHAPES, functions=1, g=1.0):
     arrays = moments.arrays_of(shapes, functions)
     n = int(arrays.size.sum())
-    return g * off_zero(rng, n), normal(rng, 3, n), rng.uniform(0.5, 2.0, n), arrays
+    S = rng.uniform(0.5, 2.0, len(arrays.size))
+    return g * off_zero(rng, n), normal(rng, 3, n), rng.uniform(0.5, 2.0, n), S, arrays
 
 
 def _gated_sum(rng, N=4, K=3, E=2, H=5):
@@ -37,8 +38,7 @@ OPERATIONS = (
     ),
     Operation(
         "directions", moments.directions, _directions,
-        r"o = \left(\frac{g}{s}, \frac{\hat m_k}{s}, \frac{g}{S}, \frac{\hat m_k}{S}\right) \qquad s = \sqrt{\hat v}"
-        r" \qquad S = \sqrt{\text{mean of } \hat v}",
+        r"o = \left(\frac{g}{s}, \frac{\hat m_k}{s}, \frac{g}{S}, \frac{\hat m_k}{S}\right) \qquad s = \sqrt{\hat v}",
         "Kingma & Ba 2015, Lv et al. 2017",
         cases={
             "one coordinate": partial(_directions, shapes=[(1,)]),

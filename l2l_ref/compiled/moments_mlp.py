@@ -10,6 +10,8 @@ does not depend on the number of threads. The network runs on tiles that stay in
 come first and coordinates last, so that elementwise loops run over contiguous coordinates.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from ..ops.moments import BETA_V, BETAS, LARGEST, SHARED
@@ -17,20 +19,13 @@ from .arguments import fit, precision, shape_of
 from .jit import exp, kernel, kernel_without_refcounts, log, tanh
 from .threads import run, worth
 
+BLOCK = 4096    # coordinates in a block
 TILE = 128      # coordinates in a tile
 OWN, K = 4, 7   # features of a coordinate itself, directions
 LONGEST = 80.0  # the largest ell, so that its exponential is finite
 
 
 # -------------------------------------------------------------------- the two functions of the original
-
-
-def packed(params):
-    """The weights as `gated_update` reads them: of one dtype and contiguous."""
-    E, H = OWN + SHARED, shape_of("params.W_1", params.W_1, 2)[1]
-    shapes = {"W_1": (E, H), "b_1": (H,), "W_2": (H, 1 + K), "b_2": (1 + K,)}
-    operands = [(f"params.{name}", getattr(params, name), shape) for name, shape in shapes.items()]
-    return type(params)(*fit(precision(*params), *operands))
 
 
 def advance(gradient, state, arrays, threads=None):
@@ -43,12 +38,12 @@ def advance(gradient, state, arrays, threads=None):
     sums, held = np.empty((len(blocks), 6)), np.zeros(len(blocks), np.int64)
     run(_advance_part, len(blocks), worth(threads, 16 * n), blocks, gradient, m, v, m_new, v_new,
         np.array([*BETAS, BETA_V], dtype), sums, held)
-    return m_new, v_new, _per_array(sums, arrays), sum(held.tolist())
+    return m_new, v_new, _per_array(sums, blocks, arrays), sum(held.tolist())
 
 
 def gated_update(gradient, m, v, x, t, S, shared, arrays, params, threads=None):
     """C20 to C24: gradient (n,), m (3, n), v, x (n,), S (A,), shared (A, SHARED) -> update, x' (n,), sums (2, A)."""
-    params = packed(params)
+    params = _fitted(params)
     dtype, A, (n,) = params.W_1.dtype, len(arrays.size), shape_of("gradient", gradient, 1)
     blocks = _blocks(arrays, gradient)
     gradient, m, v, x, S, shared = fit(dtype, ("gradient", gradient, (n,)), ("m", m, (len(BETAS), n)), ("v", v, (n,)),
@@ -58,22 +53,38 @@ def gated_update(gradient, m, v, x, t, S, shared, arrays, params, threads=None):
     update, x_new, moves = np.empty_like(gradient), np.empty_like(x), np.empty((len(blocks), 2))
     run(_update_part, len(blocks), worth(threads, 4 * n * params.W_1.size), blocks, gradient, m, v, x, x_new, update, S,
         bias, params.W_1, params.W_2, params.b_2, np.array([*hats, LARGEST], dtype), moves)
-    return update, x_new, _per_array(moves, arrays)
+    return update, x_new, _per_array(moves, blocks, arrays)
+
+
+def _fitted(params):
+    """The weights, of one dtype and contiguous."""
+    E, H = OWN + SHARED, shape_of("params.W_1", params.W_1, 2)[1]
+    shapes = {"W_1": (E, H), "b_1": (H,), "W_2": (H, 1 + K), "b_2": (1 + K,)}
+    operands = [(f"params.{name}", getattr(params, name), shape) for name, shape in shapes.items()]
+    return type(params)(*fit(precision(*params), *operands))
 
 
 def _blocks(arrays, gradient):
-    """The blocks of the arrays, which a kernel believes: checked, so that it stays in the gradient's memory."""
-    blocks, A, n = arrays.blocks, len(arrays.size), len(gradient)
-    fits = blocks.dtype == np.int64 and blocks.shape[1:] == (3,) and blocks.flags.c_contiguous
-    if not fits or len(blocks) and (blocks.min() < 0 or blocks[:, 0].max() >= A
-                                    or blocks[:, 1:].sum(axis=1).max() > n):
-        raise ValueError(f"arrays.blocks: expected pieces of {A} arrays, of {n} coordinates in all, got others")
-    return blocks
+    """The blocks of the arrays: see `_blocks_of`. Raises ValueError unless the arrays have the gradient's length."""
+    size, n = arrays.size, len(gradient)
+    if getattr(size, "dtype", None) != np.int64 or size.ndim != 1 or size.sum() != n or len(size) and size.min() < 1:
+        raise ValueError(f"arrays.size: expected whole numbers >= 1 whose sum is {n}, got {size!r}")
+    return _blocks_of(size.tobytes())
 
 
-def _per_array(sums, arrays):
+@lru_cache(maxsize=64)
+def _blocks_of(sizes):
+    """(blocks, 3) int: the number of the array, the first coordinate and the length of each block. Never written to."""
+    blocks, first = [], 0
+    for array, size in enumerate(np.frombuffer(sizes, np.int64).tolist()):
+        blocks += [(array, first + at, min(BLOCK, size - at)) for at in range(0, size, BLOCK)]
+        first += size
+    return np.array(blocks, np.int64).reshape(-1, 3)
+
+
+def _per_array(sums, blocks, arrays):
     """Sums of blocks (blocks, k) -> of arrays (k, A), added in the order of the blocks."""
-    return np.stack([np.bincount(arrays.blocks[:, 0], column, len(arrays.size)) for column in sums.T])
+    return np.stack([np.bincount(blocks[:, 0], column, len(arrays.size)) for column in sums.T])
 
 
 # ------------------------------------------------------------------------------------------- the kernels

@@ -83,11 +83,6 @@ def init_state(theta: Array, arrays: Arrays) -> State:
     return State(m, v, x, cosines, far, path, root_mean_square(theta, arrays), 0)
 
 
-def packed(params: Params) -> Params:
-    """The weights in the form in which `gated_update` reads them fastest: here, as they are."""
-    return params
-
-
 def advance(gradient: Array, state: State, arrays: Arrays, threads: int | None = None,
             ) -> tuple[Array, Array, Array, int]:
     """C19, and the sums over arrays of which `array_features` are made. Has a compiled twin.
@@ -126,7 +121,7 @@ def rows(gradient: Array, m: Array, v: Array, t: int, S: Array, shared: Array, a
     """C20 to C22: o (n, K) and e (n, E) of the coordinates."""
     by_m, by_v = corrections(t, gradient.dtype)
     v_hat, where = by_v * v, arrays.of_coordinate
-    o, _ = directions(gradient, by_m[:, None] * m, v_hat, arrays)    # C20, C21
+    o, _ = directions(gradient, by_m[:, None] * m, v_hat, S, arrays)  # C20, C21
     size = np.log(np.maximum(np.sqrt(v_hat) * inverse(S)[where], 1e-6))
     own = np.stack([np.clip(size, -6, 3) / 3, np.abs(o[:, 2]) - 0.5, np.abs(o[:, 3]) - 0.5,
                     np.clip(o[:, 0] * o[:, 2], -3, 3) / 2], axis=1)
@@ -165,7 +160,6 @@ def step(gradient: Array, state: State, arrays: Arrays, params: Params, steps: f
     state : State
     arrays : Arrays
     params : Params
-        What ``packed`` of the passes made of them.
     steps : float
         T, how many steps there are to be; infinity where that is not known.
     passes : module, optional

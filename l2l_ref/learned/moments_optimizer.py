@@ -161,9 +161,8 @@ class MomentsMLP(ScipyMethod, LearnedModel[moments_mlp.Params]):
         if network.v.dtype != dtype:
             *arrays, t = network
             network = moments_mlp.State(*(array.astype(dtype) for array in arrays), t)
-        module = self.steps_of(len(flat))
-        weights = self.kept((module.__name__, dtype), lambda: module.packed(self.params_as(dtype)))
-        g, network, held = moments_mlp.step(flat, network, state.arrays, weights, state.steps, module, self.threads)
+        g, network, held = moments_mlp.step(flat, network, state.arrays, self.params_as(dtype), state.steps,
+                                            self.steps_of(len(flat)), self.threads)
         if held:
             say_that_coordinates_are_held()
         return unflatten(g, gradient), state._replace(network=network, skipped=state.skipped + held)

@@ -28,17 +28,19 @@ from ..checks import require_shape
 BETAS = (0.5, 0.9, 0.99)  # of m_1, m_2, m_3
 BETA_V = 0.98
 LARGEST = 10.0  # of the directions
-BLOCK = 4096    # coordinates that the twin takes at once
 
 
 class Arrays(NamedTuple):
     """The arrays of which n coordinates consist, one after the other, and the functions that the arrays belong to."""
 
-    first: np.ndarray      # (A,) int, where each array begins
-    size: np.ndarray       # (A,) int
-    matrix: np.ndarray     # (A,) 1 for arrays of two axes and more, 0 for others
-    functions: int         # B, each has A / B arrays, one after the other
-    blocks: np.ndarray     # (blocks, 3) int, pieces of arrays: the number of the array, the first coordinate, how many
+    size: np.ndarray    # (A,) int, above 0
+    matrix: np.ndarray  # (A,) 1 for arrays of two axes and more, 0 for others
+    functions: int      # B, each has A / B arrays, one after the other
+
+    @property
+    def first(self) -> np.ndarray:
+        """(A,) int, where each array begins."""
+        return np.cumsum(self.size) - self.size
 
     @property
     def of_coordinate(self) -> np.ndarray:
@@ -50,10 +52,7 @@ def arrays_of(shapes: Sequence[tuple[int, ...]], functions: int = 1) -> Arrays:
     """The Arrays of functions that have arrays of these shapes each. Arrays without entries are left out."""
     of_one = [(size, len(shape) > 1) for shape in shapes if (size := int(np.prod(shape, dtype=int)))]
     size, matrix = np.array(functions * of_one, np.int64).reshape(-1, 2).T
-    first = np.cumsum(size) - size
-    blocks = [(a, start + at, min(BLOCK, count - at)) for a, (start, count) in enumerate(zip(first, size))
-              for at in range(0, count, BLOCK)]
-    return Arrays(first, size, matrix, functions, np.array(blocks, np.int64).reshape(-1, 3))
+    return Arrays(size, matrix, functions)
 
 
 def corrections(t: int, dtype: Any) -> tuple[np.ndarray, Any]:
@@ -89,32 +88,32 @@ class DirectionsCache(NamedTuple):
 
 
 def directions(
-    g: np.ndarray, m_hat: np.ndarray, v_hat: np.ndarray, arrays: Arrays
+    g: np.ndarray, m_hat: np.ndarray, v_hat: np.ndarray, S: np.ndarray, arrays: Arrays
 ) -> tuple[np.ndarray, DirectionsCache]:
-    """C20 and C21. g (n,), m_hat (3, n), v_hat (n,) -> o (n, K), cache. Raises ValueError on other shapes."""
+    """C20 and C21. g (n,), m_hat (3, n), v_hat (n,), S (A,) -> o (n, K), cache. Raises ValueError on other shapes."""
+    require_shape("S", S, A=len(arrays.size))
     require_shape("g", g, n=int(arrays.size.sum()))
     require_shape("m_hat", m_hat, means=len(BETAS), n=len(g))
     require_shape("v_hat", v_hat, n=len(g))
-    by_s, by_S = inverse(np.sqrt(v_hat)), inverse(np.sqrt(mean(v_hat, arrays)))[arrays.of_coordinate]  # C20
+    by_s, by_S = inverse(np.sqrt(v_hat)), inverse(S)[arrays.of_coordinate]  # C20
     m_1, m_2, m_3 = m_hat
     unclipped = np.stack([g * by_s, m_1 * by_s, m_2 * by_s, m_3 * by_s, g * by_S, m_2 * by_S, m_3 * by_S], axis=1)
-    inside = np.abs(unclipped.real) <= LARGEST
-    o = np.where(inside, unclipped, np.copysign(LARGEST, unclipped.real)).astype(g.dtype, copy=False)  # C21
+    outside = np.abs(unclipped.real) > LARGEST
+    o = np.where(outside, np.copysign(LARGEST, unclipped.real), unclipped).astype(g.dtype, copy=False)  # C21
     return o, DirectionsCache(unclipped, by_s, by_S, arrays)
 
 
 def directions_backward(
     d_o: np.ndarray, cache: DirectionsCache
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, None]:
-    """d_o (n, K) -> d_g (n,), d_m_hat (3, n), d_v_hat (n,), None: the arrays are constants."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, None]:
+    """d_o (n, K) -> d_g (n,), d_m_hat (3, n), d_v_hat (n,), d_S (A,), None: the arrays are constants."""
     unclipped, by_s, by_S, arrays = cache
-    d_o = np.where(np.abs(unclipped) <= LARGEST, d_o, 0)             # C21
+    d_o = np.where(np.abs(unclipped) > LARGEST, 0, d_o)              # C21
     d_s, d_S = d_o[:, :4] * by_s[:, None], d_o[:, 4:] * by_S[:, None]
     d_m_hat = np.stack([d_s[:, 1], d_s[:, 2] + d_S[:, 1], d_s[:, 3] + d_S[:, 2]])
-    # C20: o is proportional to v^ to the power of -1/2, and to the mean of v^ over the array.
-    d_v_hat = -0.5 * (d_o[:, :4] * unclipped[:, :4]).sum(axis=1) * by_s**2
-    d_mean = mean(-0.5 * (d_o[:, 4:] * unclipped[:, 4:]).sum(axis=1) * by_S**2, arrays)
-    return d_s[:, 0] + d_S[:, 0], d_m_hat, d_v_hat + d_mean[arrays.of_coordinate], None
+    slope = d_o * unclipped  # C20: o is proportional to v^ to the power of -1/2, and to 1 / S
+    d_v_hat, d_of_S = -0.5 * slope[:, :4].sum(axis=1) * by_s**2, -slope[:, 4:].sum(axis=1) * by_S
+    return d_s[:, 0] + d_S[:, 0], d_m_hat, d_v_hat, total(d_of_S, arrays).astype(d_of_S.dtype), None
 
 
 def total(values: np.ndarray, arrays: Arrays) -> np.ndarray:
