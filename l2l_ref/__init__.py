@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .checking import gradcheck as gradcheck
     from .checking.layers import of_layer as of_layer
     from .checking.second_order import gradgradcheck as gradgradcheck
+    from .guard import guarded as guarded
     from .learned.adjusted import Adjusted as Adjusted
     from .learned.moments_optimizer import MomentsMLP as MomentsMLP
     from .learned.optimizer import CoordinatewiseLSTM as CoordinatewiseLSTM
@@ -55,6 +56,7 @@ _HOME = {
     "assert_gradients": "checking",
     "gradcheck": "checking",
     "gradgradcheck": "checking.second_order",
+    "guarded": "guard",
     "load": "pretrained",
     "meta_train": "metatrain.gradient_based",
     "meta_train_black_box": "metatrain.black_box",

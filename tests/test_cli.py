@@ -225,10 +225,12 @@ def test_every_option_has_a_text(name):
 
 @pytest.mark.parametrize("option, text", [
     ("epochs",
-     "(default 80 for quadratic; 14 for digits; 60 for mnist; 40 for cifar; 30 for art; 100 for gp, support)"),
+     "(default 80 for quadratic; 14 for digits; 60 for mnist, zoo, MODULE:PROBLEM; 40 for cifar; 30 for art; 100 for "
+     "gp, support)"),
     ("distribution", "(default uniform)"), ("output_map", "(default linear)"),
-    ("coordinates", "(default none for quadratic; 4000 for digits, mnist, cifar, art)"),
-    ("hidden", "(default 20,20 for quadratic, digits, mnist, cifar, art; 64 for gp, support)"),
+    ("coordinates", "(default none for quadratic; 4000 for digits, mnist, cifar, art, zoo, MODULE:PROBLEM)"),
+    ("hidden",
+     "(default 20,20 for quadratic, digits, mnist, cifar, art, zoo, MODULE:PROBLEM; 64 for gp, support)"),
 ])
 def test_the_texts_of_train_have_the_defaults(option, text):
     parser = argparse.ArgumentParser()

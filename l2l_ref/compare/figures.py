@@ -143,8 +143,8 @@ def plot_zoo(result: ZooResult, path: Path) -> None:
         axes.grid(alpha=0.3, lw=0.5)
     for axes in panels[count:]:
         axes.axis("off")
-    figure.supxlabel("step + 1", fontsize=9)
-    figure.supylabel("mean loss over the last tenth of the steps so far", fontsize=9)
+    figure.supxlabel("steps + 1; a loss is the mean over the last tenth of the steps so far", fontsize=9)
+    figure.supylabel("loss", fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(labels), frameon=False, fontsize=9,
                   handlelength=3, title="* held out from meta-training", title_fontsize=8)

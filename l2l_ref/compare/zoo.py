@@ -6,7 +6,7 @@ each horizon, found on other functions. Adam with the rate 0.001 on all problems
 A run of T steps is judged by its mean loss over the last tenth of them, as in meta-training. Where losses of different
 problems are put together, they are taken relative to tuned Adam on the same function:
 
-    V1  ratio = clip(f / f_0) / clip(f_Adam / f_0)         f_0 the loss at the start, clip to `LOWEST` .. `HIGHEST`
+    Q10  ratio = clip(f / f_0) / clip(f_Adam / f_0)         f_0 the loss at the start, clip to `LOWEST` .. `HIGHEST`
 
 The clipping keeps a run that has diverged, or that has found a minimum of 0, from deciding a geometric mean alone. A
 geometric mean is over the problems of a group for each function number, and its interval is over these numbers, that is
@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from ..protocols import Array, Optimizer, Path, Problem
 
 HORIZONS = (100, 200, 1000, 2000)
-RATES = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-6, 1))  # seven, half a decade apart: 0.001 .. 1
+# Seven learning rates for each baseline, half a decade apart: from 0.001 to 1 for those that divide by the size of the
+# gradient, from 0.000316 for momentum and NAG, since on Rosenbrock's function momentum diverges with 0.001.
+RATES = {name: tuple(float(f"{10 ** ((k + first) / 2):.3g}") for k in range(7))
+         for name, first in {"adam": -6, "rmsprop": -6, "adagrad": -6, "rprop": -6, "momentum": -7, "nag": -7,
+                             "sgd": -5}.items()}
 BASELINES = ("adam", "momentum")
 UNTUNED, UNTUNED_RATE = "adam 0.001", 1e-3
 FUNCTIONS, TUNING_FUNCTIONS = 5, 2
@@ -47,7 +51,7 @@ CURVE_POINTS = 60  # of the curves that are kept
 class Row(NamedTuple):
     """What one optimizer does on one problem; H horizons, F functions."""
 
-    finals: np.ndarray                # (H, F), V1 before the ratio: the judged loss, infinity where it diverged
+    finals: np.ndarray                # (H, F), Q10 before the ratio: the judged loss, infinity where it diverged
     curve: np.ndarray                 # (T + 1,), mean over the functions of the losses of the longest run
     rates: tuple[float | None, ...]   # the learning rate for each horizon
     at_edge: bool                     # whether one of them lies at the edge of the grid
@@ -75,7 +79,7 @@ class ZooResult(NamedTuple):
         return list(next(iter(self.problems.values())).rows)
 
     def ratios(self, name: str, optimizer: str) -> Array:
-        """V1 for each horizon and function, (H, F)."""
+        """Q10 for each horizon and function, (H, F)."""
         start, rows = self.problems[name]
         own, adam = (np.clip(rows[one].finals / start, LOWEST, HIGHEST) for one in (optimizer, BASELINES[0]))
         return own / adam
@@ -88,7 +92,7 @@ class ZooResult(NamedTuple):
         return {part: names for part, names in groups.items() if names}
 
     def geometric_means(self, optimizer: str, names: Sequence[str]) -> tuple[Array, Array, Array]:
-        """The geometric mean of V1 over these problems for each horizon, and its 95 % interval, each (H,)."""
+        """The geometric mean of Q10 over these problems for each horizon, and its 95 % interval, each (H,)."""
         logs = np.mean([np.log(self.ratios(name, optimizer)) for name in names], axis=0)
         mean, half = interval(logs)
         return np.exp(mean), np.exp(mean - half), np.exp(mean + half)
@@ -202,8 +206,8 @@ def measure_problem(job: tuple[Any, ...]) -> ProblemResult:
             curves = [_curve(model, test_on, longest, functions, at)] * len(horizons)
         rows[LEARNED] = _row(curves, horizons, (None,) * len(horizons))
         for optimizer in tuned:
-            best = tune_horizons(optimizer, tune_on, horizons, RATES, tuning_functions, child(seed, TUNING, number),
-                                 cache)
+            best = tune_horizons(optimizer, tune_on, horizons, RATES[optimizer], tuning_functions,
+                                 child(seed, TUNING, number), cache)
             rates = [one.learning_rate for one in best]
             runs = {}
             for rate in dict.fromkeys(rates):

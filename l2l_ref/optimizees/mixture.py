@@ -3,14 +3,14 @@
 A task of a mixture has its functions from one of the problems, which the seed draws. So the functions of a task have
 the same parameters, and one run of meta-training after the other is on another problem.
 
-    X1  f'(theta) = f(theta) / c         c the mean of f at theta0 over functions of the same problem
-    X2  f'(theta') = f(s theta'),  theta0' = theta0 / s          one s for each array of a function
+    Q8  f'(theta) = f(theta) / c         c the mean of f at theta0 over functions of the same problem
+    Q9  f'(theta') = f(s theta'),  theta0' = theta0 / s          one s for each array of a function
 
-X1 gives every problem the same weight in the meta-gradient: whatever the unit of its loss, a run begins near 1. c is
+Q8 gives every problem the same weight in the meta-gradient: whatever the unit of its loss, a run begins near 1. c is
 measured once, when the mixture is made, on `SCALE_FUNCTIONS` functions of a fixed seed. It belongs to the problem, not
 to the function, so a function that happens to start near its minimum does not weigh more than others.
 
-X2 is random rescaling of half of the functions. They stay the same, but the optimizer sees them in other units, array
+Q9 is random rescaling of half of the functions. They stay the same, but the optimizer sees them in other units, array
 by array, so it cannot learn which size of update suits which problem. Its gradient is s times that of f.
 """
 
@@ -43,13 +43,13 @@ class Mixture:
     weights : sequence of float, optional
         How often each problem is drawn, in proportion; by default all equally often.
     rescale : float or None
-        The largest factor of X2, above 1: log s is uniform between -log and +log of it. The problems then need
+        The largest factor of Q9, above 1: log s is uniform between -log and +log of it. The problems then need
         ``shapes``. None does not rescale.
 
     Attributes
     ----------
     scales : tuple of float
-        c of X1 of each problem.
+        c of Q8 of each problem.
 
     Raises
     ------
@@ -65,7 +65,7 @@ class Mixture:
     >>> model, log = meta_train(CoordinatewiseLSTM(preprocess=10.0), mixture, functions=1)
     """
 
-    chance = 1.0  # by X1, the loss of an optimizer that stays where it is
+    chance = 1.0  # by Q8, the loss of an optimizer that stays where it is
 
     def __init__(self, problems: Sequence[Problem], weights: Sequence[float] | None = None,
                  rescale: float | None = None) -> None:
@@ -122,7 +122,7 @@ class Mixture:
 
 
 class MixtureTask:
-    """A task of one of the problems, with X1 and, where ``factors`` (B, n) are given, X2.
+    """A task of one of the problems, with Q8 and, where ``factors`` (B, n) are given, Q9.
 
     ``problem_task`` is the problem's own. ``shapes`` are None where it has none.
     """
@@ -130,12 +130,12 @@ class MixtureTask:
     def __init__(self, task: Any, scale: float, factors: Array | None) -> None:
         self.problem_task, self.shapes, self._factors = task, getattr(task, "shapes", None), factors
         self._scale = task.theta0.dtype.type(scale)
-        self.theta0 = task.theta0 if factors is None else task.theta0 / factors  # X2
+        self.theta0 = task.theta0 if factors is None else task.theta0 / factors  # Q9
 
     def loss_and_gradient(self, theta: Array) -> tuple[Array, Array]:
         """theta (B, n) -> losses (B,), gradients (B, n)."""
         losses, gradients = self.problem_task.loss_and_gradient(self._times_factors(theta))
-        return losses / self._scale, self._times_factors(gradients) / self._scale  # X1, X2
+        return losses / self._scale, self._times_factors(gradients) / self._scale  # Q8, Q9
 
     def second_order(self, theta: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
         """`loss_and_gradient`, and the product with the second derivatives, where the problem has it."""
@@ -153,7 +153,7 @@ def _sample(problem: Any, functions: int, seed: Seed, dtype: DTypeLike) -> Any:
 
 
 def _scale(k: int, problem: Problem) -> float:
-    """c of X1."""
+    """c of Q8."""
     task = problem.sample(SCALE_FUNCTIONS, child(0, SCALE))
     scale = float(np.mean(task.loss_and_gradient(task.theta0)[0], dtype=np.float64))
     if not 0 < scale < np.inf:
@@ -162,7 +162,7 @@ def _scale(k: int, problem: Problem) -> float:
 
 
 def _factors(task: Any, largest: float, seed: Seed) -> Array:
-    """s of X2, (B, n): log-uniform for half of the functions, one for each array; 1 for the others."""
+    """s of Q9, (B, n): log-uniform for half of the functions, one for each array; 1 for the others."""
     shapes = getattr(task, "shapes", None)
     if shapes is None:
         raise ValueError(f"rescale: expected problems whose tasks have shapes, got {type(task).__name__}")

@@ -1,11 +1,11 @@
 """Where the training of a network begins: the distribution of theta0.
 
-    I1  weights and biases are normal with one standard deviation          normal, Andrychowicz et al. 2016
-    I2  weights are normal with the variance 2 / (fan_in + fan_out)        glorot, Glorot and Bengio 2010
-    I3  weights are normal with the variance 2 / fan_in                    he, He et al. 2015
+    Q5  weights and biases are normal with one standard deviation          normal, Andrychowicz et al. 2016
+    Q6  weights are normal with the variance 2 / (fan_in + fan_out)        glorot, Glorot and Bengio 2010
+    Q7  weights are normal with the variance 2 / fan_in                    he, He et al. 2015
 
 An array of weights has the shape (..., inputs, outputs). Its fan_in is the number of inputs of one output, which for a
-convolution counts the pixels of a kernel, and its fan_out the number of outputs that one input reaches. With I2 and I3
+convolution counts the pixels of a kernel, and its fan_out the number of outputs that one input reaches. With Q6 and Q7
 biases are 0. The offsets of a normalisation are always 0.
 """
 
@@ -35,10 +35,10 @@ def standard_deviations(shapes: Mapping[str, tuple[int, ...]], start: str, theta
         if name.endswith(".offset"):
             deviation = 0.0
         elif start == "normal":
-            deviation = theta0_scale                                 # I1
+            deviation = theta0_scale                                 # Q5
         elif name.endswith(".W"):
             fan_in, fan_out = math.prod(shape[:-1]), math.prod(shape[:-2]) * shape[-1]
-            deviation = math.sqrt(2 / (fan_in + fan_out if start == "glorot" else fan_in))  # I2, I3
+            deviation = math.sqrt(2 / (fan_in + fan_out if start == "glorot" else fan_in))  # Q6, Q7
         else:
             deviation = 0.0
         deviations.append(np.full(math.prod(shape), deviation))
