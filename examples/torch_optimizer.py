@@ -29,7 +29,7 @@ x, y, x_test, y_test = (torch.from_numpy(a) for data in (train, test)
                         for a in (data.images.astype("float32") / data.scale, data.labels.astype("int64")))
 net = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
 optimizer = Learned(net.parameters(), l2l.load("general"), steps=200)
-for step in range(200):
+for _ in range(200):
     rows = torch.randint(len(x), (64,))
     loss = torch.nn.functional.cross_entropy(net(x[rows]), y[rows])
     optimizer.zero_grad()
