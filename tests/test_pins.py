@@ -36,7 +36,7 @@ PINS = {}    # {name: (function, tolerance, whether it needs numba, whether it i
 
 BACKENDS = ("numpy", "numba")
 GRADIENT_BASED = ("art-lstm", "cifar-lstm", "digits-lstm", "mnist-lstm", "quadratic-lstm", "quadratic-normal-lstm",
-                  "quadratic-sharing-lstm")
+                  "quadratic-sharing-lstm", "general")
 BLACK_BOX = tuple(f"{cell}-oi-{dim}" for cell in ("lstm", "dnc") for dim in (1, 2, 3, 4, 6)) + (
     "lstm-ei-2", "lstm-sum-2", "dnc-ei-2", "dnc-sum-2")
 

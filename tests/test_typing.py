@@ -76,6 +76,6 @@ def test_type_checkers_know_every_public_name():
 
 def test_type_checkers_know_what_ships():
     known = {"coordinatewise-lstm": pretrained.Coordinatewise, "partitioned-lstm": pretrained.Partitioned,
-             "sharing-lstm": pretrained.Sharing, "proposer": pretrained.BlackBox}
+             "sharing-lstm": pretrained.Sharing, "moments-mlp": pretrained.General, "proposer": pretrained.BlackBox}
     kinds = {card["name"]: card["model"]["model"] for card in l2l.models()}
     assert kinds == {name: kind for kind, names in known.items() for name in typing.get_args(names)}

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 FOLDER = resources.files(__name__)  # perhaps inside of a zip file
 
 # The names of what ships, for type checkers and editors; tests keep them equal to what is in the folder.
-Model: TypeAlias = CoordinatewiseLSTM | CoordinatewiseRNN | PartitionedLSTM | SharingLSTM | Proposer
+Model: TypeAlias = CoordinatewiseLSTM | CoordinatewiseRNN | MomentsMLP | PartitionedLSTM | SharingLSTM | Proposer
+General: TypeAlias = Literal["general"]
 Coordinatewise: TypeAlias = Literal["art-lstm", "digits-lstm", "mnist-lstm", "quadratic-lstm", "quadratic-normal-lstm"]
 Partitioned: TypeAlias = Literal["cifar-lstm"]
 Sharing: TypeAlias = Literal["quadratic-sharing-lstm"]
@@ -55,6 +56,10 @@ def models() -> list[Card]:
 
 
 @overload
+def load(name: General = ..., *, backend: Backend = ..., threads: int | None = ...) -> MomentsMLP: ...
+
+
+@overload
 def load(name: Coordinatewise, *, backend: Backend = ..., threads: int | None = ...) -> CoordinatewiseLSTM: ...
 
 
@@ -74,19 +79,19 @@ def load(name: BlackBox, *, backend: Backend = ...) -> Proposer: ...
 def load(name: protocols.Path, **settings: Any) -> Model: ...
 
 
-def load(name: protocols.Path, **settings: Any) -> Model:
+def load(name: protocols.Path = "general", **settings: Any) -> Model:
     """Load a trained optimizer.
 
     Parameters
     ----------
     name : str or path
-        A name from ``models()``, or the path of a file that ``save`` wrote.
+        By default "general", for networks that it has not seen. A name from ``models()``, or the path of a file that ``save`` wrote.
     **settings
         ``backend``, and for a gradient-based one ``threads``.
 
     Returns
     -------
-    CoordinatewiseLSTM, CoordinatewiseRNN, PartitionedLSTM, SharingLSTM or Proposer
+    CoordinatewiseLSTM, CoordinatewiseRNN, MomentsMLP, PartitionedLSTM, SharingLSTM or Proposer
         Whichever the file holds, with float32 weights. Its ``card`` says how it was trained and what it scores.
 
     Raises

@@ -182,11 +182,12 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "mine.npz"
     l2l.save(model, path, {"note": "mine"})
     loaded = l2l.load(path)
-    assert_type(loaded, l2l.CoordinatewiseLSTM | l2l.CoordinatewiseRNN | l2l.PartitionedLSTM | l2l.SharingLSTM
-                | l2l.Proposer)
+    assert_type(loaded, l2l.CoordinatewiseLSTM | l2l.CoordinatewiseRNN | l2l.MomentsMLP | l2l.PartitionedLSTM
+                | l2l.SharingLSTM | l2l.Proposer)
     assert isinstance(loaded, l2l.CoordinatewiseLSTM)
     loaded.init(theta)
 assert_type(l2l.load("lstm-oi-2"), l2l.Proposer)
+assert_type(l2l.load(), l2l.MomentsMLP)
 assert_type(l2l.load("cifar-lstm"), l2l.PartitionedLSTM)
 assert_type(l2l.load("quadratic-sharing-lstm"), l2l.SharingLSTM)
 print([card["name"] for card in l2l.models()], l2l.__version__)
