@@ -105,8 +105,8 @@ def test_tuning_and_comparison_use_other_functions(monkeypatch):
 
 def test_the_cache_key_holds_what_the_result_depends_on():
     base = {"name": "sgd", "problem": Quadratic(2), "steps": 3, "functions": 2, "seed": 0, "grid": (0.1, 1.0)}
-    changes = [{"grid": (0.1, 2.0)}, {"name": "nag"}, {"problem": Quadratic(3)}, {"problem": Quadratic(2, "normal")}, {"steps": 4},
-               {"functions": 3}, {"seed": 1}]
+    changes = [{"grid": (0.1, 2.0)}, {"name": "nag"}, {"problem": Quadratic(3)}, {"problem": Quadratic(2, "normal")},
+               {"steps": 4}, {"functions": 3}, {"seed": 1}]
     files = {tuning._cache_file(**{**base, **change}) for change in ({}, *changes)}
     assert len(files) == 1 + len(changes)
 
