@@ -30,6 +30,7 @@ CONSTANT = "it is read where b_t is a constant, whose gradient is not that of th
 EDGE_OF_CLIP = "at the edge of what is clipped the slopes of both sides are right"
 EDGE = "at the edge of the cube any slope between those of its sides is right"
 SHAPE = "e, f, y, mean and std have one shape"
+ROWS = "every layer has as many rows"
 ONE_SHAPE = "only the shape is used, and they have one"
 ONE_COLUMN = "the product has one column, or row: 0 and -1 are the same"
 STOPPED = "read where the gradient is stopped: test_dnc.py has it"
@@ -109,6 +110,15 @@ HARMLESS = {
     "_times": {
         "index: (W @ v[:, :, None])[:, :, 0] -> (W @ v[:, :, None])[:, :, -1]": ONE_COLUMN,
     },
+    "rosenbrock_backward": {
+        "sign: np.zeros_like(theta) -> -np.zeros_like(theta)": ZERO,
+    },
+    "factorization_backward": {
+        "swap: (_, p, q) -> (_, q, p)": PRODUCT,
+    },
+    "mlp_gradient_backward": {
+        "index: linears[0] -> linears[-1]": ROWS,
+    },
     "_backward_with_intermediates": {  # these lists are for mlp_gradient, which calls it on the way forward
         mutant: "not read by mlp_loss_backward; with it mlp_gradient_backward fails" for mutant in (
             "swap: (np.concatenate(pieces[::-1]), d_as[::-1], d_zs[::-1]) -> "
@@ -123,7 +133,7 @@ HARMLESS = {
             "swap: (pieces, d_as, d_zs) -> (d_zs, d_as, pieces)",
             "swap: (pieces, d_as, d_zs) -> (pieces, d_zs, d_as)",
         )
-    },
+    } | {"index: linears[0] -> linears[-1]": ROWS},
     "relu_backward": {
         "sign: np.zeros_like(d_r) -> -np.zeros_like(d_r)": ZERO,
     },

@@ -79,7 +79,7 @@ def test_every_baseline_has_seven_rates_half_a_decade_apart():
 def by_hand():
     """A result of one problem whose numbers are chosen."""
     def row(finals, curve):
-        return Row(np.array(finals, float), np.array(curve, float), (None,), False)
+        return Row(np.array(finals, float), np.array(curve, float), (0.01,), False)
 
     rows = {LEARNED: row([[2.0, 8.0]], [4, 9, 1, 5]), "adam": row([[1.0, 1.0]], [4, 3, 2, 1]),
             UNTUNED: row([[np.inf, 0.0]], [4, 4, 4, np.inf])}
@@ -192,7 +192,7 @@ def test_the_command(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("words, message", [
-    (("--model", "dnc-oi"), "gradient-based optimizer"), (("--baselines", "l-bfgs"), "--baselines"),
+    (("--model", "dnc-oi-2"), "gradient-based optimizer"), (("--baselines", "l-bfgs"), "--baselines"),
     (("--model", "mnist-lstm", "--model", "digits-lstm"), "expected one"), (("--steps", 5), "--steps: not for zoo"),
 ])
 def test_what_the_command_refuses(capsys, words, message):

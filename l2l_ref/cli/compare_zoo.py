@@ -29,6 +29,8 @@ def configure(add):
 def run(args):
     if args.model and len(args.model) > 1:
         raise ValueError(f"--model: expected one for zoo, got {len(args.model)}")
+    for baseline in args.baselines or ():
+        choice("--baselines", baseline, OPTIMIZERS)
     name = args.model[0] if args.model else MODEL
     model = load(name, backend=args.backend or "auto")
     if isinstance(model, Proposer):
@@ -36,8 +38,6 @@ def run(args):
                          f"{type(model).__name__}")
     check_backend(model.backend)
     model.threads = 1  # the problems are spread over the cores
-    for baseline in args.baselines or ():
-        choice("--baselines", baseline, OPTIMIZERS)
     figure = planned_figure(args.figure, "compare-zoo.png")
     functions = args.functions or (SHORT_FUNCTIONS if args.short else FUNCTIONS)
     horizons = args.horizons or (SHORT_HORIZONS if args.short else HORIZONS)

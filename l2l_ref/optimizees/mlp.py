@@ -137,7 +137,7 @@ def _backward_with_intermediates(d_f: Any, cache: MLPLossCache) -> tuple[Array, 
     """d_theta (n,), and the lists d_a_1 .. d_a_K and d_z_0 .. d_z_K-1 of which it is computed."""
     linears, activations, loss_cache, activation, loss = cache
     _, phi_backward, _ = ACTIVATIONS[activation]
-    x = linears[-1].x
+    x = linears[0].x
     d_losses = np.full(len(x), d_f / len(x), x.dtype)                # M3, the mean
     d_a, _ = LOSSES[loss][1](d_losses, loss_cache)                   # M3, M5
     pieces, d_as, d_zs = [], [], []
@@ -182,7 +182,7 @@ def mlp_gradient_backward(d_gradient: Array, cache: MLPGradientCache) -> tuple[A
     """
     (linears, activations, loss_cache, activation, loss), d_a, d_z = cache
     _, phi_backward, curvature = ACTIVATIONS[activation]
-    K, N = len(linears), len(linears[-1].x)
+    K, N = len(linears), len(linears[0].x)
     sizes = (linears[0].W.shape[0], *(linear.W.shape[1] for linear in linears))
     directions = split_theta(d_gradient, sizes)
     a_dots, z_dots = [], [None]  # z_0 does not depend on theta
