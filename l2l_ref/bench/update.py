@@ -1,13 +1,13 @@
 """Speed of one optimizer step on n coordinates: the learned optimizer, and Adam in NumPy and in PyTorch.
 
-The workload is one ``update`` on given gradients in float32. The learned optimizer is the shipped `MODEL`, and its
-state is updated in place. Rounds are interleaved; within a round short steps are repeated.
+The workload is one ``update`` on given gradients in float32. The learned optimizers are shipped ones, an LSTM, whose
+state is updated in place, and ``general``. Rounds are interleaved; within a round short steps are repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -18,13 +18,14 @@ from .timing import Report, machine_limits, time_rounds
 if TYPE_CHECKING:
     from ..protocols import Array, Backend
 
-MODEL: Final = "mnist-lstm"
+LSTM: Final = "mnist-lstm"
+GENERAL: Final = "general"
 LONG_ENOUGH = 100_000  # coordinates per round: with fewer coordinates the step is repeated
 
 
-def _learned(backend: Backend) -> Any:
+def _learned(name: Literal["mnist-lstm", "general"], backend: Backend) -> Any:
     def make(gradient: Array, threads: int | None) -> Callable[[], None]:
-        model = pretrained.load(MODEL, backend=backend, threads=threads)
+        model: Any = pretrained.load(name, backend=backend, threads=threads)
         state = model.init(gradient)
 
         def step() -> None:
@@ -61,8 +62,10 @@ def _torch_adam(gradient: Array, threads: int) -> Callable[[], None]:
     return step
 
 
-IMPLEMENTATIONS = {"numba": _learned("numba"), "numpy": _learned("numpy"), "adam-numpy": _adam,
-                   "adam-torch": _torch_adam}
+IMPLEMENTATIONS = {"numba": _learned(LSTM, "numba"), "numpy": _learned(LSTM, "numpy"),
+                   "general-numba": _learned(GENERAL, "numba"), "general-numpy": _learned(GENERAL, "numpy"),
+                   "adam-numpy": _adam, "adam-torch": _torch_adam}
+NUMPY = ("numpy", "general-numpy")
 ONE_THREAD = ("adam-numpy",)
 LARGEST_NUMPY = 10**6  # coordinates, because the original keeps the gates of all of them
 
@@ -80,8 +83,8 @@ def update(
         gradient = np.random.default_rng(seed).standard_normal(n).astype(np.float32)
         repeats, runs = min(-(-LONG_ENOUGH // n), 100), {}
         for name, make in IMPLEMENTATIONS.items():
-            for count in (None,) if name == "numpy" else threads[:1] if name in ONE_THREAD else threads:
-                if name == "numpy" and n > LARGEST_NUMPY:
+            for count in (None,) if name in NUMPY else threads[:1] if name in ONE_THREAD else threads:
+                if name in NUMPY and n > LARGEST_NUMPY:
                     continue
                 try:
                     step = make(gradient, count)
