@@ -482,6 +482,8 @@ MISTAKES = {
     "noise of benchmarks": (["benchmarks", "--noise", "1"], "--noise: not for benchmarks"),
     "an unknown baseline": (["gp", "--baselines", "ei,adam"], "--baselines: expected some of ei, integrated-ei with "
                             "commas between them, got 'adam'"),
+    "the true hyperparameters of benchmarks": (["benchmarks", "--baseline-functions", "1", "--baselines", "ei"],
+                                               "baselines: expected one of integrated-ei, got 'ei'"),
     "workers and batches": (["gp", "--workers", "1,5", "--batch", "2"], "workers, batch: expected one of them to be 1"),
     "no workers": (["gp", "--workers", "1,0"], "--workers: expected whole numbers >= 1"),
     "workers of network": (["network", "--workers", "1,5"], "--workers: expected one number for network, got 1,5"),

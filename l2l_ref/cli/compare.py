@@ -77,9 +77,9 @@ def configure(parser):
     add("--figure", "--output", metavar="FILE",
         help="where the figure is written; the ending of FILE is the format (default compare-PROBLEM.png)")
     add("--baselines", type=names, metavar="NAME,NAME",
-        help=f"hand-designed optimizers to tune and compare with, of {', '.join(BASELINES)} (default: all); for gp "
-             "expected improvement with the true hyperparameters (ei), with hyperparameters that are integrated out "
-             "(integrated-ei), or both (default ei)")
+        help=f"hand-designed optimizers to tune and compare with, of {', '.join(BASELINES)} (default: all); for "
+             "black boxes expected improvement: ei, with the true hyperparameters, only for gp and its default, and "
+             "integrated-ei, with hyperparameters that are integrated out, the default of the others")
     add("--tuning-functions", type=whole(1), metavar="N",
         help="functions on which each learning rate of a baseline is tried, by default not more than --functions"
              + default_text("n", {problem: {"n": size} for problem, size in TUNING_FUNCTIONS.items()}))

@@ -25,8 +25,8 @@ from .arguments import counts, number, planned_figure, progress, whole
 
 MODEL, POINTS = "lstm-oi", ("random", "sobol")
 EVALUATIONS = 100
-SEARCHED = ("evaluations", "baseline_functions", "peers", "workers", "batch", "no_restarts")
-OPTIONS = {"gp": ("dim", "noise", "baselines", *SEARCHED), "benchmarks": SEARCHED, "repellers": SEARCHED,
+SEARCHED = ("evaluations", "baselines", "baseline_functions", "peers", "workers", "batch", "no_restarts")
+OPTIONS = {"gp": ("dim", "noise", *SEARCHED), "benchmarks": SEARCHED, "repellers": SEARCHED,
            "hpo": (*SEARCHED, "data_dir")}
 FUNCTIONS = {"gp": 2000, "benchmarks": 100, "repellers": 100, "hpo": 100}
 BASELINE_FUNCTIONS = {"gp": 100, "benchmarks": 0, "repellers": 0, "hpo": 0}
