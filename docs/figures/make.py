@@ -22,8 +22,8 @@ COMMANDS = {
     "compare-mnist.png": "compare mnist --figure FIGURE",
     "compare-gp-queries.png": "compare gp --dim 1 --functions 100 --baseline-functions 0 --figure FIGURE",
     "compare-gp-methods-queries.png": "compare gp --dim 1 --no-restarts --model lstm-oi --model dnc-oi "
-                                      "--model lstm-any-ei --model lstm-any-sum --evaluations 50 --functions 100 "
-                                      "--baseline-functions 1 --peers --figure FIGURE",
+                                      "--model lstm-any --evaluations 50 --functions 50 --baseline-functions 1 "
+                                      "--baselines ei,integrated-ei --peers --figure FIGURE",
     "compare-gp-baselines.png": "compare gp --no-restarts --model dnc-oi --model dnc-ei --model dnc-sum "
                                 "--model lstm-oi --model lstm-ei --model lstm-sum --functions 300 "
                                 "--baseline-functions 5 --baselines ei,integrated-ei --peers --figure FIGURE",
