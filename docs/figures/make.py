@@ -2,10 +2,10 @@
 
     python docs/figures/make.py [NAME ...]
 
-Without names all of them are drawn, which takes two hours: compare-mnist.png needs MNIST (``L2L_REF_DATA``) and ten
-minutes, the sweeps train for half an hour, and expected improvement with integrated hyperparameters takes most of the
-rest. compare-gp-methods-queries.png also shows scikit-optimize and SMAC where they are installed. The figures are
-reduced to 256 colours, so that the repository stays small.
+Without names all of them are drawn, which takes an hour and a half: compare-mnist.png needs ten minutes and MNIST
+(``L2L_REF_DATA``), the sweeps train for half an hour, and expected improvement with integrated hyperparameters takes
+much of the rest. compare-gp-methods-queries.png also shows scikit-optimize and SMAC where they are installed. The
+figures are reduced to 256 colours, so that the repository stays small.
 """
 
 import subprocess
@@ -16,8 +16,8 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-BENCHMARKS = ("compare benchmarks --no-restarts --model dnc-oi --model lstm-oi --model lstm-any --model lstm-any-ei "
-              "--model lstm-any-sum --functions 100 --baseline-functions 5 --peers --figure FIGURE")
+BENCHMARKS = ("compare benchmarks --no-restarts --model dnc-oi --model lstm-oi --model lstm-any "
+              "--model lstm-any-sum --functions 100 --baseline-functions 3 --peers --figure FIGURE")
 COMMANDS = {
     "compare-mnist.png": "compare mnist --figure FIGURE",
     "compare-gp-queries.png": "compare gp --dim 1 --functions 100 --baseline-functions 0 --figure FIGURE",
@@ -28,7 +28,7 @@ COMMANDS = {
                                 "--model lstm-oi --model lstm-ei --model lstm-sum --functions 300 "
                                 "--baseline-functions 5 --baselines ei,integrated-ei --peers --figure FIGURE",
     "compare-gp-losses.png": "compare gp --dim 1,2,3,4,6 --no-restarts --model lstm-any --model lstm-any-sum "
-                             "--functions 500 --baseline-functions 5 --figure FIGURE",
+                             "--functions 300 --baseline-functions 5 --figure FIGURE",
     "compare-gp-noise.png": "compare gp --dim 2,6 --noise 0.2 --model lstm-oi --model dnc-oi --model lstm-any "
                             "--functions 300 --baseline-functions 10 --peers --figure FIGURE",
     "compare-gp-workers.png": "compare gp --dim 2,6 --workers 1,5 --model lstm-oi --model lstm-any --functions 60 "
@@ -46,8 +46,6 @@ COMMANDS = {
                        "--learning-rate 1e-4:1e-1",
 }
 COLOURS = 256
-
-
 BESIDE = ("-queries", "-times")  # what compare adds to the name of a figure that it draws beside the first
 
 
