@@ -17,7 +17,7 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 BENCHMARKS = ("compare benchmarks --no-restarts --model dnc-oi --model lstm-oi --model lstm-any "
-              "--model lstm-any-sum --functions 100 --baseline-functions 3 --peers --figure FIGURE")
+              "--model lstm-any-sum --functions 100 --baselines= --baseline-functions 5 --peers --figure FIGURE")
 COMMANDS = {
     "compare-mnist.png": "compare mnist --figure FIGURE",
     "compare-gp-queries.png": "compare gp --dim 1 --functions 100 --baseline-functions 0 --figure FIGURE",
