@@ -284,7 +284,7 @@ def test_without_optuna_there_is_a_note_and_no_tpe(run, no_figure, monkeypatch):
 @pytest.mark.parametrize("words, reason", [
     (["--batch", 3], "--batch: not for network"),
     (["--steps", 3], "--steps: not for network"),
-    (["--workers", 0], "--workers: expected a whole number >= 1"),
+    (["--workers", 0], "--workers: expected whole numbers >= 1"),
     (["--functions", 0], "--functions: expected a whole number >= 1"),
     (["--data-dir", "nowhere"], "data_dir: expected a folder, got "),
     (["--data-dir", "."], "train-images"),

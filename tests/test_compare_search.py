@@ -11,7 +11,8 @@ from conftest import run_command
 
 from l2l_ref.baselines import peers
 from l2l_ref.baselines.random_search import RandomSearch
-from l2l_ref.black_boxes import BENCHMARKS, REPELLERS, TABLES, transformed
+from l2l_ref.black_boxes import BENCHMARKS, REPELLERS, TABLES, GPFunctions, transformed
+from l2l_ref.compare import figures
 from l2l_ref.compare.black_box import (
     GPProblem,
     Instances,
@@ -23,10 +24,11 @@ from l2l_ref.compare.black_box import (
     paired_difference,
     paired_with,
     run_search,
+    searches,
     table,
     to_json,
 )
-from l2l_ref.compare.statistics import Z95
+from l2l_ref.compare.statistics import LEARNED, Z95
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.pretrained import save
 from l2l_ref.search.batch import BatchSearch
@@ -123,9 +125,54 @@ def test_the_rival_gets_the_first_of_the_same_functions():
         middle = Proposer(problem.dim, 3)
         middle.params = middle.params._replace(W=0 * middle.params.W, b=0 * middle.params.b)
         results = compare_black_box(problem, {"learned": middle}, 2, 6, 3)
-        ours, theirs = results["learned"].best, results[problem.baseline].best
+        ours, theirs = results["learned"].best, results[problem.baselines[0]].best
         assert ours.shape == (6, 2) and theirs.shape == (3, 2)
         np.testing.assert_allclose(theirs[:, 0], ours[:3, 0], rtol=1e-6)
+
+
+def test_noise_is_told_and_not_judged():
+    """The noise of evaluation t is the same wherever a function is evaluated, and is that of GPFunctions."""
+    quiet, noisy = GPProblem(2).sample(3, 4, SEED, 1), GPProblem(2, 0.5).sample(3, 4, SEED, 1)
+    decided, silent = (GPFunctions(3, 2, 4, SEED, noise=noise, first=1) for noise in (0.5, 0.0))
+    for x in np.random.default_rng(0).random((4, 3, 2)):
+        told = noisy(x) - quiet(x)
+        np.testing.assert_allclose(told, decided(x) - silent(x), atol=1e-9)
+        np.testing.assert_array_equal(noisy.values[:, -1], quiet(x))
+        assert (told != 0).all()
+    assert noisy.values.shape == (3, 4)
+    with pytest.raises(ValueError, match="noise: expected a finite number >= 0, got -1"):
+        GPProblem(2, -1)
+
+
+def test_noise_misleads_who_believes_it():
+    """With noise as large as the values themselves, expected improvement finds less, and knows that there is noise."""
+    finals = {noise: compare_black_box(GPProblem(2, noise), {}, 12, 25, 25)["ei"] for noise in (0.0, 1.0)}
+    gain, half = finals[1.0].best[:, -1] - finals[0.0].best[:, -1], finals[1.0].half_width[-1]
+    assert gain.mean() > 0.1 and half > 0
+    search = GPProblem(2, 1.0).baseline_search("ei", 1, SEED, 0)
+    assert search._hyperparameters["noise"] == 1
+
+
+def test_baselines_are_those_that_are_asked_for():
+    few = dict(evaluations=2, functions=3, baseline_functions=2)
+    assert list(compare_black_box(GPProblem(1), {}, **few)) == ["random", "sobol", "ei"]
+    both = compare_black_box(GPProblem(1), {}, **few, baselines=["integrated-ei", "ei"])
+    assert list(both) == ["random", "sobol", "integrated-ei", "ei"] and len(both["integrated-ei"].best) == 2
+    assert list(compare_black_box(GPProblem(1), {}, **few, baselines=[])) == ["random", "sobol"]
+    with pytest.raises(ValueError, match="baselines: expected one of integrated-ei, got 'ei'"):
+        compare_black_box(Instances(REPELLERS), {}, **few, baselines=["ei"])
+
+
+def test_one_worker_beside_several():
+    models = {"learned": Proposer(2, 4, rng=1), "other": Proposer(2, 4, rng=2)}
+    both = compare_black_box(GPProblem(2), models, 8, 3, workers=(1, 3))
+    assert list(both)[:4] == ["learned", "learned, 3 workers", "other", "other, 3 workers"]
+    for count, name in ((1, "learned"), (3, "learned, 3 workers")):
+        alone = compare_black_box(GPProblem(2), models, 8, 3, workers=count)["learned"]
+        np.testing.assert_array_equal(both[name].best, alone.best)
+    assert paired_with(both) == ["learned, 3 workers", "other", "other, 3 workers"]
+    with pytest.raises(ValueError, match="workers: expected a whole number >= 1, got 0"):
+        compare_black_box(GPProblem(2), models, 8, 3, workers=(1, 0))
 
 
 def test_what_is_compared_on_is_not_what_another_seed_draws():
@@ -317,6 +364,58 @@ def test_several_dimensions_and_where_an_optimizer_looks(run, models, tmp_path):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_comparison_with_noise_workers_and_baselines(run, models, tmp_path):
+    words = ["gp", "--dim", 1, "--model", models / "tiny", *SMALL, "--noise", 0.1, "--workers", "1,2",
+             "--baseline-functions", 1, "--baselines", "ei,integrated-ei", "--figure", "f.png"]
+    code, out, err = run(*words)
+    result = json.loads(out)
+    assert code == 0 and (result["problem"]["noise"], result["workers"]) == (0.1, [1, 2])
+    assert list(result["optimizers"]) == ["learned", "learned, 2 workers", "random", "sobol", "ei", "integrated-ei"]
+    assert list(result["learned_minus"]) == ["learned, 2 workers", "ei", "integrated-ei"]
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["f-queries.png", "f.png"]
+    words.remove("--json")
+    title = run(*words)[1].splitlines()[0]
+    assert title == ("Gaussian process, 1 dimension, noise 0.1: 4 functions; learned: tiny-1; the learned optimizers "
+                     "have 1 or 2 evaluations under way, the others one at a time")
+
+
+@pytest.mark.parametrize("count, shape", [(1, (1, 4)), (2, (1, 4)), (3, (2, 3)), (5, (2, 5)), (6, (2, 3)),
+                                          (11, (3, 4))])
+def test_cells_of_the_figure_of_queries(tmp_path, monkeypatch, count, shape):
+    """A cell is a function above the queries in their order. What is drawn is what the search of the comparison did."""
+    drawn = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path, **settings: drawn.append(figure))
+    problem = GPProblem(1, 0.1)
+    made = searches(problem, {str(k): Proposer(1, 3, rng=k) for k in range(count)}, 7, baselines=[])
+    made = {name: make for name, make in made.items() if name not in ("random", "sobol")}
+    figures.plot_queries(problem, made, 7, 0, tmp_path / "f.png")
+    figure, = drawn
+    cells = count * (4 if count == 1 else 2 if count < 6 else 1)
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2 * shape[0], shape[1])
+    assert len(figure.axes) == 2 * cells
+    above, below = figure.axes[0], figure.axes[shape[1]]
+    x, y = above.lines[1].get_data()
+    np.testing.assert_array_equal(below.lines[0].get_data(), (x, np.arange(1, 8)))
+    assert below.get_ylim()[0] > below.get_ylim()[1]  # time runs down
+    sample, search = problem.sample(4, 7, comparison_seed(0)), made["0"](4, 0)
+    for t in range(7):
+        asked = search.ask()
+        assert asked[0, 0] == pytest.approx(x[t], abs=1e-6)
+        search.tell(asked, sample(asked))
+
+
+def test_curves_differ_in_more_than_colour():
+    """Any two of 170 curves differ in colour, dashes or marker, and any two of 40 in dashes or marker as well."""
+    fixed = [name for name in figures.SEARCH_STYLES if name != "cmaes"]  # which is never beside "ei"
+    for count in (5, 40, 170):
+        names = [LEARNED, *(f"model {k}" for k in range(count)), *fixed[1:]]
+        styles = figures.search_styles(names)
+        assert list(styles) == names and len(set(styles.values())) == len(names)
+    few = figures.search_styles(["learned", "a", "b", "c", "random", "sobol", "ei", "integrated-ei", *peers.PEERS])
+    assert len({style.color for style in few.values()}) == len(few)
+    assert len({(style.dashes, style.marker) for style in few.values()}) == len(few)
+
+
 def test_compare_benchmarks(run, models, tmp_path):
     code, out, err = run("benchmarks", "--model", models / "tiny", *SMALL)
     parts = json.loads(out)["problems"]
@@ -324,7 +423,8 @@ def test_compare_benchmarks(run, models, tmp_path):
     for part in parts:
         checked(part, 3, 4)
         assert set(part["optimizers"]) == {"learned", "random", "sobol"}
-    assert (tmp_path / "compare-benchmarks.png").is_file()  # the warnings of a logarithm of 0 would be errors
+    for name in ("compare-benchmarks.png", "compare-benchmarks-times.png"):
+        assert (tmp_path / name).is_file()  # the warnings of a logarithm of 0 would be errors
 
 
 def test_compare_repellers_draws_paths(run, models, tmp_path):
@@ -378,6 +478,15 @@ MISTAKES = {
     "evaluations of digits": (["digits", "--evaluations", "3"], "--evaluations: not for digits"),
     "peers of quadratic": (["quadratic", "--peers"], "--peers: not for quadratic"),
     "two models of digits": (["digits", "--model", "a", "--model", "b"], "--model: expected one for digits, got 2"),
+    "noise below 0": (["gp", "--noise=-1"], "noise: expected a finite number >= 0, got -1"),
+    "noise of benchmarks": (["benchmarks", "--noise", "1"], "--noise: not for benchmarks"),
+    "an unknown baseline": (["gp", "--baselines", "ei,adam"], "--baselines: expected some of ei, integrated-ei with "
+                            "commas between them, got 'adam'"),
+    "the true hyperparameters of benchmarks": (["benchmarks", "--baseline-functions", "1", "--baselines", "ei"],
+                                               "baselines: expected one of integrated-ei, got 'ei'"),
+    "workers and batches": (["gp", "--workers", "1,5", "--batch", "2"], "workers, batch: expected one of them to be 1"),
+    "no workers": (["gp", "--workers", "1,0"], "--workers: expected whole numbers >= 1"),
+    "workers of network": (["network", "--workers", "1,5"], "--workers: expected one number for network, got 1,5"),
     "peers on nothing": (["repellers", "--model", "MODELS/tiny", "--peers"],
                          "--peers: expected --baseline-functions N"),
     "a figure in no folder": (["gp", "--figure", "nowhere/f.png"], "no folder nowhere"),

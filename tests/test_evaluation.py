@@ -175,12 +175,11 @@ def test_a_logarithmic_band_is_positive_and_that_of_the_mean_where_it_is_narrow(
 
 def test_each_curve_has_a_colour_and_dashes_of_its_own():
     assert set(figures.STYLES) == {"learned", "l-bfgs", *OPTIMIZERS} == set(figures.TITLES)
-    search = figures._search_styles([f"model {k}" for k in range(8)])
-    bbob = {LEARNED, NETWORK, "random", "sobol", *BBOB_PEERS}
-    for styles, names in ((figures.STYLES, figures.STYLES.keys()), (search, bbob),
-                          (search, search.keys() - (bbob - {LEARNED, "random", "sobol", *PEERS}))):
-        colors = [styles[name][0] for name in names - {"integrated-ei"}]  # never beside "ei"
-        assert len(set(colors)) == len(colors)
+    bbob = [LEARNED, NETWORK, "random", "sobol", *BBOB_PEERS]
+    models = [f"model {k}" for k in range(8)]
+    gp = [LEARNED, *models, "random", "sobol", "ei", "integrated-ei", *PEERS]
+    for styles in (figures.STYLES, figures.search_styles(bbob), figures.search_styles(gp)):
+        assert len({style[0] for style in styles.values()}) == len(styles)
     assert len(set(figures.MORE_STYLES)) == len(figures.MORE_STYLES) == 32
 
 

@@ -1,6 +1,5 @@
 """Compare a learned optimizer with hand-designed ones: a table and a figure."""
 
-import argparse
 import json
 
 from ..backends import BACKENDS
@@ -40,14 +39,9 @@ OPTIONS = {problem: (*options, "steps", "baselines", "tuning_functions", "fresh"
 OPTIONS |= compare_black_box.OPTIONS | compare_bbob.OPTIONS | compare_network.OPTIONS | compare_zoo.OPTIONS
 
 
-def baselines(text):
-    """The argparse type of names of baselines: "adam,sgd" -> ("adam", "sgd"), "" -> ()."""
-    names = tuple(name.strip() for name in text.split(",") if name)
-    unknown = [name for name in names if name not in BASELINES]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"expected some of {', '.join(BASELINES)} with commas between them, "
-                                         f"got {unknown[0]!r}")
-    return names
+def names(text):
+    """The argparse type of names: "adam,sgd" -> ("adam", "sgd"), "" -> ()."""
+    return tuple(name.strip() for name in text.split(",") if name)
 
 
 def configure(parser):
@@ -83,8 +77,10 @@ def configure(parser):
              "L2L_REF_DATA; network has no default, and takes the digits of the package instead of MNIST)")
     add("--figure", "--output", metavar="FILE",
         help="where the figure is written; the ending of FILE is the format (default compare-PROBLEM.png)")
-    add("--baselines", type=baselines, metavar="NAME,NAME",
-        help=f"hand-designed optimizers to tune and compare with, of {', '.join(BASELINES)} (default: all)")
+    add("--baselines", type=names, metavar="NAME,NAME",
+        help=f"hand-designed optimizers to tune and compare with, of {', '.join(BASELINES)} (default: all); for "
+             "black boxes expected improvement: ei, with the true hyperparameters, only for gp and its default, and "
+             "integrated-ei, with hyperparameters that are integrated out, the default of the others")
     add("--tuning-functions", type=whole(1), metavar="N",
         help="functions on which each learning rate of a baseline is tried, by default not more than --functions"
              + default_text("n", {problem: {"n": size} for problem, size in TUNING_FUNCTIONS.items()}))
@@ -132,6 +128,7 @@ def checked(args):
     """Refuse what a sweep cannot run."""
     if args.problem not in FUNCTIONS:
         raise ValueError(f"PROBLEM: expected one of {', '.join(FUNCTIONS)}, got {args.problem}")
+    compare_black_box.known(args.baselines or (), BASELINES)
     refuse_others(args, args.problem, OPTIONS)
 
 
@@ -146,6 +143,7 @@ def compared(args):
     """The learned optimizer, the problem and the number of steps."""
     if args.model and len(args.model) > 1:
         raise ValueError(f"--model: expected one for {args.problem}, got {len(args.model)}")
+    compare_black_box.known(args.baselines or (), BASELINES)
     steps = args.steps or (ART_STEPS if args.problem == "art" else STEPS)
     _, problem, _ = build(args.problem, distribution=given(args, DISTRIBUTION_OPTIONS[args.problem]),
                           backend=args.backend or "auto", threads=args.threads)

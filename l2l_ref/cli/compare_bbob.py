@@ -9,7 +9,7 @@ from ..compare.bbob import DIMENSIONS, FUNCTIONS, INSTANCES, BBOBProblem, compar
 from ..compare.statistics import LEARNED
 from ..extras import require
 from .arguments import counts, planned_figure, progress
-from .compare_black_box import EVALUATIONS, MODEL, in_words
+from .compare_black_box import EVALUATIONS, MODEL, in_words, one_number
 
 OPTIONS = {"bbob": ("dim", "evaluations", "peers", "workers", "batch", "instances")}
 
@@ -32,7 +32,7 @@ def run(args):
     peers = installed_for_bbob() if args.peers else []
     evaluations = whole_number("evaluations", args.evaluations or EVALUATIONS)
     figure = planned_figure(args.figure, "compare-bbob.png")
-    at_once = {"workers": args.workers or 1, "batch": args.batch or 1}
+    at_once = {"workers": one_number(args) or 1, "batch": args.batch or 1}
     compared = []
     for dim in dims:
         problem = BBOBProblem(dim, functions, args.instances or INSTANCES)

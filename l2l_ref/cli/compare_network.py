@@ -7,7 +7,7 @@ from ..compare.network import EVALUATIONS, RUNS, WORKERS, NetworkProblem, compar
 from ..compare.statistics import LEARNED
 from ..extras import installed, require
 from .arguments import planned_figure, progress
-from .compare_black_box import MODEL
+from .compare_black_box import MODEL, one_number
 
 OPTIONS = {"network": ("evaluations", "peers", "workers", "data_dir")}
 
@@ -16,7 +16,7 @@ def run(args):
     require("scipy", "compare network")  # for expected improvement
     problem = NetworkProblem("mnist", args.data_dir) if args.data_dir else NetworkProblem()
     models = {name if k else LEARNED: name for k, name in enumerate(dict.fromkeys(args.model or [MODEL]))}
-    runs, workers = args.functions or RUNS, args.workers or WORKERS
+    runs, workers = args.functions or RUNS, one_number(args) or WORKERS
     tpe = bool(args.peers) and installed("optuna")
     if args.peers and not tpe:
         progress("without Optuna there is no TPE: pip install 'l2l-ref[optuna]'")

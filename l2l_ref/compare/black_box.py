@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from ..baselines.bayesian import ExpectedImprovement, IntegratedExpectedImprovem
 from ..baselines.peers import Peer
 from ..baselines.random_search import RandomSearch, Sobol
 from ..black_boxes import GPFunctions, GPPaths, Transform, draw_transform
-from ..black_boxes.gp_functions import usual_length_scale
-from ..checks import whole_number
+from ..black_boxes.gp_functions import normal_numbers, usual_length_scale
+from ..checks import choice, whole_number
 from ..extras import require
 from ..search.batch import BatchSearch
 from ..search.optimizer import BlackBoxOptimizer, Trial
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PIECE = 250  # functions that are searched at once
 MOST_DIMENSIONS = 6  # for sample paths; there a piece takes a quarter of a gigabyte
 EXPECTED_IMPROVEMENT = ("ei", "integrated-ei")
+
+Make: TypeAlias = "Callable[[int, int], AskTell[Array, Array]]"  # (functions, first) -> the search of these functions
 
 
 class SearchResult(NamedTuple):
@@ -59,8 +61,37 @@ def pieces_of(functions: int) -> list[tuple[int, int]]:
     return [(min(PIECE, functions - first), first) for first in range(0, functions, PIECE)]
 
 
+class NoisyPaths:
+    """Sample paths whose values come with noise. Evaluation t of a function has the same noise for every optimizer.
+
+    Parameters
+    ----------
+    paths : GPPaths
+        B functions.
+    epsilon : ndarray (B, T)
+        The noise of each evaluation.
+
+    Attributes
+    ----------
+    paths
+    values : ndarray (B, t)
+        The values so far, without noise.
+    """
+
+    def __init__(self, paths: GPPaths, epsilon: Array) -> None:
+        self.paths, self._epsilon = paths, epsilon
+        self.values = np.empty((len(epsilon), 0))
+
+    def __call__(self, x: Array) -> Array:
+        """Evaluate each function at its own point: x (B, d) -> y (B,), with noise."""
+        f = self.paths(x)
+        y: Array = f + self._epsilon[:, self.values.shape[1]]
+        self.values = np.concatenate([self.values, f[:, None]], axis=1)
+        return y
+
+
 class GPProblem:
-    """Draws of the Gaussian process that the shipped weights were trained on, without noise.
+    """Draws of the Gaussian process that the shipped weights were trained on.
 
     In up to six dimensions they are sample paths, which are the same functions for every optimizer. In more dimensions
     a value is decided when it is asked for. The optimizers then share the distribution and the random numbers, but not
@@ -69,29 +100,48 @@ class GPProblem:
     Parameters
     ----------
     dim : int
+    noise : float
+        Standard deviation of the noise in the values that the optimizers are told. They are judged by the values
+        without noise.
+
+    Raises
+    ------
+    ValueError
+        For noise that is negative or not finite.
     """
 
-    name, baseline = "gp", "ei"
+    name, baselines = "gp", ("ei", "integrated-ei")
 
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
+    def __init__(self, dim: int, noise: float = 0.0) -> None:
+        if not 0 <= noise < np.inf:
+            raise ValueError(f"noise: expected a finite number >= 0, got {noise!r}")
+        self.dim, self.noise = dim, noise
         self._length_scale = usual_length_scale(dim)
-        self.config = {"problem": "gp", "dim": dim, "length_scale": self._length_scale, "variance": 1.0, "noise": 0.0,
+        self.config = {"problem": "gp", "dim": dim, "length_scale": self._length_scale, "variance": 1.0, "noise": noise,
                        "covariance": "squared_exponential"}
-        self.title = f"Gaussian process, {dim} dimension{'s' * (dim > 1)}"
+        self.title = f"Gaussian process, {dim} dimension{'s' * (dim > 1)}" + (f", noise {noise:g}" if noise else "")
 
-    def sample(self, functions: int, evaluations: int, seed: Seed, first: int = 0) -> GPPaths | GPFunctions:
+    def sample(self, functions: int, evaluations: int, seed: Seed, first: int = 0) -> Callable[[Array], Array]:
         """The functions with the numbers ``first`` and up: a callable, x (B, d) in the unit cube -> y (B,)."""
-        if self.dim <= MOST_DIMENSIONS:
-            return GPPaths(functions, self.dim, seed, self._length_scale, first)
-        return GPFunctions(functions, self.dim, evaluations, seed, self._length_scale, first=first, backend="auto")
+        if self.dim > MOST_DIMENSIONS:
+            return GPFunctions(functions, self.dim, evaluations, seed, self._length_scale, noise=self.noise,
+                               first=first, backend="auto")
+        paths = self.paths(functions, seed, first)
+        if not self.noise:
+            return paths
+        numbers = normal_numbers(seed, range(first, first + functions), evaluations, 1)  # the stream of GPFunctions
+        return NoisyPaths(paths, self.noise * numbers)
+
+    def paths(self, functions: int, seed: Seed, first: int = 0) -> GPPaths:
+        """The functions themselves, in up to six dimensions: as `sample`, without noise."""
+        return GPPaths(functions, self.dim, seed, self._length_scale, first)
 
     def minima(self, functions: int, seed: int) -> Array | None:
         """The minimum of each function of a comparison, (F,), or None if they are not sample paths."""
         if self.dim > MOST_DIMENSIONS:
             return None
         return np.concatenate([
-            GPPaths(count, self.dim, comparison_seed(seed), self._length_scale, first).minima()
+            self.paths(count, comparison_seed(seed), first).minima()
             for count, first in pieces_of(functions)
         ])
 
@@ -102,9 +152,11 @@ class GPProblem:
         """The search of a learned optimizer. The values have mean 0 and variance 1, and are fed to it unscaled."""
         return BatchSearch(proposer, functions, evaluations, seed, given_scale((0, 1)), first, restarts=restarts)
 
-    def baseline_search(self, functions: int, seed: Seed, first: int) -> ExpectedImprovement:
-        """The search of the baseline, which knows the true hyperparameters."""
-        return ExpectedImprovement(functions, self.dim, seed, first, length_scale=self._length_scale)
+    def baseline_search(self, name: str, functions: int, seed: Seed, first: int) -> AskTell[Array, Array]:
+        """The search of a baseline: "ei" knows the true hyperparameters, "integrated-ei" does not."""
+        if name == "integrated-ei":
+            return IntegratedExpectedImprovement(functions, self.dim, seed, first)
+        return ExpectedImprovement(functions, self.dim, seed, first, length_scale=self._length_scale, noise=self.noise)
 
 
 class InFlight:
@@ -171,7 +223,7 @@ class Instances:
         (d, seed) -> the Transform of an instance: `draw_transform` or `draw_symmetry`.
     """
 
-    baseline, scaling = "integrated-ei", "running"
+    baselines, scaling = ("integrated-ei",), "running"
 
     def __init__(self, box: BlackBox, draw: Callable[[int, Rng], Transform] = draw_transform) -> None:
         self.box, self._draw = box, draw
@@ -207,8 +259,8 @@ class Instances:
         """The search of a learned optimizer, which scales the values as it goes: they may be on any scale."""
         return BatchSearch(proposer, functions, evaluations, seed, first=first, restarts=restarts)
 
-    def baseline_search(self, functions: int, seed: Seed, first: int) -> IntegratedExpectedImprovement:
-        """The search of the baseline, which integrates over its hyperparameters."""
+    def baseline_search(self, name: str, functions: int, seed: Seed, first: int) -> IntegratedExpectedImprovement:
+        """The search of the one baseline, "integrated-ei", which integrates over its hyperparameters."""
         return IntegratedExpectedImprovement(functions, self.dim, seed, first)
 
 
@@ -254,8 +306,7 @@ def run_search(
 
 
 def measure(
-    make: Callable[[int, int], AskTell[Array, Array]], problem: GPProblem | Instances, evaluations: int, functions: int,
-    seed: Seed,
+    make: Make, problem: GPProblem | Instances, evaluations: int, functions: int, seed: Seed,
 ) -> SearchResult:
     """The SearchResult on the functions with the numbers 0 to ``functions - 1``.
 
@@ -273,10 +324,41 @@ def comparison_seed(seed: int) -> np.random.SeedSequence:
     return child(seed, COMPARISON)
 
 
+def searches(
+    problem: GPProblem | Instances, models: dict[str, Proposer], evaluations: int = 100, seed: int = 0, *,
+    baselines: Iterable[str] | None = None, peers: Iterable[str] = (), workers: int | Sequence[int] = 1,
+    batch: int = 1, restarts: bool = True,
+) -> dict[str, Make]:
+    """The searches of a comparison, by their names. Parameters and errors are those of `compare_black_box`."""
+    whole_number("evaluations", evaluations)
+    several = [workers] if isinstance(workers, int) else list(dict.fromkeys(workers))
+    for count in several:
+        require_workers_or_batch(count, batch)
+    models = {name: model.of(problem.dim) for name, model in models.items()}
+    for name, model in models.items():
+        if model.dim != problem.dim:
+            raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "
+                             f"got {name!r} of {model.dim}")
+    d, drawn_with = problem.dim, comparison_seed(seed)
+    made: dict[str, Make] = {}
+    for name, model in models.items():
+        for k, count in enumerate(several):
+            made[with_workers(name, count) if k else name] = partial(
+                _learned, problem, model, evaluations, seed, count, batch, restarts)
+    made["random"] = lambda functions, first: RandomSearch(functions, d, drawn_with, first)
+    made["sobol"] = lambda functions, first: Sobol(functions, d, drawn_with, first)
+    for name in problem.baselines[:1] if baselines is None else baselines:
+        made[choice("baselines", name, problem.baselines)] = partial(_baseline, problem, name, drawn_with)
+    for name in peers:
+        made[name] = partial(_peer, name, d, evaluations, drawn_with)
+    return made
+
+
 def compare_black_box(
     problem: GPProblem | Instances, models: dict[str, Proposer], evaluations: int = 100, functions: int = 100,
-    baseline_functions: int = 0, seed: int = 0, *, peers: Iterable[str] = (), workers: int = 1, batch: int = 1,
-    restarts: bool = True, report: Callable[[str], object] | None = None,
+    baseline_functions: int = 0, seed: int = 0, *, baselines: Iterable[str] | None = None, peers: Iterable[str] = (),
+    workers: int | Sequence[int] = 1, batch: int = 1, restarts: bool = True,
+    report: Callable[[str], object] | None = None,
 ) -> dict[str, SearchResult]:
     """Compare learned black-box optimizers with baselines and third-party optimizers.
 
@@ -287,14 +369,17 @@ def compare_black_box(
         The learned optimizers, by their names in the result.
     evaluations, functions : int
     baseline_functions : int
-        The baseline, expected improvement, is slow. It searches only the first functions, this many of them; 0 leaves
-        it out.
+        The baselines, expected improvement, are slow. They search only the first functions, this many of them; 0 leaves
+        them out.
     seed : int
+    baselines : sequence of str, optional
+        Some of ``problem.baselines``; by default the first of them.
     peers : sequence of str
-        Keys of ``baselines.peers.PEERS``. They search the same functions as the baseline.
+        Keys of ``baselines.peers.PEERS``. They search the same functions as the baselines.
     workers, batch : int
         How many evaluations of a function the learned optimizers have under way, or ask for at once (`InFlight`). The
-        others search one at a time.
+        others search one at a time. Of several numbers of ``workers``, the result has each network once with each. For
+        all but the first of them, the name of the network in the result says how many (`with_workers`).
     restarts : bool
         Whether the networks start afresh from time to time; else each makes one run of all evaluations.
     report : callable, optional
@@ -303,12 +388,12 @@ def compare_black_box(
     Returns
     -------
     dict of str: SearchResult
-        The learned optimizers first, then "random", "sobol", the baseline of the problem and the peers.
+        The learned optimizers first, then "random", "sobol", the baselines and the peers.
 
     Raises
     ------
     ValueError
-        For numbers out of range, and for models of another dimension.
+        For numbers out of range, for models of another dimension, and for a baseline that the problem does not have.
     ImportError
         When SciPy is missing.
     """
@@ -316,30 +401,24 @@ def compare_black_box(
     for name, value, least in (("evaluations", evaluations, 1), ("functions", functions, 1),
                                ("baseline_functions", baseline_functions, 0)):
         whole_number(name, value, least)
-    require_workers_or_batch(workers, batch)
-    models = {name: model.of(problem.dim) for name, model in models.items()}
-    for name, model in models.items():
-        if model.dim != problem.dim:
-            raise ValueError(f"models: expected {problem.dim} dimensions, which {problem.name} has, "
-                             f"got {name!r} of {model.dim}")
-    d, drawn_with = problem.dim, comparison_seed(seed)
-    runs: dict[str, tuple[int, Callable[[int, int], AskTell[Array, Array]]]] = {}
-    for name, model in models.items():
-        runs[name] = functions, partial(_learned, problem, model, evaluations, seed, workers, batch, restarts)
-    runs["random"] = functions, lambda count, first: RandomSearch(count, d, drawn_with, first)
-    runs["sobol"] = functions, lambda count, first: Sobol(count, d, drawn_with, first)
-    if baseline_functions:
-        few = min(baseline_functions, functions)
-        runs[problem.baseline] = few, lambda count, first: problem.baseline_search(count, drawn_with, first)
-        for name in peers:
-            runs[name] = few, partial(_peer, name, d, evaluations, drawn_with)
+    made = searches(problem, models, evaluations, seed, baselines=baselines, peers=peers, workers=workers, batch=batch,
+                    restarts=restarts)
+    slow = list(made)[list(made).index("sobol") + 1 :]
     results = {}
-    for name, (count, make) in runs.items():
-        results[name] = result = measure(make, problem, evaluations, count, drawn_with)
+    for name, make in made.items():
+        count = min(baseline_functions, functions) if name in slow else functions
+        if not count:
+            continue
+        results[name] = result = measure(make, problem, evaluations, count, comparison_seed(seed))
         if report:
             report(f"{problem.name}: {name}, {count} functions, best value {result.mean[-1]:.4g}, "
                    f"{result.seconds_per_suggestion * 1e6:.3g} us per suggestion")
     return results
+
+
+def with_workers(name: str, workers: int) -> str:
+    """The name in a comparison of a learned optimizer with so many evaluations under way."""
+    return f"{name}, {workers} worker{'s' * (workers > 1)}"
 
 
 def _learned(
@@ -352,6 +431,12 @@ def _learned(
                                       scaling=problem.scaling, finish=None, restarts=restarts) for of_search in seeds]
         return InFlight(searches, [np.random.default_rng(of_search) for of_search in seeds], workers, batch)
     return problem.learned(model, functions, evaluations, seed, first, restarts)
+
+
+def _baseline(
+    problem: GPProblem | Instances, name: str, seed: np.random.SeedSequence, functions: int, first: int,
+) -> AskTell[Array, Array]:
+    return problem.baseline_search(name, functions, seed, first)
 
 
 def _peer(

@@ -1,13 +1,15 @@
 """The figures of comparisons. matplotlib is optional, and is imported when a figure is drawn.
 
 Every curve of a panel has its own colour and its own dashes. The colours are those of Okabe and Ito 2008 and of Paul
-Tol's muted scheme, which can be told apart with colour vision deficiencies.
+Tol's muted scheme, which can be told apart with colour vision deficiencies. Curves of black-box optimizers also have
+markers, so that they can be told apart in grey.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,13 +19,12 @@ from ..optimizees.rollout import optimize
 from ..optimizees.zoo import HELD_OUT
 from ..plotting import matplotlib_figure, save_figure
 from . import published
-from .black_box import GPProblem, Instances, SearchResult, comparison_seed, regret
+from .black_box import GPProblem, Instances, Make, SearchResult, comparison_seed, regret
 from .gradient_based import comparison_tasks
 from .statistics import LBFGS, LEARNED, interval
 from .zoo import running_judge
 
 if TYPE_CHECKING:
-    from ..learned.proposer import Proposer
     from ..optimizees import StyleTransfer
     from ..protocols import Array, Optimizer, Path, Seed
     from .bbob import BBOBProblem
@@ -196,9 +197,17 @@ def describe(config: dict[str, Any]) -> str:
     return f"{config['problem'].replace('mnist', 'MNIST')}, hidden units {hidden}, {config['activation']}"
 
 
-SEARCH_STYLES = {  # of black-box optimizers; learned ones after the first get MORE_STYLES
+class CurveStyle(NamedTuple):
+    """How a curve is drawn. No two curves of a figure have the same one."""
+
+    color: str
+    dashes: Any
+    marker: str
+
+
+SEARCH_STYLES = {  # of black-box optimizers; other names, which are those of learned ones, get MORE_STYLES
     LEARNED: ("#000000", SOLID), "random": ("#999999", DOTTED), "sobol": ("#56b4e9", DASHDOT), "ei": ("#d55e00", SOLID),
-    "integrated-ei": ("#d55e00", SOLID), "optuna-tpe": ("#009e73", DASHED), "hyperopt-tpe": ("#cc79a7", DASHED),
+    "integrated-ei": ("#cc79a7", LONG), "optuna-tpe": ("#009e73", DASHED), "hyperopt-tpe": ("#ddcc77", DASHED),
     "skopt-gp": ("#e69f00", DASHDOT), "smac": ("#8c6d31", DOTTED), "optuna-gp": ("#0072b2", DASHED),
     "cmaes": ("#d55e00", SOLID), "scipy-de": ("#882255", LONG),
     "scipy-annealing": ("#117733", DASHDOT), "nevergrad": ("#aa4499", SOLID), "network": ("#666666", LONG),
@@ -207,6 +216,8 @@ MORE_COLORS = ("#0072b2", "#882255", "#117733", "#aa4499", "#332288", "#44aa99",
 MORE_DASHES = (DASHED, LONG, DASHDOT, SOLID)
 # A colour comes back with other dashes.
 MORE_STYLES = [(MORE_COLORS[k % 8], MORE_DASHES[(k + k // 8) % 4]) for k in range(32)]
+MARKERS = "os^vDPX<>*p"  # their number has no factor in common with 32: a style comes back with another marker
+MARKS = 8  # of a curve
 SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyperparameters",
                  "integrated-ei": "EI, integrated", "optuna-tpe": "TPE, Optuna", "hyperopt-tpe": "TPE, Hyperopt",
                  "skopt-gp": "GP, scikit-optimize", "smac": "SMAC", "network": "network alone",
@@ -214,6 +225,7 @@ SEARCH_TITLES = {"random": "random", "sobol": "Sobol", "ei": "EI, true hyperpara
                  "scipy-annealing": "dual annealing, SciPy", "nevergrad": "NGOpt, Nevergrad"}
 DECADES = 1.5  # range of the means from which on an axis is logarithmic
 FLOOR = 4  # decades on an axis at most
+MOST_IN_PANEL = 14  # lines of a legend
 
 
 def plot_best_so_far(
@@ -238,32 +250,34 @@ def plot_best_so_far(
 
     A curve that leaves a panel through its top was worse in the first twentieth of the evaluations.
     """
-    titles = SEARCH_TITLES | (titles or {})
-    columns = len(compared) if len(compared) < 4 else 2
+    columns = min(len(compared), 2)
     rows = -(-len(compared) // columns)
-    width = {1: 9, 2: 10.5, 3: 13}[columns]
-    figure = matplotlib_figure()(figsize=(width, 1 + 3.4 * rows), layout="constrained")
+    figure = matplotlib_figure()(figsize=(9 if columns == 1 else 10.5, 1 + 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    handles: dict[str, Any] = {}
+    styles, handles = search_styles(compared[0][1]), dict[str, Any]()
     for axes, (problem, results), least in zip(panels, compared, minima):
-        handles |= _plot_best_so_far(axes, results, least, label)
+        handles |= _plot_best_so_far(axes, results, least, label, styles)
         count = max(len(result.best) for result in results.values())
         axes.set_title(f"{problem.title}: {_functions(count)}", fontsize=10)
-    for axes in panels[len(compared) :]:
-        axes.remove()
     results = compared[0][1]
     counts = {name: len(result.best) for name, result in results.items()}
-    for name, count in counts.items():
-        if count < max(counts.values()):
-            titles[name] = f"{titles.get(name, name)} ({_functions(count)})"
-    figure.legend([handles[name] for name in results], [titles.get(name, name) for name in results],
-                  loc="outside right center" if columns == 1 else "outside lower center", frameon=False, fontsize=9,
-                  handlelength=3, ncols=1 if columns == 1 else min(4, len(results)))
+    labels = [_title(name, titles) + (f" ({_functions(count)})" if count < max(counts.values()) else "")
+              for name, count in counts.items()]
+    look = {"frameon": False, "fontsize": 9, "handlelength": 4}
+    in_order = [handles[name] for name in results]
+    if len(panels) > len(compared) and len(results) <= MOST_IN_PANEL:  # the panel that is left over takes the legend
+        panels[-1].axis("off")
+        panels[-1].legend(in_order, labels, loc="center", **look)
+    else:
+        for axes in panels[len(compared) :]:
+            axes.remove()
+        figure.legend(in_order, labels, loc="outside right center" if columns == 1 else "outside lower center",
+                      ncols=1 if columns == 1 else min(3, len(results)), **look)
     save_figure(figure, path, dpi=150)
 
 
 def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array | None,
-                      label: str | None) -> dict[str, Any]:
+                      label: str | None, styles: dict[str, CurveStyle]) -> dict[str, Any]:
     """Draw one panel. Returns the line of each result."""
     curves = {name: interval((result.best if minima is None else regret(result, minima)).T)
               for name, result in results.items()}
@@ -272,12 +286,15 @@ def _plot_best_so_far(axes: Any, results: dict[str, SearchResult], minima: Array
     highest = means[:, first:].max()
     on_logs = minima is not None or label is None and (means.min() > 0 and means.max() > 10**DECADES * means.min())
     floor = max(means.min() / 1.3, highest / 10**FLOOR) if on_logs else -np.inf
-    styles, handles = _search_styles(results), dict[str, Any]()
-    for name, (mean, half) in reversed(curves.items()):  # the learned optimizer is the last, on top of the others
-        color, dashes = styles[name]
+    handles = dict[str, Any]()
+    for place, (name, (mean, half)) in reversed(list(enumerate(curves.items()))):  # the learned one is the last, on top
+        color, dashes, marker = styles[name]
         t = np.arange(1, len(mean) + 1)
         mean = np.maximum(mean, floor)
-        handles[name], = axes.plot(t, mean, color=color, ls=dashes, lw=2.2 if name == LEARNED else 1.5)
+        every = max(1, len(mean) // MARKS)
+        handles[name], = axes.plot(
+            t, mean, color=color, ls=dashes, lw=2.2 if name == LEARNED else 1.5, marker=marker, ms=5, mec="white",
+            mew=0.5, markevery=(every * place // len(curves), every))  # beside those of the others
         low, high = logarithmic_band(mean, half) if on_logs else (mean - half, mean + half)
         axes.fill_between(t, low, high, color=color, alpha=0.2, lw=0)
     if on_logs and highest > floor > 0:
@@ -306,10 +323,11 @@ def plot_tuning(results: dict[str, dict[int, TuningResult]], title: str, path: P
     figure = matplotlib_figure()(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     counts = sorted({count for by_workers in results.values() for count in by_workers})
-    styles, means = _search_styles(results) | {"network": ("#0072b2", LONG)}, []  # random is grey, too
+    styles, means = {name: style.color for name, style in search_styles(results).items()}, []
+    styles["network"] = "#0072b2"  # random is grey, too
     for name, by_workers in reversed(results.items()):
         for count, result in by_workers.items():
-            color, width = styles[name][0], 2.2 if name == LEARNED else 1.5
+            color, width = styles[name], 2.2 if name == LEARNED else 1.5
             line = {"color": color, "lw": width, "ls": SOLID if count == 1 else DASHED}
             mean = result.best.mean(axis=0)
             evaluations = np.arange(1, len(mean) + 1)
@@ -324,7 +342,7 @@ def plot_tuning(results: dict[str, dict[int, TuningResult]], title: str, path: P
     right.set(xlabel="simulated time, in trainings", xlim=(0, None))
     for axes in (left, right):
         axes.grid(alpha=0.3, lw=0.5)
-    handles = [left.plot([], [], color=styles[name][0], lw=2.2 if name == LEARNED else 1.5)[0] for name in results]
+    handles = [left.plot([], [], color=styles[name], lw=2.2 if name == LEARNED else 1.5)[0] for name in results]
     handles += [left.plot([], [], color="#444444", ls=SOLID if count == 1 else DASHED)[0] for count in counts]
     labels = [SEARCH_TITLES.get(name, name) for name in results]
     labels += [f"{count} worker{'s' * (count > 1)}" for count in counts]
@@ -333,10 +351,49 @@ def plot_tuning(results: dict[str, dict[int, TuningResult]], title: str, path: P
     save_figure(figure, path, dpi=150)
 
 
-def _search_styles(results: Iterable[str]) -> dict[str, Style]:
-    """The (colour, dashes) of each result."""
-    others = [name for name in results if name not in SEARCH_STYLES]
-    return SEARCH_STYLES | {name: MORE_STYLES[k % len(MORE_STYLES)] for k, name in enumerate(others)}
+def plot_times(
+    compared: Sequence[tuple[GPProblem | Instances, dict[str, SearchResult]]], path: Path,
+    titles: dict[str, str] | None = None,
+) -> None:
+    """Draw the time that each optimizer takes for a suggestion into ``path``: the right part of Figure 10 of the
+    review.
+
+    ``compared`` and ``titles`` are as in `plot_best_so_far`. Each problem has a marker of its own, and the fastest
+    optimizer is at the top.
+    """
+    results = compared[0][1]
+    times = {name: [of[name].seconds_per_suggestion for _, of in compared] for name in results}
+    order = sorted(times, key=lambda name: -float(np.median(times[name])))
+    figure = matplotlib_figure()(figsize=(9, 1.3 + 0.32 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    for k, (problem, _) in enumerate(compared):
+        axes.plot([times[name][k] for name in order], range(len(order)), MARKERS[k % len(MARKERS)], ls="none", ms=7,
+                  mfc="none", mew=1.5, color=MORE_COLORS[k % 8], label=problem.title)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(order)), [_title(name, titles) for name in order])
+    axes.set_ylim(-0.7, len(order) - 0.3)
+    axes.set_xlabel("seconds per suggestion")
+    axes.grid(alpha=0.3, lw=0.5)
+    figure.legend(loc="outside right center", frameon=False, fontsize=9)
+    save_figure(figure, path, dpi=150)
+
+
+def search_styles(results: Iterable[str]) -> dict[str, CurveStyle]:
+    """A style for each result of a figure, by its name. 176 names and more have different ones."""
+    names = list(results)
+    known = {SEARCH_STYLES[name] for name in names if name in SEARCH_STYLES}
+    taken = {color for color, _ in known}
+    others = cycle([style for style in MORE_STYLES if style[0] not in taken])
+    looks = [SEARCH_STYLES.get(name) or next(others) for name in names]
+    return {name: CurveStyle(color, dashes, MARKERS[k % len(MARKERS)])
+            for k, (name, (color, dashes)) in enumerate(zip(names, looks))}
+
+
+def _title(name: str, titles: dict[str, str] | None) -> str:
+    """A result in the words of a legend. What follows a comma, a number of workers, stays."""
+    words = SEARCH_TITLES | (titles or {})
+    start, comma, rest = name.partition(", ")
+    return words.get(start, start) + comma + rest
 
 
 OTHERS = 30  # paths of other searches in a panel
@@ -352,7 +409,6 @@ def plot_repeller_paths(
     ``problem`` is the `Instances` of the repellers, ``seed`` the SeedSequence with which the instances were drawn,
     ``path`` the file.
     """
-    titles = SEARCH_TITLES | (titles or {})
     columns = len(results) if len(results) <= 4 else min(4, -(-len(results) // 2))
     rows = -(-len(results) // columns)
     figure = matplotlib_figure()(figsize=(3.4 * columns, 0.4 + 4.4 * rows), layout="constrained")
@@ -372,7 +428,7 @@ def plot_repeller_paths(
         _rewards(axes)
         axes.set_xticks([0, 0.5, 1])
         axes.tick_params(labelbottom=True)
-        axes.set_title(f"{titles.get(name, name)}\nbest {result.best[order[0], -1]:.3g}, mean {result.mean[-1]:.3g}",
+        axes.set_title(f"{_title(name, titles)}\nbest {result.best[order[0], -1]:.3g}, mean {result.mean[-1]:.3g}",
                        fontsize=10)
     for axes in panels[len(results) :]:
         axes.remove()
@@ -393,41 +449,77 @@ def _rewards(axes: Any) -> None:
     axes.grid(alpha=0.3, lw=0.5)
 
 
-QUERIES, CURVES = 20, 4  # queries on each function, and functions per row
+QUERIES = 50  # on each function
+UNKNOWN, QUERY, TRAJECTORY = "#0072b2", "#009e73", "#d55e00"  # blue, green and red, as in Chen et al. 2017
 
 
 def plot_queries(
-    problem: GPProblem | Instances, models: dict[str, Proposer], seed: int, path: Path,
+    problem: GPProblem | Instances, made: dict[str, Make], evaluations: int, seed: int, path: Path,
     titles: dict[str, str] | None = None,
 ) -> None:
-    """Draw where learned optimizers query functions of one dimension, and in which order: Figure 9 of the review.
+    """Draw where and when optimizers query functions of one dimension: Figure 9 of the review.
 
-    There is a row for each of ``models``, a dict of Proposers. The functions and their orientations are those of a
-    comparison with this ``seed``. The line is the function; ``path`` is the file.
+    A cell shows one optimizer on one function: above the function, a line, and its values at the first `QUERIES`
+    queries; below the queries in their order, from the top to the bottom. One optimizer is shown on four functions,
+    up to five are shown on two, and more on one.
+
+    Parameters
+    ----------
+    problem : GPProblem or Instances
+    made : dict
+        The `searches` of a comparison that are shown.
+    evaluations : int
+        For how many evaluations the searches were made.
+    seed : int
+        That of the comparison. The functions are its first ones.
+    path, titles
+        As in `plot_best_so_far`.
     """
-    titles = SEARCH_TITLES | (titles or {})
-    figure = matplotlib_figure()(figsize=(11, 0.8 + 2.4 * len(models)), layout="constrained")
-    panels = figure.subplots(len(models), CURVES, squeeze=False, sharex=True, sharey="row")
+    functions = 4 if len(made) == 1 else 2 if len(made) < 6 else 1
+    cells = len(made) * functions
+    rows = -(-cells // 5) if cells > 4 else 1
+    columns = -(-cells // rows)
+    shown = min(QUERIES, evaluations)
+    figure = matplotlib_figure()(figsize=(0.7 + 2.3 * columns, 0.4 + 4.2 * rows), layout="constrained")
+    panels = figure.subplots(2 * rows, columns, squeeze=False, sharex=True, height_ratios=[2, 3] * rows)
     grid = np.linspace(0, 1, 201)
-    sample = problem.sample(CURVES, QUERIES, comparison_seed(seed))
-    lines = np.transpose([sample(np.full((CURVES, 1), s)) for s in grid])
-    for row, (name, model) in zip(panels, models.items()):
-        search = problem.learned(model, CURVES, QUERIES, seed)
-        x, y = np.empty((CURVES, QUERIES, 1)), np.empty((CURVES, QUERIES))
-        for t in range(QUERIES):
-            x[:, t] = search.ask()
-            y[:, t] = sample(x[:, t])
-            search.tell(x[:, t], y[:, t])
-        for k, axes in enumerate(row):
-            axes.plot(grid, lines[k], color="#888888", lw=1)
-            dots = axes.scatter(x[k, :, 0], y[k], c=np.arange(1, QUERIES + 1), cmap="viridis", s=22, zorder=3)
-            for t in range(4):  # numbers above and below the dots by turns, since the first queries are often close
-                axes.annotate(str(t + 1), (x[k, t, 0], y[k, t]), xytext=(3, -11 if t % 2 else 4),
-                              textcoords="offset points", fontsize=8)
-            axes.set_xticks([0, 0.5, 1])
+    sample = problem.sample(functions, len(grid), comparison_seed(seed))
+    sample = getattr(sample, "paths", sample)  # the line is without noise
+    lines = np.transpose([sample(np.full((functions, 1), s)) for s in grid])
+    low, high = lines.min(), lines.max()
+    trajectories = {name: _queries(problem, make, functions, evaluations, shown, seed) for name, make in made.items()}
+    for cell in range(rows * columns):
+        above, below = panels[2 * (cell // columns) : 2 * (cell // columns) + 2, cell % columns]
+        if cell >= cells:
+            above.remove()
+            below.remove()
+            continue
+        function, place = divmod(cell, len(made))
+        name = list(made)[place]
+        x, y = (a[function] for a in trajectories[name])
+        above.plot(grid, lines[function], color=UNKNOWN, lw=1.5)
+        above.plot(x, y, "x", color=QUERY, ms=5, mew=1.3)
+        above.set_title(_title(name, titles) + (f"\nfunction {function + 1}" if functions > 1 else ""), fontsize=9)
+        above.set_ylim(min(low, y.min()) - 0.2, max(high, y.max()) + 0.2)
+        below.plot(x, np.arange(1, shown + 1), "-", color=TRAJECTORY, lw=0.8)
+        below.plot(x, np.arange(1, shown + 1), ".", color=TRAJECTORY, ms=5)
+        below.set(xlim=(-0.03, 1.03), ylim=(shown + 1, 0), xlabel="x", xticks=[0, 0.5, 1])
+        for axes, label in ((above, "f(x)"), (below, "query")):
             axes.grid(alpha=0.3, lw=0.5)
-        row[0].set_ylabel(titles.get(name, name))
-    for axes in panels[-1]:
-        axes.set_xlabel("x")
-    figure.colorbar(dots, ax=panels, label="query", ticks=[1, 5, 10, 15, 20])
+            if cell % columns == 0:
+                axes.set_ylabel(label)
+            else:
+                axes.tick_params(labelleft=False)
     save_figure(figure, path, dpi=150)
+
+
+def _queries(problem: GPProblem | Instances, make: Make, functions: int, evaluations: int, shown: int,
+             seed: int) -> tuple[Array, Array]:
+    """The first queries of a search and the values told there, both (functions, shown)."""
+    sample, search = problem.sample(functions, evaluations, comparison_seed(seed)), make(functions, 0)
+    x, y = np.empty((functions, shown)), np.empty((functions, shown))
+    for t in range(shown):
+        asked = search.ask()
+        x[:, t], y[:, t] = asked[:, 0], sample(asked)
+        search.tell(asked, y[:, t])
+    return x, y

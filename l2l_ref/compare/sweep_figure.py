@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..plotting import matplotlib_figure, save_figure
-from .figures import MORE_STYLES, STYLES, TITLES, logarithmic
+from .figures import MARKERS, MORE_STYLES, STYLES, TITLES, logarithmic
 
 if TYPE_CHECKING:
     from ..protocols import Path
@@ -17,7 +17,6 @@ Setting: TypeAlias = dict[str, str]
 Run: TypeAlias = tuple[Setting, dict[str, float | None]]  # the setting, and the loss of each optimizer
 
 UNITS, LAYERS, SEED = "units in each layer", "layers", "seed"
-MARKERS = "os^Dv"
 WIDE = 8  # an axis whose largest value is this many times its smallest is logarithmic
 
 

@@ -38,7 +38,8 @@ Partitioned: TypeAlias = Literal["cifar-lstm"]
 Sharing: TypeAlias = Literal["quadratic-sharing-lstm"]
 BlackBox: TypeAlias = Literal[
     "dnc-ei-2", "dnc-oi-1", "dnc-oi-2", "dnc-oi-3", "dnc-oi-4", "dnc-oi-6", "dnc-sum-2",
-    "lstm-any", "lstm-ei-2", "lstm-oi-1", "lstm-oi-2", "lstm-oi-3", "lstm-oi-4", "lstm-oi-6", "lstm-sum-2",
+    "lstm-any", "lstm-any-sum", "lstm-ei-2", "lstm-oi-1", "lstm-oi-2", "lstm-oi-3", "lstm-oi-4", "lstm-oi-6",
+    "lstm-sum-2",
 ]
 
 ANY = {"lstm-oi": "lstm-any"}  # kinds of which there is a network for any number of dimensions
@@ -122,7 +123,7 @@ def find(name: str, dim: int) -> str | None:
     if dims:
         any_number = ANY.get(str(name))
         return any_number if any_number in names() and dim <= MOST_TRAINED else None
-    any_number = set(ANY.values()) & set(names())
+    any_number = {shipped for shipped in names() if shipped.startswith(tuple(ANY.values()))}
     shipped = ", ".join(sorted({stem for stem, _, d in parts if d.isdecimal()} | any_number)) or "(none)"
     raise ValueError(f"model: expected a Proposer, the path of a file or one of {shipped}; got {str(name)!r}")
 
