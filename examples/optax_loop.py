@@ -54,7 +54,7 @@ def step(params, state, rows):
     return optax.apply_updates(params, change), state, loss
 
 
-for t in range(200):
+for _ in range(200):
     params, state, loss = step(params, state, rng.integers(0, len(x), 64))
 print(f"loss {loss:.3f} after 200 steps")
 

@@ -86,7 +86,8 @@ def load(name: protocols.Path = "general", **settings: Any) -> Model:
     Parameters
     ----------
     name : str or path
-        By default "general", for networks that it has not seen. A name from ``models()``, or the path of a file that ``save`` wrote.
+        A name from ``models()``, or the path of a file that ``save`` wrote. By default "general", an optimizer for
+        networks that it has not seen.
     **settings
         ``backend``, and for a gradient-based one ``threads``.
 
