@@ -3,9 +3,10 @@
     Q11  from one point, both optimizers take a block of k steps, each with its own state
     Q12  the point goes on that the lower mean loss over the second half of its block has led to, and both begin there
 
-A learned optimizer can fail on a function unlike those that it was trained on. With the guard it costs at most what the
-fallback would have needed, at twice the gradients: a step that counts takes two of them. Each optimizer keeps the state
-that its own block has left, whether it has won the block or not, because its gradients came from nearby.
+A learned optimizer can fail on a function unlike those that it was trained on. With the guard the fallback takes over
+there, at twice the gradients: a step that counts takes two of them. A choice looks one block ahead, so a guarded run
+can still end a little above that of the better optimizer alone. Each optimizer keeps the state that its own block has
+left, whether it has won the block or not, because its gradients came from nearby.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from .checks import whole_number
 from .optimizees.rollout import begin
-from .trees import add, build, leaves
+from .trees import add, build, leaves, tree_map
 
 if TYPE_CHECKING:
     from .protocols import Array, Optimizer
@@ -104,8 +105,8 @@ class GuardedRun:
 
     def __init__(self, guard: Guarded, theta: Any, steps: int, task: Any) -> None:
         self._optimizers = guard.optimizer, guard.fallback
-        self._states = [begin(one, theta, task, steps) for one in self._optimizers]
-        self._block, self._steps = guard.block, steps
+        self._states: list[Any] = []           # from the first loss on, which says whether theta is of one function
+        self._block, self._steps, self._task = guard.block, steps, task
         self.theta = self._point = theta
         self._value: Any = None
         self._gradient: Any = None
@@ -126,7 +127,11 @@ class GuardedRun:
         value = np.asarray(value, np.float64)
         if value.ndim > 1 or self._losses and value.shape != self._losses[0].shape:
             raise ValueError(f"value: expected one number, or one for each function, got shape {value.shape}")
+        gradient = tree_map(np.array, gradient)  # a copy: a loop may use its buffer again
         if not self._losses:
+            self._states = [begin(one, self.theta, self._task, self._steps) if value.ndim else _alone(one, self.theta,
+                                                                                                     self._steps)
+                            for one in self._optimizers]
             self._losses.append(value)
             self._gradient = gradient
             self._step(gradient)
@@ -147,7 +152,9 @@ class GuardedRun:
             self._step(self._gradient)                               # Q11
 
     def result(self) -> GuardedResult:
-        """What has gone on so far."""
+        """What has gone on so far. Raises ValueError before the first loss."""
+        if not self._losses:
+            raise ValueError("result: expected at least one loss to have been told, got none")
         evaluations = 2 * len(self._losses) - 1
         return GuardedResult(self._point, np.stack(self._losses), np.array(self._kept, bool), evaluations)
 
@@ -160,10 +167,15 @@ class GuardedRun:
     def _choose(self, learned: tuple[Any, ...], fallback: tuple[Any, ...]) -> None:
         """Q12, function by function."""
         scores = [_score(values) for values, _, _ in (learned, fallback)]
-        better = scores[0] <= scores[1]
-        self._kept.append(better & np.isfinite(scores[0]))
+        better = (scores[0] <= scores[1]) & np.isfinite(scores[0])
+        self._kept.append(better)
         self._losses += list(np.where(better, learned[0], fallback[0]))
         self._point, self._gradient = (_select(better, *pair) for pair in zip(learned[1:], fallback[1:]))
+
+
+def _alone(optimizer: Any, theta: Any, steps: int) -> Any:
+    """The optimizer's state for one function of a tree of parameters."""
+    return optimizer.init(theta, **({"steps": steps} if getattr(optimizer, "wants_steps", False) else {}))
 
 
 def _score(values: Array) -> Array:

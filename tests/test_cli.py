@@ -259,7 +259,7 @@ print(*(name for name in sys.modules if name.startswith("l2l_ref.")), file=sys.s
     (["audit", "--only", "linear"], {"audit"}, None),
     (["models"], {"models"}, None),
     (["gradcheck", "--help"], {"gradcheck"}, 20),
-    (["compare", "--help"], {"compare", "compare_bbob", "compare_black_box", "compare_network"}, None),
+    (["compare", "--help"], {"compare", "compare_bbob", "compare_black_box", "compare_network", "compare_zoo"}, None),
 ])
 def test_only_the_command_that_is_asked_for_is_loaded(tmp_path, words, commands, most):
     """Of the audit: what it checks, the checker, and few modules more."""

@@ -1,5 +1,6 @@
 """Meta-gradients from losses alone: the formula, its windows, its mean and its spread beside backpropagation."""
 
+import json
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from l2l_ref.metatrain.gradient_based import (
     window_gradient,
     with_phi,
 )
+from l2l_ref.metatrain.presets import build
 from l2l_ref.optimizees import Mixture, Quadratic
 from l2l_ref.optimizees.rollout import begin, rollout
 from l2l_ref.seeds import child
@@ -162,17 +164,43 @@ def test_weights_have_the_mean_1(weights, steps):
     assert recipe.weights(steps).mean() == pytest.approx(1) and recipe.weights(steps).min() >= 0
 
 
-def test_the_logarithm_in_backpropagation():
-    """d log(f + floor) = df / (f + floor): the meta-gradient of one window by both ways."""
-    model, problem = l2l.CoordinatewiseLSTM((2,), rng=0), Quadratic(2)
-    recipe = {"unroll": 4, "tasks": 1, "epochs": 1, "functions": 2, "validation_functions": 2, "clip": None}
-    (_, plain), (_, in_logs) = (meta_train(model, problem, 4, seed=0, logarithm=floor, **recipe)
-                                for floor in (None, 1e-3))
-    task = problem.sample(2, child(0, 1, 0, 0))
-    curve = rollout(model, task, 4)[1:]
-    assert plain[0]["loss"] == pytest.approx(curve.sum(axis=0).mean(), rel=1e-5)
-    assert in_logs[0]["loss"] == pytest.approx(np.log(curve + 1e-3).sum(axis=0).mean(), rel=1e-5)
-    assert plain[0]["gradient_norm"] != in_logs[0]["gradient_norm"]
+@pytest.mark.parametrize("floor", [None, 1e-3])
+def test_the_logarithm_in_backpropagation(floor):
+    """The norm of the meta-gradient is that of differences of mean log(f + floor), with one step and one function.
+
+    With one step there are no dashed edges. The rule is linear, so that it has two weights.
+    """
+    params, h = Params((), np.array([[-0.1]]), np.array([0.05])), 1e-3
+    model, problem = l2l.CoordinatewiseLSTM((), params=params), Quadratic(2)
+    recipe = {"unroll": 1, "tasks": 1, "epochs": 1, "functions": 1, "validation_functions": 2, "clip": None}
+    _, log = meta_train(model, problem, 1, seed=0, logarithm=floor, **recipe)
+    task = problem.sample(1, child(0, 1, 0, 0), np.float64)
+
+    def loss(phi):
+        f = rollout(model.with_params(unflatten(phi, params)), task, 1)[1, 0]
+        return f if floor is None else np.log(f + floor)
+
+    phi = flatten(params)
+    slope = [(loss(phi + step) - loss(phi - step)) / (2 * h) for step in h * np.eye(2)]
+    assert log[0]["loss"] == pytest.approx(loss(phi), rel=1e-5)
+    assert log[0]["gradient_norm"] == pytest.approx(np.linalg.norm(slope), rel=1e-3)
+
+
+class Negative:
+    """A problem whose losses can be below 0."""
+
+    config, chance = {"problem": "negative"}, 1.0
+
+    def sample(self, functions, seed, dtype=np.float32):
+        task = SimpleNamespace(theta0=np.ones((functions, 2), dtype), shapes={"x": (2,)})
+        task.loss_and_gradient = lambda theta: (theta.sum(axis=1) - 5, np.ones_like(theta))
+        return task
+
+
+@pytest.mark.parametrize("recipe", [EVOLUTION, {"unroll": 2, "epochs": 1, "tasks": 1, "functions": 2}])
+def test_there_is_no_logarithm_of_a_negative_loss(recipe):
+    with pytest.raises(ValueError, match="^logarithm: expected a problem whose losses are >= 0, got -3"):
+        meta_train(optimizer(), Negative(), 4, **recipe, logarithm=1e-4)
 
 
 @pytest.mark.parametrize(("settings", "words"), [
@@ -181,6 +209,8 @@ def test_the_logarithm_in_backpropagation():
     ({"logarithm": -1.0}, "^logarithm: expected a finite number > 0"),
     ({"pairs": 0}, "^pairs: expected"),
     ({"untold": 2.0}, r"^untold: expected a number in \[0, 1\]"),
+    ({"estimator": "evolution", "coordinates": 10}, "^coordinates: expected None for the estimator evolution"),
+    ({"estimator": "evolution", "boundary_term": True}, "^boundary_term: expected False"),
 ])
 def test_bad_settings_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
@@ -195,7 +225,22 @@ def test_an_executor_is_for_evolution_alone():
 def test_the_command_trains_on_the_zoo(capsys, tmp_path):
     words = ["train", "zoo", "--cell", "moments", "--hidden", "2", "--epochs", "1", "--tasks", "1", "--pairs", "1",
              "--functions", "1", "--horizons", "2,3", "--steps", "3", "--output", str(tmp_path / "own.npz"), "--json"]
-    card = run_command(capsys, *words)
+    code, out, _ = run_command(capsys, *words)
     model = l2l.load(tmp_path / "own.npz")
     assert type(model) is l2l.MomentsMLP and model.hidden == 2 and model.card["recipe"]["estimator"] == "evolution"
-    assert "--cell moments" in model.card["command"] and card
+    assert "--cell moments" in model.card["command"] and code == 0 and json.loads(out)["name"] == "own"
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["train", "quadratic", "--processes", "2"], "--processes: expected 1 without --estimator evolution"),
+    (["train", "zoo", "--cell", "moments", "--hidden", "4,4"], "hidden: expected the units of one layer"),
+    (["train", "zoo", "--cell", "moments", "--preprocess", "10"], "preprocess: not for the cell moments"),
+])
+def test_options_that_do_not_go_together(capsys, words, message):
+    code, _, err = run_command(capsys, *words)
+    assert code == 2 and message in err
+
+
+def test_what_the_presets_say_of_coordinates_is_not_for_evolution():
+    model, _, recipe = build("digits", cell="moments", model={"hidden": 4}, recipe={"estimator": "evolution"})
+    assert type(model) is l2l.MomentsMLP and model.hidden == 4 and recipe["coordinates"] is None

@@ -11,7 +11,7 @@ import l2l_ref as l2l
 from l2l_ref.baselines import SGD, Adam
 from l2l_ref.guard import GuardedRun, guarded
 from l2l_ref.optimizees import ConvNet, Quadratic
-from l2l_ref.trees import add
+from l2l_ref.trees import add, leaves, tree_map
 
 
 def bowl(theta):
@@ -127,7 +127,40 @@ def test_a_run_that_ends_above_its_start_is_reported(caplog):
         "a guarded run has ended above its start", "a guarded run has ended above its start on 1 of 2 functions"]
 
 
+@pytest.mark.parametrize("theta", [np.ones(5), {"W": np.ones((2, 3)), "b": np.zeros(3)}, np.float64(2.0)])
+def test_one_function_is_one_function_to_an_optimizer_that_asks(theta):
+    """The learned optimizer that always wins takes the steps that it takes alone, and knows how many there are."""
+    opt = l2l.MomentsMLP(4, rng=0)
+    result = guarded(opt, SGD(1e-9), block=3).minimize(
+        lambda x: (sum(float((a * a).sum()) for a in leaves(x)), tree_map(lambda a: 2 * np.asarray(a), x)), theta, 12)
+    state, alone = opt.init(theta, steps=12), theta
+    for _ in range(12):
+        update, state = opt.update(tree_map(lambda a: 2 * np.asarray(a), alone), state)
+        alone = add(alone, update)
+    assert result.kept.all()
+    for a, b in zip(leaves(result.theta), leaves(alone), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_buffer_that_is_used_again_does_no_harm():
+    buffer, run = np.empty(2), guarded(SGD(0.2), SGD(0.1), block=2).start(np.ones(2), 4)
+    while not run.done:
+        buffer[:] = 2 * run.theta
+        run.tell((run.theta**2).sum(), buffer)
+        buffer[:] = np.nan
+    np.testing.assert_array_equal(run.result().theta, guarded(SGD(0.2), SGD(0.1), block=2).minimize(
+        lambda x: ((x**2).sum(), 2 * x), np.ones(2), 4).theta)
+
+
+def test_where_both_diverge_the_fallback_goes_on():
+    run = guarded(SGD(1.0), SGD(2.0), block=1).start(np.zeros(1), 1)
+    for value in (1.0, np.inf, np.inf):
+        run.tell(value, np.ones(1))
+    assert run.result().kept.tolist() == [False] and run.result().theta.tolist() == [-2.0]
+
+
 @pytest.mark.parametrize("call, error, message", [
+    (lambda: guarded(SGD(0.1), SGD(0.1)).start(np.ones(2), 1).result(), ValueError, "result: expected at least one"),
     (lambda: guarded(3, SGD(0.1)), TypeError, "optimizer: expected an object with init and update, got int"),
     (lambda: guarded(SGD(0.1), None), TypeError, "fallback: "),
     (lambda: guarded(SGD(0.1), SGD(0.1), 0), ValueError, "block"),

@@ -12,6 +12,8 @@ from l2l_ref.learned import moments_mlp as original
 from l2l_ref.learned.symmetrized import Symmetrized
 from l2l_ref.ops.gated_sum import GatedSumParams, gated_sum
 from l2l_ref.ops.moments import BETA_V, BETAS, arrays_of
+from l2l_ref.optimizees import MLP
+from l2l_ref.optimizees.rollout import rollout
 from l2l_ref.trees import flatten, leaves, unflatten
 
 SHAPES = [(), (1,), (5,), (3, 4), (0, 2), (compiled.BLOCK + 3,), (2, 150)]
@@ -127,7 +129,7 @@ def rows_of(gradient, state, arrays, steps):
     return original.rows(gradient, m, v, state.t + 1, S, shared, arrays)
 
 
-def by_hand(gradients, theta, params, steps):
+def by_hand(gradients, theta):
     """The directions of a single array, coordinate by coordinate, from the equations."""
     m, v, out = np.zeros((3, len(theta))), np.zeros(len(theta)), []
     for t, g in enumerate(gradients, start=1):
@@ -147,7 +149,7 @@ def test_the_directions_are_those_of_the_equations():
     rng = np.random.default_rng(0)
     gradients, theta, arrays = rng.standard_normal((5, 4)), rng.standard_normal(4), arrays_of([(4,)])
     state, params = original.init_state(theta, arrays), trained(rng)
-    for gradient, wanted in zip(gradients, by_hand(gradients, theta, params, 20)):
+    for gradient, wanted in zip(gradients, by_hand(gradients, theta)):
         o, e = rows_of(gradient, state, arrays, 20)
         np.testing.assert_allclose(o, wanted, rtol=1e-12)
         assert e.shape == (4, 18) and np.isfinite(e).all()
@@ -248,6 +250,71 @@ def test_auto_takes_the_twin_where_it_pays():
     if backends.available("numba"):
         assert opt.steps_of(10**5) is compiled
     assert opt.steps_of(10) is original
+
+
+@pytest.mark.parametrize("wrap", [Symmetrized, l2l.Adjusted])
+def test_a_wrapper_is_told_what_its_optimizer_wants_to_know(wrap):
+    """With an odd optimizer, and with knobs that do nothing, nothing changes on rows of several functions."""
+    problem, opt = MLP("digits", (3,), batch=4), l2l.MomentsMLP(4, params=trained(np.random.default_rng(0), 4))
+    plain, wrapped = (rollout(one, problem.sample(3, 0), 6) for one in (opt, wrap(opt)))
+    np.testing.assert_allclose(wrapped, plain, rtol=1e-6)
+    theta = np.ones((2, 5))
+    with pytest.raises(ValueError, match="functions"):
+        wrap(opt).init(theta, functions=3)
+
+
+@pytest.mark.parametrize("size", [1e-18, 1e18])
+def test_sizes_of_gradients_at_the_ends_of_float32(size):
+    """Their squares are still numbers, their sums would not be."""
+    arrays, rng = arrays_of([(500,)]), np.random.default_rng(0)
+    params = trained(rng, dtype=np.float32)
+    gradients = rng.standard_normal((4, 500)).astype(np.float32)
+    for module in MODULES:
+        wanted, _ = run(module, gradients, np.ones(500, np.float32), arrays, params)
+        updates, state = run(module, gradients * np.float32(size), np.ones(500, np.float32), arrays, params)
+        np.testing.assert_allclose(updates, wanted, rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
+        assert all(np.isfinite(a).all() for a in leaves(state))
+
+
+def test_the_features_are_those_of_the_page():
+    """All 18 of them at the third step, from their definitions, for two arrays of one function."""
+    rng, T = np.random.default_rng(3), 20
+    arrays, params = arrays_of([(2, 3), (4,)]), trained(rng)
+    theta, gradients = rng.standard_normal(10), rng.standard_normal((3, 10))
+    parts = [slice(0, 6), slice(6, 10)]
+    state, updates = original.init_state(theta, arrays), []
+    for gradient in gradients[:2]:
+        update, state, _ = original.step(gradient, state, arrays, params, T)
+        updates.append(update)
+    m = np.zeros((3, 4, 10))  # after 0, 1, 2, 3 steps
+    v = np.zeros((4, 10))
+    for t in range(3):
+        m[:, t + 1] = [beta * m[k, t] + (1 - beta) * gradients[t] for k, beta in enumerate(BETAS)]
+        v[t + 1] = BETA_V * v[t] + (1 - BETA_V) * gradients[t] ** 2
+    m_hat = [m[k, 3] / (1 - beta**3) for k, beta in enumerate(BETAS)]
+    s = np.sqrt(v[3] / (1 - BETA_V**3))
+
+    def cosine(t, where):
+        a, b = gradients[t][where], m[1, t][where]
+        return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+    def rms(x):
+        return np.sqrt(np.mean(x**2))
+
+    _, e = rows_of(gradients[2], state, arrays, T)
+    for where, matrix in zip(parts, (1, 0)):
+        S, n = rms(s[where]), s[where].size
+        own, whole = [cosine(t, where) for t in (1, 2)], [cosine(t, slice(None)) for t in (1, 2)]
+        far, path = rms(sum(updates)[where]), sum(rms(u[where]) for u in updates)
+        shared = [np.log(rms(theta[where]) + 1e-3) / 3 + 1, np.log(n) / 6 - 1, matrix - 0.5,
+                  2 * (0.8 * 0.2 * own[0] + 0.2 * own[1]), 3 * (0.97 * 0.03 * own[0] + 0.03 * own[1]), sum(own) / 10,
+                  2 * (0.8 * 0.2 * whole[0] + 0.2 * whole[1]), sum(whole) / 10,
+                  np.log(rms(m_hat[1][where]) / S + 1e-3) / 2 + 1, np.log(rms(m_hat[2][where]) / S + 1e-3) / 2 + 1,
+                  np.log(far + 1e-5) / 4 + 1.2, np.log(far / path + 1e-2) / 2 + 1, np.log(3) / 3 - 1, 2 * 3 / T - 1]
+        for i in range(where.start, where.stop):
+            o_1, o_3, o_4 = (x[i] / s[i] for x in (gradients[2], m_hat[1], m_hat[2]))
+            wanted = [np.log(s[i] / S) / 3, abs(o_3) - 0.5, abs(o_4) - 0.5, np.clip(o_1 * o_3, -3, 3) / 2, *shared]
+            np.testing.assert_allclose(e[i], wanted, rtol=1e-9, atol=1e-12)
 
 
 @given(st.integers(0, 2**32 - 1), DTYPES)

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import numpy as np
+
 from ..ops import gated_sum, moments
 from .operation import Operation, normal, off_zero, times
 
@@ -19,8 +21,8 @@ def _directions(rng, shapes=SHAPES, functions=1, g=1.0):
     return g * off_zero(rng, n), normal(rng, 3, n), rng.uniform(0.5, 2.0, n), S, arrays
 
 
-def _gated_sum(rng, N=4, K=3, E=2, H=5):
-    params = normal(rng, E, H), normal(rng, H), normal(rng, H, 1 + K), normal(rng, 1 + K)
+def _gated_sum(rng, N=4, K=3, E=2, H=5, ell=0.0):
+    params = normal(rng, E, H), normal(rng, H), normal(rng, H, 1 + K), np.append(ell, normal(rng, K))
     return normal(rng, N, K), normal(rng, N, E), gated_sum.GatedSumParams(*params)
 
 
@@ -49,7 +51,7 @@ OPERATIONS = (
     ),
     Operation(
         "gated_sum", gated_sum.gated_sum, _gated_sum,
-        r"z = \tanh(e W_1 + b_1) \qquad (\ell, a) = z W_2 + b_2 \qquad y = e^{\ell} \sum_k a_k o_k",
+        r"z = \tanh(e W_1 + b_1) \qquad (\ell, a) = z W_2 + b_2 \qquad y = e^{\min(\ell, 80)} \sum_k a_k o_k",
         "this project",
         cases={
             "one row": partial(_gated_sum, N=1),
@@ -57,6 +59,7 @@ OPERATIONS = (
             "one unit": partial(_gated_sum, H=1),
             "one feature": partial(_gated_sum, E=1),
             "tiny": times(1e-4, _gated_sum),
+            "as long as can be": partial(_gated_sum, ell=100.0),
             "empty": partial(_gated_sum, N=0),
         },
     ),

@@ -202,6 +202,11 @@ def check_backend(backend):
                  + (" (it is installed, but does not work here)" if there else ": pip install 'l2l-ref[fast]'"))
 
 
+def cores():
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def pool(processes):
     """A context that gives an executor of this many processes, or None for one, which is this process."""
     if processes == 1:

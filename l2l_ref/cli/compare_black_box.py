@@ -67,8 +67,9 @@ def run(args):
     models = [named(args.model or [MODEL], problem.dim) for problem in problems]
     functions = args.functions or FUNCTIONS[args.problem]
     baselines = BASELINE_FUNCTIONS[args.problem] if args.baseline_functions is None else args.baseline_functions
-    if args.peers and not baselines:
-        raise ValueError("--peers: expected --baseline-functions N as well, the number of functions they run on")
+    for option, given in (("--peers", args.peers), ("--baselines", chosen)):
+        if given and not baselines:
+            raise ValueError(f"{option}: expected --baseline-functions N as well, the number of functions they run on")
     peers = installed() if args.peers else ()
     figure = planned_figure(args.figure, f"compare-{args.problem}.png")
     workers = args.workers or (1,)

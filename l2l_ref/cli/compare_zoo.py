@@ -1,7 +1,6 @@
-"""``compare zoo``: a learned optimizer, untuned, on 24 small problems, a third of which no meta-training has seen."""
+"""``compare zoo``: a learned optimizer, untuned, on 24 small problems, a third of which `train zoo` does not see."""
 
 import json
-import os
 
 from ..baselines.gradient import OPTIMIZERS
 from ..checks import choice
@@ -10,10 +9,10 @@ from ..compare.zoo import BASELINES, FUNCTIONS, HORIZONS, SHORT, TUNING_FUNCTION
 from ..learned.proposer import Proposer
 from ..optimizees import zoo
 from ..pretrained import load
-from .arguments import check_backend, counts, planned_figure, progress, whole
+from .arguments import check_backend, cores, counts, planned_figure, progress, whole
 
 OPTIONS = {"zoo": ("baselines", "tuning_functions", "fresh", "backend", "data_dir", "horizons", "short", "processes")}
-MODEL = "mnist-lstm"
+MODEL = "general"
 SHORT_FUNCTIONS, SHORT_HORIZONS = 2, (100,)
 
 
@@ -45,7 +44,7 @@ def run(args):
         model, SHORT if args.short else (*zoo.TRAINING, *zoo.HELD_OUT), horizons, functions, args.seed,
         tuning_functions=args.tuning_functions or min(TUNING_FUNCTIONS, functions),
         baselines=BASELINES if args.baselines is None else args.baselines, data_dir=args.data_dir,
-        processes=args.processes or (1 if args.short else len(os.sched_getaffinity(0))), cache=not args.fresh,
+        processes=args.processes or (1 if args.short else cores()), cache=not args.fresh,
         report=progress,
     )
     if args.json:

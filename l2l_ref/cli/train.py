@@ -321,6 +321,8 @@ def _gradient(args, reporter):
         distribution=given(args, DISTRIBUTION_OPTIONS[name]), recipe=given(args, RECIPE), backend=args.backend,
         threads=args.threads, single=bool(args.single), cell=args.cell or CELL, start=start,
     )
+    if (args.processes or 1) > 1 and recipe.get("estimator") != "evolution":
+        raise ValueError("--processes: expected 1 without --estimator evolution, whose runs are shared among them")
     made_with = _made_with(model.steps_of(np.inf))
     reporter.model_of = partial(gradient_based.with_phi, model)
     config = getattr(problem, "config", None) or {"problem": args.problem}

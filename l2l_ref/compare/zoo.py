@@ -107,12 +107,8 @@ class ZooResult(NamedTuple):
 
 def running_judge(curve: Array) -> Array:
     """`judged` for every horizon: the mean over the last tenth of the steps so far, (T + 1,)."""
-    t = np.arange(len(curve))
     with np.errstate(over="ignore", invalid="ignore"):
-        sums = np.concatenate([[0.0], np.cumsum(curve, dtype=np.float64)])
-        width = np.maximum(1, t // 10)
-        mean: Array = (sums[t + 1] - sums[t + 1 - width]) / width
-    return mean
+        return np.array([curve[t + 1 - max(1, t // 10) : t + 1].mean() for t in range(len(curve))])
 
 
 def compare_zoo(

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..ops.gated_sum import LONGEST
 from ..ops.moments import BETA_V, BETAS, LARGEST, SHARED
 from .arguments import fit, precision, shape_of
 from .jit import exp, kernel, kernel_without_refcounts, log, tanh
@@ -22,7 +23,6 @@ from .threads import run, worth
 BLOCK = 4096    # coordinates in a block
 TILE = 128      # coordinates in a tile
 OWN, K = 4, 7   # features of a coordinate itself, directions
-LONGEST = 80.0  # the largest ell, so that its exponential is finite
 
 
 # -------------------------------------------------------------------- the two functions of the original
@@ -110,18 +110,19 @@ def _advance_part(first_part, stride, blocks, gradient, m, v, m_new, v_new, cons
             new_2[i] = beta_2 * old_2[i] + (one - beta_2) * g        # C19
             new_3[i] = beta_3 * old_3[i] + (one - beta_3) * g        # C19
             v_out[i] = beta_v * v_old[i] + (one - beta_v) * (g * g)  # C19
-        g_m, g_g, m_m, v_sum, m_2, m_3, away = zero, zero, zero, zero, zero, zero, 0
+        g_m, g_g, m_m, v_sum, m_2, m_3, away = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0  # float64, which holds their squares
         for i in range(count):
             square = g_all[i] * g_all[i]
             finite = square - square == zero
             away += not finite
-            g = g_all[i] if finite else zero
-            g_m += g * old_2[i]
+            g = np.float64(g_all[i]) if finite else 0.0
+            past, after_2, after_3 = np.float64(old_2[i]), np.float64(new_2[i]), np.float64(new_3[i])
+            g_m += g * past
             g_g += g * g
-            m_m += old_2[i] * old_2[i]
-            v_sum += v_out[i]
-            m_2 += new_2[i] * new_2[i]
-            m_3 += new_3[i] * new_3[i]
+            m_m += past * past
+            v_sum += np.float64(v_out[i])
+            m_2 += after_2 * after_2
+            m_3 += after_3 * after_3
         held[block] = away
         sums[block, 0], sums[block, 1], sums[block, 2] = g_m, g_g, m_m
         sums[block, 3], sums[block, 4], sums[block, 5] = v_sum, m_2, m_3
@@ -159,11 +160,9 @@ def _update_blocks(first_part, stride, blocks, gradient, m, v, x, x_new, update,
                 square = g[i] * g[i]
                 u[i] = -y[i] if square - square == zero else zero    # C23
                 x_out[i] = x_old[i] + u[i]                           # C24
-            far_tile, own_tile = zero, zero
             for i in range(count):
-                far_tile += x_out[i] * x_out[i]
-                own_tile += u[i] * u[i]
-            far, own = far + far_tile, own + own_tile
+                far += np.float64(x_out[i]) * np.float64(x_out[i])
+                own += np.float64(u[i]) * np.float64(u[i])
         moves[block, 0], moves[block, 1] = far, own
 
 

@@ -56,7 +56,8 @@ def table(inputs: Any, targets: Any, split: str) -> Images:
         require_shape("targets", y, N=len(x))
         if y.dtype.kind not in "iu" or y.min() < 0 or y.max() < 1:
             raise ValueError(f"targets: expected labels, integers from 0, at least two different ones, or "
-                             f"floating-point numbers, got {y.dtype}, {y.min()}..{y.max()}")
+                             f"floating-point numbers, got {y.dtype}"
+                             + (f", {y.min()}..{y.max()}" if y.dtype.kind in "iu" else ""))
         outputs = int(y.max()) + 1
     shuffled = np.random.default_rng(0).permutation(len(x))
     rows = np.sort(shuffled[np.isin(np.arange(len(x)) % 5, SHARES[choice("split", split, SHARES)])])
@@ -70,7 +71,7 @@ class Generated:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():  # type: ignore[call-overload]
-            if isinstance(value, float):
+            if isinstance(getattr(type(self), name), float):  # the default
                 if not 0 <= value < np.inf:
                     raise ValueError(f"{name}: expected a finite number >= 0, got {value!r}")
             else:

@@ -8,11 +8,13 @@ A frozen parameter is moved by neither, and m sees a gradient of 0 there.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..trees import build, layout, leaves, paths, require_layout, tree_map
+from .optimizer import as_array
 
 if TYPE_CHECKING:
     from ..protocols import Array, Optimizer, Tree
@@ -49,13 +51,14 @@ class Adjusted:
 
     def __init__(self, optimizer: Optimizer, *, factor: float = 1.0, decay: float = 0.0, clip: float | None = None,
                  frozen: Any = None) -> None:
-        for name, value, least in (("factor", factor, 0), ("decay", decay, 0), ("clip", clip, None)):
-            fits = value is None and name == "clip" or value is not None and np.isfinite(value) and (
-                value >= 0 if least == 0 else value > 0)
-            if not fits:
-                raise ValueError(f"{name}: expected a finite number {'> 0, or None' if name == 'clip' else '>= 0'}, "
-                                 f"got {value!r}")
+        for name, value in (("factor", factor), ("decay", decay)):
+            if not isinstance(value, Real) or not 0 <= float(value) < np.inf:
+                raise ValueError(f"{name}: expected a finite number >= 0, got {value!r}")
+        if clip is not None and not (isinstance(clip, Real) and 0 < float(clip) < np.inf):
+            raise ValueError(f"clip: expected None or a finite number > 0, got {clip!r}")
         self.optimizer, self.frozen = optimizer, frozen
+        self.by_name, self.by_function, self.wants_steps = (  # what `init` is told, see optimizees/rollout.py
+            bool(getattr(optimizer, name, False)) for name in ("by_name", "by_function", "wants_steps"))
         self.factor, self.decay, self.clip = float(factor), float(decay), None if clip is None else float(clip)
 
     def init(self, theta: Any, *arguments: Any, **settings: Any) -> Any:
@@ -122,13 +125,13 @@ class Adjusted:
 
 
 def _single(leaf: Any) -> Array:
-    """float16 as float32; all else as it is."""
-    array = np.ma.asanyarray(leaf) if isinstance(leaf, np.ma.MaskedArray) else np.asarray(leaf)
+    """A leaf as an array, with nan where it is masked, and float16 as float32."""
+    array = as_array(leaf)
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _norm(arrays: list[Array]) -> float:
-    """The Euclidean norm of several arrays, in double precision; of an entry that is not finite it knows nothing."""
+    """The Euclidean norm of several arrays, in double precision. Entries that are not finite are left out."""
     squares = 0.0
     for array in arrays:
         finite = np.asarray(array, np.float64)[np.isfinite(array)]

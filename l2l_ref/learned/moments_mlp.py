@@ -101,7 +101,8 @@ def advance(gradient: Array, state: State, arrays: Arrays, threads: int | None =
     finite, past = square_is_finite(gradient), state.m[1]
     g = np.where(finite, gradient, gradient.dtype.type(0))
     (m, v), _ = running_means(g, state.m, state.v)                   # C19
-    sums = total(np.stack([g * past, g**2, past**2, v, m[1] ** 2, m[2] ** 2]), arrays)
+    g_, past, m_2, m_3 = (a.astype(np.float64) for a in (g, past, m[1], m[2]))
+    sums = total(np.stack([g_ * past, g_**2, past**2, v, m_2**2, m_3**2]), arrays)
     return m, v, sums, len(finite) - int(np.count_nonzero(finite))
 
 
@@ -111,7 +112,7 @@ def shared_features(state: State, sums: Array, arrays: Arrays, steps: float) -> 
     by_m, by_v = corrections(t, np.float64)
     cosines = state.cosines
     if state.t > 0:  # otherwise there is no m_2 before g
-        cosines = next_cosines(cosines, sums[:3].astype(dtype), arrays.functions)
+        cosines = next_cosines(cosines, sums[:3], arrays.functions)
     means = sums[3:] * np.array([[by_v], [by_m[1] ** 2], [by_m[2] ** 2]]) / arrays.size
     lengths = np.sqrt(means.astype(dtype))
     return array_features(state.start, cosines, lengths, state.far, state.path, arrays, t, steps), lengths[0], cosines
@@ -144,7 +145,7 @@ def gated_update(gradient: Array, m: Array, v: Array, x: Array, t: int, S: Array
     y, _ = gated_sum(*rows(g, m, v, t, S, shared, arrays), params)
     update = np.where(finite, -y, gradient.dtype.type(0))            # C23
     x = x + update                                                   # C24
-    return update, x, total(np.stack([x**2, update**2]), arrays)
+    return update, x, total(np.stack([x, update]).astype(np.float64) ** 2, arrays)
 
 
 def step(gradient: Array, state: State, arrays: Arrays, params: Params, steps: float = np.inf, passes: Any = None,
@@ -205,7 +206,7 @@ def meta_gradient(gradients: Array, d_updates: Array, state: State, arrays: Arra
     Parameters
     ----------
     gradients : (T, n) array
-        The gradients that the optimizer was given at theta_0 .. theta_T-1, all of them finite.
+        The gradients that the optimizer was given at theta_0 .. theta_T-1, where no coordinate was held.
     d_updates : (T, m) array
         dL/dg_t of C5, of the coordinates that are chosen.
     state : State
@@ -229,7 +230,7 @@ def meta_gradient(gradients: Array, d_updates: Array, state: State, arrays: Arra
         if chosen is not None:
             _, cache = gated_sum(o[chosen], e[chosen], params)
         x = state.x - y                                              # C23, C24
-        state = moved(state, m, v, x, cosines, total(np.stack([x**2, y**2]), arrays), arrays)
+        state = moved(state, m, v, x, cosines, total(np.stack([x, y]).astype(np.float64) ** 2, arrays), arrays)
         d_step = gated_sum_backward(-d_update, cache)[2]             # C23
         d_params = d_step if d_params is None else add(d_params, d_step)
     return d_params

@@ -350,11 +350,11 @@ class CoordinatewiseRNN(CoordinatewiseLSTM):
 
 @cache  # so that it is said once, not at each step of each run
 def say_that_coordinates_are_held() -> None:
-    LOG.warning("a gradient has entries that are nan or infinite: there the update is 0 and the state is kept; "
-                "state.skipped counts them")
+    LOG.warning("a gradient has entries that are nan, infinite or too large: there the update is 0 and the state is "
+                "kept; state.skipped counts them")
 
 
-def _array(leaf: Any) -> Array:
+def as_array(leaf: Any) -> Array:
     """A leaf as an array, with nan where an array of floats is masked."""
     if isinstance(leaf, np.ma.MaskedArray) and leaf.dtype in FLOATS:
         return np.asarray(leaf.filled(np.nan))
@@ -363,7 +363,7 @@ def _array(leaf: Any) -> Array:
 
 def one_vector(name: str, tree: Any) -> Array:
     """The arrays of a tree as one vector; TypeError unless all are float32 or all float64."""
-    arrays = [leaf if type(leaf) is np.ndarray else _array(leaf) for leaf in leaves(tree)]
+    arrays = [leaf if type(leaf) is np.ndarray else as_array(leaf) for leaf in leaves(tree)]
     dtypes = {array.dtype for array in arrays}
     if len(dtypes) != 1 or not dtypes <= set(FLOATS):
         for path, array in zip(paths(tree, name), arrays):

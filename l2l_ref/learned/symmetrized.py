@@ -39,6 +39,8 @@ class Symmetrized:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
+        self.by_name, self.by_function, self.wants_steps = (  # what `init` is told, see optimizees/rollout.py
+            bool(getattr(optimizer, name, False)) for name in ("by_name", "by_function", "wants_steps"))
 
     def init(self, theta: Any, *arguments: Any, **settings: Any) -> SymmetrizedState:
         """The state before the first step. All arguments are those of the optimizer."""

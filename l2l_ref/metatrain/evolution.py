@@ -51,9 +51,16 @@ def window(model: Any, run: Run, weights: Array, floor: float | None) -> tuple[R
             update, state = model.update(gradients, state)
             theta = theta + update
             losses, gradients = task.loss_and_gradient(theta)
-            f = np.fmin(losses.astype(np.float64), WORST)  # fmin drops nan
-            total += w * float(np.mean(f if floor is None else np.log(np.maximum(f, 0) + floor)))
+            f = np.where(np.isfinite(losses), np.minimum(losses, WORST), WORST).astype(np.float64)
+            total += w * float(np.mean(f if floor is None else np.log(not_negative(f) + floor)))
     return Run(task, theta, state, (losses, gradients)), total / len(weights)
+
+
+def not_negative(losses: Array) -> Array:
+    """The losses, of which logarithms are taken. Raises ValueError when there is one below 0."""
+    if (losses < 0).any():
+        raise ValueError(f"logarithm: expected a problem whose losses are >= 0, got {losses.min():g}")
+    return losses
 
 
 def pair(model: Any, problem: Any, recipe: gradient_based.Recipe, phi: Array, seed: Seed, steps: int, told: int | None,

@@ -123,6 +123,10 @@ class Recipe(loop.Schedule):
         super().__post_init__()
         choice("judge", self.judge, loop.JUDGES)
         choice("estimator", self.estimator, ESTIMATORS)
+        if self.estimator == "evolution":
+            for name, off in (("coordinates", None), ("second_derivatives", False), ("boundary_term", False)):
+                if getattr(self, name) is not off:
+                    raise ValueError(f"{name}: expected {off} for the estimator evolution, got {getattr(self, name)!r}")
         for name in ("sigma", "logarithm"):
             value = getattr(self, name)
             if not (value is None and name == "logarithm" or 0 < value < np.inf):
@@ -412,7 +416,7 @@ def _gradients(
                 continue
             w = w.astype(losses.dtype)
             if recipe.logarithm is not None:
-                by_f = 1 / (losses + losses.dtype.type(recipe.logarithm))
+                by_f = 1 / (evolution.not_negative(losses) + losses.dtype.type(recipe.logarithm))
                 loss_gradients = np.repeat(by_f, loss_gradients.shape[1] // losses.shape[1], axis=1) * loss_gradients
                 losses, first = -np.log(by_f), np.log(first + recipe.logarithm)
             losses, loss_gradients = w * losses, w * loss_gradients  # T1

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..checks import choice
 from ..learned.moments_optimizer import MomentsMLP
 from ..learned.optimizer import CoordinatewiseLSTM, CoordinatewiseRNN
@@ -156,8 +158,8 @@ def build(
     rule = {} if single else chosen.get("rule", {})
 
     arguments, kind = {**chosen["model"], **(model or {})}, CELLS[cell]
-    if kind is MomentsMLP:
-        arguments = _of_moments(model or {})
+    if kind is MomentsMLP:  # which knows of each array what kind it is, and needs no parts
+        arguments, rule = _of_moments(model or {}), {}
     if SHARING & arguments.keys():
         choice("cell", cell, ["lstm"])
         kind = SharingLSTM
@@ -190,8 +192,9 @@ def build(
     else:
         drawn_from = MLP(problem, **settings)
     settings = {**chosen["recipe"], **(recipe or {})}
-    if settings.get("second_derivatives") and "coordinates" not in (recipe or {}):
-        settings["coordinates"] = None  # second derivatives need all of them
+    whole = settings.get("second_derivatives") or settings.get("estimator") == "evolution"
+    if whole and "coordinates" not in (recipe or {}):
+        settings["coordinates"] = None  # these need all of them
     return optimizer, drawn_from, settings
 
 
@@ -200,9 +203,10 @@ def _of_moments(model: dict[str, Any]) -> dict[str, Any]:
     others = [name for name in model if name != "hidden"]
     if others:
         raise ValueError(f"{others[0]}: not for the cell moments")
-    if len(model.get("hidden", (1,))) != 1:
+    units = np.atleast_1d(model.get("hidden", 16))
+    if units.shape != (1,):
         raise ValueError(f"hidden: expected the units of one layer for the cell moments, got {model['hidden']}")
-    return {name: units[0] for name, units in model.items()}
+    return {"hidden": units[0]} if model else {}
 
 
 def _network(model: Any) -> str:

@@ -4,7 +4,7 @@ Dims: N rows, K directions, E features, H hidden units.
 
     C16  z = tanh(e W_1 + b_1)                                (N, H)
     C17  (ell, a) = z W_2 + b_2                               (N, 1 + K)
-    C18  y = exp(ell) * sum over k of a_k o_k                 (N,)
+    C18  y = exp(min(ell, 80)) * sum over k of a_k o_k        (N,)
 
 The directions o may change their sign with a gradient, and the features e may not. Then y changes its sign with the
 gradient, too: it is odd, whatever the weights are, and 0 where all directions are 0. So C18 has no bias.
@@ -20,6 +20,8 @@ import numpy as np
 
 from ..checks import require_shape
 
+LONGEST = 80.0  # the largest ell that counts: its exponential is finite in float32, so that 0 times it is 0
+
 
 class GatedSumParams(NamedTuple):
     W_1: np.ndarray  # (E, H)
@@ -34,7 +36,8 @@ class GatedSumCache(NamedTuple):
     W_1: np.ndarray     # (E, H)
     W_2: np.ndarray     # (H, 1 + K)
     z: np.ndarray       # (N, H)
-    length: np.ndarray  # (N,), exp(ell)
+    length: np.ndarray  # (N,), exp(min(ell, 80))
+    free: np.ndarray    # (N,) bool, ell < 80
     a: np.ndarray       # (N, K)
 
 
@@ -58,16 +61,18 @@ def gated_sum(o: np.ndarray, e: np.ndarray, params: GatedSumParams) -> tuple[np.
     require_shape("e", e, N=len(o), E=E)
     z = np.tanh(e @ W_1 + b_1)                                       # C16
     out = z @ W_2 + b_2                                              # C17
-    length, a = np.exp(out[:, 0]), out[:, 1:]
-    return length * (a * o).sum(axis=1), GatedSumCache(o, e, W_1, W_2, z, length, a)  # C18
+    ell, a = out[:, 0], out[:, 1:]
+    free = ell.real < LONGEST
+    length = np.exp(np.where(free, ell, ell.dtype.type(LONGEST)))
+    return length * (a * o).sum(axis=1), GatedSumCache(o, e, W_1, W_2, z, length, free, a)  # C18
 
 
 def gated_sum_backward(d_y: np.ndarray, cache: GatedSumCache) -> tuple[np.ndarray, np.ndarray, GatedSumParams]:
     """d_y (N,) -> d_o (N, K), d_e (N, E), d_params."""
-    o, e, W_1, W_2, z, length, a = cache
+    o, e, W_1, W_2, z, length, free, a = cache
     d_length = (d_y * length)[:, None]
     d_a, d_o = d_length * o, d_length * a                            # C18
-    d_ell = (d_a * a).sum(axis=1, keepdims=True)                     # C18: y is exp(ell) times what it does not change
+    d_ell = np.where(free, (d_a * a).sum(axis=1), 0)[:, None]        # C18: y is exp(ell) times what ell does not change
     d_out = np.concatenate([d_ell, d_a], axis=1)
     d_z = (d_out @ W_2.T) * (1 - z**2)                               # C17, C16
     d_params = GatedSumParams(e.T @ d_z, d_z.sum(axis=0), z.T @ d_out, d_out.sum(axis=0))

@@ -144,15 +144,16 @@ def next_cosines(cosines: np.ndarray, products: np.ndarray, functions: int) -> n
     """The running cosines (5, A) of gradients and the m_2 before them, one step later.
 
     Their rows are, of the array, a fast mean, a slow mean and the sum; and of all arrays of its function, a fast mean
-    and the sum. ``products`` (3, A) are those of g and m_2, of g and g, and of m_2 and m_2, summed over each array.
+    and the sum. ``products`` (3, A), float64, are those of g and m_2, of g and g, and of m_2 and m_2, summed over each
+    array.
     """
 
     def cosine(products: np.ndarray) -> np.ndarray:
         return products[0] * inverse(np.sqrt(products[1]) * np.sqrt(products[2]))
 
     number = cosines.dtype.type
-    own = cosine(products)
-    whole = np.repeat(cosine(products.reshape(3, functions, -1).sum(axis=2)), len(own) // functions)
+    own = cosine(products).astype(cosines.dtype)
+    whole = np.repeat(cosine(products.reshape(3, functions, -1).sum(axis=2)), len(own) // functions).astype(own.dtype)
     own_sum, whole_sum = np.clip(cosines[[2, 4]] + np.stack([own, whole]), -LONGEST_SUM, LONGEST_SUM)
     fast, slow = number(0.8), number(0.97)
     return np.stack([fast * cosines[0] + (1 - fast) * own, slow * cosines[1] + (1 - slow) * own, own_sum,
