@@ -72,7 +72,7 @@ def gated_sum_backward(d_y: np.ndarray, cache: GatedSumCache) -> tuple[np.ndarra
     o, e, W_1, W_2, z, length, free, a = cache
     d_length = (d_y * length)[:, None]
     d_a, d_o = d_length * o, d_length * a                            # C18
-    d_ell = np.where(free, (d_a * a).sum(axis=1), 0)[:, None]        # C18: y is exp(ell) times what ell does not change
+    d_ell = (free * (d_a * a).sum(axis=1))[:, None]                  # C18: y is exp(ell) times what ell does not change
     d_out = np.concatenate([d_ell, d_a], axis=1)
     d_z = (d_out @ W_2.T) * (1 - z**2)                               # C17, C16
     d_params = GatedSumParams(e.T @ d_z, d_z.sum(axis=0), z.T @ d_out, d_out.sum(axis=0))
