@@ -253,7 +253,7 @@ def table(result: ZooResult) -> list[str]:
                  "the loss ends above its start")
     lines.append("steps: until the learned optimizer is judged no worse than tuned adam after "
                  f"{T[-1]}; max, min: of its mean loss, over the start")
-    lines.append("* held out from all meta-training" + "; ! best rate at the edge of the grid")
+    lines.append("* held out from train zoo" + "; ! best rate at the edge of the grid")
     for optimizer in result.optimizers:
         above = [name for name, one in result.problems.items() if one.rows[optimizer].above_start.any()]
         lines.append(f"{optimizer} ends above its start on {len(above)} of {len(result.problems)}"

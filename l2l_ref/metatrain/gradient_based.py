@@ -1,4 +1,4 @@
-"""Meta-training by truncated backpropagation through time: Andrychowicz et al. 2016, section 2.
+"""Meta-training: truncated backpropagation through time, Andrychowicz et al. 2016, section 2; or T5 of evolution.py.
 
     T1  L(phi) = mean over functions of the sum over t of w_t f(theta_t)
     T2  a trajectory of ``steps`` steps is cut into windows of ``unroll``; theta and the optimizer's state are
@@ -80,8 +80,8 @@ class Recipe(loop.Schedule):
 
     ``loss_weights`` are the w_t of T1 for t = 1..``steps``: that many numbers >= 0, or one of four names. "uniform" is
     1 throughout, as in Andrychowicz et al., "linear" grows with t from near 0, "final" counts the last loss alone, and
-    "tail" gives three quarters to the last tenth of the steps, by which a validation judges. All have the mean 1, so
-    that learning rate and ``clip`` mean the same.
+    "tail" spreads a quarter over all steps and gives three quarters to the last tenth, by which a validation judges.
+    All have the mean 1, so that learning rate and ``clip`` mean the same.
 
     ``boundary_term`` also counts f at the first point of each window, as the code released by Andrychowicz et al. does.
     That point is a constant of the window, so this changes the reported loss but no gradient.

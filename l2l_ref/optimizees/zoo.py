@@ -1,7 +1,7 @@
 """The zoo: a fixed suite of small problems of many kinds, on which optimizers are meta-trained and measured.
 
 Sixteen problems are for meta-training, and eight are held out: other data, other architectures, other kinds of
-functions. No optimizer of this package is meta-trained on those, so they show what it does on what it has not seen.
+functions. ``train zoo`` does not see those, so they show what an optimizer does on what it has not seen.
 All problems of training need no file. Four of those held out need MNIST or CIFAR-10.
 """
 
