@@ -134,6 +134,7 @@ def plot_zoo(result: ZooResult, path: Path) -> None:
             curve = running_judge(row.curve)
             drawn.append(curve)
             label = TITLES.get(optimizer, optimizer.capitalize()) + " tuned" * (optimizer in OPTIMIZERS)
+            label = "Learned, untuned" if optimizer == LEARNED else label
             axes.plot(t + 1, curve, color=style[0], ls=style[1], lw=2 if optimizer == LEARNED else 1.3, label=label)
         lowest = np.nanmin([curve[np.isfinite(curve) & (curve > 0)].min() for curve in drawn])
         axes.set(xscale="log", xlim=(1, T + 1), yscale="log",
@@ -148,7 +149,7 @@ def plot_zoo(result: ZooResult, path: Path) -> None:
     figure.supylabel("loss", fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(labels), frameon=False, fontsize=9,
-                  handlelength=3, title="* held out from meta-training", title_fontsize=8)
+                  handlelength=3, title="* held out from train zoo", title_fontsize=8)
     save_figure(figure, path, dpi=150)
 
 
