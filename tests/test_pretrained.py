@@ -20,7 +20,7 @@ from l2l_ref.trees import leaves
 SHIPPED = sorted(path.stem for path in pretrained.FOLDER.glob("*.npz"))
 NEEDED = {"quadratic-lstm", "quadratic-normal-lstm", "mnist-lstm", "digits-lstm", "cifar-lstm", "art-lstm",
           "quadratic-sharing-lstm", "general"}
-COMMANDS = {"convnet": "cifar"}  # of a problem whose name is not the command's
+COMMANDS = {"mixture": "zoo", "convnet": "cifar"}  # of a problem whose name is not the command's
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def gated_sum(o: np.ndarray, e: np.ndarray, params: GatedSumParams) -> tuple[np.
     z = np.tanh(e @ W_1 + b_1)                                       # C16
     out = z @ W_2 + b_2                                              # C17
     ell, a = out[:, 0], out[:, 1:]
-    free = ell.real < LONGEST
+    free = ~(ell.real > LONGEST)  # a nan stays one
     length = np.exp(np.where(free, ell, ell.dtype.type(LONGEST)))
     return length * (a * o).sum(axis=1), GatedSumCache(o, e, W_1, W_2, z, length, free, a)  # C18
 
