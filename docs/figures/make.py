@@ -35,6 +35,7 @@ COMMANDS = {
                               "--baseline-functions 0 --figure FIGURE",
     "compare-benchmarks.png": BENCHMARKS,
     "compare-benchmarks-times.png": BENCHMARKS,
+    "compare-art-pictures.png": "compare art --style kandinsky_viii --baselines adam --figure FIGURE",
     "compare-network.png": "compare network --peers --figure FIGURE",
     "inspect-memory.png": "inspect memory quadratic --figure FIGURE",
     "inspect-updates.png": "inspect updates quadratic --figure FIGURE",
@@ -46,7 +47,7 @@ COMMANDS = {
                        "--learning-rate 1e-4:1e-1",
 }
 COLOURS = 256
-BESIDE = ("-queries", "-times")  # what compare adds to the name of a figure that it draws beside the first
+BESIDE = ("-queries", "-times", "-pictures")  # what compare adds to the name of a figure that it draws beside the first
 
 
 def main(names):
