@@ -149,7 +149,8 @@ def configure(parser):
         help="begin with the weights of this optimizer, shipped or of a file, instead of random ones")
     add("--seed", type=whole(0), default=0, help="seed of the initial weights and of all functions (default 0)")
     add("--output", metavar="FILE",
-        help="where the weights are written (default PROBLEM-lstm.npz, or PROBLEM-DIM-lstm.npz of black boxes)")
+        help="where the weights are written (default PROBLEM-lstm.npz, PROBLEM-moments.npz for --cell moments, or "
+             "PROBLEM-DIM-lstm.npz of black boxes)")
     add("--checkpoint", metavar="FILE",
         help="write the state of the run to this file after each epoch (default: none; Ctrl-C then writes the best "
              "weights so far beside --output, to a file that ends in -interrupted.npz)")
@@ -263,7 +264,8 @@ def run(args):
     search = args.problem in DISTRIBUTIONS
     dims = "-".join(map(str, args.dim or ()))
     name = args.problem.rpartition(":")[2]
-    output = Path(args.output or (f"{name}-{dims}-lstm.npz" if search else f"{name}-lstm.npz"))
+    kind_of = "moments" if args.cell == "moments" else "lstm"
+    output = Path(args.output or (f"{name}-{dims}-lstm.npz" if search else f"{name}-{kind_of}.npz"))
     require_writable(output)
     if args.checkpoint:
         require_writable(Path(args.checkpoint))
