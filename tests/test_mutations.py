@@ -39,6 +39,7 @@ SAMPLE = 40  # mutants of a function, unless all are asked for
 D_K = "W * d_residual[:, None] @ W.swapaxes(1, 2)"
 # function: {mutant: why the gradients stay the same}
 HARMLESS = {
+    "total": {"constant: axis=-1 -> axis=0": "directions_backward passes it one axis"},
     "directions_backward": {
         "compare: np.abs(unclipped) > LARGEST -> np.abs(unclipped) >= LARGEST": EDGE_OF_CLIP,
         "index: d_o[:, :4] -> d_o[:, :5]": "of d_s the first four columns are read",

@@ -63,7 +63,7 @@ def test_update_holds_a_coordinate_whose_gradient_is_not_finite(backend, in_plac
 @pytest.mark.parametrize("backend", WORKING)
 def test_nothing_but_the_log_speaks_of_it(backend, caplog):
     """There is no warning, which would be an exception under -W error, and the log says it once."""
-    optimizer._say_that_coordinates_are_held.cache_clear()
+    optimizer.say_that_coordinates_are_held.cache_clear()
     opt, gradient = small(backend=backend), np.array([1.0, np.inf, np.nan])
     state = opt.init(gradient)
     with caplog.at_level(logging.WARNING, "l2l_ref"):

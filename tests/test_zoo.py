@@ -184,7 +184,7 @@ def test_the_command(capsys, tmp_path):
     code, out, err = run_command(capsys, *words, "--figure", figure)
     assert code == 0, err
     lines = out.splitlines()
-    assert lines[0] == f"mnist-lstm on {len(SHORT)} problems, 1 functions of each" and figure.stat().st_size > 10_000
+    assert lines[0] == f"general on {len(SHORT)} problems, 1 functions of each" and figure.stat().st_size > 10_000
     assert all(any(line[2:].startswith(name) for line in lines) for name in SHORT)
     code, out, err = run_command(capsys, *words, "--figure", figure, "--json", "--model", "digits-lstm")
     result = json.loads(out)

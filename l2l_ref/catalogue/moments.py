@@ -21,9 +21,9 @@ def _directions(rng, shapes=SHAPES, functions=1, g=1.0):
     return g * off_zero(rng, n), normal(rng, 3, n), rng.uniform(0.5, 2.0, n), S, arrays
 
 
-def _gated_sum(rng, N=4, K=3, E=2, H=5, ell=0.0):
+def _gated_sum(rng, N=4, K=3, E=2, H=5, ell=0.0, o=1.0):
     params = normal(rng, E, H), normal(rng, H), normal(rng, H, 1 + K), np.append(ell, normal(rng, K))
-    return normal(rng, N, K), normal(rng, N, E), gated_sum.GatedSumParams(*params)
+    return o * normal(rng, N, K), normal(rng, N, E), gated_sum.GatedSumParams(*params)
 
 
 OPERATIONS = (
@@ -59,7 +59,7 @@ OPERATIONS = (
             "one unit": partial(_gated_sum, H=1),
             "one feature": partial(_gated_sum, E=1),
             "tiny": times(1e-4, _gated_sum),
-            "as long as can be": partial(_gated_sum, ell=100.0),
+            "as long as can be": partial(_gated_sum, ell=100.0, o=1e-35),
             "empty": partial(_gated_sum, N=0),
         },
     ),
