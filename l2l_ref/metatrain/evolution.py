@@ -95,8 +95,8 @@ def gradients(
     """L and T5 of each window of an epoch, each at the ``progress.phi`` of its time.
 
     ``seeds`` has those of the pairs of each update, ``horizons`` their number of steps, and ``told`` what the optimizer
-    is told of it. Pairs may be computed on an
-    executor, in any order: their gradients are added in the order of the seeds.
+    is told of it. Pairs may be computed on an executor, in any order: their gradients are added in the order of the
+    seeds.
     """
     for of_pairs, steps, known in zip(seeds, horizons, told):
         runs: list[Any] = [None] * len(of_pairs)

@@ -336,8 +336,10 @@ def meta_train(
 
     def train_epoch(progress: loop.Progress) -> dict[str, Any]:
         with np.errstate(over="ignore", invalid="ignore"):
-            made = (_evolved if settings.estimator == "evolution" else _gradients)(model, train_on, settings, seed,
-                                                                                   progress, executor)
+            if settings.estimator == "evolution":
+                made = _evolved(model, train_on, settings, seed, progress, executor)
+            else:
+                made = _gradients(model, train_on, settings, seed, progress)
             entry = loop.train_updates(settings, progress, made)
         return entry if settings.horizons is None else entry | {"steps": settings.longest(progress.epoch)}
 
@@ -393,7 +395,7 @@ def with_phi(model: Learned, phi: Array) -> Learned:
 
 
 def _gradients(
-    model: Learned, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress, executor: None,
+    model: Learned, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress,
 ) -> Iterator[tuple[float, Array]]:
     """The loss and the meta-gradient of each window of an epoch, each at the ``progress.phi`` of its time."""
     rng = np.random.default_rng(child(seed, COORDINATES, progress.epoch))

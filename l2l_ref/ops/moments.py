@@ -121,14 +121,9 @@ def total(values: np.ndarray, arrays: Arrays) -> np.ndarray:
     return np.add.reduceat(values, arrays.first, axis=-1, dtype=np.promote_types(values.dtype, np.float64))
 
 
-def mean(values: np.ndarray, arrays: Arrays) -> np.ndarray:
-    """The means over each array: values (..., n) -> (..., A)."""
-    return (total(values, arrays) / arrays.size).astype(values.dtype)
-
-
 def root_mean_square(values: np.ndarray, arrays: Arrays) -> np.ndarray:
     """The root mean squares over each array: values (..., n) -> (..., A)."""
-    return np.sqrt(mean(values**2, arrays))
+    return np.sqrt((total(values**2, arrays) / arrays.size).astype(values.dtype))
 
 
 def inverse(values: np.ndarray) -> np.ndarray:
