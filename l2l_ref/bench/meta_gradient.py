@@ -7,7 +7,6 @@ weights. The results are compared.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import backends
+from ..executors import cores
 from ..learned import coordinatewise
 from ..trees import flatten, unflatten
 from .timing import Report, machine_limits, prepare, time_rounds
@@ -116,7 +116,7 @@ def jax_run(gradients: Array, d_updates: Array, params: Any, threads: int) -> Ca
     import jax
     import jax.numpy as jnp
 
-    if threads != (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()):
+    if threads != cores():
         raise ImportError("XLA uses all cores")
     if gradients.dtype == np.float64:
         jax.config.update("jax_enable_x64", True)

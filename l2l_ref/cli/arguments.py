@@ -4,9 +4,6 @@ import argparse
 import math
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
-from multiprocessing import get_context
 from pathlib import Path
 
 JSON = "print one JSON object on stdout"
@@ -200,17 +197,3 @@ def check_backend(backend):
         there = installed("numba", "scipy")
         progress("without numba this takes several times as long"
                  + (" (it is installed, but does not work here)" if there else ": pip install 'l2l-ref[fast]'"))
-
-
-def cores():
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def pool(processes):
-    """A context that gives an executor of this many processes, or None for one, which is this process."""
-    if processes == 1:
-        return nullcontext()
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # of the new processes
-        os.environ.setdefault(name, "1")
-    return ProcessPoolExecutor(processes, get_context("spawn"))

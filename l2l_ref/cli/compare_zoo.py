@@ -6,10 +6,11 @@ from ..baselines.gradient import OPTIMIZERS
 from ..checks import choice
 from ..compare import figures
 from ..compare.zoo import BASELINES, FUNCTIONS, HORIZONS, SHORT, TUNING_FUNCTIONS, compare_zoo, table, to_json
+from ..executors import cores
 from ..learned.proposer import Proposer
 from ..optimizees import zoo
 from ..pretrained import load
-from .arguments import check_backend, cores, counts, planned_figure, progress, whole
+from .arguments import check_backend, counts, planned_figure, progress, whole
 
 OPTIONS = {"zoo": ("baselines", "tuning_functions", "fresh", "backend", "data_dir", "horizons", "short", "processes")}
 MODEL = "general"

@@ -11,16 +11,16 @@ only what is missing. The options of the sweep itself stand before COMMAND.
 import argparse
 import importlib
 import json
-import os
 import shlex
 from contextlib import nullcontext
 from pathlib import Path
 
 from ..compare.statistics import align
 from ..compare.sweep_figure import plot_sweep
+from ..executors import cores, pool
 from ..sweep import Range, draws, grid, sweep
 from . import Parser
-from .arguments import JSON, number, planned_figure, pool, progress, require_writable, whole
+from .arguments import JSON, number, planned_figure, progress, require_writable, whole
 from .user_code import import_object
 
 SWEPT = ("train", "compare")
@@ -84,7 +84,7 @@ def run(args):
     for setting in settings:
         chosen = {name: (fixed | setting)[name] for name in options}
         key = shlex.join(_words(command, problem, {k: v for k, v in chosen.items() if k not in NOT_IN_KEY}))
-        threads = {} if args.workers == 1 else {"threads": str(max(1, (os.cpu_count() or 1) // args.workers))}
+        threads = {} if args.workers == 1 else {"threads": str(max(1, cores() // args.workers))}
         jobs[key], runs[key] = _words(command, problem, threads | chosen), setting
         _module(command).checked(_arguments(jobs[key]))  # mistakes are told before hours of work
 

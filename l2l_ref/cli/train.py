@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import __version__, backends
 from ..black_boxes import DISTRIBUTIONS
+from ..executors import pool
 from ..learned.cells import CELLS
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.propose import OUTPUTS
@@ -38,7 +39,6 @@ from .arguments import (
     given,
     labels,
     number,
-    pool,
     progress,
     refuse_others,
     require_writable,

@@ -15,16 +15,14 @@ over independent repetitions of the whole suite.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..baselines.gradient import OPTIMIZERS
 from ..checks import choice, whole_number, whole_numbers
+from ..executors import pool
 from ..optimizees import zoo
 from ..optimizees.rollout import rollout
 from ..seeds import child
@@ -182,9 +180,7 @@ def _run(jobs: list[tuple[Any, ...]], processes: int) -> Iterator[ProblemResult]
     if processes == 1 or len(jobs) == 1:
         yield from map(measure_problem, jobs)
         return
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # of the new processes
-        os.environ.setdefault(name, "1")
-    with ProcessPoolExecutor(processes, get_context("spawn")) as executor:
+    with pool(processes) as executor:
         yield from executor.map(measure_problem, jobs)
 
 

@@ -3,6 +3,8 @@
 import os
 from concurrent.futures import wait
 
+from ..executors import cores
+
 # Multiplications, which take 0.2 to 0.4 ms. Handing less work than this to threads takes about as long as doing it.
 WORTH_A_THREAD = 10_000_000
 
@@ -27,7 +29,7 @@ def available():
     """The default number of threads: L2L_REF_THREADS if set, else the number of cores this process may use."""
     named = os.environ.get("L2L_REF_THREADS")
     if named is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return cores()
     if not named.isdigit() or int(named) < 1:
         raise ValueError(f"L2L_REF_THREADS: expected a whole number >= 1, got {named!r}")
     return int(named)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import multiprocessing
-import os
 import pickle
 import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from multiprocessing.connection import wait as wait_for
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checks import LONGEST, is_feasible, short, told_value, whole_number
+from ..executors import end_with_parent
 
 if TYPE_CHECKING:
     Fun = Callable[..., Any]
@@ -175,7 +174,7 @@ def _work(connection: Any) -> None:
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the parent decides
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _end_with_parent()
+    end_with_parent()
     while True:
         try:
             task = connection.recv()
@@ -186,18 +185,6 @@ def _work(connection: Any) -> None:
             connection.send(outcome)
         except Exception as error:
             connection.send(Outcome(failure=one_line(error)))
-
-
-def _end_with_parent() -> None:
-    """Let this worker process end when the one that started it does, even if that was killed."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 class ProcessEvaluator(SerialEvaluator):
