@@ -27,8 +27,8 @@ COMMANDS = {
     "compare-gp-baselines.png": "compare gp --no-restarts --model dnc-oi --model dnc-ei --model dnc-sum "
                                 "--model lstm-oi --model lstm-ei --model lstm-sum --functions 300 "
                                 "--baseline-functions 5 --baselines ei,integrated-ei --peers --figure FIGURE",
-    "compare-gp-losses.png": "compare gp --dim 1,2,3,4,6 --no-restarts --model lstm-any --model lstm-any-sum "
-                             "--functions 300 --baseline-functions 5 --figure FIGURE",
+    "compare-gp-losses.png": "compare gp --dim 1,2,3,4,6 --no-restarts --model lstm-any --model lstm-any-ei "
+                             "--model lstm-any-sum --functions 300 --baseline-functions 5 --figure FIGURE",
     "compare-gp-noise.png": "compare gp --dim 2,6 --noise 0.2 --model lstm-oi --model dnc-oi --model lstm-any "
                             "--functions 300 --baseline-functions 10 --peers --figure FIGURE",
     "compare-gp-workers.png": "compare gp --dim 2,6 --workers 1,5 --model lstm-oi --model lstm-any --functions 60 "

@@ -38,8 +38,8 @@ Partitioned: TypeAlias = Literal["cifar-lstm"]
 Sharing: TypeAlias = Literal["quadratic-sharing-lstm"]
 BlackBox: TypeAlias = Literal[
     "dnc-ei-2", "dnc-oi-1", "dnc-oi-2", "dnc-oi-3", "dnc-oi-4", "dnc-oi-6", "dnc-sum-2",
-    "lstm-any", "lstm-any-sum", "lstm-ei-2", "lstm-oi-1", "lstm-oi-2", "lstm-oi-3", "lstm-oi-4", "lstm-oi-6",
-    "lstm-sum-2",
+    "lstm-any", "lstm-any-ei", "lstm-any-sum", "lstm-ei-2", "lstm-oi-1", "lstm-oi-2", "lstm-oi-3", "lstm-oi-4",
+    "lstm-oi-6", "lstm-sum-2",
 ]
 
 ANY = {"lstm-oi": "lstm-any"}  # kinds of which there is a network for any number of dimensions
