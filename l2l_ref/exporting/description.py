@@ -36,7 +36,7 @@ class Description(NamedTuple):
     parts: tuple[str, ...]
     cell: str                       # "lstm_cell" or "rnn_cell"
     settings: dict[str, float]      # by the names that they have in the file
-    layers: tuple[tuple[Array, Array, Array], ...]  # W_x, W_h and b, float32
+    layers: tuple[tuple[Array, ...], ...]  # W_x, W_h and b, float32
     W: Array                        # of the output layer, float32
     b: Array
     expected: Array                 # (STEPS, COORDINATES), float64
