@@ -58,13 +58,23 @@ def test_shipped_models_pass_their_self_test(name, to, tmp_path):
     assert float(said.split()[-1]) <= 1e-12
 
 
+@pytest.mark.parametrize("to", TARGETS)
+def test_nan_is_never_a_pass(to, tmp_path):
+    text = l2l.export(l2l.CoordinatewiseLSTM(hidden=(2,), rng=1), to)
+    scale, nan = {"c": ("L2L_SCALE 1.0", "L2L_SCALE NAN"), "js": ("SCALE = 1.0", "SCALE = NaN")}.get(
+        to, ("SCALE = 1.0", 'SCALE = float("nan")'))
+    assert text.count(scale) == 1
+    with pytest.raises(AssertionError, match="largest difference"):
+        self_test(text.replace(scale, nan), to, tmp_path)
+
+
 def test_c_in_single_precision(tmp_path):
     said = self_test(l2l.export("mnist-lstm", "c"), "c", tmp_path, "-DL2L_REAL=float")
     assert 1e-12 < float(said.split()[-1]) < 1e-5  # rounded indeed
 
 
 @pytest.mark.parametrize("to", TARGETS)
-def test_a_self_test_notices_a_wrong_expectation_and_nan(to, tmp_path):
+def test_a_self_test_notices_a_wrong_equation(to, tmp_path):
     text = l2l.export(l2l.CoordinatewiseLSTM(hidden=(2,), rng=1), to)
     tanh = {"numpy": "np.tanh(a_g)", "python": "tanh(v) for v in a[2", "c": "l2l_tanh(a[2", "js": "Math.tanh(a[2"}[to]
     assert text.count(tanh) == 1
