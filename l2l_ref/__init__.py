@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .checking import gradcheck as gradcheck
     from .checking.layers import of_layer as of_layer
     from .checking.second_order import gradgradcheck as gradgradcheck
+    from .exporting.export import export as export
     from .guard import guarded as guarded
     from .learned.adjusted import Adjusted as Adjusted
     from .learned.moments_optimizer import MomentsMLP as MomentsMLP
@@ -54,6 +55,7 @@ _HOME = {
     "Proposer": "learned.proposer",
     "SharingLSTM": "learned.sharing_optimizer",
     "assert_gradients": "checking",
+    "export": "exporting.export",
     "gradcheck": "checking",
     "gradgradcheck": "checking.second_order",
     "guarded": "guard",

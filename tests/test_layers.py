@@ -20,7 +20,7 @@ FLOOR = {
     "datasets": 2, "baselines": 2, "black_boxes": 2, "optimizees": 2, "learned": 2, "catalogue": 2,
     "sweep": 2,
     "metatrain": 3, "pretrained": 3, "search": 3, "guard": 3,
-    "audit": 4, "bench": 4, "compare": 4, "integrations": 4,
+    "audit": 4, "bench": 4, "exporting": 4, "compare": 4, "integrations": 4,
     "cli": 5,
 }
 # Within a floor: the types of arguments below their checks, the writing of files below figures, data sets below what

@@ -22,6 +22,8 @@ COMMANDS = {
     "inspect": "Look into trained optimizers: what they make of a gradient, and how far back they remember.",
     "sweep": "Train or compare with many settings: a table, a figure, and a file to go on from.",
     "minimize": "Minimise a function of your own with a learned black-box optimizer.",
+    "export": "Write a trained optimizer as one source file in NumPy, Python, C or JavaScript, with its weights and a "
+              "self-test.",
     "models": "List the optimizers that ship with the package: how each was trained and what it scores.",
     "audit": "Check every hand-written backward pass of the package against finite differences of its forward pass.",
     "gradcheck": "Check a hand-written gradient of your own: is MODULE:BACKWARD the derivative of MODULE:FUNCTION?",

@@ -1,0 +1,188 @@
+"""The four targets. Each fills the sections of its template with one `Description`.
+
+A template is a file of sections, each below a line ``#: name`` or ``//: name``. `string.Template` fills the names that
+begin with a dollar sign.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable
+from importlib import resources
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..protocols import Array
+    from .description import Description
+
+SUFFIXES = {"numpy": ".py", "python": ".py", "c": ".h", "js": ".mjs"}
+TARGETS = tuple(SUFFIXES)
+WIDTH = 116
+LICENCE = """
+The code is under the MIT License. Copyright (c) 2026 the l2l_ref authors. Permission is hereby granted, free of
+charge, to any person obtaining a copy of this software and associated documentation files (the "Software"), to deal
+in the Software without restriction, including without limitation the rights to use, copy, modify, merge, publish,
+distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is furnished to
+do so, subject to the following conditions: The above copyright notice and this permission notice shall be included in
+all copies or substantial portions of the Software. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND,
+EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE
+AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE
+SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE."""
+
+
+def write(description: Description, target: str, file: str) -> str:
+    """The text of the export to one of `TARGETS`; ``file`` is the name of the file, which its header mentions."""
+    sections, comment = _sections(target), "/*" if target in ("c", "js") else '"""'
+    names: dict[str, Any] = WRITERS[target](description)
+    lines, indent = names.pop("data"), "   " if comment == "/*" else ""
+    file = _harmless(file)
+    header = {"title": _harmless(description.title), "file": file, "steps": len(description.expected),
+              "use": Template(sections[f"use_{description.kind}"]).substitute(file=file).rstrip(),
+              "card": _wrapped(description.card, indent), "licence": _wrapped([LICENCE], indent)}
+    order = ["head", *(part for part in description.parts if part in sections), f"test_{description.kind}"]
+    if target == "c":
+        order.insert(1, "data")  # C wants the weights before their use
+        sections["data"] = ""
+    text = ""
+    for part in order:
+        text += "\n".join(["", *lines, ""]) if part == "data" else Template(sections[part]).substitute(names | header)
+    tail = Template(sections["tail"]).substitute(names | header)
+    return text + ("" if target == "c" else "\n" * (2 if target != "js" else 1) + "\n".join(lines) + "\n") + tail
+
+
+def _sections(target: str) -> dict[str, str]:
+    """The sections of a template by their names."""
+    text = resources.files(__package__).joinpath("templates", f"{target}.txt").read_text("utf-8")
+    parts = re.split(r"^(?:#|//): (\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _wrapped(lines: list[str], indent: str) -> str:
+    return "\n".join(textwrap.fill(_harmless(line), WIDTH, initial_indent=indent, subsequent_indent=indent)
+                     for line in lines)
+
+
+def _harmless(text: str) -> str:
+    """One line that ends no comment and no string of any target."""
+    return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace('"""', "'''")
+
+
+def _number(value: Any, suffix: str = "") -> str:
+    """The shortest decimal that is this number again, if it is read in double precision and rounded to its own."""
+    text = repr(value.item()) if isinstance(value, np.float64) else str(value)
+    if isinstance(value, np.float32) and np.float32(float(text)) != value:
+        text = repr(float(value))  # the detour over double precision went to a neighbour
+    return text + suffix
+
+
+def _hex(value: Any) -> str:
+    """A number as C99 and float.fromhex have it, without zeros at its end."""
+    mantissa, _, exponent = float(value).hex().partition("p")
+    suffix = "f" if isinstance(value, np.float32) else ""
+    return f"{re.sub(r'[.]?0+$', '', mantissa) if '.' in mantissa else mantissa}p{exponent.lstrip('+')}{suffix}"
+
+
+def _block(before: str, array: Array, after: str, number: Callable[[Any], str], indent: str = "    ") -> list[str]:
+    """An array as lines: ``before``, its numbers, ``after``."""
+    text = ", ".join(number(value) for value in array.ravel())
+    return [before, *textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent,
+                                   break_on_hyphens=False), after]
+
+
+def _assignments(d: Description, form: str) -> str:
+    return "\n".join(form.format(name, value) for name, value in d.settings.items())
+
+
+def _state(d: Description) -> tuple[str, ...]:
+    return ("h", "c") if d.cell == "lstm_cell" else ("h",)
+
+
+def _names(d: Description, **more: Any) -> dict[str, Any]:
+    return {"names": '"hc"' if len(_state(d)) == 2 else '"h"', "cell": d.cell,
+            "settings": _assignments(d, "{} = {!r}"), **more}
+
+
+def _numpy(d: Description) -> dict[str, Any]:
+    data = ["# The weights of the layers: W_x (D, 4H), W_h (H, 4H) and b (4H,) of each", "LAYERS = ["]
+    if d.cell == "rnn_cell":
+        data[0] = data[0].replace("4H", "H")
+    for layer in d.layers:
+        data.append("    [")
+        for a in layer:
+            shape = f".reshape{a.shape}" if a.ndim > 1 else ""
+            data += _block("        np.array([", a, f"        ], np.float32){shape},", _number, " " * 12)
+        data.append("    ],")
+    data += ["]", *_block("W = np.array([", d.W, f"], np.float32).reshape{d.W.shape}", _number),
+             *_block("b = np.array([", d.b, "], np.float32)", _number),
+             "# What the package computes in the self-test",
+             *_block("EXPECTED = np.array([", d.expected, f"]).reshape{d.expected.shape}", _number)]
+    features = "log_and_sign(g)" if "P" in d.settings else "g[:, None]"
+    return _names(d, data=data, features=features)
+
+
+def _lists(d: Description, opens: str, closes: str, name: str, rows: tuple[str, str], end: str) -> list[str]:
+    """The weights as flat arrays: of Python's module array, or JavaScript's typed ones."""
+    data = [f"{name}LAYERS = ["]
+    for layer in d.layers:
+        data.append("    [")
+        for a in layer:
+            data += _block(f"        {opens}", a, f"        {closes},", _number, " " * 12)
+        data.append("    ],")
+    data.append("]" + end)
+    for letter, a in (("W", d.W), ("b", d.b)):
+        data += _block(f"{name}{letter} = {opens}", a, closes + end, _number)
+    data += [f"{name}EXPECTED = ["]
+    data += [f"    {rows[0]}{', '.join(map(_number, row))}{rows[1]}," for row in d.expected]
+    return [*data, "]" + end]
+
+
+def _python(d: Description) -> dict[str, Any]:
+    data = ["# The weights of the layers: W_x, W_h and b of each, row by row; float32, exactly",
+            f"HIDDEN = {[len(W_h) for _, W_h, _ in d.layers]}",
+            *_lists(d, 'array("f", [', "])", "", ("[", "]"), "")]
+    return _names(d, data=data, features="log_and_sign(g)" if "P" in d.settings else "[g]")
+
+
+def _js(d: Description) -> dict[str, Any]:
+    data = ["// The weights of the layers: W_x, W_h and b of each, row by row; float32, exactly",
+            f"const HIDDEN = {[len(W_h) for _, W_h, _ in d.layers]};",
+            *_lists(d, "Float32Array.from([", "])", "const ", ("[", "]"), ";")]
+    return _names(d, data=data, features="logAndSign(g)" if "P" in d.settings else "[g]",
+                  names=str(list(_state(d))), cell={"lstm_cell": "lstmCell", "rnn_cell": "rnnCell"}[d.cell],
+                  settings=_assignments(d, "const {} = {!r};"))
+
+
+def _c(d: Description) -> dict[str, Any]:
+    data, body, at, inputs = [], [], 0, 2 if "P" in d.settings else 1
+    above = "z"
+    if "P" in d.settings:
+        body.append("        l2l_log_and_sign(gradient[i], z);".ljust(82) + "/* C1 */")
+    for number, (W_x, W_h, b) in enumerate(d.layers, 1):
+        H = len(W_h)
+        for name, a in (("W_x", W_x), ("W_h", W_h), ("b", b)):
+            data += _block(f"static const float l2l_{name}_{number}[{a.size}] = {{", a, "};", _hex)
+        state = ", ".join(f"s + {at + k * H}" if at + k * H else "s" for k in range(len(_state(d))))
+        weights = ", ".join(f"l2l_{name}_{number}" for name in ("W_x", "W_h", "b"))
+        body.append(f"        l2l_{d.cell}({inputs}, {H}, {above}, {state}, {weights});".ljust(82)
+                    + "/* C2 */")
+        above, inputs, at = f"s + {at}" if at else "s", H, at + len(_state(d)) * H
+    body.append(f"        l2l_affine({inputs}, 1, {above}, l2l_W, &y);".ljust(82) + "/* C3 */")
+    if not d.layers:
+        body.insert(0, "        (void)s;")
+    data += _block(f"static const float l2l_W[{d.W.size}] = {{", d.W, "};", _hex)
+    data += _block(f"static const float l2l_b[{d.b.size}] = {{", d.b, "};", _hex)
+    data += ["#ifdef L2L_TEST", f"static const double L2L_EXPECTED[{len(d.expected)}][{d.expected.shape[1]}] = {{"]
+    data += [f"    {{{', '.join(map(_hex, row))}}}," for row in d.expected]
+    data += ["};", "#endif"]
+    settings = _assignments(d, "#define L2L_{} {!r}")
+    settings += f"\n#define L2L_STATE {max(at, 1)}  /* numbers per coordinate */"
+    return _names(d, data=data, body="\n".join(body), widest=max([len(W) for _, W, _ in d.layers], default=1),
+                  settings=settings)
+
+
+WRITERS: dict[str, Callable[[Description], dict[str, Any]]] = {"numpy": _numpy, "python": _python, "c": _c, "js": _js}

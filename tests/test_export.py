@@ -1,0 +1,199 @@
+"""Exported optimizers: each target computes what the package does, and its self-test says so."""
+
+import json
+import shutil
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import l2l_ref as l2l
+from l2l_ref.cli import main
+from l2l_ref.exporting.description import gradients
+from l2l_ref.exporting.writers import SUFFIXES, TARGETS
+
+GCC, NODE = shutil.which("gcc"), shutil.which("node")
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-x", "c"]
+COORDINATEWISE = ["quadratic-lstm", "quadratic-normal-lstm", "digits-lstm", "mnist-lstm", "art-lstm"]
+
+
+def module_of(text):
+    module = types.ModuleType("exported")
+    exec(compile(text, "exported.py", "exec"), module.__dict__)
+    return module
+
+
+def self_test(text, to, folder, *options):
+    """Run the self-test of a file as a user would; return what it prints."""
+    path = folder / f"exported{SUFFIXES[to]}"
+    path.write_text(text, "utf-8")
+    if to == "c":
+        if not GCC:
+            pytest.skip("there is no gcc")
+        compiled = subprocess.run([GCC, *STRICT, *options, "-DL2L_TEST", str(path), "-lm", "-o", str(folder / "test")],
+                                  capture_output=True, text=True)
+        assert compiled.returncode == 0, compiled.stderr
+        command = [str(folder / "test")]
+    elif to == "js":
+        if not NODE:
+            pytest.skip("there is no node")
+        command = [NODE, str(path), "test"]
+    else:
+        command = [sys.executable, *(["-S"] if to == "python" else []), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("name", [*COORDINATEWISE, "cifar-lstm"])
+def test_shipped_models_pass_their_self_test(name, to, tmp_path):
+    text = l2l.export(name, to, part="conv" if name == "cifar-lstm" else None)
+    said = self_test(text, to, tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover")
+    assert float(said.split()[-1]) <= 1e-12
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_nan_is_never_a_pass(to, tmp_path):
+    text = l2l.export(l2l.CoordinatewiseLSTM(hidden=(2,), rng=1), to)
+    scale, nan = {"c": ("L2L_SCALE 1.0", "L2L_SCALE NAN"), "js": ("SCALE = 1.0", "SCALE = NaN")}.get(
+        to, ("SCALE = 1.0", 'SCALE = float("nan")'))
+    assert text.count(scale) == 1
+    with pytest.raises(AssertionError, match="largest difference"):
+        self_test(text.replace(scale, nan), to, tmp_path)
+
+
+def test_c_in_single_precision(tmp_path):
+    said = self_test(l2l.export("mnist-lstm", "c"), "c", tmp_path, "-DL2L_REAL=float")
+    assert 1e-12 < float(said.split()[-1]) < 1e-5  # rounded indeed
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_a_self_test_notices_a_wrong_equation(to, tmp_path):
+    text = l2l.export(l2l.CoordinatewiseLSTM(hidden=(2,), rng=1), to)
+    tanh = {"numpy": "np.tanh(a_g)", "python": "tanh(v) for v in a[2", "c": "l2l_tanh(a[2", "js": "Math.tanh(a[2"}[to]
+    assert text.count(tanh) == 1
+    with pytest.raises(AssertionError, match="largest difference"):
+        self_test(text.replace(tanh, tanh.replace("tanh", "cos", 1).replace("l2l_cos", "(l2l_real)cos")).replace(
+            "import exp,", "import cos, exp,"), to, tmp_path)
+
+
+@st.composite
+def models(draw):
+    hidden = draw(st.lists(st.integers(1, 9), max_size=3))
+    kind = draw(st.sampled_from([l2l.CoordinatewiseLSTM, l2l.CoordinatewiseRNN]))
+    model = kind(hidden, draw(st.sampled_from([None, 1.0, 10.0])), draw(st.sampled_from([1.0, -0.1, 3.0])),
+                 rng=draw(st.integers(0, 99)), backend="numpy")
+    single = type(model.params)(tuple(type(layer)(*(a.astype(np.float32) for a in layer))
+                                      for layer in model.params.layers), model.params.W.astype(np.float32),
+                                model.params.b.astype(np.float32))
+    return model.with_params(single)
+
+
+HARD = [0.0, -0.0, 1e-300, np.exp(-10.0), -np.exp(-1.0), 1e300, np.nan, np.inf, -np.inf, 0.3]
+
+
+@given(model=models(), dtype=st.sampled_from([np.float32, np.float64]))
+@settings(max_examples=30)
+def test_numpy_is_the_package_bit_for_bit(model, dtype):
+    exported, rng = module_of(l2l.export(model)), np.random.default_rng(0)
+    theta = np.zeros((5, 2), dtype)
+    ours, theirs = exported.init(theta), model.init(theta)
+    for t in range(20):
+        gradient = rng.normal(0, 1, theta.shape) if t % 5 else rng.permutation(HARD).reshape(theta.shape)
+        with np.errstate(over="ignore"):
+            gradient = gradient.astype(dtype)
+        before = gradient.copy()
+        got, ours = exported.update(gradient, ours)
+        expected, theirs = model.update(gradient, theirs)
+        assert got.dtype == dtype and np.array_equal(gradient, before, equal_nan=True)
+        np.testing.assert_array_equal(got, expected)
+        for a, b in zip(ours, theirs.layers, strict=True):
+            for x, y in zip(a, b, strict=True):
+                np.testing.assert_array_equal(x, y)
+
+
+@given(model=models())
+@settings(max_examples=20)
+def test_python_is_the_package(model):
+    exported = module_of(l2l.export(model, "python"))
+    ours, theirs = exported.init(10), model.init(np.zeros(10))
+    for row in np.tile(HARD, (10, 1)) * np.linspace(0.1, 1, 10)[:, None]:
+        got, ours = exported.update(row.tolist(), ours)
+        expected, theirs = model.update(row, theirs)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.skipif(not GCC, reason="there is no gcc")
+@given(model=models())
+@settings(max_examples=8, deadline=None)
+def test_c_is_the_package(tmp_path_factory, model):
+    self_test(l2l.export(model, "c"), "c", tmp_path_factory.mktemp("c"), "-fsanitize=address,undefined")
+
+
+@given(model=models())
+@settings(max_examples=20)
+def test_weights_are_the_float32_ones_exactly(model):
+    exported = module_of(l2l.export(model, "python"))
+    for layer, ours in zip(exported.LAYERS, model.params.layers, strict=True):
+        for a, b in zip(layer, ours, strict=True):
+            assert a.typecode == "f" and a.tolist() == b.ravel().tolist()
+    assert exported.W.tolist() == model.params.W.ravel().tolist()
+
+
+def test_the_self_test_reaches_both_branches_of_preprocessing():
+    small = np.abs(gradients()) < np.exp(-10)
+    assert small.any() and not small.all() and (gradients() < 0).any() and (gradients() > 0).any()
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_it_is_short(to):
+    lines = l2l.export("mnist-lstm", to).splitlines()
+    assert max(map(len, lines)) <= 120
+    digits = [line for line in lines if line.lstrip(" [{").startswith(tuple("-0123456789"))]
+    assert len(lines) - len(digits) <= 160 and not any(line != line.rstrip() for line in lines)
+
+
+def test_tags_stand_on_their_lines():
+    for to in TARGETS:
+        text = l2l.export("mnist-lstm", to)
+        for tag in ("P1", "P2", "A1", "L1", "L2", "L3", "L4", "L5", "C2", "C3"):
+            assert f" {tag}" in text, (to, tag)
+
+
+def test_the_card_and_the_licence_are_in_the_header():
+    for to in TARGETS:
+        head = " ".join(l2l.export("mnist-lstm", to)[:4000].split())
+        assert "MIT License" in head and l2l.load("mnist-lstm").card["sha256"] in head
+
+
+def test_the_command_writes_a_file(tmp_path, capsys):
+    assert main(["export", "quadratic-lstm", "--to", "c", "--output", str(tmp_path / "q.h"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["to"] == "c" and said["bytes"] == (tmp_path / "q.h").stat().st_size
+
+
+@pytest.mark.parametrize("words, why", [
+    (["nothing"], "name: expected"), (["general"], "MomentsMLP cannot be exported yet"),
+    (["lstm-oi-2"], "Proposer cannot be exported yet"), (["quadratic-sharing-lstm"], "SharingLSTM cannot"),
+    (["cifar-lstm"], "part: expected one of conv, fc"), (["mnist-lstm", "--part", "fc"], "part: expected None"),
+    (["mnist-lstm", "--output", "/nowhere/file.py"], "there is no folder"),
+])
+def test_bad_input_is_one_line(words, why, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", *words]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and why in lines[0] and not list(tmp_path.iterdir())
+
+
+def test_a_name_in_a_card_cannot_leave_the_header(tmp_path):
+    model = l2l.CoordinatewiseLSTM(hidden=(1,))
+    model.card = {"name": 'evil */ """ \\', "command": 'x */ """ \\u1 \n#error'}
+    for to in TARGETS:
+        self_test(l2l.export(model, to), to, tmp_path)
+    assert ROOT.is_dir()
