@@ -51,7 +51,7 @@ def self_test(text, to, folder, *options):
 
 
 @pytest.mark.parametrize("to", TARGETS)
-@pytest.mark.parametrize("name", [*COORDINATEWISE, "cifar-lstm"])
+@pytest.mark.parametrize("name", [*COORDINATEWISE, "cifar-lstm", "general"])
 def test_shipped_models_pass_their_self_test(name, to, tmp_path):
     text = l2l.export(name, to, part="conv" if name == "cifar-lstm" else None)
     said = self_test(text, to, tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover")
@@ -68,8 +68,9 @@ def test_nan_is_never_a_pass(to, tmp_path):
         self_test(text.replace(scale, nan), to, tmp_path)
 
 
-def test_c_in_single_precision(tmp_path):
-    said = self_test(l2l.export("mnist-lstm", "c"), "c", tmp_path, "-DL2L_REAL=float")
+@pytest.mark.parametrize("name", ["mnist-lstm", "general"])
+def test_c_in_single_precision(name, tmp_path):
+    said = self_test(l2l.export(name, "c"), "c", tmp_path, "-DL2L_REAL=float")
     assert 1e-12 < float(said.split()[-1]) < 1e-5  # rounded indeed
 
 
@@ -116,6 +117,65 @@ def test_numpy_is_the_package_bit_for_bit(model, dtype):
         for a, b in zip(ours, theirs.layers, strict=True):
             for x, y in zip(a, b, strict=True):
                 np.testing.assert_array_equal(x, y)
+
+
+@st.composite
+def moments(draw):
+    """A MomentsMLP with weights in float32, and parameters for it."""
+    model = l2l.MomentsMLP(draw(st.integers(1, 9)), rng=draw(st.integers(0, 99)), backend="numpy")
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    model = model.with_params(type(model.params)(*(rng.normal(0, 0.5, a.shape).astype(np.float32)
+                                                   for a in model.params)))
+    shapes = draw(st.lists(st.sampled_from([(3,), (2, 2), (1,), (), (0,), (2, 1, 3)]), min_size=1, max_size=4))
+    return model, [rng.normal(0, draw(st.sampled_from([0.0, 1.0])), shape) for shape in [*shapes, (2, 3)]]
+
+
+def hard_gradients(theta, rng, t):
+    """Gradients like theta, every fifth time with entries that are held, tiny or huge."""
+    return [np.asarray(rng.normal(0, 1, a.shape) if t % 5 else rng.choice([*HARD, 1e160], a.shape)) for a in theta]
+
+
+@given(drawn=moments(), steps=st.sampled_from([None, 5, 30]), dtype=st.sampled_from([np.float32, np.float64]))
+@settings(max_examples=30, deadline=None)
+@pytest.mark.filterwarnings("ignore")
+def test_numpy_is_the_package_bit_for_bit_on_arrays(drawn, steps, dtype):
+    (model, theta), rng = drawn, np.random.default_rng(0)
+    theta = [a.astype(dtype) for a in theta]
+    exported = module_of(l2l.export(model))
+    ours, theirs = exported.init(theta, steps or np.inf), model.init(theta, steps=steps)
+    for t in range(20):
+        with np.errstate(over="ignore"):
+            gradients_ = [a.astype(dtype) for a in hard_gradients(theta, rng, t)]
+        got, ours = exported.update(gradients_, ours)
+        expected, theirs = model.update(gradients_, theirs)
+        for a, b in zip(got, expected, strict=True):
+            assert a.dtype == dtype and a.shape == b.shape
+            np.testing.assert_array_equal(a, b)
+
+
+@given(drawn=moments(), steps=st.sampled_from([None, 5, 30]))
+@settings(max_examples=20, deadline=None)
+@pytest.mark.filterwarnings("ignore")
+def test_python_is_the_package_on_arrays(drawn, steps):
+    (model, theta), rng = drawn, np.random.default_rng(0)
+    exported = module_of(l2l.export(model, "python"))
+    ours = exported.init([a.ravel().tolist() for a in theta], [a.ndim > 1 for a in theta], steps or np.inf)
+    theirs = model.init(theta, steps=steps)
+    for t in range(20):
+        gradients_ = [rng.normal(0, 1, a.shape) for a in theta]
+        if t % 5 == 3:
+            gradients_[-1][0, 0], gradients_[-1][1, 1] = np.nan, 1e200
+        got, ours = exported.update([np.ravel(a).tolist() for a in gradients_], ours)
+        expected, theirs = model.update(gradients_, theirs)
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_allclose(a, np.ravel(b), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.skipif(not GCC, reason="there is no gcc")
+@given(drawn=moments())
+@settings(max_examples=5, deadline=None)
+def test_c_is_the_package_on_arrays(tmp_path_factory, drawn):
+    self_test(l2l.export(drawn[0], "c"), "c", tmp_path_factory.mktemp("c"), "-fsanitize=address,undefined")
 
 
 @given(model=models())
@@ -166,6 +226,14 @@ def test_tags_stand_on_their_lines():
             assert f" {tag}" in text, (to, tag)
 
 
+@pytest.mark.parametrize("to", TARGETS)
+def test_general_has_its_tags_and_no_long_lines(to):
+    text = l2l.export("general", to)
+    assert max(map(len, text.splitlines())) <= 120
+    for tag in range(16, 25):
+        assert f"C{tag}" in text, tag
+
+
 def test_the_card_and_the_licence_are_in_the_header():
     for to in TARGETS:
         head = " ".join(l2l.export("mnist-lstm", to)[:4000].split())
@@ -179,7 +247,7 @@ def test_the_command_writes_a_file(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words, why", [
-    (["nothing"], "name: expected"), (["general"], "MomentsMLP cannot be exported yet"),
+    (["nothing"], "name: expected"),
     (["lstm-oi-2"], "Proposer cannot be exported yet"), (["quadratic-sharing-lstm"], "SharingLSTM cannot"),
     (["cifar-lstm"], "part: expected one of conv, fc"), (["mnist-lstm", "--part", "fc"], "part: expected None"),
     (["mnist-lstm", "--output", "/nowhere/file.py"], "there is no folder"),

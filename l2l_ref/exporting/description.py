@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import pretrained
+from ..learned.moments_optimizer import MomentsMLP
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
+from ..ops.moments import BETA_V, BETAS
 from ..trees import tree_map
 
 if TYPE_CHECKING:
@@ -34,12 +36,11 @@ class Description(NamedTuple):
     card: list[str]                 # lines that say how it was trained
     kind: str
     parts: tuple[str, ...]
-    cell: str                       # "lstm_cell" or "rnn_cell"
-    settings: dict[str, float]      # by the names that they have in the file
+    cell: str                       # "lstm_cell", "rnn_cell" or none
+    settings: dict[str, Any]        # by the names that they have in the file
     layers: tuple[tuple[Array, ...], ...]  # W_x, W_h and b, float32
-    W: Array                        # of the output layer, float32
-    b: Array
-    expected: Array                 # (STEPS, COORDINATES), float64
+    weights: dict[str, Array]       # the others, by the names that they have in the file, float32
+    expected: Array                 # (STEPS, coordinates), float64
 
 
 def describe(model: protocols.Path | pretrained.Model, part: str | None = None) -> Description:
@@ -54,28 +55,46 @@ def describe(model: protocols.Path | pretrained.Model, part: str | None = None) 
         model = model.parts[part]
     elif part is not None:
         raise ValueError(f"part: expected None for an optimizer that has no parts, got {part!r}")
+    if isinstance(model, MomentsMLP):
+        return _moments(model, card)
     if isinstance(model, SharingLSTM) or not isinstance(model, CoordinatewiseLSTM):
-        raise ValueError(f"model: expected a CoordinatewiseLSTM, a CoordinatewiseRNN or a part of a PartitionedLSTM; "
-                         f"{type(model).__name__} cannot be exported yet")
+        raise ValueError(f"model: expected a CoordinatewiseLSTM, a CoordinatewiseRNN, a part of a PartitionedLSTM or "
+                         f"a MomentsMLP; {type(model).__name__} cannot be exported yet")
     params = model.params_as(np.float32)
     layers = tuple(tuple(np.asarray(a) for a in layer) for layer in params.layers)
     cell = "rnn_cell" if len(model.params.layers) and model.config["model"].endswith("rnn") else "lstm_cell"
     parts = ["log_and_sign"] * (model.preprocess is not None) + ["affine"]
     parts += (["tanh"] + ["sigmoid"] * (cell == "lstm_cell") + [cell]) * bool(layers) + ["coordinatewise"]
-    settings = {"P": model.preprocess} if model.preprocess is not None else {}
+    settings: dict[str, Any] = {"P": model.preprocess} if model.preprocess is not None else {}
     settings["SCALE"] = model.output_scale
     return Description(_title(card, model), _card_lines(card), "coordinatewise", tuple(parts), cell, settings, layers,
-                       params.W, params.b, _expected(model))
+                       {"W": params.W, "b": params.b}, _expected(model))
 
 
-def gradients() -> Array:
-    """The gradients of a self-test, (STEPS, COORDINATES): the same numbers in all languages, exactly.
+def _moments(model: MomentsMLP, card: dict[str, Any]) -> Description:
+    """That of a `MomentsMLP`. Its self-test has a matrix of 4 numbers and a vector of 3."""
+    weights = {name: np.asarray(a) for name, a in model.params_as(np.float32)._asdict().items()}
+    rounded = MomentsMLP(model.hidden, params=model.params_as(np.float32), backend="numpy")
+    theta = np.arange(1, 8) / 4
+    state = rounded.init([theta[:4].reshape(2, 2), theta[4:]], steps=STEPS)
+    expected = []
+    for gradient in gradients(len(theta)):
+        update, state = rounded.update([gradient[:4].reshape(2, 2), gradient[4:]], state)
+        expected.append(np.append(*update))
+    title = (f"{Path(str(card.get('name', 'model'))).name}: an optimizer that weighs running means of the gradient by "
+             f"a network of {model.hidden} hidden units.")
+    return Description(title, _card_lines(card), "moments", ("affine", "tanh", "moments"), "",
+                       {"BETAS": list(BETAS), "BETA_V": BETA_V}, (), weights, np.stack(expected))
+
+
+def gradients(coordinates: int = COORDINATES) -> Array:
+    """The gradients of a self-test, (STEPS, coordinates): the same numbers in all languages, exactly.
 
     They come from the generator of Park and Miller 1988, and are between -1 and 1 times a power of two.
     """
-    seed, rows = 1, np.empty((STEPS, COORDINATES))
+    seed, rows = 1, np.empty((STEPS, coordinates))
     for t in range(STEPS):
-        for k in range(COORDINATES):
+        for k in range(coordinates):
             seed = seed * 16807 % 2147483647
             rows[t, k] = (seed / 2.0**30 - 1) / 2.0 ** (3 * (t % 8))
     return rows

@@ -22,8 +22,8 @@ def export(model: protocols.Path | Model, to: Literal["numpy", "python", "c", "j
     Parameters
     ----------
     model : str, path or CoordinatewiseLSTM
-        The name of a shipped optimizer, a file that `save` wrote, or the optimizer itself. A `CoordinatewiseRNN` and
-        the parts of a `PartitionedLSTM` can be exported, too.
+        The name of a shipped optimizer, a file that `save` wrote, or the optimizer itself. A `CoordinatewiseRNN`, a
+        `MomentsMLP` and the parts of a `PartitionedLSTM` can be exported, too.
     to : {"numpy", "python", "c", "js"}
         A module on NumPy, one on Python's standard library alone, a C99 header, or an ES module.
     path : str or path, optional

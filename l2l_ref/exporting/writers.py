@@ -94,6 +94,13 @@ def _block(before: str, array: Array, after: str, number: Callable[[Any], str], 
                                    break_on_hyphens=False), after]
 
 
+def _rows(array: Array, opens: str, closes: str, number: Callable[[Any], str]) -> list[str]:
+    """The rows of a matrix, each on lines of its own."""
+    texts = [f"{opens}{', '.join(map(number, row))}{closes}," for row in array]
+    return [line for text in texts for line in textwrap.wrap(text, WIDTH, initial_indent="    ",
+                                                             subsequent_indent="     ", break_on_hyphens=False)]
+
+
 def _assignments(d: Description, form: str) -> str:
     return "\n".join(form.format(name, value) for name, value in d.settings.items())
 
@@ -107,53 +114,60 @@ def _names(d: Description, **more: Any) -> dict[str, Any]:
             "settings": _assignments(d, "{} = {!r}"), **more}
 
 
+def _shape(a: Array) -> str:
+    return f".reshape{a.shape}" if a.ndim > 1 else ""
+
+
 def _numpy(d: Description) -> dict[str, Any]:
-    data = ["# The weights of the layers: W_x (D, 4H), W_h (H, 4H) and b (4H,) of each", "LAYERS = ["]
-    if d.cell == "rnn_cell":
-        data[0] = data[0].replace("4H", "H")
-    for layer in d.layers:
-        data.append("    [")
-        for a in layer:
-            shape = f".reshape{a.shape}" if a.ndim > 1 else ""
-            data += _block("        np.array([", a, f"        ], np.float32){shape},", _number, " " * 12)
-        data.append("    ],")
-    data += ["]", *_block("W = np.array([", d.W, f"], np.float32).reshape{d.W.shape}", _number),
-             *_block("b = np.array([", d.b, "], np.float32)", _number),
-             "# What the package computes in the self-test",
+    data = []
+    if d.kind == "coordinatewise":
+        data = ["# The weights of the layers: W_x (D, 4H), W_h (H, 4H) and b (4H,) of each", "LAYERS = ["]
+        if d.cell == "rnn_cell":
+            data[0] = data[0].replace("4H", "H")
+        for layer in d.layers:
+            data.append("    [")
+            for a in layer:
+                data += _block("        np.array([", a, f"        ], np.float32){_shape(a)},", _number, " " * 12)
+            data.append("    ],")
+        data.append("]")
+    for name, a in d.weights.items():
+        data += _block(f"{name} = np.array([", a, f"], np.float32){_shape(a)}", _number)
+    data += ["# What the package computes in the self-test",
              *_block("EXPECTED = np.array([", d.expected, f"]).reshape{d.expected.shape}", _number)]
     features = "log_and_sign(g)" if "P" in d.settings else "g[:, None]"
     return _names(d, data=data, features=features)
 
 
-def _lists(d: Description, opens: str, closes: str, name: str, rows: tuple[str, str], end: str) -> list[str]:
+def _lists(d: Description, opens: str, closes: str, name: str, rows: tuple[str, str], end: str,
+           comment: str) -> list[str]:
     """The weights as flat arrays: of Python's module array, or JavaScript's typed ones."""
-    data = [f"{name}LAYERS = ["]
-    for layer in d.layers:
-        data.append("    [")
-        for a in layer:
-            data += _block(f"        {opens}", a, f"        {closes},", _number, " " * 12)
-        data.append("    ],")
-    data.append("]" + end)
-    for letter, a in (("W", d.W), ("b", d.b)):
+    data = [f"{comment} The weights, row by row; float32, exactly"]
+    if d.kind == "coordinatewise":
+        data[0] = f"{comment} The weights of the layers: W_x, W_h and b of each, row by row; float32, exactly"
+        data += [f"{name}HIDDEN = {[len(W_h) for _, W_h, _ in d.layers]}{end}", f"{name}LAYERS = ["]
+        for layer in d.layers:
+            data.append("    [")
+            for a in layer:
+                data += _block(f"        {opens}", a, f"        {closes},", _number, " " * 12)
+            data.append("    ],")
+        data.append("]" + end)
+    for letter, a in d.weights.items():
         data += _block(f"{name}{letter} = {opens}", a, closes + end, _number)
     data += [f"{name}EXPECTED = ["]
-    data += [f"    {rows[0]}{', '.join(map(_number, row))}{rows[1]}," for row in d.expected]
+    data += _rows(d.expected, *rows, _number)
     return [*data, "]" + end]
 
 
 def _python(d: Description) -> dict[str, Any]:
-    data = ["# The weights of the layers: W_x, W_h and b of each, row by row; float32, exactly",
-            f"HIDDEN = {[len(W_h) for _, W_h, _ in d.layers]}",
-            *_lists(d, 'array("f", [', "])", "", ("[", "]"), "")]
-    return _names(d, data=data, features="log_and_sign(g)" if "P" in d.settings else "[g]")
+    math = "exp, isfinite, log, tanh" if d.kind == "coordinatewise" else "exp, isfinite, log, sqrt, tanh"
+    data = _lists(d, 'array("f", [', "])", "", ("[", "]"), "", "#")
+    return _names(d, data=data, math=math, features="log_and_sign(g)" if "P" in d.settings else "[g]")
 
 
 def _js(d: Description) -> dict[str, Any]:
-    data = ["// The weights of the layers: W_x, W_h and b of each, row by row; float32, exactly",
-            f"const HIDDEN = {[len(W_h) for _, W_h, _ in d.layers]};",
-            *_lists(d, "Float32Array.from([", "])", "const ", ("[", "]"), ";")]
+    data = _lists(d, "Float32Array.from([", "])", "const ", ("[", "]"), ";", "//")
     return _names(d, data=data, features="logAndSign(g)" if "P" in d.settings else "[g]",
-                  names=str(list(_state(d))), cell={"lstm_cell": "lstmCell", "rnn_cell": "rnnCell"}[d.cell],
+                  names=str(list(_state(d))), cell={"rnn_cell": "rnnCell"}.get(d.cell, "lstmCell"),
                   settings=_assignments(d, "const {} = {!r};"))
 
 
@@ -174,11 +188,13 @@ def _c(d: Description) -> dict[str, Any]:
     body.append(f"        l2l_affine({inputs}, 1, {above}, l2l_W, &y);".ljust(82) + "/* C3 */")
     if not d.layers:
         body.insert(0, "        (void)s;")
-    data += _block(f"static const float l2l_W[{d.W.size}] = {{", d.W, "};", _hex)
-    data += _block(f"static const float l2l_b[{d.b.size}] = {{", d.b, "};", _hex)
+    for name, a in d.weights.items():
+        data += _block(f"static const float l2l_{name}[{a.size}] = {{", a, "};", _hex)
     data += ["#ifdef L2L_TEST", f"static const double L2L_EXPECTED[{len(d.expected)}][{d.expected.shape[1]}] = {{"]
-    data += [f"    {{{', '.join(map(_hex, row))}}}," for row in d.expected]
+    data += _rows(d.expected, "{", "}", _hex)
     data += ["};", "#endif"]
+    if d.kind == "moments":
+        return _names(d, data=data, widest=len(d.weights["b_1"]), settings="")
     settings = _assignments(d, "#define L2L_{} {!r}")
     settings += f"\n#define L2L_STATE {max(at, 1)}  /* numbers per coordinate */"
     return _names(d, data=data, body="\n".join(body), widest=max([len(W) for _, W, _ in d.layers], default=1),
