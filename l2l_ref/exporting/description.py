@@ -17,7 +17,6 @@ from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
 from ..ops.moments import BETA_V, BETAS
-from ..trees import tree_map
 
 if TYPE_CHECKING:
     from .. import protocols
@@ -73,8 +72,8 @@ def describe(model: protocols.Path | pretrained.Model, part: str | None = None) 
 
 def _moments(model: MomentsMLP, card: dict[str, Any]) -> Description:
     """That of a `MomentsMLP`. Its self-test has a matrix of 4 numbers and a vector of 3."""
-    weights = {name: np.asarray(a) for name, a in model.params_as(np.float32)._asdict().items()}
-    rounded = MomentsMLP(model.hidden, params=model.params_as(np.float32), backend="numpy")
+    params = model.params_as(np.float32)
+    rounded = MomentsMLP(model.hidden, params=params, backend="numpy")
     theta = np.arange(1, 8) / 4
     state = rounded.init([theta[:4].reshape(2, 2), theta[4:]], steps=STEPS)
     expected = []
@@ -84,7 +83,7 @@ def _moments(model: MomentsMLP, card: dict[str, Any]) -> Description:
     title = (f"{Path(str(card.get('name', 'model'))).name}: an optimizer that weighs running means of the gradient by "
              f"a network of {model.hidden} hidden units.")
     return Description(title, _card_lines(card), "moments", ("affine", "tanh", "moments"), "",
-                       {"BETAS": list(BETAS), "BETA_V": BETA_V}, (), weights, np.stack(expected))
+                       {"BETAS": list(BETAS), "BETA_V": BETA_V}, (), params._asdict(), np.stack(expected))
 
 
 def gradients(coordinates: int = COORDINATES) -> Array:
@@ -103,7 +102,7 @@ def gradients(coordinates: int = COORDINATES) -> Array:
 def _expected(model: CoordinatewiseLSTM) -> Array:
     """What the NumPy original makes of `gradients` in float64, with the weights in float32."""
     rounded = type(model)(model.hidden, model.preprocess, model.output_scale, backend="numpy",
-                          params=tree_map(lambda a: a.astype(np.float32), model.params))
+                          params=model.params_as(np.float32))
     rows, state = [], rounded.init(np.zeros(COORDINATES))
     for gradient in gradients():
         update, state = rounded.update(gradient, state)

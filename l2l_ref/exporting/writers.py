@@ -47,7 +47,6 @@ def write(description: Description, target: str, file: str) -> str:
     order = ["head", *(part for part in description.parts if part in sections), f"test_{description.kind}"]
     if target == "c":
         order.insert(1, "data")  # C wants the weights before their use
-        sections["data"] = ""
     text = ""
     for part in order:
         text += "\n".join(["", *lines, ""]) if part == "data" else Template(sections[part]).substitute(names | header)
@@ -72,12 +71,12 @@ def _harmless(text: str) -> str:
     return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace('"""', "'''")
 
 
-def _number(value: Any, suffix: str = "") -> str:
+def _number(value: Any) -> str:
     """The shortest decimal that is this number again, if it is read in double precision and rounded to its own."""
     text = repr(value.item()) if isinstance(value, np.float64) else str(value)
     if isinstance(value, np.float32) and np.float32(float(text)) != value:
         text = repr(float(value))  # the detour over double precision went to a neighbour
-    return text + suffix
+    return text
 
 
 def _hex(value: Any) -> str:
