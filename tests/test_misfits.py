@@ -198,7 +198,7 @@ def moments_of(rng, dtype):
     arrays = arrays_of([(2, 3), (4,)], 2)
     n = int(arrays.size.sum())
     gradient, m, x = (rng.standard_normal(shape).astype(dtype) for shape in (n, (3, n), n))
-    return arrays, n, gradient, m, x, rng.random(n).astype(dtype)
+    return arrays, n, gradient, m, x, rng.random((2, n)).astype(dtype)
 
 
 def advance(module, rng, dtype):
@@ -210,9 +210,9 @@ def advance(module, rng, dtype):
 
 def gated_update(module, rng, dtype):
     arrays, n, gradient, m, x, v = moments_of(rng, dtype)
-    params = GatedSumParams(*(0.3 * rng.standard_normal(shape).astype(dtype) for shape in ((18, 5), 5, (5, 8), 8)))
+    params = GatedSumParams(*(0.3 * rng.standard_normal(shape).astype(dtype) for shape in ((20, 5), 5, (5, 10), 10)))
     A = len(arrays.size)
-    shared = rng.standard_normal((A, 14)).astype(dtype)
+    shared = rng.standard_normal((A, 15)).astype(dtype)
     return gradient, m, v, x, 4, rng.random(A).astype(dtype), shared, arrays, params
 
 

@@ -77,6 +77,32 @@ def test_rescaling_changes_the_units_and_not_the_function(seed):
             np.testing.assert_allclose(row, row[:1].repeat(len(row)), rtol=1e-9)
 
 
+def test_other_starts_and_other_inputs():
+    """An eighth of the functions each: the start times one r; the first array in other units, with the start as it is."""
+    problem = PROBLEMS[2]
+    plain = Mixture([problem]).sample(400, 0, np.float64)
+    for option in ("starts", "inputs"):
+        task = Mixture([problem], **{option: 50.0}).sample(400, 0, np.float64)
+        with np.errstate(invalid="ignore"):
+            r = task.theta0 / plain.theta0
+        changed = ((np.abs(r - 1) > 1e-9) & np.isfinite(r)).any(axis=1)
+        if option == "starts":
+            assert 20 < changed.sum() < 90
+            r = np.where(np.isfinite(r), r, np.nanmax(r, axis=1, keepdims=True))
+            np.testing.assert_allclose(r, r[:, :1].repeat(r.shape[1], axis=1), rtol=1e-9)
+            assert 1 / 50 <= r.min() < 0.5 and 2 < r.max() <= 50
+        else:
+            assert not changed.any()
+            f, wanted = (t.loss_and_gradient(t.theta0)[0] for t in (task, plain))
+            assert 20 < (f != wanted).sum() < 90
+            first = np.prod(next(iter(plain.shapes.values())))
+            back = plain.theta0.copy()
+            s = task._factors[:, :1]
+            back[:, :first] *= s
+            np.testing.assert_allclose(plain.loss_and_gradient(back)[0], task.loss_and_gradient(task.theta0)[0],
+                                       rtol=1e-9)
+
+
 def test_second_derivatives_in_the_new_units():
     mix = Mixture([Quadratic(3)], rescale=5.0)
     task = mix.sample(2, 3, np.float64)
@@ -113,7 +139,7 @@ def test_a_problem_of_ones_own():
     model = l2l.CoordinatewiseLSTM(hidden=(2,))
     recipe = {"epochs": 1, "tasks": 2, "functions": 2, "validation_functions": 4}
     l2l.meta_train(model, mix, 4, 2, **recipe)
-    with pytest.raises(ValueError, match="rescale: expected problems whose tasks have shapes, got Nameless"):
+    with pytest.raises(ValueError, match="rescale, starts, inputs: expected problems whose tasks have shapes, got Nameless"):
         Mixture([Own()], rescale=2.0).sample(1, 0)
 
 
@@ -123,6 +149,7 @@ def test_a_problem_of_ones_own():
     (lambda: mixture(weights=[0, 0, 0]), ValueError, "weights"),
     (lambda: mixture(weights=[1, -1, 1]), ValueError, "weights"),
     (lambda: mixture(weights=[1, np.nan, 1]), ValueError, "weights"),
+    (lambda: mixture(starts=0.5), ValueError, "starts"), (lambda: mixture(inputs=np.nan), ValueError, "inputs"),
     (lambda: mixture(rescale=1.0), ValueError, "rescale"), (lambda: mixture(rescale=np.inf), ValueError, "rescale"),
     (lambda: Mixture([Rosenbrock(2, theta0_scale=1e30)]), ValueError, r"problems\[0\]: expected a mean loss"),
 ])

@@ -11,7 +11,7 @@ from l2l_ref.compiled import moments_mlp as compiled
 from l2l_ref.learned import moments_mlp as original
 from l2l_ref.learned.symmetrized import Symmetrized
 from l2l_ref.ops.gated_sum import GatedSumParams, gated_sum
-from l2l_ref.ops.moments import BETA_V, BETAS, arrays_of
+from l2l_ref.ops.moments import BETAS, BETAS_V, arrays_of
 from l2l_ref.optimizees import MLP
 from l2l_ref.optimizees.rollout import rollout
 from l2l_ref.trees import flatten, leaves, unflatten
@@ -131,17 +131,18 @@ def rows_of(gradient, state, arrays, steps):
 
 def by_hand(gradients, theta):
     """The directions of a single array, coordinate by coordinate, from the equations."""
-    m, v, out = np.zeros((3, len(theta))), np.zeros(len(theta)), []
+    m, v, out = np.zeros((3, len(theta))), np.zeros((2, len(theta))), []
     for t, g in enumerate(gradients, start=1):
         for i in range(len(theta)):
             for k, beta in enumerate(BETAS):
                 m[k, i] = beta * m[k, i] + (1 - beta) * g[i]
-            v[i] = BETA_V * v[i] + (1 - BETA_V) * g[i] ** 2
+            for j, beta in enumerate(BETAS_V):
+                v[j, i] = beta * v[j, i] + (1 - beta) * g[i] ** 2
         m_hat = [m[k] / (1 - beta**t) for k, beta in enumerate(BETAS)]
-        s = np.sqrt(v / (1 - BETA_V**t))
+        s, r = (np.sqrt(v[j] / (1 - beta**t)) for j, beta in enumerate(BETAS_V))
         S = np.sqrt(np.mean(s**2))
-        out.append([np.clip([g[i] / s[i], *(m_hat[k][i] / s[i] for k in range(3)), g[i] / S, m_hat[1][i] / S,
-                             m_hat[2][i] / S], -10, 10) for i in range(len(theta))])
+        out.append([np.clip([g[i] / s[i], *(m_hat[k][i] / s[i] for k in range(3)), m_hat[1][i] / r[i],
+                             m_hat[2][i] / r[i], g[i] / S, m_hat[1][i] / S, m_hat[2][i] / S], -10, 10) for i in range(len(theta))])
     return np.array(out)
 
 
@@ -152,7 +153,7 @@ def test_the_directions_are_those_of_the_equations():
     for gradient, wanted in zip(gradients, by_hand(gradients, theta)):
         o, e = rows_of(gradient, state, arrays, 20)
         np.testing.assert_allclose(o, wanted, rtol=1e-12)
-        assert e.shape == (4, 18) and np.isfinite(e).all()
+        assert e.shape == (4, 20) and np.isfinite(e).all()
         _, state, _ = original.step(gradient, state, arrays, params, 20)
 
 
@@ -201,7 +202,7 @@ def test_the_meta_gradient_is_a_finite_difference(seed, some):
 
 def test_an_untrained_optimizer_is_close_to_adam():
     rng = np.random.default_rng(2)
-    opt, adam = l2l.MomentsMLP(rng=0), l2l.baselines.Adam(original.STEP, beta2=BETA_V)
+    opt, adam = l2l.MomentsMLP(rng=0), l2l.baselines.Adam(original.STEP, beta2=BETAS_V[0])
     theta = rng.standard_normal(30)
     state, other = opt.init(theta), adam.init(theta)
     for _ in range(10):
@@ -277,7 +278,7 @@ def test_sizes_of_gradients_at_the_ends_of_float32(size):
 
 
 def test_the_features_are_those_of_the_page():
-    """All 18 of them at the third step, from their definitions, for two arrays of one function."""
+    """All 20 of them at the third step, from their definitions, for two arrays of one function."""
     rng, T = np.random.default_rng(3), 20
     arrays, params = arrays_of([(2, 3), (4,)]), trained(rng)
     theta, gradients = rng.standard_normal(10), rng.standard_normal((3, 10))
@@ -287,12 +288,12 @@ def test_the_features_are_those_of_the_page():
         update, state, _ = original.step(gradient, state, arrays, params, T)
         updates.append(update)
     m = np.zeros((3, 4, 10))  # after 0, 1, 2, 3 steps
-    v = np.zeros((4, 10))
+    v = np.zeros((2, 4, 10))
     for t in range(3):
         m[:, t + 1] = [beta * m[k, t] + (1 - beta) * gradients[t] for k, beta in enumerate(BETAS)]
-        v[t + 1] = BETA_V * v[t] + (1 - BETA_V) * gradients[t] ** 2
+        v[:, t + 1] = [beta * v[j, t] + (1 - beta) * gradients[t] ** 2 for j, beta in enumerate(BETAS_V)]
     m_hat = [m[k, 3] / (1 - beta**3) for k, beta in enumerate(BETAS)]
-    s = np.sqrt(v[3] / (1 - BETA_V**3))
+    s, r = (np.sqrt(v[j, 3] / (1 - beta**3)) for j, beta in enumerate(BETAS_V))
 
     def cosine(t, where):
         a, b = gradients[t][where], m[1, t][where]
@@ -309,11 +310,13 @@ def test_the_features_are_those_of_the_page():
         shared = [np.log(rms(theta[where]) + 1e-3) / 3 + 1, np.log(n) / 6 - 1, matrix - 0.5,
                   2 * (0.8 * 0.2 * own[0] + 0.2 * own[1]), 3 * (0.97 * 0.03 * own[0] + 0.03 * own[1]), sum(own) / 10,
                   2 * (0.8 * 0.2 * whole[0] + 0.2 * whole[1]), sum(whole) / 10,
+                  np.log(S / rms(r[where]) + 1e-2) / 2 + 0.5,
                   np.log(rms(m_hat[1][where]) / S + 1e-3) / 2 + 1, np.log(rms(m_hat[2][where]) / S + 1e-3) / 2 + 1,
                   np.log(far + 1e-5) / 4 + 1.2, np.log(far / path + 1e-2) / 2 + 1, np.log(3) / 3 - 1, 2 * 3 / T - 1]
         for i in range(where.start, where.stop):
             o_1, o_3, o_4 = (x[i] / s[i] for x in (gradients[2], m_hat[1], m_hat[2]))
-            wanted = [np.log(s[i] / S) / 3, abs(o_3) - 0.5, abs(o_4) - 0.5, np.clip(o_1 * o_3, -3, 3) / 2, *shared]
+            wanted = [np.log(s[i] / S) / 3, np.log(s[i] / r[i]) / 3, abs(o_3) - 0.5, abs(o_4) - 0.5,
+                      np.clip(o_1 * o_3, -3, 3) / 2, *shared]
             np.testing.assert_allclose(e[i], wanted, rtol=1e-9, atol=1e-12)
 
 

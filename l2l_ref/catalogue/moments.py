@@ -11,14 +11,14 @@ SHAPES = [(2, 2), (3,)]
 
 
 def _running_means(rng, n=5):
-    return normal(rng, n), normal(rng, 3, n), rng.uniform(0.1, 2.0, n)
+    return normal(rng, n), normal(rng, 3, n), rng.uniform(0.1, 2.0, (2, n))
 
 
 def _directions(rng, shapes=SHAPES, functions=1, g=1.0):
     arrays = moments.arrays_of(shapes, functions)
     n = int(arrays.size.sum())
     S = rng.uniform(0.5, 2.0, len(arrays.size))
-    return g * off_zero(rng, n), normal(rng, 3, n), rng.uniform(0.5, 2.0, n), S, arrays
+    return g * off_zero(rng, n), normal(rng, 3, n), rng.uniform(0.5, 2.0, (2, n)), S, arrays
 
 
 def _gated_sum(rng, N=4, K=3, E=2, H=5, ell=0.0, o=1.0):
@@ -29,7 +29,7 @@ def _gated_sum(rng, N=4, K=3, E=2, H=5, ell=0.0, o=1.0):
 OPERATIONS = (
     Operation(
         "running_means", moments.running_means, _running_means,
-        r"m_k' = \beta_k m_k + (1 - \beta_k) g \qquad v' = \beta_v v + (1 - \beta_v) g^2",
+        r"m_k' = \beta_k m_k + (1 - \beta_k) g \qquad v_j' = \beta_{vj} v_j + (1 - \beta_{vj}) g^2",
         "Kingma & Ba 2015, of several horizons",
         cases={
             "one coordinate": partial(_running_means, n=1),
@@ -40,7 +40,8 @@ OPERATIONS = (
     ),
     Operation(
         "directions", moments.directions, _directions,
-        r"o = \left(\frac{g}{s}, \frac{\hat m_k}{s}, \frac{g}{S}, \frac{\hat m_k}{S}\right) \qquad s = \sqrt{\hat v}",
+        r"o = \left(\frac{g}{s}, \frac{\hat m_k}{s}, \frac{\hat m_k}{r}, \frac{g}{S}, \frac{\hat m_k}{S}\right)"
+        r" \qquad s = \sqrt{\hat v_1} \qquad r = \sqrt{\hat v_2}",
         "Kingma & Ba 2015, Lv et al. 2017",
         cases={
             "one coordinate": partial(_directions, shapes=[(1,)]),

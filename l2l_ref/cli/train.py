@@ -60,7 +60,7 @@ RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "f
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
                         "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir"),
-                        ZOO: ("rescale",), OWN: ()}
+                        ZOO: ("rescale", "starts", "inputs"), OWN: ()}
 MODEL = ("hidden", "preprocess", "output_scale")
 CELL = "lstm"
 SHARING = ("share", "averaged", "window")
@@ -112,6 +112,8 @@ NUMBERS = {
     "untold": "fraction of the runs in which the optimizer is not told the number of steps, if it wants to know",
     "sigma": "standard deviation of the perturbations of the weights by evolution",
     "logarithm": "replace losses by the logarithm of their sum with this number",
+    "starts": "multiply the starting points of an eighth of the functions at random, by factors up to this",
+    "inputs": "multiply the inputs of an eighth of the functions at random, by factors up to this",
     "rescale": "rescale the parameters of each function at random, array by array, by factors up to this",
     "penalty": "weight in the loss of the distance between the network's raw output and the unit cube",
     "parallel": "fraction of the updates with simultaneous evaluations, 2 to --workers",

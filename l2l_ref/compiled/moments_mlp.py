@@ -15,40 +15,41 @@ from functools import lru_cache
 import numpy as np
 
 from ..ops.gated_sum import LONGEST
-from ..ops.moments import BETA_V, BETAS, LARGEST, SHARED
+from ..ops.moments import BETAS, BETAS_V, LARGEST, SHARED
 from .arguments import fit, precision, shape_of
 from .jit import exp, kernel, kernel_without_refcounts, log, tanh
 from .threads import run, worth
 
 BLOCK = 4096    # coordinates in a block
 TILE = 128      # coordinates in a tile
-OWN, K = 4, 7   # features of a coordinate itself, directions
+OWN, K = 5, 9   # features of a coordinate itself, directions
 
 
 # -------------------------------------------------------------------- the two functions of the original
 
 
 def advance(gradient, state, arrays, threads=None):
-    """C19, and sums over arrays: gradient (n,), state -> m' (3, n), v' (n,), sums (6, A), how many were held."""
+    """C19, and sums over arrays: gradient (n,), state -> m' (3, n), v' (2, n), sums (7, A), how many were held."""
     dtype = precision(gradient, state.m, state.v)
     (n,), blocks = shape_of("gradient", gradient, 1), _blocks(arrays, gradient)
     gradient, m, v = fit(dtype, ("gradient", gradient, (n,)), ("state.m", state.m, (len(BETAS), n)),
-                         ("state.v", state.v, (n,)))
+                         ("state.v", state.v, (len(BETAS_V), n)))
     m_new, v_new = np.empty_like(m), np.empty_like(v)
-    sums, held = np.empty((len(blocks), 6)), np.zeros(len(blocks), np.int64)
+    sums, held = np.empty((len(blocks), 7)), np.zeros(len(blocks), np.int64)
     run(_advance_part, len(blocks), worth(threads, 16 * n), blocks, gradient, m, v, m_new, v_new,
-        np.array([*BETAS, BETA_V], dtype), sums, held)
+        np.array([*BETAS, *BETAS_V], dtype), sums, held)
     return m_new, v_new, _per_array(sums, blocks, arrays), sum(held.tolist())
 
 
 def gated_update(gradient, m, v, x, t, S, shared, arrays, params, threads=None):
-    """C20 to C24: gradient (n,), m (3, n), v, x (n,), S (A,), shared (A, SHARED) -> update, x' (n,), sums (2, A)."""
+    """C20 to C24: gradient (n,), m (3, n), v (2, n), x (n,), S (A,), shared (A, SHARED) -> update, x', sums (2, A)."""
     params = _fitted(params)
     dtype, A, (n,) = params.W_1.dtype, len(arrays.size), shape_of("gradient", gradient, 1)
     blocks = _blocks(arrays, gradient)
-    gradient, m, v, x, S, shared = fit(dtype, ("gradient", gradient, (n,)), ("m", m, (len(BETAS), n)), ("v", v, (n,)),
-                                       ("x", x, (n,)), ("S", S, (A,)), ("shared", shared, (A, SHARED)))
-    hats = (1 / (1 - np.array([*BETAS, BETA_V]) ** t)).astype(dtype)
+    gradient, m, v, x, S, shared = fit(dtype, ("gradient", gradient, (n,)), ("m", m, (len(BETAS), n)),
+                                       ("v", v, (len(BETAS_V), n)), ("x", x, (n,)), ("S", S, (A,)),
+                                       ("shared", shared, (A, SHARED)))
+    hats = (1 / (1 - np.array([*BETAS, *BETAS_V]) ** t)).astype(dtype)
     bias = shared @ params.W_1[OWN:] + params.b_1
     update, x_new, moves = np.empty_like(gradient), np.empty_like(x), np.empty((len(blocks), 2))
     run(_update_part, len(blocks), worth(threads, 4 * n * params.W_1.size), blocks, gradient, m, v, x, x_new, update, S,
@@ -92,15 +93,16 @@ def _per_array(sums, blocks, arrays):
 
 @kernel_without_refcounts
 def _advance_part(first_part, stride, blocks, gradient, m, v, m_new, v_new, constants, sums, held):
-    """C19 for the blocks first_part, first_part + stride, ...; sums (blocks, 6) of g m_2, g^2 and m_2^2
-    with the m_2 before g, and of v, m_2^2 and m_3^2 with those after it.
+    """C19 for the blocks first_part, first_part + stride, ...; sums (blocks, 7) of g m_2, g^2 and m_2^2
+    with the m_2 before g, and of v_1, v_2, m_2^2 and m_3^2 with those after it.
     """
     zero, one = gradient.dtype.type(0), gradient.dtype.type(1)
-    beta_1, beta_2, beta_3, beta_v = constants[0], constants[1], constants[2], constants[3]
+    beta_1, beta_2, beta_3, beta_fast, beta_slow = constants[0], constants[1], constants[2], constants[3], constants[4]
     for block in range(first_part, len(blocks), stride):
         first, count = blocks[block, 1], blocks[block, 2]
         end = first + count
-        g_all, v_old, v_out = gradient[first:end], v[first:end], v_new[first:end]
+        g_all, fast, slow = gradient[first:end], v[0, first:end], v[1, first:end]
+        fast_new, slow_new = v_new[0, first:end], v_new[1, first:end]
         old_1, old_2, old_3 = m[0, first:end], m[1, first:end], m[2, first:end]
         new_1, new_2, new_3 = m_new[0, first:end], m_new[1, first:end], m_new[2, first:end]
         for i in range(count):
@@ -109,8 +111,10 @@ def _advance_part(first_part, stride, blocks, gradient, m, v, m_new, v_new, cons
             new_1[i] = beta_1 * old_1[i] + (one - beta_1) * g        # C19
             new_2[i] = beta_2 * old_2[i] + (one - beta_2) * g        # C19
             new_3[i] = beta_3 * old_3[i] + (one - beta_3) * g        # C19
-            v_out[i] = beta_v * v_old[i] + (one - beta_v) * (g * g)  # C19
-        g_m, g_g, m_m, v_sum, m_2, m_3, away = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0  # float64, which holds their squares
+            fast_new[i] = beta_fast * fast[i] + (one - beta_fast) * (g * g)  # C19
+            slow_new[i] = beta_slow * slow[i] + (one - beta_slow) * (g * g)  # C19
+        g_m, g_g, m_m, away = 0.0, 0.0, 0.0, 0  # float64, which holds their squares
+        v_1, v_2, m_2, m_3 = 0.0, 0.0, 0.0, 0.0
         for i in range(count):
             square = g_all[i] * g_all[i]
             finite = square - square == zero
@@ -120,12 +124,13 @@ def _advance_part(first_part, stride, blocks, gradient, m, v, m_new, v_new, cons
             g_m += g * past
             g_g += g * g
             m_m += past * past
-            v_sum += np.float64(v_out[i])
+            v_1 += np.float64(fast_new[i])
+            v_2 += np.float64(slow_new[i])
             m_2 += after_2 * after_2
             m_3 += after_3 * after_3
         held[block] = away
         sums[block, 0], sums[block, 1], sums[block, 2] = g_m, g_g, m_m
-        sums[block, 3], sums[block, 4], sums[block, 5] = v_sum, m_2, m_3
+        sums[block, 3], sums[block, 4], sums[block, 5], sums[block, 6] = v_1, v_2, m_2, m_3
 
 
 @kernel
@@ -152,7 +157,7 @@ def _update_blocks(first_part, stride, blocks, gradient, m, v, x, x_new, update,
         far, own = 0.0, 0.0
         for tile in range(first, end, TILE):
             count = min(TILE, end - tile)
-            _features(gradient[tile : tile + count], m, v[tile : tile + count], tile, by_S, constants, o, e)
+            _features(gradient[tile : tile + count], m, v, tile, by_S, constants, o, e)
             _gated_sum(count, o, e, bias[array], W_1, W_2, b_2, z, out)
             y, g, u = out[0], gradient[tile : tile + count], update[tile : tile + count]
             x_old, x_out = x[tile : tile + count], x_new[tile : tile + count]
@@ -171,28 +176,35 @@ def _features(gradient, m, v, tile, by_S, constants, o, e):
     """C20 to C22 of a tile: the directions o (K, tile) and the coordinates' own features e (OWN, tile)."""
     number, zero, one = gradient.dtype.type, gradient.dtype.type(0), gradient.dtype.type(1)
     count = len(gradient)
-    by_1, by_2, by_3, by_v, most = constants[0], constants[1], constants[2], constants[3], constants[4]
+    by_1, by_2, by_3, by_fast = constants[0], constants[1], constants[2], constants[3]
+    by_slow, most = constants[4], constants[5]
+    fast, slow = v[0, tile : tile + count], v[1, tile : tile + count]
     m_1, m_2, m_3 = m[0, tile : tile + count], m[1, tile : tile + count], m[2, tile : tile + count]
-    o_0, o_1, o_2, o_3, o_4, o_5, o_6 = o[0], o[1], o[2], o[3], o[4], o[5], o[6]
-    e_0, e_1, e_2, e_3 = e[0], e[1], e[2], e[3]
+    o_0, o_1, o_2, o_3, o_4, o_5, o_6, o_7, o_8 = o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8]
+    e_0, e_1, e_2, e_3, e_4 = e[0], e[1], e[2], e[3], e[4]
     for i in range(count):
         square = gradient[i] * gradient[i]
         g = gradient[i] if square - square == zero else zero
-        s = np.sqrt(v[i] * by_v)                                     # C20
+        s, r = np.sqrt(fast[i] * by_fast), np.sqrt(slow[i] * by_slow)  # C20
         by_s = one / s if s > zero else zero
+        by_r = one / r if r > zero else zero
         o_0[i] = min(max(g * by_s, -most), most)                     # C21
         o_1[i] = min(max(m_1[i] * by_1 * by_s, -most), most)
         o_2[i] = min(max(m_2[i] * by_2 * by_s, -most), most)
         o_3[i] = min(max(m_3[i] * by_3 * by_s, -most), most)
-        o_4[i] = min(max(g * by_S, -most), most)
-        o_5[i] = min(max(m_2[i] * by_2 * by_S, -most), most)
-        o_6[i] = min(max(m_3[i] * by_3 * by_S, -most), most)
+        o_4[i] = min(max(m_2[i] * by_2 * by_r, -most), most)
+        o_5[i] = min(max(m_3[i] * by_3 * by_r, -most), most)
+        o_6[i] = min(max(g * by_S, -most), most)
+        o_7[i] = min(max(m_2[i] * by_2 * by_S, -most), most)
+        o_8[i] = min(max(m_3[i] * by_3 * by_S, -most), most)
         e_0[i] = max(s * by_S, number(1e-6))
+        e_1[i] = max(s * by_r, number(1e-6))
     for i in range(count):
         e_0[i] = min(max(log(e_0[i]), number(-6)), number(3)) / number(3)  # C22
-        e_1[i] = abs(o_2[i]) - number(0.5)
-        e_2[i] = abs(o_3[i]) - number(0.5)
-        e_3[i] = min(max(o_0[i] * o_2[i], number(-3)), number(3)) / number(2)
+        e_1[i] = min(max(log(e_1[i]), number(-6)), number(3)) / number(3)  # C22
+        e_2[i] = abs(o_2[i]) - number(0.5)
+        e_3[i] = abs(o_3[i]) - number(0.5)
+        e_4[i] = min(max(o_0[i] * o_2[i], number(-3)), number(3)) / number(2)
 
 
 @kernel_without_refcounts
@@ -200,11 +212,11 @@ def _gated_sum(count, o, e, bias, W_1, W_2, b_2, z, out):
     """C16 to C18 of a tile; out[0] holds y on return."""
     number = W_1.dtype.type
     H = len(W_2)
-    e_0, e_1, e_2, e_3 = e[0], e[1], e[2], e[3]
+    e_0, e_1, e_2, e_3, e_4 = e[0], e[1], e[2], e[3], e[4]
     for j in range(H):
-        z_j, b, w_0, w_1, w_2, w_3 = z[j], bias[j], W_1[0, j], W_1[1, j], W_1[2, j], W_1[3, j]
+        z_j, b, w_0, w_1, w_2, w_3, w_4 = z[j], bias[j], W_1[0, j], W_1[1, j], W_1[2, j], W_1[3, j], W_1[4, j]
         for i in range(count):
-            z_j[i] = tanh(b + w_0 * e_0[i] + w_1 * e_1[i] + w_2 * e_2[i] + w_3 * e_3[i])  # C16
+            z_j[i] = tanh(b + w_0 * e_0[i] + w_1 * e_1[i] + w_2 * e_2[i] + w_3 * e_3[i] + w_4 * e_4[i])  # C16
     for k in range(1 + K):
         out_k = out[k]
         for i in range(count):

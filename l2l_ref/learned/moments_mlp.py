@@ -1,17 +1,17 @@
 """An optimizer that is odd in the gradient, on features that do not depend on scales: the NumPy original.
 
-Dims: n coordinates in A arrays; T steps; K = 7 directions, E = 18 features. Read ops/moments.py and ops/gated_sum.py
+Dims: n coordinates in A arrays; T steps; K = 9 directions, E = 20 features. Read ops/moments.py and ops/gated_sum.py
 first: C19 to C21 make the directions o, and C16 to C18 sum them up.
 
     C22  e = what the coordinate and its array look like, in even functions of the gradient     (n, E)
     C23  update = -gated_sum(o, e)                                                              (n,)
     C24  x' = x + update, the way from the start
 
-The features of a coordinate are log(s / S), |o_3|, |o_4| and o_1 o_3. The others belong to its array: the root mean
-square of the starting point, its size, whether it is a matrix; the cosines of g and the m_2 before it, as two running
-means and as a sum, and the same of all arrays of the function; the lengths of m_2^ and m_3^ beside S; the way x, and
-how straight it was; log(t), and t / T where the number of steps T is known. A sum of cosines grows while steps are too
-short and falls when they are too long, so steps can adapt to a problem.
+The features of a coordinate are log(s / S), log(s / r), |o_3|, |o_4| and o_1 o_3. The others belong to its array: the
+root mean square of the starting point, its size, whether it is a matrix; the cosines of g and the m_2 before it, as two
+running means and as a sum, and the same of all arrays of the function; the lengths of s beside r, and of m_2^ and m_3^
+beside s; the way x, and how straight it was; log(t), and t / T where the number of steps T is known. A sum of cosines
+grows while steps are too short and falls when they are too long, so steps can adapt to a problem.
 
 The update for -g is minus that for g, exactly, and a coordinate without a gradient does not move. A factor in f leaves
 o and e, and with them the update, as they are.
@@ -35,6 +35,7 @@ import numpy as np
 from ..ops.gated_sum import GatedSumParams, gated_sum, gated_sum_backward, gated_sum_init
 from ..ops.moments import (
     BETAS,
+    BETAS_V,
     COSINES,
     SHARED,
     array_features,
@@ -54,13 +55,13 @@ if TYPE_CHECKING:
 
 Params = GatedSumParams
 
-OWN = 4        # features of a coordinate itself
+OWN = 5        # features of a coordinate itself
 STEP = 0.005   # the length of the steps of an untrained optimizer
 
 
 class State(NamedTuple):
     m: np.ndarray        # (3, n), running means of the gradient
-    v: np.ndarray        # (n,), running mean of its square
+    v: np.ndarray        # (2, n), running means of its square
     x: np.ndarray        # (n,), the way from the start
     cosines: np.ndarray  # (5, A), see ops.moments.next_cosines
     far: np.ndarray      # (A,), the root mean square of x
@@ -71,7 +72,7 @@ class State(NamedTuple):
 
 def init_params(rng: np.random.Generator, hidden: int) -> Params:
     """Draw Params, float64. The update of an untrained optimizer is close to -`STEP` m_2^ / s, that of Adam."""
-    first = np.array([np.log(STEP), 0, 0, 1, 0, 0, 0, 0])
+    first = np.array([np.log(STEP), 0, 0, 1, 0, 0, 0, 0, 0, 0])
     return gated_sum_init(rng, OWN + SHARED, hidden, first)
 
 
@@ -79,7 +80,7 @@ def init_state(theta: Array, arrays: Arrays) -> State:
     """The state of theta (n,) before the first step."""
     n, A = len(theta), len(arrays.size)
     m, v, x, cosines, far, path = (np.zeros(shape, theta.dtype)
-                                   for shape in ((len(BETAS), n), n, n, (COSINES, A), A, A))
+                                   for shape in ((len(BETAS), n), (len(BETAS_V), n), n, (COSINES, A), A, A))
     return State(m, v, x, cosines, far, path, root_mean_square(theta, arrays), 0)
 
 
@@ -91,10 +92,10 @@ def advance(gradient: Array, state: State, arrays: Arrays, threads: int | None =
 
     Returns
     -------
-    m, v : (3, n) and (n,) arrays
+    m, v : (3, n) and (2, n) arrays
         The running means with this gradient.
-    sums : (6, A) array of float64
-        Of g m_2, g^2 and m_2^2 with the m_2 before g, and of v, m_2^2 and m_3^2 with those after it.
+    sums : (7, A) array of float64
+        Of g m_2, g^2 and m_2^2 with the m_2 before g, and of v_1, v_2, m_2^2 and m_3^2 with those after it.
     held : int
         How many gradients count as 0.
     """
@@ -102,7 +103,7 @@ def advance(gradient: Array, state: State, arrays: Arrays, threads: int | None =
     g = np.where(finite, gradient, gradient.dtype.type(0))
     (m, v), _ = running_means(g, state.m, state.v)                   # C19
     g_, past, m_2, m_3 = (a.astype(np.float64) for a in (g, past, m[1], m[2]))
-    sums = total(np.stack([g_ * past, g_**2, past**2, v, m_2**2, m_3**2]), arrays)
+    sums = total(np.stack([g_ * past, g_**2, past**2, *v, m_2**2, m_3**2]), arrays)
     return m, v, sums, len(finite) - int(np.count_nonzero(finite))
 
 
@@ -113,7 +114,7 @@ def shared_features(state: State, sums: Array, arrays: Arrays, steps: float) -> 
     cosines = state.cosines
     if state.t > 0:  # otherwise there is no m_2 before g
         cosines = next_cosines(cosines, sums[:3], arrays.functions)
-    means = sums[3:] * np.array([[by_v], [by_m[1] ** 2], [by_m[2] ** 2]]) / arrays.size
+    means = sums[3:] * np.array([*by_v, by_m[1] ** 2, by_m[2] ** 2])[:, None] / arrays.size
     lengths = np.sqrt(means.astype(dtype))
     return array_features(state.start, cosines, lengths, state.far, state.path, arrays, t, steps), lengths[0], cosines
 
@@ -121,10 +122,11 @@ def shared_features(state: State, sums: Array, arrays: Arrays, steps: float) -> 
 def rows(gradient: Array, m: Array, v: Array, t: int, S: Array, shared: Array, arrays: Arrays) -> tuple[Array, Array]:
     """C20 to C22: o (n, K) and e (n, E) of the coordinates."""
     by_m, by_v = corrections(t, gradient.dtype)
-    v_hat, where = by_v * v, arrays.of_coordinate
+    v_hat, where = by_v[:, None] * v, arrays.of_coordinate
     o, _ = directions(gradient, by_m[:, None] * m, v_hat, S, arrays)  # C20, C21
-    size = np.log(np.maximum(np.sqrt(v_hat) * inverse(S)[where], 1e-6))
-    own = np.stack([np.clip(size, -6, 3) / 3, np.abs(o[:, 2]) - 0.5, np.abs(o[:, 3]) - 0.5,
+    s, r = np.sqrt(v_hat)
+    sizes = np.log(np.maximum(s * np.stack([inverse(S)[where], inverse(r)]), 1e-6))
+    own = np.stack([*np.clip(sizes, -6, 3) / 3, np.abs(o[:, 2]) - 0.5, np.abs(o[:, 3]) - 0.5,
                     np.clip(o[:, 0] * o[:, 2], -3, 3) / 2], axis=1)
     return o, np.concatenate([own, shared[where]], axis=1).astype(gradient.dtype, copy=False)  # C22
 
@@ -182,7 +184,7 @@ def step(gradient: Array, state: State, arrays: Arrays, params: Params, steps: f
     update, x, moves = passes.gated_update(gradient, m, v, state.x, state.t + 1, S, shared, arrays, params, threads)
     if held:
         stays = ~square_is_finite(gradient)
-        m[:, stays], v[stays] = state.m[:, stays], state.v[stays]
+        m[:, stays], v[:, stays] = state.m[:, stays], state.v[:, stays]
     return update, moved(state, m, v, x, cosines, moves, arrays), held
 
 

@@ -153,9 +153,9 @@ class MomentsMLP(ScipyMethod, LearnedModel[moments_mlp.Params]):
         flat = one_vector("gradient", gradient)
         require_layout("gradient", gradient, state.shapes, "theta")
         network, dtype = state.network, flat.dtype
-        if np.shape(network.v) != flat.shape:
+        if np.shape(network.x) != flat.shape:
             raise ValueError(f"state: expected one of this optimizer, of {len(flat)} coordinates, "
-                             f"got {np.shape(network.v)}")
+                             f"got {np.shape(network.x)}")
         if not len(flat):
             return unflatten(flat, gradient), state
         if network.v.dtype != dtype:

@@ -70,10 +70,10 @@ MIXTURE: dict[str, Any] = {
 # That of an optimizer on running means, whose length of step backpropagation without the dashed edges does not teach.
 MOMENTS: dict[str, Any] = {
     "model": {},
-    "problem": {"rescale": 10.0},
+    "problem": {"rescale": 10.0, "starts": 10.0, "inputs": 300.0},
     "recipe": {"functions": 2, "tasks": 20, "steps": 400, "unroll": None, "validation_functions": 32,
-               "horizons": (50, 1000), "curriculum": 0.5, "untold": 0.2, "estimator": "evolution", "pairs": 8,
-               "sigma": 0.03, "loss_weights": "tail", "logarithm": 1e-4, "learning_rate": 1e-2,
+               "horizons": (50, 2000), "curriculum": 0.5, "untold": 0.2, "estimator": "evolution", "pairs": 8,
+               "sigma": 0.03, "loss_weights": "tail", "logarithm": 1e-5, "learning_rate": 1e-2,
                "final_learning_rate": 1e-3, "decay_from": 0.5, "averaging": 0.95, "clip": 40.0},
 }
 

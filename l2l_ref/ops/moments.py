@@ -1,15 +1,18 @@
 """Running means of a gradient, and directions that are made of them by dividing by the size of the gradient.
 
-Dims: n coordinates in A arrays, each of which belongs to one of B functions; K = 7 directions.
+Dims: n coordinates in A arrays, each of which belongs to one of B functions; K = 9 directions.
 
 At step t = 1, 2, ...:
 
-    C19  m_k' = beta_k m_k + (1 - beta_k) g,   v' = beta_v v + (1 - beta_v) g^2      k = 1, 2, 3
+    C19  m_k' = beta_k m_k + (1 - beta_k) g,   v_j' = beta_vj v_j + (1 - beta_vj) g^2      k = 1, 2, 3;  j = 1, 2
 
 A hat divides a mean by 1 - beta^t, which takes away that it began at 0:
 
-    C20  s = sqrt(v^),   S = root mean square of s over the array
-    C21  o = (g, m_1^, m_2^, m_3^) / s  and  (g, m_2^, m_3^) / S, each between -10 and 10      (n, K)
+    C20  s = sqrt(v_1^),   r = sqrt(v_2^),   S = root mean square of s over the array
+    C21  o = (g, m_1^, m_2^, m_3^) / s,  (m_2^, m_3^) / r  and  (g, m_2^, m_3^) / S, each between -10 and 10      (n, K)
+
+v_2 remembers some 1,000 steps, v_1 some 50. Where gradients get smaller from thousand to thousand steps, so do the
+directions that are divided by r.
 
 A quotient by 0 is 0. A factor in g changes m and v, and leaves o as it is.
 
@@ -26,8 +29,9 @@ import numpy as np
 from ..checks import require_shape
 
 BETAS = (0.5, 0.9, 0.99)  # of m_1, m_2, m_3
-BETA_V = 0.98
+BETAS_V = (0.98, 0.999)  # of v_1, v_2
 LARGEST = 10.0  # of the directions
+DIVIDED_BY = (slice(4), slice(4, 6), slice(6, 9))  # s, r and S: which directions
 
 
 class Arrays(NamedTuple):
@@ -55,34 +59,35 @@ def arrays_of(shapes: Sequence[tuple[int, ...]], functions: int = 1) -> Arrays:
     return Arrays(size, matrix, functions)
 
 
-def corrections(t: int, dtype: Any) -> tuple[np.ndarray, Any]:
-    """1 / (1 - beta^t) of each m_k, (3,), and of v: the factors of the hats."""
-    dtype = np.dtype(dtype)
-    return (1 / (1 - np.array(BETAS) ** t)).astype(dtype), dtype.type(1 / (1 - BETA_V**t))
+def corrections(t: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """1 / (1 - beta^t) of each m_k, (3,), and of each v_j, (2,): the factors of the hats."""
+    by_m, by_v = ((1 / (1 - np.array(betas) ** t)).astype(dtype) for betas in (BETAS, BETAS_V))
+    return by_m, by_v
 
 
 def running_means(g: np.ndarray, m: np.ndarray, v: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """C19. g (n,), m (3, n), v (n,) -> (m', v'), cache. Raises ValueError on other shapes."""
+    """C19. g (n,), m (3, n), v (2, n) -> (m', v'), cache. Raises ValueError on other shapes."""
     require_shape("g", g, n=None)
     require_shape("m", m, means=len(BETAS), n=len(g))
-    require_shape("v", v, n=len(g))
-    beta, beta_v, one = np.array(BETAS, g.dtype)[:, None], g.dtype.type(BETA_V), g.dtype.type(1)
+    require_shape("v", v, means=len(BETAS_V), n=len(g))
+    beta, beta_v, one = (np.array(betas, g.dtype)[:, None] for betas in (BETAS, BETAS_V, (1,)))
     return (beta * m + (one - beta) * g, beta_v * v + (one - beta_v) * g**2), g  # C19
 
 
 def running_means_backward(
     d_new: tuple[np.ndarray, np.ndarray], g: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d_new = (d_m' (3, n), d_v' (n,)) -> d_g (n,), d_m (3, n), d_v (n,)."""
+    """d_new = (d_m' (3, n), d_v' (2, n)) -> d_g (n,), d_m (3, n), d_v (2, n)."""
     d_m_new, d_v_new = d_new
-    beta = np.array(BETAS, g.dtype)[:, None]
-    d_g = ((1 - beta) * d_m_new).sum(axis=0) + 2 * (1 - BETA_V) * g * d_v_new  # C19
-    return d_g, beta * d_m_new, BETA_V * d_v_new
+    beta, beta_v = (np.array(betas, g.dtype)[:, None] for betas in (BETAS, BETAS_V))
+    d_g = ((1 - beta) * d_m_new).sum(axis=0) + 2 * g * ((1 - beta_v) * d_v_new).sum(axis=0)  # C19
+    return d_g, beta * d_m_new, beta_v * d_v_new
 
 
 class DirectionsCache(NamedTuple):
     unclipped: np.ndarray  # (n, K), the directions before they are clipped
     by_s: np.ndarray       # (n,), 1 / s
+    by_r: np.ndarray       # (n,), 1 / r
     by_S: np.ndarray       # (n,), 1 / S of the array of each coordinate
     arrays: Arrays
 
@@ -90,29 +95,31 @@ class DirectionsCache(NamedTuple):
 def directions(
     g: np.ndarray, m_hat: np.ndarray, v_hat: np.ndarray, S: np.ndarray, arrays: Arrays
 ) -> tuple[np.ndarray, DirectionsCache]:
-    """C20 and C21. g (n,), m_hat (3, n), v_hat (n,), S (A,) -> o (n, K), cache. Raises ValueError on other shapes."""
+    """C20 and C21. g (n,), m_hat (3, n), v_hat (2, n), S (A,) -> o (n, K), cache. Raises ValueError on other shapes."""
     require_shape("S", S, A=len(arrays.size))
     require_shape("g", g, n=int(arrays.size.sum()))
     require_shape("m_hat", m_hat, means=len(BETAS), n=len(g))
-    require_shape("v_hat", v_hat, n=len(g))
-    by_s, by_S = inverse(np.sqrt(v_hat)), inverse(S)[arrays.of_coordinate]  # C20
+    require_shape("v_hat", v_hat, means=len(BETAS_V), n=len(g))
+    (by_s, by_r), by_S = inverse(np.sqrt(v_hat)), inverse(S)[arrays.of_coordinate]  # C20
     m_1, m_2, m_3 = m_hat
-    unclipped = np.stack([g * by_s, m_1 * by_s, m_2 * by_s, m_3 * by_s, g * by_S, m_2 * by_S, m_3 * by_S], axis=1)
+    unclipped = np.stack([g * by_s, m_1 * by_s, m_2 * by_s, m_3 * by_s, m_2 * by_r, m_3 * by_r,
+                          g * by_S, m_2 * by_S, m_3 * by_S], axis=1)
     outside = np.abs(unclipped.real) > LARGEST
     o = np.where(outside, np.copysign(LARGEST, unclipped.real), unclipped).astype(g.dtype, copy=False)  # C21
-    return o, DirectionsCache(unclipped, by_s, by_S, arrays)
+    return o, DirectionsCache(unclipped, by_s, by_r, by_S, arrays)
 
 
 def directions_backward(
     d_o: np.ndarray, cache: DirectionsCache
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, None]:
-    """d_o (n, K) -> d_g (n,), d_m_hat (3, n), d_v_hat (n,), d_S (A,), None: the arrays are constants."""
-    unclipped, by_s, by_S, arrays = cache
+    """d_o (n, K) -> d_g (n,), d_m_hat (3, n), d_v_hat (2, n), d_S (A,), None: the arrays are constants."""
+    unclipped, by_s, by_r, by_S, arrays = cache
     d_o = np.where(np.abs(unclipped) > LARGEST, 0, d_o)              # C21
-    d_s, d_S = d_o[:, :4] * by_s[:, None], d_o[:, 4:] * by_S[:, None]
-    d_m_hat = np.stack([d_s[:, 1], d_s[:, 2] + d_S[:, 1], d_s[:, 3] + d_S[:, 2]])
-    slope = d_o * unclipped  # C20: o is proportional to v^ to the power of -1/2, and to 1 / S
-    d_v_hat, d_of_S = -0.5 * slope[:, :4].sum(axis=1) * by_s**2, -slope[:, 4:].sum(axis=1) * by_S
+    d_s, d_r, d_S = (d_o[:, at] * by[:, None] for at, by in zip(DIVIDED_BY, (by_s, by_r, by_S)))
+    d_m_hat = np.stack([d_s[:, 1], d_s[:, 2] + d_r[:, 0] + d_S[:, 1], d_s[:, 3] + d_r[:, 1] + d_S[:, 2]])
+    # C20: o is proportional to v_j^ to the power of -1/2, and to 1 / S
+    of_s, of_r, of_S = ((d_o * unclipped)[:, at].sum(axis=1) for at in DIVIDED_BY)
+    d_v_hat, d_of_S = -0.5 * np.stack([of_s * by_s**2, of_r * by_r**2]), -of_S * by_S
     return d_s[:, 0] + d_S[:, 0], d_m_hat, d_v_hat, total(d_of_S, arrays).astype(d_of_S.dtype), None
 
 
@@ -131,7 +138,7 @@ def inverse(values: np.ndarray) -> np.ndarray:
     return np.divide(1, values, out=np.zeros_like(values), where=values != 0)
 
 
-COSINES, SHARED = 5, 14  # rows of the running cosines, and features that an array has
+COSINES, SHARED = 5, 15  # rows of the running cosines, and features that an array has
 LONGEST_SUM = 60.0       # of cosines
 
 
@@ -165,8 +172,8 @@ def array_features(start: np.ndarray, cosines: np.ndarray, lengths: np.ndarray, 
         The root mean square of theta_0.
     cosines : (5, A) array
         See `next_cosines`.
-    lengths : (3, A) array
-        The root mean squares of s, m_2^ and m_3^.
+    lengths : (4, A) array
+        The root mean squares of s, r, m_2^ and m_3^.
     far, path : (A,) arrays
         The root mean square of the way since the start, and the sum of those of the steps.
     arrays : Arrays
@@ -177,7 +184,8 @@ def array_features(start: np.ndarray, cosines: np.ndarray, lengths: np.ndarray, 
     return np.stack([
         np.log(start + 1e-3) / 3 + 1, np.log(arrays.size) / 6 - 1, arrays.matrix - 0.5,
         2 * cosines[0], 3 * cosines[1], cosines[2] / 10, 2 * cosines[3], cosines[4] / 10,
-        np.log(lengths[1] * by_S + 1e-3) / 2 + 1, np.log(lengths[2] * by_S + 1e-3) / 2 + 1,
+        np.log(lengths[0] * inverse(lengths[1]) + 1e-2) / 2 + 0.5,
+        np.log(lengths[2] * by_S + 1e-3) / 2 + 1, np.log(lengths[3] * by_S + 1e-3) / 2 + 1,
         np.log(far + 1e-5) / 4 + 1.2, np.log(far * inverse(path) + 1e-2) / 2 + 1,
         np.full(A, np.log(t) / 3 - 1), np.full(A, 2 * min(1.0, t / steps) - 1),
     ], axis=1).astype(start.dtype)

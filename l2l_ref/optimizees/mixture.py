@@ -4,14 +4,16 @@ A task of a mixture has its functions from one of the problems, which the seed d
 the same parameters, and one run of meta-training after the other is on another problem.
 
     Q8  f'(theta) = f(theta) / c         c the mean of f at theta0 over functions of the same problem
-    Q9  f'(theta') = f(s theta'),  theta0' = theta0 / s          one s for each array of a function
+    Q9  f'(theta') = f(s theta'),  theta0' = r theta0 / s        one s and one r for each array of a function
 
 Q8 gives every problem the same weight in the meta-gradient: whatever the unit of its loss, a run begins near 1. c is
 measured once, when the mixture is made, on `SCALE_FUNCTIONS` functions of a fixed seed. It belongs to the problem, not
 to the function, so a function that happens to start near its minimum does not weigh more than others.
 
-Q9 is random rescaling of half of the functions. They stay the same, but the optimizer sees them in other units, array
-by array, so it cannot learn which size of update suits which problem. Its gradient is s times that of f.
+Q9 is random rescaling of half of the functions. With r = 1 they stay the same, but the optimizer sees them in other
+units, array by array, so it cannot learn which size of update suits which problem. Their gradient is s times that of f.
+Other starts than those that a problem is made for have r other than 1. Where inputs are not of order 1, the first array
+is in other units, and starts as if it were not: r = s.
 """
 
 from __future__ import annotations
@@ -43,8 +45,12 @@ class Mixture:
     weights : sequence of float, optional
         How often each problem is drawn, in proportion; by default all equally often.
     rescale : float or None
-        The largest factor of Q9, above 1: log s is uniform between -log and +log of it. The problems then need
+        The largest factor s of Q9, above 1: log s is uniform between -log and +log of it. The problems then need
         ``shapes``. None does not rescale.
+    starts : float or None
+        The largest r of Q9, above 1, of an eighth of the functions, the same in all arrays. None leaves r at 1.
+    inputs : float or None
+        The largest factor of the inputs, above 1, of another eighth of the functions, drawn in the same way.
 
     Attributes
     ----------
@@ -57,7 +63,8 @@ class Mixture:
         For a problem without ``sample``.
     ValueError
         For no problem, for weights that are not as many finite numbers >= 0 as there are problems, or all 0, for a
-        ``rescale`` out of range, and for a problem whose loss at the start is not a finite number above 0.
+        ``rescale``, ``starts`` or ``inputs`` out of range, and for a problem whose loss at the start is not a finite
+        number above 0.
 
     Examples
     --------
@@ -68,7 +75,7 @@ class Mixture:
     chance = 1.0  # by Q8, the loss of an optimizer that stays where it is
 
     def __init__(self, problems: Sequence[Problem], weights: Sequence[float] | None = None,
-                 rescale: float | None = None) -> None:
+                 rescale: float | None = None, starts: float | None = None, inputs: float | None = None) -> None:
         self.problems = tuple(problems)
         for k, problem in enumerate(self.problems):
             if not callable(getattr(problem, "sample", None)):
@@ -81,10 +88,12 @@ class Mixture:
         if shares.shape != (count,) or not (np.isfinite(shares).all() and shares.min() >= 0 < shares.max()):
             raise ValueError(f"weights: expected {count} finite numbers >= 0, not all of them 0, "
                              f"got {weights!r}")
-        if rescale is not None and not 1 < rescale < np.inf:
-            raise ValueError(f"rescale: expected None or a finite number above 1, got {rescale!r}")
+        for name, factor in (("rescale", rescale), ("starts", starts), ("inputs", inputs)):
+            if factor is not None and not 1 < factor < np.inf:
+                raise ValueError(f"{name}: expected None or a finite number above 1, got {factor!r}")
         self.weights = tuple(float(share) for share in shares / shares.sum())
-        self.rescale = None if rescale is None else float(rescale)
+        self.rescale, self.starts, self.inputs = (
+            None if factor is None else float(factor) for factor in (rescale, starts, inputs))
         self.scales = tuple(_scale(k, problem) for k, problem in enumerate(self.problems))
 
     @property
@@ -94,7 +103,8 @@ class Mixture:
         if None in configs:
             return None
         return {"problem": "mixture", "problems": configs, "weights": list(self.weights), "rescale": self.rescale,
-                "scales": list(self.scales)}
+                "scales": list(self.scales),
+                **{name: getattr(self, name) for name in ("starts", "inputs") if getattr(self, name) is not None}}
 
     def on(self, split: str) -> Mixture:
         """The same mixture on other data, with the same scales. Problems without ``on`` stay as they are."""
@@ -117,20 +127,21 @@ class Mixture:
 
     def _task(self, k: int, functions: int, seed: Seed, dtype: DTypeLike) -> MixtureTask:
         task = _sample(self.problems[k], functions, child(seed, FUNCTIONS), dtype)
-        factors = None if self.rescale is None else _factors(task, math.log(self.rescale), child(seed, RESCALING))
-        return MixtureTask(task, self.scales[k], factors)
+        largest = self.rescale, self.starts, self.inputs
+        factors, starts = (None, None) if largest == (None,) * 3 else _factors(task, largest, child(seed, RESCALING))
+        return MixtureTask(task, self.scales[k], factors, starts)
 
 
 class MixtureTask:
-    """A task of one of the problems, with Q8 and, where ``factors`` (B, n) are given, Q9.
+    """A task of one of the problems, with Q8 and, where ``factors`` s and ``starts`` r, (B, n), are given, Q9.
 
     ``problem_task`` is the problem's own. ``shapes`` are None where it has none.
     """
 
-    def __init__(self, task: Any, scale: float, factors: Array | None) -> None:
+    def __init__(self, task: Any, scale: float, factors: Array | None, starts: Array | None = None) -> None:
         self.problem_task, self.shapes, self._factors = task, getattr(task, "shapes", None), factors
         self._scale = task.theta0.dtype.type(scale)
-        self.theta0 = task.theta0 if factors is None else task.theta0 / factors  # Q9
+        self.theta0 = task.theta0 if factors is None else starts * task.theta0 / factors  # Q9
 
     def loss_and_gradient(self, theta: Array) -> tuple[Array, Array]:
         """theta (B, n) -> losses (B,), gradients (B, n)."""
@@ -161,13 +172,25 @@ def _scale(k: int, problem: Problem) -> float:
     return scale
 
 
-def _factors(task: Any, largest: float, seed: Seed) -> Array:
-    """s of Q9, (B, n): log-uniform for half of the functions, one for each array; 1 for the others."""
+def _factors(task: Any, largest: tuple[float | None, ...], seed: Seed) -> tuple[Array, Array]:
+    """s and r of Q9, (B, n), of the largest factors ``rescale``, ``starts`` and ``inputs``."""
     shapes = getattr(task, "shapes", None)
     if shapes is None:
-        raise ValueError(f"rescale: expected problems whose tasks have shapes, got {type(task).__name__}")
+        raise ValueError(f"rescale, starts, inputs: expected problems whose tasks have shapes, "
+                         f"got {type(task).__name__}")
     sizes = [math.prod(shape) for shape in shapes.values()]
-    drawn = [rng.uniform(-largest, largest, len(sizes)) * rng.integers(2)
-             for rng in generators(seed, range(len(task.theta0)))]
-    factors: Array = np.repeat(np.exp(drawn), sizes, axis=1).astype(task.theta0.dtype)
-    return factors
+    rescale, starts, inputs = (math.log(factor or 1) for factor in largest)
+    log_s, log_r = [], []
+    for rng in generators(seed, range(len(task.theta0))):
+        s = rng.uniform(-rescale, rescale, len(sizes)) * rng.integers(2)
+        r, kind = np.zeros(len(sizes)), rng.integers(8)
+        if kind == 0:
+            r += rng.uniform(-starts, starts)
+        elif kind == 1:
+            units = rng.uniform(-inputs, inputs)
+            s[0] += units
+            r[0] += units
+        log_s.append(s)
+        log_r.append(r)
+    s, r = (np.repeat(np.exp(logs), sizes, axis=1).astype(task.theta0.dtype) for logs in (log_s, log_r))
+    return s, r

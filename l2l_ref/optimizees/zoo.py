@@ -80,6 +80,7 @@ def problem(name: str, data_dir: Path | None = None) -> Problem:
     return TRAINING[name]() if name in TRAINING else HELD_OUT[name](data_dir)
 
 
-def training_mixture(rescale: float | None = None) -> Mixture:
-    """The `Mixture` of all problems of meta-training, each as often as any other."""
-    return Mixture([make() for make in TRAINING.values()], rescale=rescale)
+def training_mixture(rescale: float | None = None, starts: float | None = None,
+                     inputs: float | None = None) -> Mixture:
+    """The `Mixture` of all problems of meta-training, each as often as any other, with the arguments of `Mixture`."""
+    return Mixture([make() for make in TRAINING.values()], rescale=rescale, starts=starts, inputs=inputs)
