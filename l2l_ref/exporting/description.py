@@ -16,7 +16,7 @@ from ..learned.moments_optimizer import MomentsMLP
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.partitioned import PartitionedLSTM
 from ..learned.sharing_optimizer import SharingLSTM
-from ..ops.moments import BETA_V, BETAS
+from ..ops.moments import BETAS, BETAS_V
 
 if TYPE_CHECKING:
     from .. import protocols
@@ -83,7 +83,7 @@ def _moments(model: MomentsMLP, card: dict[str, Any]) -> Description:
     title = (f"{Path(str(card.get('name', 'model'))).name}: an optimizer that weighs running means of the gradient by "
              f"a network of {model.hidden} hidden units.")
     return Description(title, _card_lines(card), "moments", ("affine", "tanh", "moments"), "",
-                       {"BETAS": list(BETAS), "BETA_V": BETA_V}, (), params._asdict(), np.stack(expected))
+                       {"BETAS": list(BETAS), "BETAS_V": list(BETAS_V)}, (), params._asdict(), np.stack(expected))
 
 
 def gradients(coordinates: int = COORDINATES) -> Array:
