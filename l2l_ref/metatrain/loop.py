@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import reprlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,6 +21,7 @@ import numpy as np
 from .. import files
 from ..baselines.gradient import Adam, AdamState
 from ..checks import whole_number
+from ..seeds import child
 
 if TYPE_CHECKING:
     from ..protocols import Array
@@ -231,6 +232,24 @@ def train_updates(schedule: Schedule, progress: Progress, gradients: Iterable[tu
     return {"learning_rate": rate(schedule, progress), "skipped": skipped,
             "loss": float(np.mean(losses)) if losses else None,
             "gradient_norm": float(np.median(norms)) if norms else None}
+
+
+def cut(functions: int, pieces: int, seed: np.random.SeedSequence) -> list[tuple[int, np.random.SeedSequence]]:
+    """The number of functions and the seed of each piece of an update. One piece has the seed of the update itself."""
+    if pieces == 1:
+        return [(functions, seed)]
+    return [(functions // pieces + (j < functions % pieces), child(seed, j)) for j in range(pieces)]
+
+
+def mean(answers: Sequence[tuple[float, Array]], weights: Sequence[int]) -> tuple[float, Array]:
+    """The mean loss and the mean gradient of pieces, weighted by their functions; added in their order, in float64."""
+    if len(answers) == 1:
+        return answers[0]
+    total, d_phi = 0.0, np.zeros_like(answers[0][1])
+    for (loss, gradient), weight in zip(answers, weights):
+        total += weight * loss
+        d_phi += weight * gradient
+    return total / sum(weights), d_phi / sum(weights)
 
 
 def rate(schedule: Schedule, progress: Progress) -> float:
