@@ -9,6 +9,7 @@ vector.
 from __future__ import annotations
 
 import json
+import math
 import reprlib
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -245,11 +246,12 @@ def mean(answers: Sequence[tuple[float, Array]], weights: Sequence[int]) -> tupl
     """The mean loss and the mean gradient of pieces, weighted by their functions; added in their order, in float64."""
     if len(answers) == 1:
         return answers[0]
+    unit = math.gcd(*weights)  # equal weights are 1, and round nothing
     total, d_phi = 0.0, np.zeros_like(answers[0][1])
     for (loss, gradient), weight in zip(answers, weights):
-        total += weight * loss
-        d_phi += weight * gradient
-    return total / sum(weights), d_phi / sum(weights)
+        total += weight // unit * loss
+        d_phi += weight // unit * gradient
+    return total / (sum(weights) // unit), d_phi / (sum(weights) // unit)
 
 
 def rate(schedule: Schedule, progress: Progress) -> float:
@@ -307,6 +309,8 @@ def _resume(path: PathLike, run: dict[str, Any], n: int) -> Progress:
         saved = card.get("checkpoint")
         if not isinstance(saved, dict):
             raise ValueError("it is not a checkpoint of meta-training")
+        if isinstance(saved.get("recipe"), dict):  # checkpoints of earlier versions, which knew no pieces
+            saved["recipe"].setdefault("pieces", 1)
         for part, current in run.items():
             _require_same(part, saved.get(part), current)
         epoch, log = card.get("epoch"), card.get("log")
