@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import pickle
 import threading
@@ -238,7 +239,7 @@ class Pieces:
             self._recover(fault, text)
         for k, piece in enumerate(pieces):
             if k not in outcomes:
-                outcomes[k] = function(self._constants, shared, piece, _unpacked(states[k]))
+                outcomes[k] = function(self._constants, shared, piece, _unpacked(states[k], self._constants))
         answers, after = zip(*(outcomes[k] for k in range(len(pieces))))
         return list(answers), list(after)
 
@@ -353,8 +354,8 @@ def compute(digest: str, parcel: bytes | None, function: Callable[..., Any], sha
     constants, outcomes = _constants[digest], list[Any]()
     for piece, state in work:
         try:
-            answer, after = function(constants, shared, piece, _unpacked(state))
-            outcomes.append((answer, after if after is None else Packed(_dumps(after))))
+            answer, after = function(constants, shared, piece, _unpacked(state, constants))
+            outcomes.append((answer, after if after is None else Packed(_dumps(after, constants))))
         except Exception as error:  # it is raised by the one who waits
             outcomes.append(Failed(_portable(error), traceback.format_exc(limit=-20)))
             break
@@ -370,21 +371,37 @@ def _portable(error: Exception) -> BaseException:
     return error
 
 
-def _unpacked(state: Any) -> Any:
-    return pickle.loads(state.data) if isinstance(state, Packed) else state
+def _unpacked(state: Any, constants: Any) -> Any:
+    if not isinstance(state, Packed):
+        return state
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, pid: Any) -> Any:
+            return constants[pid]
+
+    return Unpickler(io.BytesIO(state.data)).load()
 
 
-def _dumps(value: Any) -> bytes:
+def _dumps(value: Any, constants: Any = None) -> bytes:
     """Pickled; by cloudpickle where it is installed, which also takes functions and classes of ``__main__``.
 
-    The executors of loky and dask bring it with them, and their workers have it.
+    The executors of loky and dask bring it with them, and their workers have it. What is an item of the tuple
+    ``constants`` is not sent again: a task refers to its problem.
     """
+    numbers = {id(one): k for k, one in enumerate(constants)} if isinstance(constants, tuple) else {}
+    numbers = {own: k for own, k in numbers.items() if hasattr(constants[k], "__dict__")}  # no None, no small number
     try:
-        from cloudpickle import dumps
+        from cloudpickle import Pickler as Base
     except ImportError:
-        from pickle import dumps
-    data: bytes = dumps(value, pickle.HIGHEST_PROTOCOL)
-    return data
+        from pickle import Pickler as Base
+
+    class Pickler(Base):  # type: ignore[misc, valid-type]
+        def persistent_id(self, one: Any) -> Any:
+            return numbers.get(id(one))
+
+    stream = io.BytesIO()
+    Pickler(stream, pickle.HIGHEST_PROTOCOL).dump(value)
+    return stream.getvalue()
 
 
 def _versions() -> dict[str, str]:
