@@ -12,7 +12,6 @@ import argparse
 import importlib
 import json
 import shlex
-from contextlib import nullcontext
 from pathlib import Path
 
 from ..compare.statistics import align
@@ -21,11 +20,11 @@ from ..executors import cores, pool
 from ..sweep import Range, draws, grid, sweep
 from . import Parser
 from .arguments import JSON, number, planned_figure, progress, require_writable, whole
-from .user_code import import_object
+from .user_code import import_executor
 
 SWEPT = ("train", "compare")
-NOT_SWEPT = ("output", "checkpoint", "resume", "overwrite", "figure")
-NOT_IN_KEY = ("data_dir", "backend", "threads", "fresh")  # they change no result
+NOT_SWEPT = ("output", "checkpoint", "resume", "overwrite", "figure", "executor", "scheduler")
+NOT_IN_KEY = ("data_dir", "backend", "threads", "fresh", "processes", "piece_seconds")  # they change no result
 
 
 def configure(parser):
@@ -161,10 +160,7 @@ def _words(command, problem, options):
 def _executor(args):
     """A context that gives the executor, or None for runs in this process."""
     if args.executor:
-        executor = import_object(args.executor)()
-        if not hasattr(executor, "submit"):
-            raise ValueError(f"--executor: expected an object with submit, got {type(executor).__name__}")
-        return executor if hasattr(executor, "__enter__") else nullcontext(executor)
+        return import_executor(args.executor)
     return pool(args.workers)
 
 
