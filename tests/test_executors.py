@@ -1,7 +1,13 @@
 """Pieces: the same weights wherever they were computed, whoever died meanwhile."""
 
+import functools
 import os
+import pickle
+import shutil
 import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -13,7 +19,12 @@ import l2l_ref as l2l
 from l2l_ref import files
 from l2l_ref.black_boxes import GPDistribution
 from l2l_ref.executors import Pieces, pool
+from l2l_ref.learned.cells import dnc_with
+from l2l_ref.learned.sequence import sequence_init
 from l2l_ref.metatrain import loop
+from l2l_ref.metatrain.gradient_based import meta_train
+from l2l_ref.metatrain.sequences import Copy, train_on_sequences
+from l2l_ref.optimizees import MLP, Mixture, Quadratic
 from l2l_ref.seeds import child
 from l2l_ref.trees import flatten
 
@@ -21,11 +32,51 @@ TINY = {"epochs": 3, "updates": 2, "functions": 7, "steps": 5, "first_steps": 3,
         "workers": 2, "parallel": 0.5, "pieces": 3}
 
 
-def weights(executor=None, cell=None, **recipe):
-    """The digest of the weights of a tiny training."""
-    proposer = l2l.Proposer(2, 5, rng=1, backend="numpy", **cell or {})
-    trained, _ = l2l.meta_train_black_box(proposer, GPDistribution(dim=2), 3, executor=executor, **TINY | recipe)
-    return files.digest({"phi": flatten(trained.params)})
+def search(executor=None, **cell):
+    proposer = l2l.Proposer(2, 5, rng=1, backend="numpy", **cell)
+    return l2l.meta_train_black_box(proposer, GPDistribution(dim=2), 3, executor=executor, **TINY)[0].params
+
+
+def gradient(problem, executor=None, model=None, **recipe):
+    model = model or l2l.CoordinatewiseLSTM((3,), rng=1, backend="numpy")
+    tiny = {"epochs": 3, "tasks": 2, "functions": 5, "pieces": 3, "validation_functions": 4, **recipe}
+    return meta_train(model, problem, 4, 2, 3, executor=executor, **tiny)[0].params
+
+
+def copy(executor=None, **options):
+    task, cell = Copy(bits=3, longest=2), dnc_with(slots=4, word=3, heads=1)
+    params = sequence_init(np.random.default_rng(1), task.inputs, task.bits, 5, cell)
+    tiny = {"epochs": 3, "updates": 2, "batch": 5, "pieces": 3, "validation": 4, **options}
+    return train_on_sequences(params, cell, task, 3, backend="numpy", executor=executor, **tiny)[0]
+
+
+def mnist(executor=None):
+    if not os.environ.get("L2L_REF_DATA"):
+        pytest.skip("no folder with MNIST")
+    return gradient(MLP("mnist", (3,), batch=4), executor, epochs=1, coordinates=100)
+
+
+TRAININGS = {
+    "gp, lstm": search,
+    "gp, dnc": lambda executor=None: search(executor, cell="dnc", memory=(4, 3, 2)),
+    "quadratic": lambda executor=None: gradient(Quadratic(3), executor, horizons=(2, 6), untold=0.5),
+    "mixture": lambda executor=None: gradient(Mixture([Quadratic(3), Quadratic(5)]), executor, logarithm=1e-3),
+    "evolution": lambda executor=None: gradient(Quadratic(3), executor, l2l.MomentsMLP(3, rng=1, backend="numpy"),
+                                                pieces=1, estimator="evolution", pairs=3, horizons=(2, 6), untold=0.5),
+    "digits": lambda executor=None: gradient(MLP("digits", (3,), batch=4), executor, coordinates=20),
+    "mnist": mnist,
+    "copy": copy,
+}
+
+
+@functools.cache
+def alone(name):
+    """The digest of the weights of a training in this process."""
+    return digest(TRAININGS[name]())
+
+
+def digest(params):
+    return files.digest({"phi": flatten(params)})
 
 
 @contextmanager
@@ -44,11 +95,21 @@ EXECUTORS = {"2 processes": lambda: pool(2), "threads": lambda: ThreadPoolExecut
              "dask 1": lambda: dask(1), "dask 3": lambda: dask(3)}
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
-@pytest.mark.parametrize("cell", [{}, {"cell": "dnc", "memory": (4, 3, 2)}], ids=["lstm", "dnc"])
-def test_executors_do_not_matter(cell, executor):
-    with EXECUTORS[executor]() as made:
-        assert weights(made, cell) == weights(None, cell)
+@pytest.fixture(scope="module", params=EXECUTORS)
+def executor(request):
+    with EXECUTORS[request.param]() as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_executors_do_not_matter(executor, name):
+    assert digest(TRAININGS[name](executor)) == alone(name)
+
+
+def test_the_weights_depend_on_the_number_of_pieces():
+    """A test of the tests above: pieces have seeds of their own."""
+    assert digest(gradient(Quadratic(3), pieces=1)) != digest(gradient(Quadratic(3), pieces=2))
+    assert digest(copy(pieces=1)) != digest(copy(pieces=2))
 
 
 def test_pieces_are_a_mean():
@@ -100,3 +161,118 @@ def test_what_a_piece_raises_is_raised():
         Pieces(None, executor)(wrong, 0, [1])
     with pytest.raises(ValueError, match="^executor: expected an object with submit, got 3"):
         Pieces(None, 3)
+
+
+def slow_once(constants, shared, piece, carried):
+    """Its first call does not answer."""
+    if not os.path.exists(constants):
+        open(constants, "w").close()
+        time.sleep(60)
+    return shared + piece, None
+
+
+def test_a_worker_that_never_answers_is_given_up(tmp_path):
+    said = []
+    with pool(2) as executor:
+        pieces = Pieces(str(tmp_path / "asleep"), executor, 5.0, said.append)
+        assert pieces(slow_once, 10, [1, 2, 3])[0] == [11, 12, 13]
+    assert any("no answer within 5 s" in text for text in said)
+
+
+def count(constants, shared, piece, carried):
+    return (piece, carried), (carried or 0) + piece
+
+
+def test_what_is_carried_comes_back():
+    with ThreadPoolExecutor(2) as executor:
+        for pieces in (Pieces(None), Pieces(None, executor)):
+            carried = None
+            for k in range(3):
+                answers, carried = pieces(count, None, [1, 2], carried)
+                assert answers == [(1, k or None), (2, 2 * k or None)]
+
+
+class Killing:
+    """An executor of two processes, of which one is killed before every seventh call."""
+
+    def __init__(self):
+        self.inner, self.calls, self.killed = pool(2), 0, 0
+
+    def submit(self, *call):
+        self.calls += 1
+        processes = list((self.inner.executor._processes or {}).values())
+        if self.calls % 7 == 0 and processes:
+            processes[self.calls % len(processes)].kill()
+            self.killed += 1
+        return self.inner.submit(*call)
+
+    def renew(self):
+        self.inner.renew()
+
+
+@pytest.mark.parametrize("name", ["gp, lstm", "quadratic"])
+def test_workers_that_are_killed_change_nothing(name):
+    killing = Killing()
+    with killing.inner:
+        assert digest(TRAININGS[name](killing)) == alone(name)
+    assert killing.killed >= 2
+
+
+class Breaking:
+    """An executor one call of which ends the training, as a scheduler that cannot be reached any more."""
+
+    def __init__(self, executor):
+        self.inner, self.calls = executor, 0
+
+    def submit(self, *call):
+        self.calls += 1
+        if self.calls == 20:
+            raise KeyboardInterrupt
+        return self.inner.submit(*call)
+
+
+def test_a_training_is_resumed_on_another_executor(tmp_path):
+    def train(executor, **options):
+        return gradient(Quadratic(3), executor, horizons=(2, 6), untold=0.5, checkpoint=tmp_path / "run", **options)
+
+    with ThreadPoolExecutor(3) as threads, pytest.raises(KeyboardInterrupt):
+        train(Breaking(threads))
+    assert (tmp_path / "run").exists()
+    with pool(2) as processes:
+        assert digest(train(processes, resume=True)) == alone("quadratic")
+
+
+def test_data_sets_are_sent_by_name():
+    digits = MLP("digits", (3,))
+    assert len(pickle.dumps(digits)) < 1000 < digits.data.images.nbytes
+    again = pickle.loads(pickle.dumps(digits))
+    np.testing.assert_array_equal(again.data.images, digits.data.images)
+    assert again.data.images is not None and pickle.loads(pickle.dumps(again)).data.labels.shape == (1000,)
+    fewer = digits.data._replace(images=digits.data.images[:5])  # other content, which no name describes
+    assert pickle.loads(pickle.dumps(fewer)).images.shape == (5, 64)
+
+
+MPI = """
+import sys
+sys.path.insert(0, {folder!r})
+from mpi4py.futures import MPIPoolExecutor
+import test_executors as tests
+
+if __name__ == "__main__":
+    with MPIPoolExecutor() as executor:
+        for name in ("gp, lstm", "gp, dnc", "quadratic", "evolution", "copy"):
+            assert tests.digest(tests.TRAININGS[name](executor)) == tests.alone(name), name
+    print("equal")
+"""
+
+
+def test_mpi(tmp_path):
+    pytest.importorskip("mpi4py")
+    mpiexec = shutil.which("mpiexec", path=os.path.dirname(sys.executable)) or shutil.which("mpiexec")
+    if mpiexec is None:
+        pytest.skip("no mpiexec")
+    script = tmp_path / "mpi.py"
+    script.write_text(MPI.format(folder=os.path.dirname(os.path.abspath(__file__))))
+    done = subprocess.run([mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", str(script)], text=True,
+                          capture_output=True, timeout=300, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    assert done.returncode == 0 and "equal" in done.stdout, done.stderr
