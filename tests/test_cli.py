@@ -512,7 +512,8 @@ def test_a_start_that_does_not_fit_is_refused(run, start, message):
 
 
 @pytest.mark.parametrize("command, for_all", [
-    (train_command, {"seed", "output", "checkpoint", "resume", "overwrite", "backend", "threads", "json"}),
+    (train_command, {"seed", "output", "checkpoint", "resume", "overwrite", "backend", "threads", "json",
+                     "processes", "executor", "scheduler", "piece_seconds"}),
     (compare_command, {"model", "functions", "seed", "figure", "json"}),
 ])
 def test_an_option_is_listed_for_its_problems_or_for_all(command, for_all):
