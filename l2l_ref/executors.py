@@ -250,7 +250,7 @@ class Pieces:
         parcel = None if self._sent and len(self._parcel) > SMALL else self._parcel
         batches: dict[Any, list[int]] = {}
         try:
-            submit = _submit_of(self._executor)
+            submit = submit_of(self._executor)
             for part in np.array_split(missing, min(len(missing), _workers(self._executor) or len(missing))):
                 batch = part.tolist()
                 work = [(pieces[k], states[k]) for k in batch]
@@ -343,9 +343,10 @@ def compute(digest: str, parcel: bytes | None, function: Callable[..., Any], sha
     if digest not in _constants:
         if parcel is None:
             return None
-        versions, inner = pickle.loads(parcel)
-        if versions != _versions():
-            error = ValueError(f"executor: expected workers with {_listed(versions)}, got {_listed(_versions())}")
+        (versions, inner), found = pickle.loads(parcel), _versions()
+        if versions != found:
+            error = ValueError(f"executor: expected workers with {_listed(versions, found)}, "
+                               f"got {_listed(found, versions)}")
             return [Failed(error, "")]
         constants = pickle.loads(inner)
         while len(_constants) >= KEPT:
@@ -404,16 +405,31 @@ def _dumps(value: Any, constants: Any = None) -> bytes:
     return stream.getvalue()
 
 
-def _versions() -> dict[str, str]:
-    """What the last bit of a result depends on, and what has to be the same on all workers."""
-    return {"l2l_ref": __version__, "numpy": np.__version__}
+def _versions() -> dict[str, str | None]:
+    """What the last bit of a result depends on, and what has to be the same on all workers.
+
+    numba and SciPy are among it, since "auto" takes the twins where they are installed, which round in their own way.
+    """
+    return {"l2l_ref": __version__, "numpy": np.__version__, "numba": _installed("numba"), "scipy": _installed("scipy")}
 
 
-def _listed(versions: dict[str, str]) -> str:
-    return " and ".join(f"{name} {version}" for name, version in versions.items())
+def _installed(package: str) -> str | None:
+    """The version of a package, which is not imported, or None."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
-def _submit_of(executor: Any) -> Any:
+def _listed(versions: dict[str, str | None], others: dict[str, str | None]) -> str:
+    """The versions that differ from the others, in words."""
+    return " and ".join(f"{name} {version}" if version else f"no {name}"
+                        for name, version in versions.items() if version != others.get(name))
+
+
+def submit_of(executor: Any) -> Any:
     """The ``submit`` of an executor, whose futures are those of ``concurrent.futures``."""
     executor = getattr(executor, "executor", executor)
     if hasattr(executor, "get_executor"):  # dask takes two calls with equal arguments for one, unless they are not pure

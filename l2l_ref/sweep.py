@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import files
+from .executors import submit_of
 from .seeds import generators
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def draws(axes: Axes, count: int, seed: protocols.Seed) -> list[dict[str, Any]]:
 
 def sweep(
     run: Callable[[Any], Any], jobs: Mapping[str, Any], path: protocols.Path, *,
-    executor: protocols.Executor | None = None, report: Callable[[str, dict[str, Any]], object] | None = None,
+    executor: protocols.Executor | protocols.HasExecutor | None = None,
+    report: Callable[[str, dict[str, Any]], object] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Run ``run(job)`` for each job whose result is not in the file yet.
 
@@ -67,9 +69,9 @@ def sweep(
         The jobs by their keys.
     path : path
         The file of the results, written after each run.
-    executor : Executor, optional
-        Anything with ``submit`` whose futures are those of ``concurrent.futures``. Without one, the jobs are run here,
-        one after the other. In which order they end changes no result.
+    executor : Executor or HasExecutor, optional
+        Anything with ``submit`` whose futures are those of ``concurrent.futures``, or dask's ``Client``. Without one,
+        the jobs are run here, one after the other. In which order they end changes no result.
     report : callable, optional
         Called as report(key, outcome) after each run.
 
@@ -107,7 +109,7 @@ def _outcomes(run: Any, jobs: dict[str, Any], executor: Any) -> Iterator[tuple[s
     if executor is None:
         yield from ((key, attempt(run, job)) for key, job in jobs.items())
         return
-    keys = {executor.submit(attempt, run, job): key for key, job in jobs.items()}
+    keys = {submit_of(executor)(attempt, run, job): key for key, job in jobs.items()}
     try:
         for future in as_completed(keys):
             yield keys[future], future.result()

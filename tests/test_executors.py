@@ -1,6 +1,7 @@
 """Pieces: the same weights wherever they were computed, whoever died meanwhile."""
 
 import functools
+import json
 import os
 import pickle
 import shutil
@@ -14,9 +15,10 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
+from conftest import SLOW
 
 import l2l_ref as l2l
-from l2l_ref import files
+from l2l_ref import backends, executors, files
 from l2l_ref.black_boxes import GPDistribution
 from l2l_ref.executors import Pieces, pool
 from l2l_ref.learned.cells import dnc_with
@@ -32,47 +34,58 @@ TINY = {"epochs": 3, "updates": 2, "functions": 7, "steps": 5, "first_steps": 3,
         "workers": 2, "parallel": 0.5, "pieces": 3}
 
 
-def search(executor=None, **cell):
-    proposer = l2l.Proposer(2, 5, rng=1, backend="numpy", **cell)
-    return l2l.meta_train_black_box(proposer, GPDistribution(dim=2), 3, executor=executor, **TINY)[0].params
+def search(backend, executor=None, cell="lstm", memory=None, **options):
+    proposer = l2l.Proposer(2, 5, cell=cell, memory=memory, rng=1, backend=backend)
+    trained, _ = l2l.meta_train_black_box(proposer, GPDistribution(dim=2), 3, executor=executor, **TINY | options)
+    return trained.params
 
 
-def gradient(problem, executor=None, model=None, **recipe):
-    model = model or l2l.CoordinatewiseLSTM((3,), rng=1, backend="numpy")
-    tiny = {"epochs": 3, "tasks": 2, "functions": 5, "pieces": 3, "validation_functions": 4, **recipe}
-    return meta_train(model, problem, 4, 2, 3, executor=executor, **tiny)[0].params
+def gradient(problem, backend, executor=None, model=None, **options):
+    model = model or l2l.CoordinatewiseLSTM((3,), rng=1, backend=backend)
+    tiny = {"epochs": 3, "tasks": 2, "functions": 5, "pieces": 3, "validation_functions": 4}
+    return meta_train(model, problem, 4, 2, 3, executor=executor, **tiny | options)[0].params
 
 
-def copy(executor=None, **options):
-    task, cell = Copy(bits=3, longest=2), dnc_with(slots=4, word=3, heads=1)
-    params = sequence_init(np.random.default_rng(1), task.inputs, task.bits, 5, cell)
-    tiny = {"epochs": 3, "updates": 2, "batch": 5, "pieces": 3, "validation": 4, **options}
-    return train_on_sequences(params, cell, task, 3, backend="numpy", executor=executor, **tiny)[0]
+def quadratic(backend="numpy", executor=None, **options):
+    return gradient(Quadratic(3), backend, executor, **{"horizons": (2, 6), "untold": 0.5} | options)
 
 
-def mnist(executor=None):
+def evolution(backend, executor=None, **options):
+    model = l2l.MomentsMLP(3, rng=1, backend=backend)
+    return quadratic(backend, executor, model=model, pieces=1, estimator="evolution", pairs=3, **options)
+
+
+def mnist(backend, executor=None, **options):
     if not os.environ.get("L2L_REF_DATA"):
         pytest.skip("no folder with MNIST")
-    return gradient(MLP("mnist", (3,), batch=4), executor, epochs=1, coordinates=100)
+    return gradient(MLP("mnist", (3,), batch=4), backend, executor, coordinates=100, **options)
 
 
-TRAININGS = {
+def copy(backend="numpy", executor=None, **options):
+    task, cell = Copy(bits=3, longest=2), dnc_with(slots=4, word=3, heads=1)
+    params = sequence_init(np.random.default_rng(1), task.inputs, task.bits, 5, cell)
+    tiny = {"epochs": 3, "updates": 2, "batch": 5, "pieces": 3, "validation": 4}
+    return train_on_sequences(params, cell, task, 3, backend=backend, executor=executor, **tiny | options)[0]
+
+
+TRAININGS = {  # name: train(backend, executor, **options) -> weights
     "gp, lstm": search,
-    "gp, dnc": lambda executor=None: search(executor, cell="dnc", memory=(4, 3, 2)),
-    "quadratic": lambda executor=None: gradient(Quadratic(3), executor, horizons=(2, 6), untold=0.5),
-    "mixture": lambda executor=None: gradient(Mixture([Quadratic(3), Quadratic(5)]), executor, logarithm=1e-3),
-    "evolution": lambda executor=None: gradient(Quadratic(3), executor, l2l.MomentsMLP(3, rng=1, backend="numpy"),
-                                                pieces=1, estimator="evolution", pairs=3, horizons=(2, 6), untold=0.5),
-    "digits": lambda executor=None: gradient(MLP("digits", (3,), batch=4), executor, coordinates=20),
+    "gp, dnc": functools.partial(search, cell="dnc", memory=(4, 3, 2)),
+    "quadratic": quadratic,
+    "mixture": functools.partial(gradient, Mixture([Quadratic(3), Quadratic(5)]), logarithm=1e-3),
+    "evolution": evolution,
+    "digits": functools.partial(gradient, MLP("digits", (3,), batch=4), coordinates=20),
     "mnist": mnist,
     "copy": copy,
 }
+MATRIX = [(name, "numpy") for name in TRAININGS]
+MATRIX += [(name, "numba") for name in TRAININGS if SLOW or name in ("gp, dnc", "quadratic")]
 
 
 @functools.cache
-def alone(name):
+def alone(name, backend="numpy"):
     """The digest of the weights of a training in this process."""
-    return digest(TRAININGS[name]())
+    return digest(TRAININGS[name](backend))
 
 
 def digest(params):
@@ -86,13 +99,15 @@ def loky():
 
 @contextmanager
 def dask(workers):
+    """A client of a scheduler and workers in processes of their own."""
     distributed = pytest.importorskip("distributed")
-    with distributed.Client(n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None) as client:
+    with (distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+          distributed.Client(cluster) as client):
         yield client
 
 
-EXECUTORS = {"2 processes": lambda: pool(2), "threads": lambda: ThreadPoolExecutor(3), "loky": loky,
-             "dask 1": lambda: dask(1), "dask 3": lambda: dask(3)}
+EXECUTORS = {"2 processes": lambda: pool(2), "4 processes": lambda: pool(4), "threads": lambda: ThreadPoolExecutor(3),
+             "loky": loky, "dask 1": lambda: dask(1), "dask 3": lambda: dask(3)}
 
 
 @pytest.fixture(scope="module", params=EXECUTORS)
@@ -101,14 +116,17 @@ def executor(request):
         yield made
 
 
-@pytest.mark.parametrize("name", TRAININGS)
-def test_executors_do_not_matter(executor, name):
-    assert digest(TRAININGS[name](executor)) == alone(name)
+@pytest.mark.parametrize("name, backend", MATRIX)
+def test_executors_do_not_matter(executor, name, backend):
+    """L2L_REF_SLOW computes all of it with numba too. MPI is below."""
+    if not backends.available(backend):
+        pytest.skip(f"no {backend}")
+    assert digest(TRAININGS[name](backend, executor)) == alone(name, backend)
 
 
 def test_the_weights_depend_on_the_number_of_pieces():
     """A test of the tests above: pieces have seeds of their own."""
-    assert digest(gradient(Quadratic(3), pieces=1)) != digest(gradient(Quadratic(3), pieces=2))
+    assert digest(quadratic(pieces=1)) != digest(quadratic(pieces=2))
     assert digest(copy(pieces=1)) != digest(copy(pieces=2))
 
 
@@ -214,7 +232,7 @@ class Killing:
 def test_workers_that_are_killed_change_nothing(name):
     killing = Killing()
     with killing.inner:
-        assert digest(TRAININGS[name](killing)) == alone(name)
+        assert digest(TRAININGS[name]("numpy", killing)) == alone(name)
     assert killing.killed >= 2
 
 
@@ -232,14 +250,46 @@ class Breaking:
 
 
 def test_a_training_is_resumed_on_another_executor(tmp_path):
-    def train(executor, **options):
-        return gradient(Quadratic(3), executor, horizons=(2, 6), untold=0.5, checkpoint=tmp_path / "run", **options)
-
+    checkpoint = tmp_path / "run"
     with ThreadPoolExecutor(3) as threads, pytest.raises(KeyboardInterrupt):
-        train(Breaking(threads))
-    assert (tmp_path / "run").exists()
+        quadratic(executor=Breaking(threads), checkpoint=checkpoint)
+    assert checkpoint.exists()
     with pool(2) as processes:
-        assert digest(train(processes, resume=True)) == alone("quadratic")
+        assert digest(quadratic(executor=processes, checkpoint=checkpoint, resume=True)) == alone("quadratic")
+
+
+def interrupted(progress, recipe):
+    if progress.epoch == 2:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["quadratic", "gp, lstm", "copy"])
+def test_a_checkpoint_from_before_there_were_pieces_is_resumed_with_one(tmp_path, name):
+    checkpoint, train = tmp_path / "run", functools.partial(TRAININGS[name], "numpy")
+    with pytest.raises(KeyboardInterrupt):
+        train(pieces=1, checkpoint=checkpoint, report=interrupted)
+    with np.load(checkpoint) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    card = json.loads(arrays.pop("card").tobytes())
+    assert card["checkpoint"]["recipe"].pop("pieces") == 1
+    files.write(checkpoint, arrays, card)
+    with pytest.raises(ValueError, match="another run: its recipe, pieces is 1, not 3"):
+        train(pieces=3, checkpoint=checkpoint, resume=True)
+    assert digest(train(pieces=1, checkpoint=checkpoint, resume=True)) == digest(train(pieces=1))
+
+
+@pytest.mark.parametrize("package, version, message", [
+    ("numpy", "1.26.0", "expected workers with numpy 1.26.0, got numpy [0-9.a-z]+"),
+    ("l2l_ref", "0.0.1", "expected workers with l2l_ref 0.0.1, got l2l_ref [0-9.a-z]+"),
+    ("numba", "0.1", "expected workers with numba 0.1, got (numba [0-9.a-z]+|no numba)"),
+])
+def test_workers_with_other_versions_are_refused(monkeypatch, package, version, message):
+    """The versions here are changed, and those of the workers are what is installed."""
+    here = executors._versions() | {package: version}
+    with pool(2) as processes:
+        monkeypatch.setattr(executors, "_versions", lambda: here)
+        with pytest.raises(ValueError, match=f"^executor: {message}$"):
+            quadratic(executor=processes)
 
 
 def test_data_sets_are_sent_by_name():
@@ -256,12 +306,14 @@ MPI = """
 import sys
 sys.path.insert(0, {folder!r})
 from mpi4py.futures import MPIPoolExecutor
-import test_executors as tests
+import test_executors as tests  # of three ranks, one gives the work
 
 if __name__ == "__main__":
     with MPIPoolExecutor() as executor:
-        for name in ("gp, lstm", "gp, dnc", "quadratic", "evolution", "copy"):
-            assert tests.digest(tests.TRAININGS[name](executor)) == tests.alone(name), name
+        for name, backend in tests.MATRIX:
+            if tests.backends.available(backend) and (name != "mnist" or tests.os.environ.get("L2L_REF_DATA")):
+                weights = tests.TRAININGS[name](backend, executor)
+                assert tests.digest(weights) == tests.alone(name, backend), (name, backend)
     print("equal")
 """
 

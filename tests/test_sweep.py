@@ -226,7 +226,7 @@ def test_a_users_executor(run, tmp_path, monkeypatch):
     code, out, _ = run("--executor", "mine_of_sweep:pool", *TRAIN, "--hidden", "2", "3")
     assert code == 0 and len(out.splitlines()) == 5
     code, _, err = run("--executor", "mine_of_sweep:nothing", *TRAIN, "--hidden", "2", "3")
-    assert code == 2 and "--executor: expected an object with submit, got int" in err
+    assert code == 2 and "executor: expected an object with submit, got int" in err
 
 
 def test_processes_have_the_results_of_one(run, tmp_path):

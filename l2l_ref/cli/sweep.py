@@ -16,14 +16,14 @@ from pathlib import Path
 
 from ..compare.statistics import align
 from ..compare.sweep_figure import plot_sweep
-from ..executors import cores, pool
+from ..executors import cores
 from ..sweep import Range, draws, grid, sweep
 from . import Parser
 from .arguments import JSON, number, planned_figure, progress, require_writable, whole
-from .user_code import import_executor
+from .executors import WHERE, add_where, executor_of
 
 SWEPT = ("train", "compare")
-NOT_SWEPT = ("output", "checkpoint", "resume", "overwrite", "figure", "executor", "scheduler")
+NOT_SWEPT = ("output", "checkpoint", "resume", "overwrite", "figure", *WHERE)
 NOT_IN_KEY = ("data_dir", "backend", "threads", "fresh", "processes", "piece_seconds")  # they change no result
 
 
@@ -37,8 +37,7 @@ def configure(parser):
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of these draws (default 0)")
     parser.add_argument("--workers", type=whole(1), metavar="N", default=1,
                         help="processes that share the runs (default 1)")
-    parser.add_argument("--executor", metavar="MODULE:FUNCTION",
-                        help="a function of yours that returns an executor for the runs, in place of --workers")
+    add_where(parser.add_argument, "runs", "--workers")
     parser.add_argument("--figure", metavar="FILE",
                         help="where the figure is written (default: beside the results, with the ending png)")
     parser.add_argument("--json", action="store_true", help=JSON)
@@ -94,7 +93,7 @@ def run(args):
         progress(f"{report.finished}/{len(jobs)}  {_described(runs[key])}  {said}")
 
     report.finished = 0
-    with _executor(args) as executor:
+    with executor_of(args, args.workers) as executor:
         outcomes = sweep(run_words, jobs, path, executor=executor, report=report)
     if as_json:
         print(json.dumps({"runs": [{"command": f"l2l-ref {key}", "setting": runs[key], **outcome}
@@ -155,13 +154,6 @@ def _words(command, problem, options):
     flags = {name: f"--{name.replace('_', '-')}" for name in options}
     return [command, problem,
             *(flags[name] if value is True else f"{flags[name]}={value}" for name, value in options.items())]
-
-
-def _executor(args):
-    """A context that gives the executor, or None for runs in this process."""
-    if args.executor:
-        return import_executor(args.executor)
-    return pool(args.workers)
 
 
 def _losses(command, outcome, to_draw=False):

@@ -16,8 +16,6 @@ import numpy as np
 
 from .. import __version__, backends
 from ..black_boxes import DISTRIBUTIONS
-from ..executors import Renewable, pool
-from ..extras import require
 from ..learned.cells import CELLS
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.propose import OUTPUTS
@@ -46,7 +44,8 @@ from .arguments import (
     units,
     whole,
 )
-from .user_code import import_executor, import_problem
+from .executors import WHERE, add_where, executor_of
+from .user_code import import_problem
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
 TEST_FUNCTIONS = {"quadratic": 2000, "digits": 100, "mnist": 20, "cifar": 20, "art": 20, ZOO: 160, OWN: 100}
@@ -71,7 +70,6 @@ SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curr
 SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
 SEARCH_OUTPUT_MAP = "linear"
-WHERE = ("processes", "executor", "scheduler")  # pieces are computed
 OPTIONS = {problem: (*RECIPE, "preset", "start", *options, *MODEL, "cell")
            for problem, options in DISTRIBUTION_OPTIONS.items()}
 OPTIONS["quadratic"] += SHARING
@@ -79,7 +77,7 @@ OPTIONS["cifar"] += ("single",)
 OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
             for problem, options in SEARCH_DISTRIBUTION_OPTIONS.items()}
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "overwrite", "data_dir", "backend", "threads",
-               *WHERE, "piece_seconds")
+               "processes", *WHERE, "piece_seconds")
 
 # The texts of the options that are numbers. Their order is that of the options in the command on a card.
 WHOLE_NUMBERS = {
@@ -219,9 +217,7 @@ def configure(parser):
         help="auto takes numba if it is installed and the work is large enough (default auto)")
     add("--processes", type=whole(1), metavar="N",
         help="processes that share the pieces, or the pairs of evolution; the weights do not depend on it (default 1)")
-    add("--executor", metavar="MODULE:FUNCTION",
-        help="a function of yours that returns an executor for the pieces, in place of --processes")
-    add("--scheduler", metavar="ADDRESS", help="the address of a dask scheduler, whose workers compute the pieces")
+    add_where(add, "pieces", "--processes")
     add("--piece-seconds", type=number, metavar="X",
         help="if no piece is finished for so many seconds, those that are waited for are computed again (default: wait "
              "as long as it takes)")
@@ -261,7 +257,7 @@ def checked(args):
         if getattr(args, option) and not args.checkpoint:
             raise ValueError(f"--{option}: needs --checkpoint FILE")
     refuse_others(args, kind(args.problem), OPTIONS)
-    where = [f"--{name}" for name in WHERE if (getattr(args, name) or 1) != 1]
+    where = [f"--{name}" for name in ("processes", *WHERE) if (getattr(args, name) or 1) != 1]
     if len(where) > 1:
         raise ValueError(f"{where[1]}: not together with {where[0]}")
     if args.piece_seconds is not None and not where:
@@ -346,7 +342,7 @@ def _gradient(args, reporter):
     reporter.model_of = partial(gradient_based.with_phi, model)
     config = getattr(problem, "config", None) or {"problem": args.problem}
     reporter.about = {"made with": made_with, "model": model.config, "problem": config, "recipe": recipe}
-    with _executor(args) as executor:
+    with executor_of(args, args.processes or 1) as executor:
         trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
                                   overwrite=args.overwrite, report=reporter, executor=executor,
                                   piece_seconds=args.piece_seconds, **recipe)
@@ -376,7 +372,7 @@ def _search(args, reporter):
     reporter.model_of = partial(black_box.with_phi, model)
     reporter.about = {"made with": made_with, "model": model.config, "problem": _problem(distributions),
                       "recipe": asdict(recipe)}
-    with _executor(args) as executor:
+    with executor_of(args, args.processes or 1) as executor:
         trained, log = black_box.meta_train_black_box(
             model, distributions, args.seed, backend=args.backend, threads=args.threads, checkpoint=args.checkpoint,
             resume=args.resume, overwrite=args.overwrite, report=reporter, executor=executor,
@@ -398,18 +394,6 @@ def _require_pieces(args):
     """Refuse processes that would have nothing to do."""
     if (args.processes or 1) > 1 and (args.pieces or 1) == 1:
         raise ValueError("--processes: expected 1 without --pieces or --estimator evolution: there is nothing to share")
-
-
-def _executor(args):
-    """A context that gives the executor of the pieces, or None for this process."""
-    if args.executor:
-        return import_executor(args.executor)
-    if args.scheduler:
-        require("distributed", "--scheduler")
-        from distributed import Client
-
-        return Renewable(partial(Client, args.scheduler))
-    return pool(args.processes or 1)
 
 
 def _problem(distributions):

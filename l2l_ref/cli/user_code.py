@@ -9,8 +9,6 @@ import sys
 import traceback
 from pathlib import Path
 
-from ..executors import Renewable
-
 NOT_THE_USERS = (Path(__file__).parents[1], Path(importlib.__file__).parent)  # this package, and what imports
 
 
@@ -30,26 +28,6 @@ def import_problem(text):
         raise ValueError(f"{text}: expected a problem, which has sample(functions, seed), or a function that makes "
                          f"one, got {type(problem).__name__}")
     return problem
-
-
-def import_executor(text):
-    """A context that gives the executor which the function MODULE:FUNCTION makes, and another one when it has broken.
-
-    Raises what `import_object` raises, and ValueError when the function raises an error or its result has no submit.
-    """
-    function = import_object(text)
-
-    def make():
-        try:
-            with output_on_stderr():
-                executor = function()
-        except (Exception, SystemExit) as error:
-            raise ValueError(f"{text}: calling it raised {described(error)}") from error
-        if not hasattr(executor, "submit"):
-            raise ValueError(f"--executor: expected an object with submit, got {type(executor).__name__}")
-        return executor
-
-    return Renewable(make)
 
 
 def import_object(text, what="function", callable_alone=True):
