@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from conftest import ROOT, SLOW
-from test_executors import alone, digest, quadratic
+from test_executors import digest, quadratic
 
 from l2l_ref import executors, files
 from l2l_ref.executors import Pieces, Renewable

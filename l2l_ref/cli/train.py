@@ -289,7 +289,7 @@ def run(args):
     reporter = Reporter()
     made_by = {"version": __version__, "seed": args.seed, "command": command(args)}
     try:
-        trained, card = (_search if search else _gradient)(args, reporter)
+        trained, card, _ = (_search if search else _gradient)(args, reporter)
     except KeyboardInterrupt:
         if args.checkpoint or not reporter.log:
             raise
@@ -307,12 +307,26 @@ def run(args):
     return 0
 
 
-def result(args):
-    """The card of a training whose weights are not kept: one run of a sweep."""
+def result(args, until=None):
+    """The card of a training whose weights are not kept, with its validations: one run of a sweep.
+
+    A training that has come to the epoch ``until`` is left there, for its checkpoint to go on from, and its validations
+    so far are returned, a list. The checkpoint of a training that has ended is removed.
+    """
     checked(args)
-    reporter = Reporter(silent=True)
-    _, card = (_search if args.problem in DISTRIBUTIONS else _gradient)(args, reporter)
-    return {"version": __version__, "seed": args.seed, "command": command(args), **card}
+    reporter = Reporter(silent=True, until=until)
+    try:
+        _, card, log = (_search if args.problem in DISTRIBUTIONS else _gradient)(args, reporter)
+    except Left:
+        return _validations(reporter.log)
+    if args.checkpoint:
+        Path(args.checkpoint).unlink(missing_ok=True)
+    return {"version": __version__, "seed": args.seed, "command": command(args), **card,
+            "validations": _validations(log)}
+
+
+def _validations(log):
+    return [entry["judged"] for entry in log]
 
 
 def _keep(reporter, output, made_by):
@@ -324,7 +338,7 @@ def _keep(reporter, output, made_by):
 
 
 def _gradient(args, reporter):
-    """Train a coordinatewise optimizer. Returns the model and its part of the card."""
+    """Train a coordinatewise optimizer. Returns the model, its part of the card and the log."""
     try:
         start = None if args.start is None else load(args.start)
     except ValueError as error:
@@ -347,11 +361,11 @@ def _gradient(args, reporter):
                                   overwrite=args.overwrite, report=reporter, executor=executor,
                                   piece_seconds=args.piece_seconds, **recipe)
     return trained, {**reporter.about, **_history(log),
-                     "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}
+                     "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}, log
 
 
 def _search(args, reporter):
-    """Train a black-box optimizer. Returns the model and its part of the card."""
+    """Train a black-box optimizer. Returns the model, its part of the card and the log."""
     _require_pieces(args)
     chosen = given(args, SEARCH_MODEL)
     if "hidden" in chosen and len(chosen["hidden"]) != 1:
@@ -387,7 +401,7 @@ def _search(args, reporter):
         taken["final of each"] = [float(curve[-1]) for curve, _ in held_out]
     moments = [of_each for _, of_each in held_out]
     return trained, {**reporter.about, **_history(log), "moments": moments if len(moments) > 1 else moments[0],
-                     "score": taken}
+                     "score": taken}, log
 
 
 def _require_pieces(args):
@@ -446,21 +460,28 @@ def score(model, problem, steps, args):
     return {"functions": functions, "steps": steps, "final": final, "sum": total}
 
 
+class Left(Exception):
+    """Ends a training after an epoch, with its checkpoint written."""
+
+
 class Reporter:
     """Prints a line per epoch on stderr, with an estimate of the time that is left.
 
     It also holds what an interrupted training has come to: ``model_of`` makes a model of a vector of weights, ``about``
-    is what its card says of the training, ``phi`` the best weights so far and ``log`` the log.
+    is what its card says of the training, ``phi`` the best weights so far and ``log`` the log. It raises `Left` after
+    the epoch ``until``.
     """
 
-    def __init__(self, silent=False):
-        self.silent = silent
+    def __init__(self, silent=False, until=None):
+        self.silent, self.until = silent, until
         self.started, self.first_epoch = time.monotonic(), None
         self.model_of, self.about, self.phi, self.log = None, {}, None, []
 
     def __call__(self, state, recipe):
         entry = state.log[-1]
         self.phi, self.log = state.best_phi, list(state.log)
+        if self.until is not None and state.epoch >= self.until:
+            raise Left
         if self.silent:
             return
         if self.first_epoch is None:
