@@ -44,20 +44,23 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def pool(processes: int) -> Any:
-    """A context that gives an executor of this many processes, or None for one, which is this process.
+def pool(count: int) -> Any:
+    """A context that gives an executor of this many `processes`, or None for one, which is this process."""
+    return processes(count) if count > 1 else contextlib.nullcontext()
+
+
+def processes(count: int) -> Renewable:
+    """An executor of this many processes, which begin anew when one of them has died.
 
     The processes share the cores, and BLAS has one thread in each. They end with this process, even if it is killed.
     """
-    if processes == 1:
-        return contextlib.nullcontext()
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # of the new processes
         os.environ.setdefault(name, "1")
-    threads = max(1, cores() // processes)
-    return Renewable(lambda: ProcessPoolExecutor(processes, get_context("spawn"), _begin, (threads,)))
+    threads = max(1, cores() // count)
+    return Renewable(lambda: ProcessPoolExecutor(count, get_context("spawn"), _begin, (threads,)))
 
 
 def _begin(threads: int) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import os
 import pickle
 import shutil
@@ -16,9 +17,12 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 from conftest import SLOW
+from hypothesis import given
+from hypothesis import strategies as st
 
 import l2l_ref as l2l
 from l2l_ref import backends, executors, files
+from l2l_ref.bench.pieces import predicted
 from l2l_ref.black_boxes import GPDistribution
 from l2l_ref.executors import Pieces, pool
 from l2l_ref.learned.cells import dnc_with
@@ -140,6 +144,19 @@ def test_pieces_are_a_mean():
     loss, gradient = loop.mean(answers, [functions for functions, _ in parts])
     assert loss == pytest.approx(losses.mean())
     np.testing.assert_allclose(gradient, gradients.mean(axis=0), rtol=1e-12)
+
+
+@given(pieces=st.integers(1, 64), workers=st.integers(1, 64), seconds=st.floats(1e-3, 1e3), latency=st.floats(0, 1e3))
+def test_workers_pay_where_the_model_says_it(pieces, workers, seconds, latency):
+    """T6: without latency and bytes W workers are W times as fast where they have equal shares, and never faster."""
+    alone, shared = (predicted(pieces, count, seconds, 0.0, 0.0, 0.0, 1.0) for count in (1, workers))
+    assert alone == pieces * seconds and shared * workers >= alone * (1 - 1e-12)
+    if pieces % workers == 0:
+        assert shared * workers == pytest.approx(alone, rel=1e-12)
+    pays = predicted(pieces, workers, seconds, latency, 1e5, 2e5, 1e9) < alone
+    saved = (pieces - math.ceil(pieces / workers)) * seconds
+    spent = latency + (workers * 1e5 + pieces * 2e5) / 1e9
+    assert pays == (spent < saved) or spent == pytest.approx(saved, rel=1e-9)
 
 
 def once(constants, shared, piece, carried):
