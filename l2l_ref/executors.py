@@ -174,8 +174,9 @@ class Pieces:
         By default pieces are computed here, one after the other. One that has ``renew``, as `Renewable` has, is renewed
         when it has broken. Otherwise pieces are computed here from then on.
     seconds : float, optional
-        If no piece is answered for so long, those that are waited for are taken for lost, and computed again. It should
-        be several times what a worker needs for its share of the pieces.
+        If no piece is answered for so long, those that are waited for are taken for lost, and computed again: by a new
+        pool of processes, or by the workers that are not busy with them. It should be several times what a worker needs
+        for its share of the pieces.
     tell : callable, optional
         ``tell(text)`` is called with what is waited for and with what went wrong.
 
@@ -194,6 +195,7 @@ class Pieces:
         self._constants, self._executor, self._seconds = constants, executor, seconds
         self._tell: Callable[[str], object] = tell or (lambda text: None)
         self._sent = False  # whether the constants are known to some workers
+        self._overdue: set[Any] = set()  # calls that were given up, but still occupy a worker
         if executor is not None:
             try:
                 inner = _dumps(constants)
@@ -254,7 +256,7 @@ class Pieces:
         batches: dict[Any, list[int]] = {}
         try:
             submit = submit_of(self._executor)
-            for part in np.array_split(missing, min(len(missing), _workers(self._executor) or len(missing))):
+            for part in np.array_split(missing, min(len(missing), self._free() or len(missing))):
                 batch = part.tolist()
                 work = [(pieces[k], states[k]) for k in batch]
                 batches[submit(compute, self._digest, parcel, function, shared, work)] = batch
@@ -266,8 +268,14 @@ class Pieces:
                 raise error.error from None
             return error
         finally:
-            for future in batches:
+            for future in batches.keys() - self._overdue:
                 future.cancel()
+
+    def _free(self) -> int | None:
+        """The number of workers that no overdue call occupies, or None if the executor does not say how many it has."""
+        self._overdue = {future for future in self._overdue if not future.done()}
+        count = _workers(self._executor)
+        return None if count is None else max(0, count - len(self._overdue))
 
     def _collect(self, batches: dict[Any, list[int]], outcomes: dict[int, tuple[Any, Any]], count: int,
                  ) -> Exception | None:
@@ -301,6 +309,7 @@ class Pieces:
                         raise _Raised(outcome.error)
                     outcomes[k] = outcome
             if pending and self._seconds is not None and now - last >= self._seconds:
+                self._overdue |= pending  # not cancelled: otherwise a scheduler would give that worker the next call
                 return TimeoutError(f"no answer within {self._seconds:g} s")
             if pending and now - told >= TELL_AFTER:
                 self._tell(f"waiting for {_named(waiting, count)} for {now - began:.0f} s")
@@ -312,11 +321,16 @@ class Pieces:
         from concurrent.futures import BrokenExecutor
 
         executor: Any = self._executor
+        mortal = hasattr(getattr(executor, "executor", executor), "_processes")  # those of a pool can be ended
+        if isinstance(fault, TimeoutError) and not mortal and self._free():
+            self._tell(f"pieces were lost ({text}); they are computed again by other workers")
+            return
         if hasattr(executor, "renew"):
             self._tell(f"the executor broke ({text}); another one is made")
             try:
                 executor.renew()
                 self._sent = False
+                self._overdue.clear()
                 return
             except Exception as error:  # whatever the function of the user's raises
                 text = _one_line(error)

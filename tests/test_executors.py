@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -212,6 +213,30 @@ def test_a_worker_that_never_answers_is_given_up(tmp_path):
         pieces = Pieces(str(tmp_path / "asleep"), executor, 5.0, said.append)
         assert pieces(slow_once, 10, [1, 2, 3])[0] == [11, 12, 13]
     assert any("no answer within 5 s" in text for text in said)
+
+
+RELEASED, STUCK = threading.Event(), iter([True])
+
+
+def stuck_once(constants, shared, piece, carried):
+    """Its first call ends when it is released."""
+    if next(STUCK, False):
+        RELEASED.wait(60)
+    return shared + piece, None
+
+
+def test_a_worker_that_is_stuck_gets_no_further_pieces_until_it_is_free():
+    said = []
+    with ThreadPoolExecutor(2) as threads:
+        pieces = Pieces(None, threads, 1.0, said.append)
+        for k in range(5):
+            assert pieces(stuck_once, k, [1, 2, 3])[0] == [k + 1, k + 2, k + 3]
+        assert [text for text in said if "waiting" not in text] == [
+            "pieces were lost (TimeoutError: no answer within 1 s); they are computed again by other workers"]
+        assert pieces._free() == 1
+        RELEASED.set()
+        while pieces._free() != 2:
+            time.sleep(0.01)
 
 
 def count(constants, shared, piece, carried):
