@@ -70,8 +70,9 @@ def test_kills_of_workers_and_of_the_parent_change_nothing(tmp_path, undisturbed
                 if victim == "parent":
                     process.kill()
                 else:
-                    pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
-                    if not pids:  # both are being started
+                    pids = [worker.pid for worker in list(cluster.scheduler.workers.values())]
+                    if not pids:  # both are being started, or died when they had just been: then dask gives up on them
+                        cluster.scale(2)
                         continue
                     os.kill(pids[int(rng.integers(len(pids)))], signal.SIGKILL)
                 killed[left.pop()] += 1
