@@ -127,7 +127,8 @@ def worker_of(port):
                    "--no-nanny")
 
 
-def test_a_scheduler_that_restarts(tmp_path, undisturbed, unused_port):
+def test_a_scheduler_that_restarts(tmp_path, undisturbed, unused_port, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "10s")  # it is waited for so long
     words = command("--output", "there.npz", "--checkpoint", "run", "--scheduler", f"tcp://127.0.0.1:{unused_port}")
     with scheduler_at(unused_port) as scheduler, worker_of(unused_port):
         process = subprocess.Popen(words, **settings_of(tmp_path))
