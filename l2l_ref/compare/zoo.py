@@ -181,7 +181,8 @@ def _run(jobs: list[tuple[Any, ...]], processes: int) -> Iterator[ProblemResult]
         yield from map(measure_problem, jobs)
         return
     with pool(processes) as executor:
-        yield from executor.map(measure_problem, jobs)
+        for future in [executor.submit(measure_problem, job) for job in jobs]:
+            yield future.result()
 
 
 def measure_problem(job: tuple[Any, ...]) -> ProblemResult:
