@@ -105,13 +105,18 @@ def _search(model: Proposer, card: dict[str, Any]) -> Description:
     d = model.dim or COORDINATES
     settings: dict[str, Any] = {"RUN": restart_period(model.card)}
     settings |= {"DIM": model.dim} if model.dim else {"ROOT": ROOT}
-    parts = ("affine", "logistic" if model.cell == "lstm" else "sigmoid", "lstm_cell", f"{model.output}_query",
+    parts = ("affine", "tanh", "logistic" if model.cell == "lstm" else "sigmoid", "lstm_cell", f"{model.output}_query",
              f"{model.cell}_proposer", "search")
     weights = {"W": params.W, "b": params.b}
+    cell = params.cell
+    if model.memory is not None:
+        settings |= dict(zip(("SLOTS", "WORD", "HEADS"), model.memory))
+        cell = params.cell.controller
+        weights |= {"W_xi": params.cell.W_xi, "b_xi": params.cell.b_xi}
     title = (f"{Path(str(card.get('name', 'model'))).name}: a black-box optimizer for functions of "
              f"{model.dim or 'any number of'} dimension{'s' * (model.dim != 1)}, {CELLS[model.cell]} of "
              f"{model.hidden} units.")
-    return Description(title, _card_lines(card), "search", parts, "lstm_cell", settings, (tuple(params.cell),),
+    return Description(title, _card_lines(card), "search", parts, "lstm_cell", settings, (tuple(cell),),
                        weights, queries(rounded, d), _moments_table(rounded))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SUFFIXES = {"numpy": ".py", "python": ".py", "c": ".h", "js": ".mjs"}
 TARGETS = tuple(SUFFIXES)
 WIDTH = 116
+TABLE = "d, then the mean and the standard deviation of the first 1, 2, 4, .. values in training"
 LICENCE = """
 The code is under the MIT License. Copyright (c) 2026 the l2l_ref authors. Permission is hereby granted, free of
 charge, to any person obtaining a copy of this software and associated documentation files (the "Software"), to deal
@@ -40,13 +41,15 @@ def write(description: Description, target: str, file: str) -> str:
     sections, comment = _sections(target), "/*" if target in ("c", "js") else '"""'
     names: dict[str, Any] = WRITERS[target](description)
     if description.kind == "search":
-        names |= _search_names(description, {"js": "this.", "c": "s->"}.get(target, "self."))
+        names |= _search_names(description, target)
     lines, indent = names.pop("data"), "   " if comment == "/*" else ""
     file = _harmless(file)
     header = {"title": _harmless(description.title), "file": file, "steps": len(description.expected),
+              "outputs": description.expected.shape[1],
               "use": Template(sections[f"use_{description.kind}"]).substitute(names, file=file).rstrip(),
               "card": _wrapped(description.card, indent), "licence": _wrapped([LICENCE], indent)}
-    order = ["head", *(part for part in description.parts if part in sections), f"test_{description.kind}"]
+    test = ["guard", *["gradients"] * (description.kind != "search"), f"test_{description.kind}", "test"]
+    order = ["head", *(part for part in (*description.parts, *test) if part in sections)]
     if target == "c":
         order.insert(1, "data")  # C wants the weights before their use
     text = ""
@@ -106,11 +109,13 @@ def _assignments(d: Description, form: str) -> str:
     return "\n".join(form.format(name, value) for name, value in d.settings.items())
 
 
-def _search_names(d: Description, own: str) -> dict[str, Any]:
+def _search_names(d: Description, target: str) -> dict[str, Any]:
     """What the sections of a search need beside the rest."""
     dim = d.settings.get("DIM")
-    return {"D": "DIM" if dim else f"{own}d", "dims": f"1 to {dim}" if dim and dim > 1 else "1" if dim else "1 or more",
-            "dim": dim or d.expected.shape[1], "most": " && d <= DIM" if dim else "", "test_d": d.expected.shape[1]}
+    own, limit, most = {"c": ("s->d", "L2L_DIM", ""), "js": ("this.d", "DIM", " && d <= DIM")}.get(
+        target, ("self.d", "DIM", " <= DIM"))
+    return {"D": limit if dim else own, "most": most if dim else "", "dim": dim or d.expected.shape[1],
+            "dims": "1 or more" if not dim else f"1 to {dim}" if dim > 1 else "1", "test_d": d.expected.shape[1]}
 
 
 def _state(d: Description) -> tuple[str, ...]:
@@ -128,7 +133,7 @@ def _shape(a: Array) -> str:
 
 def _numpy(d: Description) -> dict[str, Any]:
     data = []
-    if d.kind == "coordinatewise":
+    if d.layers or d.kind == "coordinatewise":
         data = ["# The weights of the layers: W_x (D, 4H), W_h (H, 4H) and b (4H,) of each", "LAYERS = ["]
         if d.cell == "rnn_cell":
             data[0] = data[0].replace("4H", "H")
@@ -140,10 +145,12 @@ def _numpy(d: Description) -> dict[str, Any]:
         data.append("]")
     for name, a in d.weights.items():
         data += _block(f"{name} = np.array([", a, f"], np.float32){_shape(a)}", _number)
+    if d.table is not None:
+        data += [f"# {TABLE}", *_block("MOMENTS = np.array([", d.table, f"]).reshape{d.table.shape}", _number)]
     data += ["# What the package computes in the self-test",
              *_block("EXPECTED = np.array([", d.expected, f"]).reshape{d.expected.shape}", _number)]
     features = "log_and_sign(g)" if "P" in d.settings else "g[:, None]"
-    return _names(d, data=data, features=features)
+    return _names(d, data=data, features=features, imports="import math\n" if d.kind == "search" else "")
 
 
 def _lists(d: Description, opens: str, closes: str, name: str, rows: tuple[str, str], end: str,
@@ -162,7 +169,7 @@ def _lists(d: Description, opens: str, closes: str, name: str, rows: tuple[str, 
     for letter, a in d.weights.items():
         data += _block(f"{name}{letter} = {opens}", a, closes + end, _number)
     if d.table is not None:
-        data += [f"{comment} d, then mean and standard deviation of the first 1, 2, 4, .. values", f"{name}MOMENTS = ["]
+        data += [f"{comment} {TABLE}", f"{name}MOMENTS = ["]
         data += [*_rows(d.table, *rows, _number), "]" + end]
     data += [f"{name}EXPECTED = ["]
     data += _rows(d.expected, *rows, _number)
@@ -170,7 +177,8 @@ def _lists(d: Description, opens: str, closes: str, name: str, rows: tuple[str, 
 
 
 def _python(d: Description) -> dict[str, Any]:
-    math = "exp, isfinite, log, tanh" if d.kind == "coordinatewise" else "exp, isfinite, log, sqrt, tanh"
+    math = {"coordinatewise": "exp, isfinite, log, tanh", "moments": "exp, isfinite, log, sqrt, tanh",
+            "search": "exp, isfinite, log, log1p, sqrt, tanh"}[d.kind]
     data = _lists(d, 'array("f", [', "])", "", ("[", "]"), "", "#")
     return _names(d, data=data, math=math, features="log_and_sign(g)" if "P" in d.settings else "[g]")
 
@@ -201,15 +209,29 @@ def _c(d: Description) -> dict[str, Any]:
         body.insert(0, "        (void)s;")
     for name, a in d.weights.items():
         data += _block(f"static const float l2l_{name}[{a.size}] = {{", a, "};", _hex)
+    if d.table is not None:
+        data += [f"/* {TABLE} */", f"static const double L2L_MOMENTS[{len(d.table)}][{d.table.shape[1]}] = {{"]
+        data += [*_rows(d.table, "{", "}", _hex), "};"]
     data += ["#ifdef L2L_TEST", f"static const double L2L_EXPECTED[{len(d.expected)}][{d.expected.shape[1]}] = {{"]
     data += _rows(d.expected, "{", "}", _hex)
     data += ["};", "#endif"]
     if d.kind == "moments":
         return _names(d, data=data, widest=len(d.weights["b_1"]), settings="")
+    if d.table is not None:
+        return _names(d, data=data, widest=len(d.layers[0][1]), settings=_c_sizes(d), rows=len(d.table),
+                      pairs=d.table.shape[1] // 2, sizes="" if "DIM" in d.settings else " and L2L_DIM")
     settings = _assignments(d, "#define L2L_{} {!r}")
     settings += f"\n#define L2L_STATE {max(at, 1)}  /* numbers per coordinate */"
     return _names(d, data=data, body="\n".join(body), widest=max([len(W) for _, W, _ in d.layers], default=1),
                   settings=settings)
+
+
+def _c_sizes(d: Description) -> str:
+    """The sizes of a search in C: some are for the user to define."""
+    free = {"EVALUATIONS": 256, "RUN": d.settings["RUN"], **({} if "DIM" in d.settings else {"DIM": 20})}
+    fixed = {"H": len(d.layers[0][1]), **{name: value for name, value in d.settings.items() if name not in free}}
+    return "\n".join([f"#define L2L_{name} {value!r}" for name, value in fixed.items()]
+                     + [f"#ifndef L2L_{name}\n#define L2L_{name} {value}\n#endif" for name, value in free.items()])
 
 
 WRITERS: dict[str, Callable[[Description], dict[str, Any]]] = {"numpy": _numpy, "python": _python, "c": _c, "js": _js}
