@@ -191,9 +191,43 @@ def test_python_is_the_package(model):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12 * max(1, np.abs(expected).max()))
 
 
+@st.composite
+def sharing(draw):
+    """A SharingLSTM with weights in float32."""
+    hidden = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))
+    model = l2l.SharingLSTM(draw(st.sampled_from(["average", "bfgs", "l-bfgs"])), hidden,
+                            draw(st.sampled_from([None, 1.0, 10.0])), draw(st.sampled_from([1.0, -0.1])),
+                            averaged=draw(st.integers(0, min(hidden))), window=draw(st.integers(3, 7)),
+                            rng=draw(st.integers(0, 99)), backend="numpy")
+    return model.with_params(model.params_as(np.float32))
+
+
+@given(model=sharing(), dtype=st.sampled_from([np.float32, np.float64]), n=st.integers(1, 12))
+@settings(max_examples=30, deadline=None)
+def test_numpy_is_the_package_bit_for_bit_when_coordinates_share(model, dtype, n):
+    exported, rng = module_of(l2l.export(model)), np.random.default_rng(0)
+    theta = np.zeros((n, 1), dtype)
+    ours, theirs = exported.init(theta), model.init(theta)
+    for t in range(20):
+        gradient = rng.normal(0, 1, theta.shape).astype(dtype)
+        gradient[0] = gradient[0] if t % 5 else np.nan
+        got, ours = exported.update(gradient, ours)
+        expected, theirs = model.update(gradient, theirs)
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got, expected)
+        for a, b in zip(ours[0], theirs.network.layers, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("to", ["python", "js"])
+@pytest.mark.parametrize("share", ["average", "bfgs", "l-bfgs"])
+def test_each_memory_passes_its_self_test(share, to, tmp_path):
+    self_test(l2l.export(l2l.SharingLSTM(share, (4, 3), 10.0, averaged=2, window=5, rng=2), to), to, tmp_path)
+
+
 @pytest.mark.skipif(not GCC, reason="there is no gcc")
-@given(model=models())
-@settings(max_examples=8, deadline=None)
+@given(model=st.one_of(models(), sharing()))
+@settings(max_examples=16, deadline=None)
 def test_c_is_the_package(tmp_path_factory, model):
     self_test(l2l.export(model, "c"), "c", tmp_path_factory.mktemp("c"), "-fsanitize=address,undefined")
 
@@ -376,7 +410,6 @@ def test_the_command_writes_a_file(tmp_path, capsys):
 
 @pytest.mark.parametrize("words, why", [
     (["nothing"], "name: expected"),
-    (["quadratic-sharing-lstm"], "SharingLSTM cannot"),
     (["cifar-lstm"], "part: expected one of conv, fc"), (["mnist-lstm", "--part", "fc"], "part: expected None"),
     (["mnist-lstm", "--output", "/nowhere/file.py"], "there is no folder"),
 ])
