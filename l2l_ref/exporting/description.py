@@ -72,7 +72,7 @@ def describe(model: protocols.Path | pretrained.Model, part: str | None = None) 
     layers = tuple(tuple(np.asarray(a) for a in layer) for layer in params.layers)
     cell = "rnn_cell" if len(model.params.layers) and model.config["model"].endswith("rnn") else "lstm_cell"
     parts = ["log_and_sign"] * (model.preprocess is not None) + ["affine"]
-    parts += (["tanh"] + ["sigmoid"] * (cell == "lstm_cell") + [cell]) * bool(layers)
+    parts += ["tanh", "sigmoid" if cell == "lstm_cell" else "scalar_tanh", cell] * bool(layers)
     settings: dict[str, Any] = {"P": model.preprocess} if model.preprocess is not None else {}
     settings["SCALE"] = model.output_scale
     kind = "coordinatewise"
@@ -96,7 +96,7 @@ def _moments(model: MomentsMLP, card: dict[str, Any]) -> Description:
         expected.append(np.append(*update))
     title = (f"{Path(str(card.get('name', 'model'))).name}: an optimizer that weighs running means of the gradient by "
              f"a network of {model.hidden} hidden units.")
-    return Description(title, _card_lines(card), "moments", ("affine", "tanh", "moments"), "",
+    return Description(title, _card_lines(card), "moments", ("affine", "tanh", "scalar_tanh", "moments"), "",
                        {"BETAS": list(BETAS), "BETA_V": BETA_V}, (), params._asdict(), np.stack(expected))
 
 
@@ -110,6 +110,7 @@ def _search(model: Proposer, card: dict[str, Any]) -> Description:
     settings: dict[str, Any] = {"RUN": restart_period(model.card)}
     settings |= {"DIM": model.dim} if model.dim else {"ROOT": ROOT}
     parts = ("affine", "tanh", "logistic" if model.cell == "lstm" else "sigmoid", "lstm_cell",
+             *["scalar_tanh", "scalar_sigmoid"] * (model.cell == "dnc" or model.output == "sigmoid"),
              *["average"] * (model.cell == "shared"), f"{model.output}_query", f"{model.cell}_proposer", "search")
     weights = {"W": params.W, "b": params.b}
     cell = params.cell
@@ -149,7 +150,8 @@ def _title(card: dict[str, Any], model: CoordinatewiseLSTM) -> str:
     cell = "RNN" if model.config["model"].endswith("rnn") else "LSTM"
     units = " and ".join(map(str, model.hidden)) or "no"
     of = " and coordinates that share information" if isinstance(model, SharingLSTM) else ""
-    return f"{Path(str(card.get('name', 'model'))).name}: a coordinatewise {cell} optimizer with {units} hidden units{of}."
+    name = Path(str(card.get("name", "model"))).name
+    return f"{name}: a coordinatewise {cell} optimizer with {units} hidden units{of}."
 
 
 def _card_lines(card: dict[str, Any]) -> list[str]:
