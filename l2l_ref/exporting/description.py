@@ -130,7 +130,7 @@ def _moments_table(model: Proposer) -> Array:
     problem = (model.card or {}).get("problem")
     dims = problem.get("dim") if isinstance(problem, dict) and model.dim is None else None
     dims = dims if isinstance(dims, list) else [model.dim or 1]
-    rows = [[d, *np.ravel(moments_of(model.of(d).card) or [(0.0, 1.0)]).tolist()] for d in dims]
+    rows = [[d, *np.ravel(moments_of(model.of(d).card) or [[0.0, 1.0]]).tolist()] for d in dims]
     longest = max(map(len, rows))
     return np.array([row + row[-2:] * ((longest - len(row)) // 2) for row in rows])
 
@@ -156,6 +156,8 @@ def _title(card: dict[str, Any], model: CoordinatewiseLSTM) -> str:
 
 def _card_lines(card: dict[str, Any]) -> list[str]:
     """The lines of the header that say where the weights come from."""
-    said = [(name, card[name]) for name in ("problem", "command", "seed", "score", "sha256") if name in card]
-    texts = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in said]
-    return ["Weights trained by l2l_ref " + str(card.get("version", "")).strip(), *texts]
+    said = {name: card[name] if isinstance(card[name], str) else json.dumps(card[name])
+            for name in ("problem", "command", "score", "seed", "sha256") if name in card}
+    last = ", ".join(f"{name}: {said.pop(name)}" for name in ("seed", "sha256") if name in said)
+    return ["Weights trained by l2l_ref " + str(card.get("version", "")).strip(),
+            *(f"{name}: {text}" for name, text in said.items()), *([last] if last else [])]
