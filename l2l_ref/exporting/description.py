@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from .. import protocols
     from ..protocols import Array
 
-
-
-CELLS = {"lstm": "an LSTM", "dnc": "a differentiable neural computer", "shared": "an LSTM for all coordinates,"}
+CELLS = {"lstm": "an LSTM of {} units", "dnc": "a differentiable neural computer with {} hidden units",
+         "shared": "an LSTM of {} units that all coordinates share"}
 
 
 class Description(NamedTuple):
@@ -118,9 +117,9 @@ def _search(model: Proposer, card: dict[str, Any]) -> Description:
         settings |= dict(zip(("SLOTS", "WORD", "HEADS"), model.memory))
         cell = params.cell.controller
         weights |= {"W_xi": params.cell.W_xi, "b_xi": params.cell.b_xi}
-    title = (f"{Path(str(card.get('name', 'model'))).name}: a black-box optimizer for functions of "
-             f"{model.dim or 'any number of'} dimension{'s' * (model.dim != 1)}, {CELLS[model.cell]} of "
-             f"{model.hidden} units.")
+    dims = f"{model.dim} dimension{'s' * (model.dim > 1)}" if model.dim else "any number of dimensions"
+    title = (f"{Path(str(card.get('name', 'model'))).name}: a black-box optimizer for {dims}, "
+             f"{CELLS[model.cell].format(model.hidden)}.")
     return Description(title, _card_lines(card), "search", parts, "lstm_cell", settings, (tuple(cell),),
                        weights, queries(rounded, d), _moments_table(rounded))
 
