@@ -1,6 +1,6 @@
 """The four targets. Each fills the sections of its template with one `Description`.
 
-A template is a file of sections, each below a line ``#: name`` or ``//: name``. `string.Template` fills the names that
+A template is a file of sections, each below a line ``#: names`` or ``//: names``. `string.Template` fills the words that
 begin with a dollar sign.
 """
 
