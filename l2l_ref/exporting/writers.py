@@ -1,7 +1,7 @@
 """The four targets. Each fills the sections of its template with one `Description`.
 
-A template is a file of sections, each below a line ``#: names`` or ``//: names``. `string.Template` fills the words that
-begin with a dollar sign.
+A template is a file of sections, each below a line ``#: names`` or ``//: names``. `string.Template` fills the words
+that begin with a dollar sign.
 """
 
 from __future__ import annotations
