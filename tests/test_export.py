@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import l2l_ref as l2l
 from l2l_ref.cli import main
-from l2l_ref.exporting.description import gradients
+from l2l_ref.exporting.reference import gradients
 from l2l_ref.exporting.writers import SUFFIXES, TARGETS
 
 GCC, NODE = shutil.which("gcc"), shutil.which("node")
@@ -248,7 +248,7 @@ def test_the_command_writes_a_file(tmp_path, capsys):
 
 @pytest.mark.parametrize("words, why", [
     (["nothing"], "name: expected"),
-    (["lstm-oi-2"], "Proposer cannot be exported yet"), (["quadratic-sharing-lstm"], "SharingLSTM cannot"),
+    (["quadratic-sharing-lstm"], "SharingLSTM cannot"),
     (["cifar-lstm"], "part: expected one of conv, fc"), (["mnist-lstm", "--part", "fc"], "part: expected None"),
     (["mnist-lstm", "--output", "/nowhere/file.py"], "there is no folder"),
 ])

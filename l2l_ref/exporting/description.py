@@ -15,14 +15,21 @@ from .. import pretrained
 from ..learned.moments_optimizer import MomentsMLP
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.partitioned import PartitionedLSTM
+from ..learned.proposer import Proposer
+from ..learned.shared_cell import ROOT
 from ..learned.sharing_optimizer import SharingLSTM
 from ..ops.moments import BETA_V, BETAS
+from ..search.restarts import restart_period
+from ..search.scale import moments_of
+from .reference import COORDINATES, STEPS, gradients, queries
 
 if TYPE_CHECKING:
     from .. import protocols
     from ..protocols import Array
 
-STEPS, COORDINATES = 100, 3  # of a self-test
+
+
+CELLS = {"lstm": "an LSTM", "dnc": "a differentiable neural computer", "shared": "an LSTM for all coordinates,"}
 
 
 class Description(NamedTuple):
@@ -40,6 +47,7 @@ class Description(NamedTuple):
     layers: tuple[tuple[Array, ...], ...]  # W_x, W_h and b, float32
     weights: dict[str, Array]       # the others, by the names that they have in the file, float32
     expected: Array                 # (STEPS, coordinates), float64
+    table: Array | None = None      # of a search: d, and the moments after 1, 2, 4, .. values, float64
 
 
 def describe(model: protocols.Path | pretrained.Model, part: str | None = None) -> Description:
@@ -56,6 +64,8 @@ def describe(model: protocols.Path | pretrained.Model, part: str | None = None) 
         raise ValueError(f"part: expected None for an optimizer that has no parts, got {part!r}")
     if isinstance(model, MomentsMLP):
         return _moments(model, card)
+    if isinstance(model, Proposer):
+        return _search(model, card)
     if isinstance(model, SharingLSTM) or not isinstance(model, CoordinatewiseLSTM):
         raise ValueError(f"model: expected a CoordinatewiseLSTM, a CoordinatewiseRNN, a part of a PartitionedLSTM or "
                          f"a MomentsMLP; {type(model).__name__} cannot be exported yet")
@@ -86,17 +96,33 @@ def _moments(model: MomentsMLP, card: dict[str, Any]) -> Description:
                        {"BETAS": list(BETAS), "BETA_V": BETA_V}, (), params._asdict(), np.stack(expected))
 
 
-def gradients(coordinates: int = COORDINATES) -> Array:
-    """The gradients of a self-test, (STEPS, coordinates): the same numbers in all languages, exactly.
+def _search(model: Proposer, card: dict[str, Any]) -> Description:
+    """That of a `Proposer`, the network alone. The self-test of one for any number of dimensions has three."""
+    params = model.params_as(np.float32)
+    rounded = Proposer(model.dim, model.hidden, model.output, cell=model.cell, memory=model.memory, params=params,
+                       backend="numpy")
+    rounded.card = model.card
+    d = model.dim or COORDINATES
+    settings: dict[str, Any] = {"RUN": restart_period(model.card)}
+    settings |= {"DIM": model.dim} if model.dim else {"ROOT": ROOT}
+    parts = ("affine", "logistic" if model.cell == "lstm" else "sigmoid", "lstm_cell", f"{model.output}_query",
+             f"{model.cell}_proposer", "search")
+    weights = {"W": params.W, "b": params.b}
+    title = (f"{Path(str(card.get('name', 'model'))).name}: a black-box optimizer for functions of "
+             f"{model.dim or 'any number of'} dimension{'s' * (model.dim != 1)}, {CELLS[model.cell]} of "
+             f"{model.hidden} units.")
+    return Description(title, _card_lines(card), "search", parts, "lstm_cell", settings, (tuple(params.cell),),
+                       weights, queries(rounded, d), _moments_table(rounded))
 
-    They come from the generator of Park and Miller 1988, and are between -1 and 1 times a power of two.
-    """
-    seed, rows = 1, np.empty((STEPS, coordinates))
-    for t in range(STEPS):
-        for k in range(coordinates):
-            seed = seed * 16807 % 2147483647
-            rows[t, k] = (seed / 2.0**30 - 1) / 2.0 ** (3 * (t % 8))
-    return rows
+
+def _moments_table(model: Proposer) -> Array:
+    """A row for each number of dimensions that a card knows: d, and then mean and std after 1, 2, 4, .. values."""
+    problem = (model.card or {}).get("problem")
+    dims = problem.get("dim") if isinstance(problem, dict) and model.dim is None else None
+    dims = dims if isinstance(dims, list) else [model.dim or 1]
+    rows = [[d, *np.ravel(moments_of(model.of(d).card) or [(0.0, 1.0)]).tolist()] for d in dims]
+    longest = max(map(len, rows))
+    return np.array([row + row[-2:] * ((longest - len(row)) // 2) for row in rows])
 
 
 def _expected(model: CoordinatewiseLSTM) -> Array:

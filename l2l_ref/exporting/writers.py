@@ -39,10 +39,12 @@ def write(description: Description, target: str, file: str) -> str:
     """The text of the export to one of `TARGETS`; ``file`` is the name of the file, which its header mentions."""
     sections, comment = _sections(target), "/*" if target in ("c", "js") else '"""'
     names: dict[str, Any] = WRITERS[target](description)
+    if description.kind == "search":
+        names |= _search_names(description, {"js": "this.", "c": "s->"}.get(target, "self."))
     lines, indent = names.pop("data"), "   " if comment == "/*" else ""
     file = _harmless(file)
     header = {"title": _harmless(description.title), "file": file, "steps": len(description.expected),
-              "use": Template(sections[f"use_{description.kind}"]).substitute(file=file).rstrip(),
+              "use": Template(sections[f"use_{description.kind}"]).substitute(names, file=file).rstrip(),
               "card": _wrapped(description.card, indent), "licence": _wrapped([LICENCE], indent)}
     order = ["head", *(part for part in description.parts if part in sections), f"test_{description.kind}"]
     if target == "c":
@@ -55,10 +57,10 @@ def write(description: Description, target: str, file: str) -> str:
 
 
 def _sections(target: str) -> dict[str, str]:
-    """The sections of a template by their names."""
+    """The sections of a template by their names, of which one may have several."""
     text = resources.files(__package__).joinpath("templates", f"{target}.txt").read_text("utf-8")
-    parts = re.split(r"^(?:#|//): (\w+)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    parts = re.split(r"^(?:#|//): ([\w ]+)\n", text, flags=re.MULTILINE)
+    return {name: part for names, part in zip(parts[1::2], parts[2::2], strict=True) for name in names.split()}
 
 
 def _wrapped(lines: list[str], indent: str) -> str:
@@ -104,6 +106,13 @@ def _assignments(d: Description, form: str) -> str:
     return "\n".join(form.format(name, value) for name, value in d.settings.items())
 
 
+def _search_names(d: Description, own: str) -> dict[str, Any]:
+    """What the sections of a search need beside the rest."""
+    dim = d.settings.get("DIM")
+    return {"D": "DIM" if dim else f"{own}d", "dims": f"1 to {dim}" if dim and dim > 1 else "1" if dim else "1 or more",
+            "dim": dim or d.expected.shape[1], "most": " && d <= DIM" if dim else "", "test_d": d.expected.shape[1]}
+
+
 def _state(d: Description) -> tuple[str, ...]:
     return ("h", "c") if d.cell == "lstm_cell" else ("h",)
 
@@ -141,7 +150,7 @@ def _lists(d: Description, opens: str, closes: str, name: str, rows: tuple[str, 
            comment: str) -> list[str]:
     """The weights as flat arrays: of Python's module array, or JavaScript's typed ones."""
     data = [f"{comment} The weights, row by row; float32, exactly"]
-    if d.kind == "coordinatewise":
+    if d.layers or d.kind == "coordinatewise":
         data[0] = f"{comment} The weights of the layers: W_x, W_h and b of each, row by row; float32, exactly"
         data += [f"{name}HIDDEN = {[len(W_h) for _, W_h, _ in d.layers]}{end}", f"{name}LAYERS = ["]
         for layer in d.layers:
@@ -152,6 +161,9 @@ def _lists(d: Description, opens: str, closes: str, name: str, rows: tuple[str, 
         data.append("]" + end)
     for letter, a in d.weights.items():
         data += _block(f"{name}{letter} = {opens}", a, closes + end, _number)
+    if d.table is not None:
+        data += [f"{comment} d, then mean and standard deviation of the first 1, 2, 4, .. values", f"{name}MOMENTS = ["]
+        data += [*_rows(d.table, *rows, _number), "]" + end]
     data += [f"{name}EXPECTED = ["]
     data += _rows(d.expected, *rows, _number)
     return [*data, "]" + end]
