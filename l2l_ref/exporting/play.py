@@ -51,7 +51,7 @@ def play(path: protocols.Path | None = None) -> str:
     """
     page = Template(_part("page.html")).substitute(
         css=_part("page.css"), script="\n".join(map(_part, SCRIPTS)), about=_about(), version=__version__,
-        exports="\n".join(_script(name, model) for name, model in MODELS.items() if name != 'lstmAny') + '<script>const lstmAny={test:()=>0}</script>')
+        exports="\n".join(_script(name, model) for name, model in MODELS.items()))
     if path is not None:
         files.write_text(path, page)
     return page

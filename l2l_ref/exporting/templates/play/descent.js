@@ -1,6 +1,6 @@
 // ---------------------------------------------------------------- the second panel: descent with gradients
 
-const STEPS = 60, RATES = Array.from({ length: 26 }, (_, k) => 10 ** ((k - 20) / 5)); // 1e-4 .. 10, as in l2l-ref compare
+const STEPS = 60, RATES = Array.from({ length: 36 }, (_, k) => 10 ** ((k - 20) / 5)); // 1e-4 .. 1e3
 
 /** Optimizers of two variables; make(start, rate) gives a function from gradients to updates. */
 const OPTIMIZERS = {
@@ -82,8 +82,8 @@ const descentPanel = (() => {
     picture = relief(values, side);
     rates = Object.fromEntries(names.filter((name) => OPTIMIZERS[name].tuned).map((name) => [name, tunedRate(name, f)]));
     start = surface.start;
-    element("descent-about").textContent = `${surface.about} Each got the best of 26 learning rates for this surface: `
-      + `Adam ${number(rates.adam)}, momentum ${number(rates.momentum)}. The learned optimizer has none to choose.`;
+    element("descent-about").textContent = `${surface.about} Adam and momentum have the best of ${RATES.length} learning rates `
+      + `for this surface, ${number(rates.adam)} and ${number(rates.momentum)}. A learned optimizer has none to choose.`;
     reset();
   }
 
@@ -124,7 +124,7 @@ const descentPanel = (() => {
       c.stroke();
     });
     drawCurves(curve, { series: [...shown()].reverse().map((name) => ({ values: descents[name].losses.map((v) => (Number.isFinite(v) ? v : 1e9)),
-      color: color(name), dash: OPTIMIZERS[name].dash, shape: OPTIMIZERS[name].shape })), steps: STEPS, first: 0, low: -6, high: 3,
+      color: color(name), dash: OPTIMIZERS[name].dash, shape: OPTIMIZERS[name].shape })), steps: STEPS, first: 0, low: -8, high: 3,
     label: (power) => (power % 2 ? "" : power < -2 ? `10${raised(power)}` : String(10 ** power)) });
     curve.setAttribute("aria-label", `Height above the minimum over ${descents.learned.losses.length - 1} steps. `
       + shown().map((name) => `${OPTIMIZERS[name].name}: ${height(name)}`).join(", "));

@@ -99,9 +99,10 @@ function contour(values, side, level) {
 /** Draw a relief, at a distance from the edge of the canvas. */
 function drawRelief(c, width, height, inset, { side, ranks, contours }) {
   const image = new ImageData(side, side), low = color("low"), high = color("high");
+  const shades = Array.from({ length: 256 }, (_, t) => [...between(low, high, Math.sqrt(t / 255)), 255]);
   ranks.forEach((t, i) => {
     const y = side - 1 - Math.floor(i / side), at = 4 * (y * side + (i % side));
-    image.data.set([...between(low, high, Math.sqrt(t)), 255], at);
+    image.data.set(shades[Math.round(255 * t)], at);
   });
   const small = document.createElement("canvas");
   [small.width, small.height] = [side, side];

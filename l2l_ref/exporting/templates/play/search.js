@@ -2,16 +2,11 @@
 
 const EVALUATIONS = 30, INSET = 12; // the points of a plot keep a distance from its edge
 const SEARCHES = {
-  learned: { shape: "circle", dash: [], make: learnedSearch },
+  learned: { shape: "circle", dash: [], make: (dim, seed) => new lstmAny.Search(dim, seed) },
   random: { shape: "square", dash: [7, 4], make: randomSearch },
 };
 
-/** A search of [0, 1]^dim: ask() gives a point, tell(value) its value. */
-function learnedSearch(dim, seed) {
-  const uniform = generator(seed + 77);
-  return { ask: () => Array.from({ length: dim }, uniform), tell() {} };
-}
-
+/** A search of [0, 1]^dim: ask() gives a point, tell(value) its value. The export has the same interface. */
 function randomSearch(dim, seed) {
   const uniform = generator(2 * seed + 1);
   return { ask: () => Array.from({ length: dim }, uniform), tell() {} };
@@ -126,7 +121,7 @@ const searchPanel = (() => {
       c.stroke();
     }
     if (kind.edit && document.activeElement === canvas) drawCursor(c, at);
-    element(`search-${name}-best`).textContent = n ? `best ${number(run.values[best])}, at no. ${best + 1} of ${n}` : "";
+    element(`search-${name}-best`).textContent = n ? `best ${number(run.values[best])} (no. ${best + 1} of ${n})` : "";
     label(canvas, name, n, best);
   }
 
@@ -234,23 +229,22 @@ const searchPanel = (() => {
 
   // ---- many seeds
 
-  /** Both searches with 100 seeds, ten between two frames: the median and the middle 80 % of the best value so far. */
+  /** Both searches with 100 seeds, in the time between frames: the median and the middle 80 % of the best value so far. */
   async function luck() {
     const rows = { learned: [], random: [] }, of = kind, button = element("search-luck"), ahead = [10, EVALUATIONS];
     button.disabled = true;
     for (let k = 0; k < 100 && of === kind; k++) {
-      const g = of.edit || of.make.length === 0 ? f : of.make(k), { low, high } = g === f ? map : survey(g, of.dim);
+      const g = of.edit || of.make.length === 0 ? f : of.make(k), { low, high } = g === f ? map : survey(g, of.dim, 41);
       for (const name of names) {
         const run = new Run(name, of.dim, k);
         for (let t = 0; t < EVALUATIONS; t++) run.step(g);
         rows[name].push(run.best.map((b) => (run.values[b] - low) / (high - low || 1)));
       }
-      if (k % 5 === 4) {
-        element("search-luck-result").textContent = `${k + 1} of 100`;
-        await new Promise((resolve) => setTimeout(resolve));
-      }
+      element("search-luck-count").textContent = `${k + 1} of 100`;
+      await new Promise((resolve) => setTimeout(resolve));
     }
     button.disabled = false;
+    element("search-luck-count").textContent = "";
     if (of !== kind) return;
     const quantile = (name, q) => rows[name][0].map((_, t) => rows[name].map((row) => row[t]).sort((a, b) => a - b)[Math.round(99 * q)]);
     many = Object.fromEntries(names.map((name) => [name, { median: quantile(name, 0.5), band: [quantile(name, 0.1), quantile(name, 0.9)] }]));
