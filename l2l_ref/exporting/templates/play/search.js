@@ -121,7 +121,7 @@ const searchPanel = (() => {
       c.stroke();
     }
     if (kind.edit && document.activeElement === canvas) drawCursor(c, at);
-    element(`search-${name}-best`).textContent = n ? `best ${number(run.values[best])} (no. ${best + 1} of ${n})` : "";
+    element(`search-${name}-best`).textContent = n ? `best ${number(run.values[best])} (no. ${best + 1})` : "";
     label(canvas, name, n, best);
   }
 
