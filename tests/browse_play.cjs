@@ -16,45 +16,69 @@ async function open(browser, width, colorScheme, reducedMotion, more = {}) {
 }
 
 const text = (page, id) => page.locator(`#${id}`).textContent();
-const rows = (page, id) => page.locator(`#${id} tbody tr`).evaluateAll((trs) =>
-  trs.map((tr) => [...tr.cells].map((cell) => Number(cell.textContent.replace("\u2212", "-")))));
+const rows = (page, id) =>
+  page
+    .locator(`#${id} tbody tr`)
+    .evaluateAll((trs) =>
+      trs.map((tr) => [...tr.cells].map((cell) => Number(cell.textContent.replace("\u2212", "-")))),
+    );
 const press = async (page, key, times = 1) => {
   for (let k = 0; k < times; k++) await page.keyboard.press(key);
 };
 
 /** What does not depend on actions: layout, names for screen readers, a picture. */
 async function look(browser, width, scheme) {
-  const page = await open(browser, width, scheme, "reduce", width < 640 ? { deviceScaleFactor: 2, hasTouch: true } : {});
+  const page = await open(
+    browser,
+    width,
+    scheme,
+    "reduce",
+    width < 640 ? { deviceScaleFactor: 2, hasTouch: true } : {},
+  );
   await press(page, "Tab", 3);
-  await page.keyboard.press("Tab");                                  // function, speed, run, step
+  await page.keyboard.press("Tab"); // function, speed, run, step
   await press(page, "Enter", 12);
   for (let k = 0; k < 12; k++) await page.click("#descent-step");
   await page.screenshot({ path: `${folder}/${width}-${scheme}.png`, fullPage: true });
   result.widths[`${width} ${scheme}`] = await page.evaluate(() => ({
     overflow: document.documentElement.scrollWidth - window.innerWidth,
     ground: getComputedStyle(document.body).backgroundColor,
-    sharp: [...document.querySelectorAll("canvas")].every((c) => Math.abs(c.width - c.clientWidth * devicePixelRatio) <= 1),
-    nameless: [...document.querySelectorAll("button, select, input, canvas, summary")].filter((e) =>
-      !(e.getAttribute("aria-label") || e.textContent.trim() || (e.labels && e.labels.length && e.labels[0].textContent.trim())))
+    sharp: [...document.querySelectorAll("canvas")].every(
+      (c) => Math.abs(c.width - c.clientWidth * devicePixelRatio) <= 1,
+    ),
+    nameless: [...document.querySelectorAll("button, select, input, canvas, summary")]
+      .filter(
+        (e) =>
+          !(
+            e.getAttribute("aria-label") ||
+            e.textContent.trim() ||
+            (e.labels && e.labels.length && e.labels[0].textContent.trim())
+          ),
+      )
       .map((e) => e.outerHTML),
-    small: [...document.querySelectorAll("button:not([hidden]), select")].filter((e) => e.getBoundingClientRect().height < 36).length,
-    blank: [...document.querySelectorAll("canvas")].filter((c) => {
-      const { data } = c.getContext("2d").getImageData(0, 0, c.width, c.height);
-      return new Set(new Uint32Array(data.buffer)).size < 10;
-    }).map((c) => c.id),
+    small: [...document.querySelectorAll("button:not([hidden]), select")].filter(
+      (e) => e.getBoundingClientRect().height < 36,
+    ).length,
+    blank: [...document.querySelectorAll("canvas")]
+      .filter((c) => {
+        const { data } = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+        return new Set(new Uint32Array(data.buffer)).size < 10;
+      })
+      .map((c) => c.id),
   }));
   await page.context().close();
 }
 
 /** Moves on its own, pauses, goes on, ends. */
 async function watch(browser) {
-  const page = await open(browser, 1000, "light", "no-preference"), { seen } = result;
+  const page = await open(browser, 1000, "light", "no-preference"),
+    { seen } = result;
   await page.waitForFunction(() => document.getElementById("search-learned-best").textContent);
   seen.itMoves = true;
   await page.click("#search-run");
   const before = await page.locator("#search-learned").getAttribute("aria-label");
   await page.waitForTimeout(700);
-  seen.itPauses = before === await page.locator("#search-learned").getAttribute("aria-label");
+  seen.itPauses = before === (await page.locator("#search-learned").getAttribute("aria-label"));
   await page.selectOption("#search-speed", "60");
   await page.click("#search-run");
   await page.waitForFunction(() => document.getElementById("search-run").textContent === "Run again");
@@ -63,7 +87,7 @@ async function watch(browser) {
   await page.waitForFunction(() => document.getElementById("descent-run").textContent === "Pause");
   seen.descentMoves = true;
   await page.selectOption("#search-function", "gp-1");
-  await page.click("#search-run");                                   // pause
+  await page.click("#search-run"); // pause
   await page.click("#search-luck");
   await page.waitForFunction(() => document.getElementById("search-luck-result").textContent, { timeout: 120000 });
   seen.luck = await text(page, "search-luck-result");
@@ -71,7 +95,8 @@ async function watch(browser) {
 }
 
 async function useKeysAndPointer(browser) {
-  const page = await open(browser, 800, "light", "reduce"), { seen } = result;
+  const page = await open(browser, 800, "light", "reduce"),
+    { seen } = result;
   const value = (id) => page.locator(`#${id}`).getAttribute("aria-valuetext");
   await page.waitForTimeout(500);
   seen.stillAtFirst = (await text(page, "search-learned-best")) === "";
@@ -94,8 +119,7 @@ async function useKeysAndPointer(browser) {
   await page.mouse.up();
   seen.drawnByMouse = await value("search-random");
   await page.click("#search-step");
-  seen.line = (await rows(page, "search-numbers"))[0];               // a line from 0 to 1
-  seen.query = await page.locator("#search-learned").getAttribute("aria-label");
+  seen.line = (await rows(page, "search-numbers"))[0]; // a line from 0 to 1
 
   await page.selectOption("#search-function", "dig");
   await page.click("#search-clear");
@@ -126,7 +150,8 @@ async function useKeysAndPointer(browser) {
 }
 
 async function touch(browser) {
-  const page = await open(browser, 390, "dark", "reduce", { hasTouch: true, isMobile: true, deviceScaleFactor: 2 }), { seen } = result;
+  const page = await open(browser, 390, "dark", "reduce", { hasTouch: true, isMobile: true, deviceScaleFactor: 2 }),
+    { seen } = result;
   await page.locator("#search-step").tap();
   seen.steppedByTouch = await text(page, "search-learned-best");
   await page.selectOption("#search-function", "dig");

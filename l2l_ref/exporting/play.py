@@ -1,13 +1,14 @@
 """``l2l_ref.play``: one HTML file in which exported optimizers are at work.
 
-The page is put together from the files in ``templates/play``. The networks in it are the JavaScript exports as they are,
-each in a function of its own.
+The page is put together from the files in ``templates/play``. The networks in it are the JavaScript exports as they
+are, each in a function of its own.
 """
 
 from __future__ import annotations
 
 import html
 import re
+import textwrap
 from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING
@@ -73,23 +74,29 @@ def _about() -> str:
     """What the cards of the models say of their training, as terms and descriptions."""
     quadratic, any_, general = (pretrained.load(MODELS[name]).card["problem"]  # type: ignore[index]
                                 for name in ("quadraticNormalLstm", "lstmAny", "general"))
+    problems = len(general["problems"])
     texts = {
-        "The learned search": f"`{MODELS['lstmAny']}`, an LSTM of 64 units that all coordinates share. It was trained on "
-        f"draws of Gaussian processes in {_listed(any_['dim'])} dimensions, to find low values within 33 evaluations. "
-        f"The page shows the network alone; `l2l_ref.minimize` goes on with a Gaussian process where the network ends.",
+        "The learned search": f"`{MODELS['lstmAny']}`, an LSTM of 64 units that all coordinates share. It was trained "
+        f"on draws of Gaussian processes in {_listed(any_['dim'])} dimensions, to find low values within 33 "
+        f"evaluations. The page shows the network alone; `l2l_ref.minimize` goes on with a Gaussian process where the "
+        f"network ends.",
         "The learned descent": f"`{MODELS['quadraticNormalLstm']}`, an LSTM with two layers of 20 units that sees one "
         f"coordinate at a time. It was trained on random quadratic functions of {quadratic['dim']} variables whose "
         f"matrices have standard normal entries.",
-        "general": f"A smaller network that weighs running means of the gradient. It was trained on {len(general['problems'])} "
-        f"problems, most of them neural networks, for hundreds of steps. Functions of two variables were not among them.",
+        "general": f"A smaller network that weighs running means of the gradient. It was trained on {problems} "
+        f"problems, most of them neural networks. Functions of two variables were not among them.",
         "Random search, Adam, momentum": "Random search draws its points uniformly. Adam and momentum have their usual "
-        "constants and a learning rate that the page tunes for each surface.",
+        "constants, and a learning rate that the page tunes for each surface.",
     }
-    return "\n".join(f"    <dt>{_marked(term)}</dt><dd>{_marked(text)}</dd>" for term, text in texts.items())
+    return "\n".join(_wrapped(f"<dt>{_marked(term)}</dt><dd>{_marked(text)}</dd>") for term, text in texts.items())
 
 
 def _listed(numbers: list[int]) -> str:
     return f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 116, initial_indent="    ", subsequent_indent="      ")
 
 
 def _marked(text: str) -> str:

@@ -1,33 +1,58 @@
 // ---------------------------------------------------------------- the second panel: descent with gradients
 
-const STEPS = 60, RATES = Array.from({ length: 36 }, (_, k) => 10 ** ((k - 20) / 5)); // 1e-4 .. 1e3
+const STEPS = 60,
+  RATES = Array.from({ length: 36 }, (_, k) => 10 ** ((k - 20) / 5)); // 1e-4 .. 1e3
 
 /** Optimizers of two variables; make(start, rate) gives a function from gradients to updates. */
 const OPTIMIZERS = {
-  learned: { name: "learned (LSTM)", shape: "circle", dash: [], make: () => {
-    const state = quadraticNormalLstm.init(2);
-    return (g) => quadraticNormalLstm.update(g, state);
-  } },
-  adam: { name: "Adam", shape: "square", dash: [7, 4], tuned: true, make: (_, rate) => {
-    const m = [0, 0], v = [0, 0];
-    let t = 0;
-    return (g) => {
-      t++;
-      return g.map((a, k) => {
-        m[k] = 0.9 * m[k] + 0.1 * a;
-        v[k] = 0.999 * v[k] + 0.001 * a * a;
-        return (-rate * (m[k] / (1 - 0.9 ** t))) / (Math.sqrt(v[k] / (1 - 0.999 ** t)) + 1e-8);
-      });
-    };
-  } },
-  momentum: { name: "momentum", shape: "triangle", dash: [2, 3], tuned: true, make: (_, rate) => {
-    const v = [0, 0];
-    return (g) => g.map((a, k) => -rate * (v[k] = 0.9 * v[k] + a));
-  } },
-  general: { name: "general (learned)", shape: "diamond", dash: [9, 3, 2, 3], off: true, make: (start) => {
-    const state = general.init([start], [false], STEPS);
-    return (g) => general.update([g], state)[0];
-  } },
+  learned: {
+    name: "learned (LSTM)",
+    shape: "circle",
+    dash: [],
+    make: () => {
+      const state = quadraticNormalLstm.init(2);
+      return (g) => quadraticNormalLstm.update(g, state);
+    },
+  },
+  adam: {
+    name: "Adam",
+    shape: "square",
+    dash: [7, 4],
+    tuned: true,
+    make: (_, rate) => {
+      const m = [0, 0],
+        v = [0, 0];
+      let t = 0;
+      return (g) => {
+        t++;
+        return g.map((a, k) => {
+          m[k] = 0.9 * m[k] + 0.1 * a;
+          v[k] = 0.999 * v[k] + 0.001 * a * a;
+          return (-rate * (m[k] / (1 - 0.9 ** t))) / (Math.sqrt(v[k] / (1 - 0.999 ** t)) + 1e-8);
+        });
+      };
+    },
+  },
+  momentum: {
+    name: "momentum",
+    shape: "triangle",
+    dash: [2, 3],
+    tuned: true,
+    make: (_, rate) => {
+      const v = [0, 0];
+      return (g) => g.map((a, k) => -rate * (v[k] = 0.9 * v[k] + a));
+    },
+  },
+  general: {
+    name: "general (learned)",
+    shape: "diamond",
+    dash: [9, 3, 2, 3],
+    off: true,
+    make: (start) => {
+      const state = general.init([start], [false], STEPS);
+      return (g) => general.update([g], state)[0];
+    },
+  },
 };
 
 /** A descent from a start: its points and its losses. */
@@ -38,7 +63,8 @@ class Descent {
   }
 
   step() {
-    const change = this.update(slope(this.f, this.points.at(-1))), next = this.points.at(-1).map((v, k) => v + change[k]);
+    const change = this.update(slope(this.f, this.points.at(-1))),
+      next = this.points.at(-1).map((v, k) => v + change[k]);
     this.points.push(next);
     this.losses.push(this.f(...next));
   }
@@ -47,28 +73,38 @@ class Descent {
 /** The learning rate with the lowest mean loss over all steps, from 25 starts. */
 function tunedRate(name, f) {
   const starts = Array.from({ length: 25 }, (_, k) => [0.8 * (k % 5) - 1.6, 0.8 * Math.floor(k / 5) - 1.6]);
-  const losses = RATES.map((rate) => starts.reduce((sum, start) => {
-    const descent = new Descent(name, f, start, rate);
-    for (let t = 0; t < STEPS; t++) descent.step();
-    return sum + descent.losses.reduce((a, b) => a + b);
-  }, 0)).map((sum) => (Number.isFinite(sum) ? sum : Infinity));
+  const losses = RATES.map((rate) =>
+    starts.reduce((sum, start) => {
+      const descent = new Descent(name, f, start, rate);
+      for (let t = 0; t < STEPS; t++) descent.step();
+      return sum + descent.losses.reduce((a, b) => a + b);
+    }, 0),
+  ).map((sum) => (Number.isFinite(sum) ? sum : Infinity));
   return RATES[losses.indexOf(Math.min(...losses))];
 }
 
 const descentPanel = (() => {
-  const names = Object.keys(OPTIMIZERS), chosen = element("descent-surface");
-  const canvas = element("descent-map"), curve = element("descent-curve");
+  const names = Object.keys(OPTIMIZERS),
+    chosen = element("descent-surface");
+  const canvas = element("descent-map"),
+    curve = element("descent-curve");
   let surface, f, picture, rates, start, descents;
 
   for (const [key, value] of Object.entries(SURFACES)) chosen.append(new Option(value.name, key));
   for (const name of names) {
-    const label = document.createElement("label"), { shape, dash, off } = OPTIMIZERS[name];
-    const marks = { circle: '<circle cx="22" cy="8" r="5"/>', square: '<path d="M17.5 3.5h9v9h-9z"/>',
-      triangle: '<path d="M22 2l5.5 10h-11z"/>', diamond: '<path d="M22 1.5L28.5 8L22 14.5L15.5 8z"/>' };
+    const label = document.createElement("label"),
+      { shape, dash, off } = OPTIMIZERS[name];
+    const marks = {
+      circle: '<circle cx="22" cy="8" r="5"/>',
+      square: '<path d="M17.5 3.5h9v9h-9z"/>',
+      triangle: '<path d="M22 2l5.5 10h-11z"/>',
+      diamond: '<path d="M22 1.5L28.5 8L22 14.5L15.5 8z"/>',
+    };
     label.className = "check";
-    label.innerHTML = `<input type="checkbox" id="descent-show-${name}"${off ? "" : " checked"}><svg class="key line ${name}" `
-      + `aria-hidden="true" viewBox="0 0 44 16"><path d="M0 8h44" stroke-width="2.5" stroke-dasharray="${dash}"/>`
-      + `<g stroke="none">${marks[shape]}</g></svg><span></span>`;
+    label.innerHTML =
+      `<input type="checkbox" id="descent-show-${name}"${off ? "" : " checked"}><svg class="key line ${name}" ` +
+      `aria-hidden="true" viewBox="0 0 44 16"><path d="M0 8h44" stroke-width="2.5" stroke-dasharray="${dash}"/>` +
+      `<g stroke="none">${marks[shape]}</g></svg><span></span>`;
     label.querySelector("span").textContent = OPTIMIZERS[name].name;
     element("descent-optimizers").append(label);
     label.addEventListener("change", () => draw());
@@ -77,13 +113,17 @@ const descentPanel = (() => {
 
   function begun() {
     surface = SURFACES[chosen.value];
-    const unit = (u) => surface.f(...u.map((v) => 4 * v - 2)), { values, side, low } = survey(unit, 2);
+    const unit = (u) => surface.f(...u.map((v) => 4 * v - 2)),
+      { values, side, low } = survey(unit, 2);
     f = (a, b) => surface.f(a, b) - low;
     picture = relief(values, side);
-    rates = Object.fromEntries(names.filter((name) => OPTIMIZERS[name].tuned).map((name) => [name, tunedRate(name, f)]));
+    rates = Object.fromEntries(
+      names.filter((name) => OPTIMIZERS[name].tuned).map((name) => [name, tunedRate(name, f)]),
+    );
     start = surface.start;
-    element("descent-about").textContent = `${surface.about} Adam and momentum have the best of ${RATES.length} learning rates `
-      + `for this surface, ${number(rates.adam)} and ${number(rates.momentum)}. A learned optimizer has none to choose.`;
+    element("descent-about").textContent =
+      `${surface.about} Adam and momentum have the best of ${RATES.length} learning rates ` +
+      `for this surface, ${number(rates.adam)} and ${number(rates.momentum)}. A learned optimizer has none to choose.`;
     reset();
   }
 
@@ -102,38 +142,74 @@ const descentPanel = (() => {
 
   function said() {
     const n = descents.learned.losses.length - 1;
-    element("descent-status").textContent = n ? `Height above the minimum after ${n} of ${STEPS} steps: `
-      + shown().map((name) => `${OPTIMIZERS[name].name} ${height(name)}`).join(", ") + "." : "";
+    element("descent-status").textContent = n
+      ? `Height above the minimum after ${n} of ${STEPS} steps: ` +
+        shown()
+          .map((name) => `${OPTIMIZERS[name].name} ${height(name)}`)
+          .join(", ") +
+        "."
+      : "";
   }
 
   function draw() {
-    const [c, width, tall] = begin(canvas), at = ([a, b]) => [(a + 2) / 4 * width, (2 - b) / 4 * tall];
+    const [c, width, tall] = begin(canvas),
+      at = ([a, b]) => [((a + 2) / 4) * width, ((2 - b) / 4) * tall];
     drawRelief(c, width, tall, 0, picture);
     for (const name of [...shown()].reverse()) {
-      const { shape, dash } = OPTIMIZERS[name], points = descents[name].points.filter((p) => p.every((v) => Math.abs(v) < 1e4)).map(at);
+      const { shape, dash } = OPTIMIZERS[name],
+        points = descents[name].points.filter((p) => p.every((v) => Math.abs(v) < 1e4)).map(at);
       line(c, points, color("halo"), 4.5);
       line(c, points, color(name), 2.25, dash);
       points.forEach(([x, y]) => mark(c, shape, x, y, 3, color(name)));
       if (points.length) mark(c, shape, ...points.at(-1), 6.5, color(name));
     }
     const [x, y] = at(start);
-    [[color("halo"), 5], [color("text"), 2.5]].forEach(([stroke, thick]) => {
+    [
+      [color("halo"), 5],
+      [color("text"), 2.5],
+    ].forEach(([stroke, thick]) => {
       outline(c, "circle", x, y, 9);
       c.strokeStyle = stroke;
       c.lineWidth = thick;
       c.stroke();
     });
-    drawCurves(curve, { series: [...shown()].reverse().map((name) => ({ values: descents[name].losses.map((v) => (Number.isFinite(v) ? v : 1e9)),
-      color: color(name), dash: OPTIMIZERS[name].dash, shape: OPTIMIZERS[name].shape })), steps: STEPS, first: 0, low: -8, high: 3,
-    label: (power) => (power % 2 ? "" : power < -2 ? `10${raised(power)}` : String(10 ** power)) });
-    curve.setAttribute("aria-label", `Height above the minimum over ${descents.learned.losses.length - 1} steps. `
-      + shown().map((name) => `${OPTIMIZERS[name].name}: ${height(name)}`).join(", "));
+    drawCurves(curve, {
+      series: [...shown()]
+        .reverse()
+        .map((name) => ({
+          values: descents[name].losses.map((v) => (Number.isFinite(v) ? v : 1e9)),
+          color: color(name),
+          dash: OPTIMIZERS[name].dash,
+          shape: OPTIMIZERS[name].shape,
+        })),
+      steps: STEPS,
+      first: 0,
+      low: -8,
+      high: 3,
+      label: (power) => (power % 2 ? "" : power < -2 ? `10${raised(power)}` : String(10 ** power)),
+    });
+    curve.setAttribute(
+      "aria-label",
+      `Height above the minimum over ${descents.learned.losses.length - 1} steps. ` +
+        shown()
+          .map((name) => `${OPTIMIZERS[name].name}: ${height(name)}`)
+          .join(", "),
+    );
     canvas.setAttribute("aria-valuemin", -2);
     canvas.setAttribute("aria-valuemax", 2);
     canvas.setAttribute("aria-valuenow", start[0].toFixed(2));
-    canvas.setAttribute("aria-valuetext", `${number(Number(start[0].toFixed(2)))} across, ${number(Number(start[1].toFixed(2)))} up`);
-    fillTable(element("descent-numbers"), ["step", ...shown().map((name) => OPTIMIZERS[name].name)],
-      descents.learned.losses.map((_, t) => [t, ...shown().map((name) => number(Math.max(descents[name].losses[t], 0)))]));
+    canvas.setAttribute(
+      "aria-valuetext",
+      `${number(Number(start[0].toFixed(2)))} across, ${number(Number(start[1].toFixed(2)))} up`,
+    );
+    fillTable(
+      element("descent-numbers"),
+      ["step", ...shown().map((name) => OPTIMIZERS[name].name)],
+      descents.learned.losses.map((_, t) => [
+        t,
+        ...shown().map((name) => number(Math.max(descents[name].losses[t], 0))),
+      ]),
+    );
   }
 
   function startAt(a, b) {
@@ -144,7 +220,7 @@ const descentPanel = (() => {
 
   canvas.addEventListener("click", (event) => {
     const box = canvas.getBoundingClientRect();
-    startAt(4 * (event.clientX - box.left) / box.width - 2, 2 - 4 * (event.clientY - box.top) / box.height);
+    startAt((4 * (event.clientX - box.left)) / box.width - 2, 2 - (4 * (event.clientY - box.top)) / box.height);
     if (!still) buttons.start();
   });
   canvas.addEventListener("keydown", (event) => {
@@ -167,15 +243,22 @@ const descentPanel = (() => {
   begun();
   redrawWith(() => draw(), canvas, curve);
   if (!still) {
-    const seen = new IntersectionObserver((entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      seen.disconnect();
-      buttons.start();
-    }, { threshold: 0.6 });
+    const seen = new IntersectionObserver(
+      (entries) => {
+        if (!entries.some((entry) => entry.isIntersecting)) return;
+        seen.disconnect();
+        buttons.start();
+      },
+      { threshold: 0.6 },
+    );
     seen.observe(canvas);
   }
 })();
 
 const errors = Object.values({ quadraticNormalLstm, general, lstmAny }).map((one) => one.test());
-element("self-test").textContent = "in this browser they differ from the Python package by at most "
-  + `${Math.max(...errors).toExponential(0)} in 100 steps.`.replace(/e(-\d+)/, (_, power) => `\u00a0\u00b7\u00a010${raised(power)}`);
+element("self-test").textContent =
+  "in this browser they differ from the Python package by at most " +
+  `${Math.max(...errors).toExponential(0)} in 100 steps.`.replace(
+    /e(-\d+)/,
+    (_, power) => `\u00a0\u00b7\u00a010${raised(power)}`,
+  );

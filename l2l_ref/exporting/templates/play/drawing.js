@@ -7,7 +7,9 @@ const clamp = (v, low = 0, high = 1) => Math.min(Math.max(v, low), high);
 
 /** Clear a canvas and make it as sharp as the screen: its context in CSS pixels, its width and its height. */
 function begin(canvas) {
-  const width = canvas.clientWidth, height = canvas.clientHeight, ratio = window.devicePixelRatio || 1;
+  const width = canvas.clientWidth,
+    height = canvas.clientHeight,
+    ratio = window.devicePixelRatio || 1;
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
   const c = canvas.getContext("2d");
@@ -33,7 +35,19 @@ function outline(c, shape, x, y, r) {
   if (shape === "circle") c.arc(x, y, r, 0, 2 * Math.PI);
   else if (shape === "square") c.rect(x - 0.9 * r, y - 0.9 * r, 1.8 * r, 1.8 * r);
   else {
-    const corners = shape === "triangle" ? [[0, -1.2], [1.1, 0.8], [-1.1, 0.8]] : [[0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]];
+    const corners =
+      shape === "triangle"
+        ? [
+            [0, -1.2],
+            [1.1, 0.8],
+            [-1.1, 0.8],
+          ]
+        : [
+            [0, -1.3],
+            [1.3, 0],
+            [0, 1.3],
+            [-1.3, 0],
+          ];
     corners.forEach(([a, b]) => c.lineTo(x + a * r, y + b * r));
     c.closePath();
   }
@@ -76,8 +90,11 @@ function relief(values, side) {
     }
     return low / (sorted.length - 1);
   };
-  return { side, ranks: Float64Array.from(values, rank), contours: LEVELS.flatMap((level) =>
-    contour(values, side, sorted[Math.round(level * (sorted.length - 1))])) };
+  return {
+    side,
+    ranks: Float64Array.from(values, rank),
+    contours: LEVELS.flatMap((level) => contour(values, side, sorted[Math.round(level * (sorted.length - 1))])),
+  };
 }
 
 /** The pieces of a contour line, [x1, y1, x2, y2] in [0, 1]: marching squares. */
@@ -85,10 +102,19 @@ function contour(values, side, level) {
   const pieces = [];
   for (let j = 0; j + 1 < side; j++) {
     for (let i = 0; i + 1 < side; i++) {
-      const corners = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]], cuts = [];
+      const corners = [
+          [i, j],
+          [i + 1, j],
+          [i + 1, j + 1],
+          [i, j + 1],
+        ],
+        cuts = [];
       corners.forEach(([a, b], k) => {
-        const [p, q] = corners[(k + 1) % 4], u = values[b * side + a] - level, v = values[q * side + p] - level;
-        if (u < 0 !== v < 0) cuts.push([(a + (p - a) * u / (u - v)) / (side - 1), (b + (q - b) * u / (u - v)) / (side - 1)]);
+        const [p, q] = corners[(k + 1) % 4],
+          u = values[b * side + a] - level,
+          v = values[q * side + p] - level;
+        if (u < 0 !== v < 0)
+          cuts.push([(a + ((p - a) * u) / (u - v)) / (side - 1), (b + ((q - b) * u) / (u - v)) / (side - 1)]);
       });
       for (let k = 0; k + 1 < cuts.length; k += 2) pieces.push([...cuts[k], ...cuts[k + 1]]);
     }
@@ -98,10 +124,13 @@ function contour(values, side, level) {
 
 /** Draw a relief, at a distance from the edge of the canvas. */
 function drawRelief(c, width, height, inset, { side, ranks, contours }) {
-  const image = new ImageData(side, side), low = color("low"), high = color("high");
+  const image = new ImageData(side, side),
+    low = color("low"),
+    high = color("high");
   const shades = Array.from({ length: 256 }, (_, t) => [...between(low, high, Math.sqrt(t / 255)), 255]);
   ranks.forEach((t, i) => {
-    const y = side - 1 - Math.floor(i / side), at = 4 * (y * side + (i % side));
+    const y = side - 1 - Math.floor(i / side),
+      at = 4 * (y * side + (i % side));
     image.data.set(shades[Math.round(255 * t)], at);
   });
   const small = document.createElement("canvas");
@@ -124,7 +153,16 @@ function drawRelief(c, width, height, inset, { side, ranks, contours }) {
 }
 
 function cross(c, x, y) {
-  const arms = [[[x - 7, y], [x + 7, y]], [[x, y - 7], [x, y + 7]]];
+  const arms = [
+    [
+      [x - 7, y],
+      [x + 7, y],
+    ],
+    [
+      [x, y - 7],
+      [x, y + 7],
+    ],
+  ];
   arms.forEach((arm) => line(c, arm, color("halo"), 5));
   arms.forEach((arm) => line(c, arm, color("text"), 2));
 }
@@ -133,11 +171,24 @@ function cross(c, x, y) {
 
     series: {values, color, dash, width, shape, band}; values start at step `first`. A band is two rows of values. */
 function drawCurves(canvas, { series, steps, first, low, high, label }) {
-  const [c, width, height] = begin(canvas), left = 52, right = 12, top = 12, bottom = 26;
-  const x = (t) => left + (t - first) / (steps - first) * (width - left - right);
-  const y = (v) => top + (high - clamp(Math.log10(Math.max(v, 1e-300)), low, high)) / (high - low) * (height - top - bottom);
+  const [c, width, height] = begin(canvas),
+    left = 52,
+    right = 12,
+    top = 12,
+    bottom = 26;
+  const x = (t) => left + ((t - first) / (steps - first)) * (width - left - right);
+  const y = (v) =>
+    top + ((high - clamp(Math.log10(Math.max(v, 1e-300)), low, high)) / (high - low)) * (height - top - bottom);
   for (let power = low; power <= high; power++) {
-    line(c, [[left, y(10 ** power)], [width - right, y(10 ** power)]], color("line"), 1);
+    line(
+      c,
+      [
+        [left, y(10 ** power)],
+        [width - right, y(10 ** power)],
+      ],
+      color("line"),
+      1,
+    );
     text(c, label(power), left - 7, y(10 ** power), color("muted"), { align: "right" });
   }
   const every = steps > 40 ? 20 : 5;
@@ -172,30 +223,41 @@ function redrawWith(draw, ...canvases) {
 /** Fill a scrolling box with a table, if its details are open. */
 function fillTable(details, head, rows) {
   if (!details.open) return;
-  const table = document.createElement("table"), body = document.createElement("tbody"), top = table.createTHead().insertRow();
+  const table = document.createElement("table"),
+    body = document.createElement("tbody"),
+    top = table.createTHead().insertRow();
   head.forEach((word) => {
     const cell = document.createElement("th");
     cell.scope = "col";
     cell.textContent = word;
     top.append(cell);
   });
-  rows.forEach((row) => row.reduce((tr, value) => {
-    tr.insertCell().textContent = value;
-    return tr;
-  }, body.insertRow()));
+  rows.forEach((row) =>
+    row.reduce((tr, value) => {
+      tr.insertCell().textContent = value;
+      return tr;
+    }, body.insertRow()),
+  );
   table.append(body);
   details.querySelector("div").replaceChildren(table);
 }
 
 /** An exponent in raised digits. */
-const raised = (power) => String(power).replace(/[-\d]/g, (d) => "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"["-0123456789".indexOf(d)]);
+const raised = (power) =>
+  String(power).replace(
+    /[-\d]/g,
+    (d) => "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"["-0123456789".indexOf(d)],
+  );
 
 const number = (v) => (Number.isFinite(v) ? String(Number(v.toPrecision(3))).replace("-", "\u2212") : "gone");
 
 /** Buttons that run, step and reset; `one()` does a step and says whether there are more. */
 function player(prefix, one, reset, ended) {
-  const run = element(`${prefix}-run`), step = element(`${prefix}-step`), speed = element(`${prefix}-speed`);
-  let timer = null, over = false;
+  const run = element(`${prefix}-run`),
+    step = element(`${prefix}-step`),
+    speed = element(`${prefix}-speed`);
+  let timer = null,
+    over = false;
   const label = () => (run.textContent = timer ? "Pause" : over ? "Run again" : "Run");
   const pause = () => {
     clearTimeout(timer);

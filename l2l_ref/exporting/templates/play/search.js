@@ -1,6 +1,7 @@
 // ---------------------------------------------------------------- the first panel: search without gradients
 
-const EVALUATIONS = 30, INSET = 12; // the points of a plot keep a distance from its edge
+const EVALUATIONS = 30,
+  INSET = 12; // the points of a plot keep a distance from its edge
 const SEARCHES = {
   learned: { shape: "circle", dash: [], make: (dim, seed) => new lstmAny.Search(dim, seed) },
   random: { shape: "square", dash: [7, 4], make: randomSearch },
@@ -22,7 +23,9 @@ class Run {
   }
 
   step(f) {
-    const point = this.search.ask(), value = f(point), n = this.values.length;
+    const point = this.search.ask(),
+      value = f(point),
+      n = this.values.length;
     this.search.tell(value);
     this.points.push(point);
     this.values.push(value);
@@ -35,9 +38,19 @@ class Run {
 }
 
 const searchPanel = (() => {
-  const names = Object.keys(SEARCHES), chosen = element("search-function"), seedInput = element("search-seed");
-  const plots = Object.fromEntries(names.map((name) => [name, element(`search-${name}`)])), curve = element("search-curve");
-  let kind, f, map, picture, runs, many = null, knot = 20, cursor = { x: 0.5, y: 0.5 };
+  const names = Object.keys(SEARCHES),
+    chosen = element("search-function"),
+    seedInput = element("search-seed");
+  const plots = Object.fromEntries(names.map((name) => [name, element(`search-${name}`)])),
+    curve = element("search-curve");
+  let kind,
+    f,
+    map,
+    picture,
+    runs,
+    many = null,
+    knot = 20,
+    cursor = { x: 0.5, y: 0.5 };
 
   for (const dim of [1, 2]) {
     const group = document.createElement("optgroup");
@@ -76,40 +89,90 @@ const searchPanel = (() => {
 
   function said() {
     const n = runs.learned.values.length;
-    element("search-status").textContent = n ? `After ${n} of ${EVALUATIONS} evaluations the learned optimizer is `
-      + `${percent(gap(runs.learned.bestValue))} above the minimum, random search ${percent(gap(runs.random.bestValue))}.` : "";
+    element("search-status").textContent = n
+      ? `After ${n} of ${EVALUATIONS} evaluations the learned optimizer is ` +
+        `${percent(gap(runs.learned.bestValue))} above the minimum, ` +
+        `random search ${percent(gap(runs.random.bestValue))}.`
+      : "";
   }
 
   function draw() {
     names.forEach((name) => drawPlot(name));
     const series = [];
-    if (many) names.forEach((name) => series.push({ values: many[name].median, band: many[name].band, color: color(name),
-      dash: [2, 3], width: 1.5 }));
-    names.forEach((name) => series.push({ values: runs[name].best.map((k) => gap(runs[name].values[k])), color: color(name),
-      dash: SEARCHES[name].dash, shape: SEARCHES[name].shape }));
-    drawCurves(curve, { series, steps: EVALUATIONS, first: 1, low: -4, high: 0, label: (p) => `${Number((100 * 10 ** p).toPrecision(1))} %` });
-    curve.setAttribute("aria-label", `Best value so far of both searches, in per cent of the range of the function. `
-      + names.map((name) => runs[name].values.length ? `${name}: ${percent(gap(runs[name].bestValue))}` : "").join(", "));
-    fillTable(element("search-numbers"), ["evaluation", "learned", "best so far", "random", "best so far"],
-      runs.learned.values.map((_, k) => [k + 1, ...names.flatMap((name) => [runs[name].values[k],
-        runs[name].values[runs[name].best[k]]].map(number))]));
+    if (many)
+      names.forEach((name) =>
+        series.push({ values: many[name].median, band: many[name].band, color: color(name), dash: [2, 3], width: 1.5 }),
+      );
+    names.forEach((name) =>
+      series.push({
+        values: runs[name].best.map((k) => gap(runs[name].values[k])),
+        color: color(name),
+        dash: SEARCHES[name].dash,
+        shape: SEARCHES[name].shape,
+      }),
+    );
+    drawCurves(curve, {
+      series,
+      steps: EVALUATIONS,
+      first: 1,
+      low: -4,
+      high: 0,
+      label: (p) => `${Number((100 * 10 ** p).toPrecision(1))} %`,
+    });
+    curve.setAttribute(
+      "aria-label",
+      `Best value so far of both searches, in per cent of the range of the function. ` +
+        names
+          .map((name) => (runs[name].values.length ? `${name}: ${percent(gap(runs[name].bestValue))}` : ""))
+          .join(", "),
+    );
+    fillTable(
+      element("search-numbers"),
+      ["evaluation", "learned", "best so far", "random", "best so far"],
+      runs.learned.values.map((_, k) => [
+        k + 1,
+        ...names.flatMap((name) => [runs[name].values[k], runs[name].values[runs[name].best[k]]].map(number)),
+      ]),
+    );
   }
 
   function drawPlot(name) {
-    const canvas = plots[name], [c, width, height] = begin(canvas), run = runs[name], hidden = element("search-hide").checked;
-    const n = run.values.length, best = run.best.at(-1);
-    const range = kind.edit && kind.dim === 1 ? [0, 1] : [map.low, map.high], pad = 26;
+    const canvas = plots[name],
+      [c, width, height] = begin(canvas),
+      run = runs[name],
+      hidden = element("search-hide").checked;
+    const n = run.values.length,
+      best = run.best.at(-1);
+    const range = kind.edit && kind.dim === 1 ? [0, 1] : [map.low, map.high],
+      pad = 26;
     const px = (x) => INSET + x * (width - 2 * INSET);
-    const py = (y) => height - pad - (y - range[0]) / (range[1] - range[0] || 1) * (height - 2 * pad);
-    const at = (point, value) => kind.dim === 1 ? [px(point[0]), py(value)] : [px(point[0]), INSET + (1 - point[1]) * (height - 2 * INSET)];
+    const py = (y) => height - pad - ((y - range[0]) / (range[1] - range[0] || 1)) * (height - 2 * pad);
+    const at = (point, value) =>
+      kind.dim === 1 ? [px(point[0]), py(value)] : [px(point[0]), INSET + (1 - point[1]) * (height - 2 * INSET)];
     if (kind.dim === 2 && !hidden) drawRelief(c, width, height, INSET, picture);
-    if (kind.dim === 1 && n) line(c, [[0, py(run.values[best])], [width, py(run.values[best])]], color(name), 1, [4, 4]);
+    if (kind.dim === 1 && n)
+      line(
+        c,
+        [
+          [0, py(run.values[best])],
+          [width, py(run.values[best])],
+        ],
+        color(name),
+        1,
+        [4, 4],
+      );
     if (kind.dim === 1 && !hidden) {
-      line(c, Array.from(map.values, (v, i) => [px(i / (map.side - 1)), py(v)]), color("text"), 1.75);
+      line(
+        c,
+        Array.from(map.values, (v, i) => [px(i / (map.side - 1)), py(v)]),
+        color("text"),
+        1.75,
+      );
     }
     if (!hidden) cross(c, ...at(map.x, map.low));
     run.values.forEach((value, k) => {
-      const [x, y] = at(run.points[k], value), latest = k === n - 1;
+      const [x, y] = at(run.points[k], value),
+        latest = k === n - 1;
       mark(c, SEARCHES[name].shape, x, y, latest ? 10 : 8, color(name));
       text(c, String(k + 1), x, y + 0.5, color("mark"), { size: latest ? 11 : 9.5, align: "center", weight: 700 });
     });
@@ -126,7 +189,8 @@ const searchPanel = (() => {
   }
 
   function drawCursor(c, at) {
-    const point = kind.dim === 1 ? [knot / 40] : [cursor.x, cursor.y], [x, y] = at(point, f(point));
+    const point = kind.dim === 1 ? [knot / 40] : [cursor.x, cursor.y],
+      [x, y] = at(point, f(point));
     outline(c, "diamond", x, y, 8);
     c.strokeStyle = color("accent");
     c.lineWidth = 3;
@@ -135,21 +199,48 @@ const searchPanel = (() => {
 
   function label(canvas, name, n, best) {
     const what = name === "learned" ? "Learned optimizer" : "Random search";
-    const words = n ? `${n} evaluations, best value ${number(runs[name].values[best])} at evaluation ${best + 1}` : "no evaluation yet";
-    const set = (attributes) => Object.entries(attributes).forEach(([key, value]) =>
-      value === null ? canvas.removeAttribute(key) : canvas.setAttribute(key, value));
+    const words = n
+      ? `${n} evaluations, best value ${number(runs[name].values[best])} at evaluation ${best + 1}`
+      : "no evaluation yet";
+    const set = (attributes) =>
+      Object.entries(attributes).forEach(([key, value]) =>
+        value === null ? canvas.removeAttribute(key) : canvas.setAttribute(key, value),
+      );
     const values = { "aria-valuemin": 0, "aria-valuemax": 100 };
     if (!kind.edit) {
-      set({ role: "img", tabindex: null, "aria-label": `${what}: ${words}`, "aria-roledescription": null, "aria-valuetext": null,
-        "aria-valuemin": null, "aria-valuemax": null, "aria-valuenow": null, "aria-orientation": null });
+      set({
+        role: "img",
+        tabindex: null,
+        "aria-label": `${what}: ${words}`,
+        "aria-roledescription": null,
+        "aria-valuetext": null,
+        "aria-valuemin": null,
+        "aria-valuemax": null,
+        "aria-valuenow": null,
+        "aria-orientation": null,
+      });
       canvas.style.touchAction = "";
     } else if (kind.dim === 1) {
-      set({ role: "slider", tabindex: 0, "aria-label": `${what}: the curve, to be drawn`, "aria-orientation": "vertical", ...values,
-        "aria-valuenow": Math.round(100 * drawn[knot]), "aria-valuetext": `place ${knot + 1} of 41, height ${Math.round(100 * drawn[knot])} of 100` });
+      set({
+        role: "slider",
+        tabindex: 0,
+        "aria-label": `${what}: the curve, to be drawn`,
+        "aria-orientation": "vertical",
+        ...values,
+        "aria-valuenow": Math.round(100 * drawn[knot]),
+        "aria-valuetext": `place ${knot + 1} of 41, height ${Math.round(100 * drawn[knot])} of 100`,
+      });
       canvas.style.touchAction = "none";
     } else {
-      set({ role: "slider", tabindex: 0, "aria-label": `${what}: the map, to be dug`, "aria-roledescription": "two-dimensional slider", ...values,
-        "aria-valuenow": Math.round(100 * cursor.x), "aria-valuetext": `${Math.round(100 * cursor.x)} across, ${Math.round(100 * cursor.y)} up` });
+      set({
+        role: "slider",
+        tabindex: 0,
+        "aria-label": `${what}: the map, to be dug`,
+        "aria-roledescription": "two-dimensional slider",
+        ...values,
+        "aria-valuenow": Math.round(100 * cursor.x),
+        "aria-valuetext": `${Math.round(100 * cursor.x)} across, ${Math.round(100 * cursor.y)} up`,
+      });
       canvas.style.touchAction = "manipulation";
     }
   }
@@ -166,8 +257,11 @@ const searchPanel = (() => {
   /** Let the curve pass through a place of the canvas, from the place before. */
   function drawTo(canvas, event, from) {
     const box = canvas.getBoundingClientRect();
-    const x = clamp((event.clientX - box.left - INSET) / (box.width - 2 * INSET)), y = clamp((box.bottom - 26 - event.clientY) / (box.height - 52));
-    const last = from ?? { x, y }, low = Math.min(x, last.x) * 40, high = Math.max(x, last.x) * 40;
+    const x = clamp((event.clientX - box.left - INSET) / (box.width - 2 * INSET)),
+      y = clamp((box.bottom - 26 - event.clientY) / (box.height - 52));
+    const last = from ?? { x, y },
+      low = Math.min(x, last.x) * 40,
+      high = Math.max(x, last.x) * 40;
     for (let k = Math.round(low); k <= Math.round(high); k++) {
       const t = x === last.x ? 1 : clamp((k / 40 - last.x) / (x - last.x));
       drawn[k] = last.y + t * (y - last.y);
@@ -198,13 +292,17 @@ const searchPanel = (() => {
     canvas.addEventListener("click", (event) => {
       if (!kind.edit || kind.dim === 1) return;
       const box = canvas.getBoundingClientRect();
-      cursor = { x: clamp((event.clientX - box.left - INSET) / (box.width - 2 * INSET)),
-        y: clamp((box.bottom - INSET - event.clientY) / (box.height - 2 * INSET)) };
+      cursor = {
+        x: clamp((event.clientX - box.left - INSET) / (box.width - 2 * INSET)),
+        y: clamp((box.bottom - INSET - event.clientY) / (box.height - 2 * INSET)),
+      };
       dig(cursor.x, cursor.y);
     });
     canvas.addEventListener("keydown", (event) => {
       if (!kind.edit) return;
-      const [right, up] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] ?? [0, 0];
+      const [right, up] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[
+        event.key
+      ] ?? [0, 0];
       if (kind.dim === 2 && (event.key === "Enter" || event.key === " ")) dig(cursor.x, cursor.y);
       else if (!right && !up) return;
       else if (kind.dim === 2) cursor = { x: clamp(cursor.x + 0.05 * right), y: clamp(cursor.y + 0.05 * up) };
@@ -229,12 +327,16 @@ const searchPanel = (() => {
 
   // ---- many seeds
 
-  /** Both searches with 100 seeds, in the time between frames: the median and the middle 80 % of the best value so far. */
+  /** Both searches with 100 seeds, in the time between frames: the median and the middle 80 % of the best so far. */
   async function luck() {
-    const rows = { learned: [], random: [] }, of = kind, button = element("search-luck"), ahead = [10, EVALUATIONS];
+    const rows = { learned: [], random: [] },
+      of = kind,
+      button = element("search-luck"),
+      ahead = [10, EVALUATIONS];
     button.disabled = true;
     for (let k = 0; k < 100 && of === kind; k++) {
-      const g = of.edit || of.make.length === 0 ? f : of.make(k), { low, high } = g === f ? map : survey(g, of.dim, 41);
+      const g = of.edit || of.make.length === 0 ? f : of.make(k),
+        { low, high } = g === f ? map : survey(g, of.dim, 41);
       for (const name of names) {
         const run = new Run(name, of.dim, k);
         for (let t = 0; t < EVALUATIONS; t++) run.step(g);
@@ -246,11 +348,15 @@ const searchPanel = (() => {
     button.disabled = false;
     element("search-luck-count").textContent = "";
     if (of !== kind) return;
-    const quantile = (name, q) => rows[name][0].map((_, t) => rows[name].map((row) => row[t]).sort((a, b) => a - b)[Math.round(99 * q)]);
-    many = Object.fromEntries(names.map((name) => [name, { median: quantile(name, 0.5), band: [quantile(name, 0.1), quantile(name, 0.9)] }]));
+    const quantile = (name, q) =>
+      rows[name][0].map((_, t) => rows[name].map((row) => row[t]).sort((a, b) => a - b)[Math.round(99 * q)]);
+    many = Object.fromEntries(
+      names.map((name) => [name, { median: quantile(name, 0.5), band: [quantile(name, 0.1), quantile(name, 0.9)] }]),
+    );
     const wins = ahead.map((n) => rows.learned.filter((row, k) => row[n - 1] < rows.random[k][n - 1]).length);
-    element("search-luck-result").textContent = `The learned optimizer was ahead in ${wins[0]} of 100 runs after ${ahead[0]} evaluations `
-      + `and in ${wins[1]} after ${ahead[1]}. Dotted: the median of the runs; shaded: the middle 80 %.`;
+    element("search-luck-result").textContent =
+      `The learned optimizer was ahead in ${wins[0]} of 100 runs after ${ahead[0]} evaluations ` +
+      `and in ${wins[1]} after ${ahead[1]}. Dotted: the median of the runs; shaded: the middle 80 %.`;
     draw();
   }
   element("search-luck").addEventListener("click", luck);
