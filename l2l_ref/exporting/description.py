@@ -66,17 +66,21 @@ def describe(model: protocols.Path | pretrained.Model, part: str | None = None) 
         return _moments(model, card)
     if isinstance(model, Proposer):
         return _search(model, card)
-    if isinstance(model, SharingLSTM) or not isinstance(model, CoordinatewiseLSTM):
-        raise ValueError(f"model: expected a CoordinatewiseLSTM, a CoordinatewiseRNN, a part of a PartitionedLSTM or "
-                         f"a MomentsMLP; {type(model).__name__} cannot be exported yet")
+    if not isinstance(model, CoordinatewiseLSTM):
+        raise ValueError(f"model: expected an optimizer of this package, got a {type(model).__name__}")
     params = model.params_as(np.float32)
     layers = tuple(tuple(np.asarray(a) for a in layer) for layer in params.layers)
     cell = "rnn_cell" if len(model.params.layers) and model.config["model"].endswith("rnn") else "lstm_cell"
     parts = ["log_and_sign"] * (model.preprocess is not None) + ["affine"]
-    parts += (["tanh"] + ["sigmoid"] * (cell == "lstm_cell") + [cell]) * bool(layers) + ["coordinatewise"]
+    parts += ["tanh", "sigmoid" if cell == "lstm_cell" else "scalar_tanh", cell] * bool(layers)
     settings: dict[str, Any] = {"P": model.preprocess} if model.preprocess is not None else {}
     settings["SCALE"] = model.output_scale
-    return Description(_title(card, model), _card_lines(card), "coordinatewise", tuple(parts), cell, settings, layers,
+    kind = "coordinatewise"
+    if isinstance(model, SharingLSTM):
+        kind = "sharing"
+        parts += ["average", f"{model.share}_memory"]
+        settings |= {"AVERAGED": model.averaged} | ({"WINDOW": model.window} if model.share == "l-bfgs" else {})
+    return Description(_title(card, model), _card_lines(card), kind, (*parts, kind), cell, settings, layers,
                        {"W": params.W, "b": params.b}, _expected(model))
 
 
@@ -92,7 +96,7 @@ def _moments(model: MomentsMLP, card: dict[str, Any]) -> Description:
         expected.append(np.append(*update))
     title = (f"{Path(str(card.get('name', 'model'))).name}: an optimizer that weighs running means of the gradient by "
              f"a network of {model.hidden} hidden units.")
-    return Description(title, _card_lines(card), "moments", ("affine", "tanh", "moments"), "",
+    return Description(title, _card_lines(card), "moments", ("affine", "tanh", "scalar_tanh", "moments"), "",
                        {"BETAS": list(BETAS), "BETA_V": BETA_V}, (), params._asdict(), np.stack(expected))
 
 
@@ -105,13 +109,19 @@ def _search(model: Proposer, card: dict[str, Any]) -> Description:
     d = model.dim or COORDINATES
     settings: dict[str, Any] = {"RUN": restart_period(model.card)}
     settings |= {"DIM": model.dim} if model.dim else {"ROOT": ROOT}
-    parts = ("affine", "logistic" if model.cell == "lstm" else "sigmoid", "lstm_cell", f"{model.output}_query",
-             f"{model.cell}_proposer", "search")
+    parts = ("affine", "tanh", "logistic" if model.cell == "lstm" else "sigmoid", "lstm_cell",
+             *["scalar_tanh", "scalar_sigmoid"] * (model.cell == "dnc" or model.output == "sigmoid"),
+             *["average"] * (model.cell == "shared"), f"{model.output}_query", f"{model.cell}_proposer", "search")
     weights = {"W": params.W, "b": params.b}
+    cell = params.cell
+    if model.memory is not None:
+        settings |= dict(zip(("SLOTS", "WORD", "HEADS"), model.memory))
+        cell = params.cell.controller
+        weights |= {"W_xi": params.cell.W_xi, "b_xi": params.cell.b_xi}
     title = (f"{Path(str(card.get('name', 'model'))).name}: a black-box optimizer for functions of "
              f"{model.dim or 'any number of'} dimension{'s' * (model.dim != 1)}, {CELLS[model.cell]} of "
              f"{model.hidden} units.")
-    return Description(title, _card_lines(card), "search", parts, "lstm_cell", settings, (tuple(params.cell),),
+    return Description(title, _card_lines(card), "search", parts, "lstm_cell", settings, (tuple(cell),),
                        weights, queries(rounded, d), _moments_table(rounded))
 
 
@@ -127,8 +137,8 @@ def _moments_table(model: Proposer) -> Array:
 
 def _expected(model: CoordinatewiseLSTM) -> Array:
     """What the NumPy original makes of `gradients` in float64, with the weights in float32."""
-    rounded = type(model)(model.hidden, model.preprocess, model.output_scale, backend="numpy",
-                          params=model.params_as(np.float32))
+    rounded = model.with_params(model.params_as(np.float32))
+    rounded.backend = "numpy"
     rows, state = [], rounded.init(np.zeros(COORDINATES))
     for gradient in gradients():
         update, state = rounded.update(gradient, state)
@@ -139,7 +149,9 @@ def _expected(model: CoordinatewiseLSTM) -> Array:
 def _title(card: dict[str, Any], model: CoordinatewiseLSTM) -> str:
     cell = "RNN" if model.config["model"].endswith("rnn") else "LSTM"
     units = " and ".join(map(str, model.hidden)) or "no"
-    return f"{Path(str(card.get('name', 'model'))).name}: a coordinatewise {cell} optimizer with {units} hidden units."
+    of = " and coordinates that share information" if isinstance(model, SharingLSTM) else ""
+    name = Path(str(card.get("name", "model"))).name
+    return f"{name}: a coordinatewise {cell} optimizer with {units} hidden units{of}."
 
 
 def _card_lines(card: dict[str, Any]) -> list[str]:
