@@ -78,8 +78,9 @@ def _about() -> str:
     texts = {
         "The learned search": f"`{MODELS['lstmAny']}`, an LSTM of 64 units that all coordinates share. It was trained "
         f"on draws of Gaussian processes in {_listed(any_['dim'])} dimensions, to find low values within 33 "
-        f"evaluations. The page shows the network alone; `l2l_ref.minimize` goes on with a Gaussian process where the "
-        f"network ends.",
+        f"evaluations. The seed decides in which orientation it sees a function; of one variable there are only two. "
+        f"The page shows the network alone; `l2l_ref.minimize` goes on with a Gaussian process where the network "
+        f"ends.",
         "The learned descent": f"`{MODELS['quadraticNormalLstm']}`, an LSTM with two layers of 20 units that sees one "
         f"coordinate at a time. It was trained on random quadratic functions of {quadratic['dim']} variables whose "
         f"matrices have standard normal entries.",

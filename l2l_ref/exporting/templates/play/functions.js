@@ -60,24 +60,21 @@ const dug = [
   { x: 0.75, y: 0.35 },
 ];
 
-/** An affine map of the unit cube, in front of a function that is usually given elsewhere. */
-const on = (box, f) => (u) => f(...u.map((v, k) => box[k][0] + v * (box[k][1] - box[k][0])));
+/** On [0, 1]^dim: a function that is usually given on the box between two corners. */
+const on = (low, high, f) => (u) => f(...u.map((v, k) => low[k] + v * (high[k] - low[k])));
 
 /** Functions of [0, 1]^dim; make(seed) gives one. */
 const FUNCTIONS = {
   "gp-1": {
     dim: 1,
     name: "a random smooth function",
-    about:
-      "A draw of a Gaussian process, like the functions that " + "the network was trained on. Each seed gives another.",
+    about: "Drawn like the functions of the training; each seed gives another. The cross is the minimum.",
     make: (seed) => gaussianProcess(1, seed),
   },
   forrester: {
     dim: 1,
     name: "Forrester",
-    about:
-      "A case where the network loses. It settles in the wide minimum, which " +
-      "is not the lowest, as no function of its training had taught it to look further.",
+    about: "A case where the network loses: it settles in the wide minimum, which is not the lowest.",
     make:
       () =>
       ([x]) =>
@@ -87,38 +84,35 @@ const FUNCTIONS = {
     dim: 1,
     name: "Gramacy and Lee",
     about:
-      "Many minima, and much narrower ones than in training: on average the " +
-      "network is no better here than random search.",
-    make: () => on([[0.5, 2.5]], (x) => Math.sin(10 * Math.PI * x) / (2 * x) + (x - 1) ** 4),
+      "Many minima, and much narrower ones than in training: on average the network is no better here than " +
+      "random search.",
+    make: () => on([0.5], [2.5], (x) => Math.sin(10 * Math.PI * x) / (2 * x) + (x - 1) ** 4),
   },
   draw: {
     dim: 1,
     name: "draw your own",
     edit: true,
     about:
-      "Draw into a plot with a finger or the mouse. By keyboard: " +
-      "select a plot, choose a place with the left and right arrow, and move the curve there with up and down.",
+      "Draw into a plot with a finger or the mouse. By keyboard: select a plot, choose a place with the left and " +
+      "right arrow, and move the curve there with up and down.",
     make: () => throughKnots(drawn),
   },
   "gp-2": {
     dim: 2,
     name: "a random smooth landscape",
     about:
-      "A draw of a Gaussian process, like the functions that " +
-      "the network was trained on. Each seed gives another. The lower the ground, the deeper its colour; the cross " +
-      "marks the minimum.",
+      "Drawn like the functions of the training; each seed gives another. The deeper the colour, the lower the " +
+      "ground; the cross is the minimum.",
     make: (seed) => gaussianProcess(2, seed),
   },
   branin: {
     dim: 2,
     name: "Branin",
-    about: "Three minima of equal depth; one of them is marked. The network has not seen " + "it in training.",
+    about: "Three minima of equal depth; one of them is marked. The network has not seen it in training.",
     make: () =>
       on(
-        [
-          [-5, 10],
-          [0, 15],
-        ],
+        [-5, 0],
+        [10, 15],
         (a, b) =>
           (b - (5.1 / (4 * Math.PI ** 2)) * a * a + (5 / Math.PI) * a - 6) ** 2 +
           10 * (1 - 1 / (8 * Math.PI)) * Math.cos(a) +
@@ -130,39 +124,24 @@ const FUNCTIONS = {
     name: "six-hump camel",
     about: "Six minima; the two lowest are equal, and one of them is marked.",
     make: () =>
-      on(
-        [
-          [-2, 2],
-          [-1, 1],
-        ],
-        (a, b) => (4 - 2.1 * a * a + a ** 4 / 3) * a * a + a * b + (4 * b * b - 4) * b * b,
-      ),
+      on([-2, -1], [2, 1], (a, b) => (4 - 2.1 * a * a + a ** 4 / 3) * a * a + a * b + (4 * b * b - 4) * b * b),
   },
   himmelblau: {
     dim: 2,
     name: "Himmelblau",
     about: "Four minima of equal depth; one of them is marked.",
-    make: () =>
-      on(
-        [
-          [-5, 5],
-          [-5, 5],
-        ],
-        (a, b) => (a * a + b - 11) ** 2 + (a + b * b - 7) ** 2,
-      ),
+    make: () => on([-5, -5], [5, 5], (a, b) => (a * a + b - 11) ** 2 + (a + b * b - 7) ** 2),
   },
   rastrigin: {
     dim: 2,
     name: "Rastrigin",
     about:
-      "A case where the network is behind: twenty-five minima on a grid, " +
-      "nothing like the functions of its training.",
+      "A case where the network is behind: twenty-five minima on a grid, nothing like the functions of its " +
+      "training.",
     make: () =>
       on(
-        [
-          [-2.3, 2.7],
-          [-2.2, 2.8],
-        ],
+        [-2.3, -2.2],
+        [2.7, 2.8],
         (a, b) => 20 + a * a + b * b - 10 * (Math.cos(2 * Math.PI * a) + Math.cos(2 * Math.PI * b)),
       ),
   },
@@ -171,8 +150,8 @@ const FUNCTIONS = {
     name: "dig your own",
     edit: true,
     about:
-      "Click or tap a map to dig a pit; again for a deeper one. By " +
-      "keyboard: select a map, move with the arrow keys, dig with Enter.",
+      "Click or tap a map to dig a pit; again for a deeper one. By keyboard: select a map, move with the arrow " +
+      "keys, dig with Enter.",
     make: () => withPits(dug),
   },
 };
@@ -206,38 +185,38 @@ const bowl = (a, b) => (a - 0.3) ** 2 + (b + 0.2) ** 2 + 0.6 * (a - 0.3) * (b + 
 const SURFACES = {
   bowl: {
     name: "a bowl",
-    about: "A quadratic function: what the LSTM was trained on, but with ten variables instead of " + "two.",
+    about: "A quadratic function: what the LSTM was trained on, but with ten variables instead of two.",
     f: bowl,
     start: [-1.6, 1.5],
   },
   valley: {
     name: "a narrow valley",
     about:
-      "A quadratic function again, curved 27 times as much across as along: momentum " +
-      "and Adam swing from side to side.",
+      "A quadratic function again, curved 27 times as much across as along: momentum and Adam swing from side to " +
+      "side.",
     f: (a, b) => 2 * (a + b - 0.3) ** 2 + 0.075 * (a - b - 0.7) ** 2,
     start: [-1.7, 0.4],
   },
   rosenbrock: {
     name: "a curved valley",
-    about: "A milder form of Rosenbrock's function. It is not quadratic, so the LSTM " + "is on foreign ground.",
+    about: "A milder form of Rosenbrock's function. It is not quadratic, so the LSTM is on foreign ground.",
     f: (a, b) => 0.2 * (1 - a) ** 2 + 2 * (b - a * a) ** 2,
     start: [-1.4, 0.3],
   },
   saddle: {
     name: "two valleys and a saddle",
     about:
-      "A quartic function. Which of its two minima an optimizer reaches " +
-      "depends on the start, and the left one is lower.",
+      "A quartic function. Which of its two minima an optimizer reaches depends on the start, and the left one is" +
+      " lower.",
     f: (a, b) => 0.25 * a ** 4 - 0.5 * a * a + 0.5 * b * b + 0.05 * a,
     start: [0.25, 1.7],
   },
   flat: {
     name: "a bowl, a thousand times as flat",
     about:
-      "A case where the learned optimizer fails. The shape is that of " +
-      "the bowl, but the LSTM takes the size of a gradient as it is, and has never seen such small ones. Switch " +
-      "general on: it was built not to depend on the scale.",
+      "A case where the learned optimizer fails. The shape is that of the bowl, but the LSTM takes the size of a " +
+      "gradient as it is, and has never seen such small ones. Switch general on: it was built not to depend on " +
+      "the scale.",
     f: (a, b) => 0.001 * bowl(a, b),
     start: [-1.6, 1.5],
   },

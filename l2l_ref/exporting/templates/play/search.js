@@ -330,13 +330,13 @@ const searchPanel = (() => {
   /** Both searches with 100 seeds, in the time between frames: the median and the middle 80 % of the best so far. */
   async function luck() {
     const rows = { learned: [], random: [] },
-      of = kind,
+      [of, now] = [kind, f],
       button = element("search-luck"),
       ahead = [10, EVALUATIONS];
     button.disabled = true;
-    for (let k = 0; k < 100 && of === kind; k++) {
+    for (let k = 0; k < 100 && f === now; k++) {
       const g = of.edit || of.make.length === 0 ? f : of.make(k),
-        { low, high } = g === f ? map : survey(g, of.dim, 41);
+        { low, high } = g === now ? map : survey(g, of.dim, 41);
       for (const name of names) {
         const run = new Run(name, of.dim, k);
         for (let t = 0; t < EVALUATIONS; t++) run.step(g);
@@ -347,7 +347,7 @@ const searchPanel = (() => {
     }
     button.disabled = false;
     element("search-luck-count").textContent = "";
-    if (of !== kind) return;
+    if (f !== now) return; // another function was chosen or drawn
     const quantile = (name, q) =>
       rows[name][0].map((_, t) => rows[name].map((row) => row[t]).sort((a, b) => a - b)[Math.round(99 * q)]);
     many = Object.fromEntries(
