@@ -67,7 +67,7 @@ const on = (low, high, f) => (u) => f(...u.map((v, k) => low[k] + v * (high[k] -
 const FUNCTIONS = {
   "gp-1": {
     dim: 1,
-    name: "a random smooth function",
+    name: "a random curve",
     about: "Drawn like the functions of the training; each seed gives another. The cross is the minimum.",
     make: (seed) => gaussianProcess(1, seed),
   },
@@ -99,7 +99,7 @@ const FUNCTIONS = {
   },
   "gp-2": {
     dim: 2,
-    name: "a random smooth landscape",
+    name: "a random landscape",
     about:
       "Drawn like the functions of the training; each seed gives another. The deeper the colour, the lower the " +
       "ground; the cross is the minimum.",
