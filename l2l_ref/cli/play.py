@@ -1,4 +1,7 @@
-"""Write a page for a browser in which learned optimizers are watched at work. It is one file and needs no network."""
+"""Write a page for a browser in which learned optimizers are watched at work.
+
+It is one file and needs no network.
+"""
 
 import json
 from pathlib import Path

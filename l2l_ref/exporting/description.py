@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from .. import protocols
     from ..protocols import Array
 
-
-
-CELLS = {"lstm": "an LSTM", "dnc": "a differentiable neural computer", "shared": "an LSTM for all coordinates,"}
+CELLS = {"lstm": "an LSTM of {} units", "dnc": "a differentiable neural computer with {} hidden units",
+         "shared": "an LSTM of {} units that all coordinates share"}
 
 
 class Description(NamedTuple):
@@ -118,9 +117,9 @@ def _search(model: Proposer, card: dict[str, Any]) -> Description:
         settings |= dict(zip(("SLOTS", "WORD", "HEADS"), model.memory))
         cell = params.cell.controller
         weights |= {"W_xi": params.cell.W_xi, "b_xi": params.cell.b_xi}
-    title = (f"{Path(str(card.get('name', 'model'))).name}: a black-box optimizer for functions of "
-             f"{model.dim or 'any number of'} dimension{'s' * (model.dim != 1)}, {CELLS[model.cell]} of "
-             f"{model.hidden} units.")
+    dims = f"{model.dim} dimension{'s' * (model.dim > 1)}" if model.dim else "any number of dimensions"
+    title = (f"{Path(str(card.get('name', 'model'))).name}: a black-box optimizer for {dims}, "
+             f"{CELLS[model.cell].format(model.hidden)}.")
     return Description(title, _card_lines(card), "search", parts, "lstm_cell", settings, (tuple(cell),),
                        weights, queries(rounded, d), _moments_table(rounded))
 
@@ -130,7 +129,7 @@ def _moments_table(model: Proposer) -> Array:
     problem = (model.card or {}).get("problem")
     dims = problem.get("dim") if isinstance(problem, dict) and model.dim is None else None
     dims = dims if isinstance(dims, list) else [model.dim or 1]
-    rows = [[d, *np.ravel(moments_of(model.of(d).card) or [(0.0, 1.0)]).tolist()] for d in dims]
+    rows = [[d, *np.ravel(moments_of(model.of(d).card) or [[0.0, 1.0]]).tolist()] for d in dims]
     longest = max(map(len, rows))
     return np.array([row + row[-2:] * ((longest - len(row)) // 2) for row in rows])
 
@@ -156,6 +155,8 @@ def _title(card: dict[str, Any], model: CoordinatewiseLSTM) -> str:
 
 def _card_lines(card: dict[str, Any]) -> list[str]:
     """The lines of the header that say where the weights come from."""
-    said = [(name, card[name]) for name in ("problem", "command", "seed", "score", "sha256") if name in card]
-    texts = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in said]
-    return ["Weights trained by l2l_ref " + str(card.get("version", "")).strip(), *texts]
+    said = {name: card[name] if isinstance(card[name], str) else json.dumps(card[name])
+            for name in ("problem", "command", "score", "seed", "sha256") if name in card}
+    last = ", ".join(f"{name}: {said.pop(name)}" for name in ("seed", "sha256") if name in said)
+    return ["Weights trained by l2l_ref " + str(card.get("version", "")).strip(),
+            *(f"{name}: {text}" for name, text in said.items()), *([last] if last else [])]

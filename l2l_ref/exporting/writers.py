@@ -91,11 +91,11 @@ def _hex(value: Any) -> str:
     return f"{re.sub(r'[.]?0+$', '', mantissa) if '.' in mantissa else mantissa}p{exponent.lstrip('+')}{suffix}"
 
 
-def _block(before: str, array: Array, after: str, number: Callable[[Any], str], indent: str = "    ") -> list[str]:
+def _block(before: str, array: Array, after: str, number: Callable[[Any], str]) -> list[str]:
     """An array as lines: ``before``, its numbers, ``after``."""
-    text = ", ".join(number(value) for value in array.ravel())
-    return [before, *textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent,
-                                   break_on_hyphens=False), after]
+    text, indent = ", ".join(number(value) for value in array.ravel()), len(before) - len(before.lstrip())
+    return textwrap.wrap(f"{before.lstrip()}{text}{after}", WIDTH, initial_indent=" " * indent,
+                         subsequent_indent=" " * (indent + 4), break_on_hyphens=False)
 
 
 def _rows(array: Array, opens: str, closes: str, number: Callable[[Any], str]) -> list[str]:
@@ -140,7 +140,7 @@ def _numpy(d: Description) -> dict[str, Any]:
         for layer in d.layers:
             data.append("    [")
             for a in layer:
-                data += _block("        np.array([", a, f"        ], np.float32){_shape(a)},", _number, " " * 12)
+                data += _block("        np.array([", a, f"], np.float32){_shape(a)},", _number)
             data.append("    ],")
         data.append("]")
     for name, a in d.weights.items():
@@ -163,7 +163,7 @@ def _lists(d: Description, opens: str, closes: str, name: str, rows: tuple[str, 
         for layer in d.layers:
             data.append("    [")
             for a in layer:
-                data += _block(f"        {opens}", a, f"        {closes},", _number, " " * 12)
+                data += _block(f"        {opens}", a, f"{closes},", _number)
             data.append("    ],")
         data.append("]" + end)
     for letter, a in d.weights.items():
