@@ -154,6 +154,21 @@ async function touch(browser) {
     { seen } = result;
   await page.locator("#search-step").tap();
   seen.steppedByTouch = await text(page, "search-learned-best");
+  await page.selectOption("#search-function", "draw");
+  await page.locator("#search-learned").scrollIntoViewIfNeeded();
+  const box = await page.locator("#search-learned").boundingBox(),
+    scrolled = await page.evaluate(() => window.scrollY);
+  const client = await page.context().newCDPSession(page),
+    at = (x, y) => [{ x: box.x + x, y: box.y + y }];
+  await client.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: at(12, 26) });
+  for (let k = 1; k <= 8; k++) {
+    const touchPoints = at(12 + ((box.width - 24) * k) / 8, 26 + ((box.height - 52) * k) / 8);
+    await client.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints });
+  }
+  await client.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  seen.drawnByTouch = await page.locator("#search-learned").getAttribute("aria-valuetext");
+  seen.scrolledByTouch = (await page.evaluate(() => window.scrollY)) - scrolled;
+  await page.waitForTimeout(600); // Chromium takes a tap right after a swipe for its end
   await page.selectOption("#search-function", "dig");
   await page.locator("#search-learned").tap({ position: { x: 100, y: 40 } });
   seen.dugByTouch = await page.locator("#search-learned").getAttribute("aria-valuetext");
@@ -164,7 +179,7 @@ async function touch(browser) {
 
 (async () => {
   const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
-  for (const scheme of ["light", "dark"]) for (const width of [390, 768, 1600]) await look(browser, width, scheme);
+  for (const scheme of ["light", "dark"]) for (const width of [320, 390, 768, 1600]) await look(browser, width, scheme);
   await watch(browser);
   await useKeysAndPointer(browser);
   await touch(browser);

@@ -117,7 +117,7 @@ def test_no_message_and_no_request(browsed):
     assert {url.rpartition("/")[2] for url in browsed["requests"]} == {"play.html"}
 
 
-@pytest.mark.parametrize("width", [390, 768, 1600])
+@pytest.mark.parametrize("width", [320, 390, 768, 1600])
 def test_it_fits_any_width_in_both_schemes(browsed, width):
     light, dark = (browsed["widths"][f"{width} {scheme}"] for scheme in ("light", "dark"))
     for seen in (light, dark):
@@ -153,8 +153,9 @@ def test_a_function_is_drawn_by_keys_and_by_mouse(browsed):
     assert seen["dugAt"] == "0 across, 70 up"
 
 
-def test_touch_steps_digs_and_starts(browsed):
+def test_touch_steps_draws_digs_and_starts(browsed):
     seen = browsed["seen"]
+    assert seen["drawnByTouch"] == "place 41 of 41, height 0 of 100" and seen["scrolledByTouch"] == 0
     assert seen["steppedByTouch"].startswith("best ") and "(no. 1)" in seen["steppedByTouch"]
     across, up = map(int, re.findall(r"\d+", seen["dugByTouch"]))
     assert 15 <= across <= 40 and 60 <= up <= 95
