@@ -154,6 +154,12 @@ async function touch(browser) {
     { seen } = result;
   await page.locator("#search-step").tap();
   seen.steppedByTouch = await text(page, "search-learned-best");
+  await page.selectOption("#search-function", "dig");
+  await page.locator("#search-learned").tap({ position: { x: 100, y: 40 } });
+  seen.dugByTouch = await page.locator("#search-learned").getAttribute("aria-valuetext");
+  await page.locator("#descent-map").tap({ position: { x: 90, y: 60 } });
+  seen.startByTouch = await page.locator("#descent-map").getAttribute("aria-valuetext");
+  // The swipe comes last, because Chromium takes a tap soon after one for its end.
   await page.selectOption("#search-function", "draw");
   await page.locator("#search-learned").scrollIntoViewIfNeeded();
   const box = await page.locator("#search-learned").boundingBox(),
@@ -168,12 +174,6 @@ async function touch(browser) {
   await client.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
   seen.drawnByTouch = await page.locator("#search-learned").getAttribute("aria-valuetext");
   seen.scrolledByTouch = (await page.evaluate(() => window.scrollY)) - scrolled;
-  await page.waitForTimeout(600); // Chromium takes a tap right after a swipe for its end
-  await page.selectOption("#search-function", "dig");
-  await page.locator("#search-learned").tap({ position: { x: 100, y: 40 } });
-  seen.dugByTouch = await page.locator("#search-learned").getAttribute("aria-valuetext");
-  await page.locator("#descent-map").tap({ position: { x: 90, y: 60 } });
-  seen.startByTouch = await page.locator("#descent-map").getAttribute("aria-valuetext");
   await page.context().close();
 }
 
