@@ -31,6 +31,12 @@ def test_it_is_one_file_without_requests(page):
     assert "$" not in re.sub(r"\$\{", "", page)  # every name of the template has been filled in
 
 
+def test_without_a_path_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    l2l.play()
+    assert not list(tmp_path.iterdir())
+
+
 def test_it_is_small_and_readable(page):
     assert len(page.encode()) < 500_000
     assert max(map(len, page.splitlines())) <= 120
@@ -38,7 +44,7 @@ def test_it_is_small_and_readable(page):
 
 def test_its_networks_are_the_exports(page):
     for name, model in MODELS.items():
-        export = l2l.export(model, "js", f"{model}.mjs")
+        export = l2l.export(model, "js")
         assert re.sub(r"^export ", "", export, flags=re.M) in page and f"const {name} = " in page
         assert model in page[page.index("What was trained"):page.index("<footer")]
 

@@ -64,7 +64,7 @@ def _part(name: str) -> str:
 
 def _script(name: str, model: str) -> str:
     """An export as a script that defines one object. A module of its own could not be imported without a URL."""
-    text = export(model, "js", f"{model}.mjs")
+    text = export(model, "js")
     names = re.findall(r"^export (?:function|class) (\w+)", text, re.MULTILINE)
     inside = re.sub(r"^export ", "", text, flags=re.MULTILINE).replace("</", r"<\/")
     return f"<script>\nconst {name} = (() => {{\n{inside}\nreturn {{ {', '.join(names)} }};\n}})();\n</script>"
