@@ -1,7 +1,7 @@
 """The four targets. Each fills the sections of its template with one `Description`.
 
-A template is a file of sections, each below a line ``#: name`` or ``//: name``. `string.Template` fills the names that
-begin with a dollar sign.
+A template is a file of sections, each below a line ``#: names`` or ``//: names``. `string.Template` fills the words
+that begin with a dollar sign.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def _search_names(d: Description, target: str) -> dict[str, Any]:
     dim = d.settings.get("DIM")
     own, limit, most = {"c": ("s->d", "L2L_DIM", ""), "js": ("this.d", "DIM", " && d <= DIM")}.get(
         target, ("self.d", "DIM", " <= DIM"))
+    any_number = "1 to L2L_DIM" if target == "c" else "1 or more"
     return {"D": limit if dim else own, "most": most if dim else "", "dim": dim or d.expected.shape[1],
-            "dims": "1 or more" if not dim else f"1 to {dim}" if dim > 1 else "1", "test_d": d.expected.shape[1]}
+            "dims": any_number if not dim else f"1 to {dim}" if dim > 1 else "1", "test_d": d.expected.shape[1]}
 
 
 def _state(d: Description) -> tuple[str, ...]:
@@ -223,32 +224,32 @@ def _c_search(d: Description) -> dict[str, Any]:
 
 def _c_layers(d: Description) -> dict[str, Any]:
     """The calls of the layers, and where each has its state."""
-    line, calls, at, outputs = " " * 8, [], 0, len(d.weights["b"])
+    calls, at, outputs = [], 0, len(d.weights["b"])
     inputs, above, sharing = 2 if "P" in d.settings else 1, "z", d.kind == "sharing"
     first, each = ("C12", "C13") if sharing else ("C1", "C2")
     if "P" in d.settings:
-        calls.append(f"l2l_log_and_sign(gradient[i], z);{first}")
+        calls.append(_tagged("        l2l_log_and_sign(gradient[i], z);", first))
     if sharing and outputs > 1:
-        calls.append(f"z[{inputs}] = s[L2L_READ];{first}")
+        calls.append(_tagged(f"        z[{inputs}] = s[L2L_READ];", first))
         inputs += 1
     for number, (_, W_h, _) in enumerate(d.layers, 1):
         H = len(W_h)
         state = ", ".join(f"s + {at + k * H}" if at + k * H else "s" for k in range(len(_state(d))))
         weights = ", ".join(f"l2l_{name}_{number}" for name in ("W_x", "W_h", "b"))
-        calls.append(f"l2l_{d.cell}({inputs}, {H}, {above}, {state}, {weights});{each}")
+        calls.append(_tagged(f"        l2l_{d.cell}({inputs}, {H}, {above}, {state}, {weights});", each))
         if sharing:
-            calls.append(f"}}\n    l2l_average(n, state, {at});{each}")
-            calls.append("for (int i = 0; i < n; i++) {\n        l2l_real *s = state[i];")
+            calls += ["    }", _tagged(f"    l2l_average(n, state, {at});", each), "    for (int i = 0; i < n; i++) {",
+                      "        l2l_real *s = state[i];"]
         above, inputs, at = f"s + {at}" if at else "s", H, at + len(_state(d)) * H
-    body = "\n".join(_tagged(line[4 * call.startswith(("}", "for")):] + call) for call in calls)
     settings = _assignments(d, "#define L2L_{} {!r}")
-    names: dict[str, Any] = {"last": inputs, "above": above}
+    names: dict[str, Any] = {}
     matrix = "bfgs_memory" in d.parts
     memory = "L2L_N" if matrix else 2 * d.settings.get("WINDOW", 0)
     if not sharing:
-        body += "\n" + _tagged(f"{line}l2l_affine({inputs}, 1, {above}, l2l_W, &y);C3")
-        body = body if d.layers else f"{line}(void)s;\n" + body.lstrip("\n")
+        calls.append(_tagged(f"        l2l_affine({inputs}, 1, {above}, l2l_W, &y);", "C3"))
+        calls[:0] = [] if d.layers else ["        (void)s;"]
     else:
+        names["output"] = _tagged(f"        l2l_affine({inputs}, L2L_OUTPUTS, {above}, l2l_W, s + L2L_Y);", "C14")
         settings += f"\n#define L2L_OUTPUTS {outputs}\n#define L2L_Y {at}\n#define L2L_READ {at + outputs}"
         settings += f"\n#define L2L_MEMORY {at + outputs + 1}"
         settings = ("#ifndef L2L_N\n#define L2L_N 32\n#endif\n" if matrix else "") + settings
@@ -256,13 +257,11 @@ def _c_layers(d: Description) -> dict[str, Any]:
         names["at_most"] = "       N is at most L2L_N, 32 if you do not define it" if matrix else ""
     size = f"(L2L_MEMORY + {memory})" if sharing else at or 1
     settings += f"\n#define L2L_STATE {size}  /* numbers per coordinate */"
-    return {"body": body, "settings": settings, **names}
+    return {"body": "\n".join(calls), "settings": settings, **names}
 
 
-def _tagged(call: str) -> str:
-    """A line with its tag, which stands behind the last semicolon, as a comment."""
-    code, _, tag = call.rpartition(";")
-    return f"{code};".ljust(82) + f"/* {tag} */" if tag else f"{code};"
+def _tagged(line: str, tag: str) -> str:
+    return line.ljust(82) + f"/* {tag} */"
 
 
 WRITERS: dict[str, Callable[[Description], dict[str, Any]]] = {"numpy": _numpy, "python": _python, "c": _c, "js": _js}
