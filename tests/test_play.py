@@ -203,6 +203,6 @@ def test_the_networks_pass_their_self_test_in_the_browser(browsed):
 
 
 def test_the_learned_search_is_ahead_where_it_was_trained(browsed):
-    """On draws like those of the training, with 100 seeds; in Node it was ahead in 82 of them after 10, 88 after 30."""
+    """On draws like those of the training, with 100 seeds; in Node it was ahead in 76 of them after 10, 86 after 30."""
     wins = list(map(int, re.findall(r"in (\d+) (?:of 100 runs )?after", browsed["seen"]["luck"])))
     assert len(wins) == 2 and all(70 <= n <= 100 for n in wins)
