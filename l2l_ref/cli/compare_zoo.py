@@ -13,7 +13,8 @@ from ..pretrained import load
 from .arguments import check_backend, counts, planned_figure, progress, whole
 from .executors import WHERE, add_where, executor_of
 
-OPTIONS = {"zoo": ("baselines", "tuning_functions", "fresh", "backend", "data_dir", "horizons", "short", "processes", *WHERE)}
+OPTIONS = {"zoo": ("baselines", "tuning_functions", "fresh", "backend", "data_dir", "horizons", "short", "processes",
+                   *WHERE)}
 MODEL = "general"
 SHORT_FUNCTIONS, SHORT_HORIZONS = 2, (100,)
 
