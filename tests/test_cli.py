@@ -264,7 +264,7 @@ print(*(name for name in sys.modules if name.startswith("l2l_ref.")), file=sys.s
 def test_only_the_command_that_is_asked_for_is_loaded(tmp_path, words, commands, most):
     """Of the audit: what it checks, the checker, and few modules more."""
     loaded = python("-c", LOADED, *words, cwd=tmp_path).stderr.split()
-    shared = {"arguments", "user_code"}
+    shared = {"arguments", "executors", "user_code"}
     assert {name.split(".")[2] for name in loaded if name.startswith("l2l_ref.cli.")} - shared == commands
     assert most is None or len(loaded) <= most
     if words[0] == "audit":
