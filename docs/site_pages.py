@@ -1,4 +1,6 @@
-"""What the site needs beyond the pages: its navigation, a page for each file of source code, and links to them."""
+"""What the site needs beyond the pages: its navigation, a page for each file of source code and links to them, and the
+page of ``l2l-ref play``.
+"""
 
 import ast
 import importlib
@@ -10,6 +12,8 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.addnodes import download_reference, pending_xref
 from sphinx.transforms.post_transforms import SphinxPostTransform
+
+import l2l_ref
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = ("README.md", "CHANGELOG.md", "l2l_ref/**/*.py", "l2l_ref/**/*.md", "tests/*.py", "examples/**/*.py")
@@ -113,6 +117,12 @@ def show_sources(app):
         yield source_page(path), {"title": name, "body": body}, "page.html"
 
 
+def write_play(app, exception):
+    """The page of ``l2l-ref play``, as it is written now."""
+    if exception is None:
+        l2l_ref.play(Path(app.outdir, "_static", "play.html"))
+
+
 def source_of(domain, info):
     """Where the code of a documented object is, for ``sphinx.ext.linkcode``: relative to the API page."""
     value = importlib.import_module(info["module"])
@@ -131,4 +141,5 @@ def setup(app):
     app.connect("source-read", add_navigation)
     app.add_post_transform(LinkToSources)
     app.connect("html-collect-pages", show_sources)
+    app.connect("build-finished", write_play)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests keep it equal to 
     from .checking.layers import of_layer as of_layer
     from .checking.second_order import gradgradcheck as gradgradcheck
     from .exporting.export import export as export
+    from .exporting.play import play as play
     from .guard import guarded as guarded
     from .learned.adjusted import Adjusted as Adjusted
     from .learned.moments_optimizer import MomentsMLP as MomentsMLP
@@ -66,6 +67,7 @@ _HOME = {
     "minimize_many": "search.minimize",
     "models": "pretrained",
     "of_layer": "checking.layers",
+    "play": "exporting.play",
     "save": "pretrained",
 }
 _MODULES = ("baselines", "black_boxes", "catalogue", "checking", "datasets", "metatrain", "ops",

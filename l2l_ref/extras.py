@@ -3,9 +3,10 @@
 import importlib.util
 
 EXTRAS = {"scipy": "fast", "numba": "fast", "matplotlib": "plot", "ioh": "bbob", "optuna": "optuna",
-          "sklearn": "sklearn"}
+          "sklearn": "sklearn", "distributed": "cluster"}
 # Where the project spells itself in another way than its package.
-TITLES = {"scipy": "SciPy", "optuna": "Optuna", "sklearn": "scikit-learn"}
+TITLES = {"scipy": "SciPy", "optuna": "Optuna", "sklearn": "scikit-learn",
+          "distributed": "dask"}
 
 
 def installed(*packages: str) -> bool:

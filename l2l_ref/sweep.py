@@ -3,6 +3,10 @@
 A *setting* is a dict of a value for each axis of the sweep. Settings are all combinations of the values (`grid`), or
 are drawn at random (`draws`). What a run is called, its *key*, says everything that its result depends on. So a file
 may hold the results of several sweeps, and one that is continued with more values runs only what is new.
+
+With ``halve_at``, all runs are first carried to an epoch. Only the better half of them goes on to the next one, which
+is successive halving, Jamieson and Talwalkar 2016. All runs are waited for before a half is chosen, so which ones go on
+does not depend on the workers.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import files
+from .executors import submit_of
 from .seeds import generators
 
 if TYPE_CHECKING:
@@ -55,29 +60,37 @@ def draws(axes: Axes, count: int, seed: protocols.Seed) -> list[dict[str, Any]]:
 
 def sweep(
     run: Callable[[Any], Any], jobs: Mapping[str, Any], path: protocols.Path, *,
-    executor: protocols.Executor | None = None, report: Callable[[str, dict[str, Any]], object] | None = None,
+    executor: protocols.Executor | protocols.HasExecutor | None = None,
+    report: Callable[[str, dict[str, Any]], object] | None = None, halve_at: Sequence[int] = (),
 ) -> dict[str, dict[str, Any]]:
     """Run ``run(job)`` for each job whose result is not in the file yet.
 
     Parameters
     ----------
     run : callable
-        It gives a result of JSON's types. For an executor of other processes, it can be pickled, and so can the jobs.
+        ``run(job)``, or ``run(job, until)`` with ``halve_at``. It gives a result of JSON's types. For an executor of
+        other processes, it can be pickled, and so can the jobs.
     jobs : dict of str
         The jobs by their keys.
     path : path
         The file of the results, written after each run.
-    executor : Executor, optional
-        Anything with ``submit`` whose futures are those of ``concurrent.futures``. Without one, the jobs are run here,
-        one after the other. In which order they end changes no result.
+    executor : Executor or HasExecutor, optional
+        Anything with ``submit`` whose futures are those of ``concurrent.futures``, or dask's ``Client``. Without one,
+        the jobs are run here, one after the other. In which order they end changes no result.
     report : callable, optional
         Called as report(key, outcome) after each run.
+    halve_at : sequence of int, optional
+        Numbers of epochs, ascending. ``run(job, until)`` then goes on with a run until so many epochs, and gives the
+        list of its validations, a number for each epoch. With ``until=None``, or if it ends before, it gives its
+        result, a dict in which this list is called "validations". At each of these epochs the better half goes on, by
+        the smallest validation so far; of equal ones, the first in the order of the jobs.
 
     Returns
     -------
     dict of str
         The outcomes of all jobs by their keys, in the order of the jobs: ``{"result": ...}``, or ``{"error": message}``
-        for a run that raised an exception. Those are tried again by the next sweep.
+        for a run that raised an exception. Those are tried again by the next sweep. ``{"validations": [...]}`` for a
+        run that does not go on.
 
     Raises
     ------
@@ -85,29 +98,53 @@ def sweep(
         When the file holds something else, or another sweep is writing it.
     """
     with files.only_writer(path):
-        outcomes = _read(path)
-        left = {key: job for key, job in jobs.items() if "result" not in outcomes.get(key, ())}
-        for key, outcome in _outcomes(run, left, executor):
-            outcomes[key] = outcome
-            files.write_json(path, {"sweep": outcomes})
-            if report:
-                report(key, outcome)
+        outcomes, going_on = _read(path), dict(jobs)
+        for until in (*halve_at, None):
+            left = {key: (job, until) if halve_at else (job,) for key, job in going_on.items()
+                    if not _is_done(outcomes.get(key, {}), until)}
+            for key, outcome in _outcomes(run, left, executor):
+                outcomes[key] = outcome
+                files.write_json(path, {"sweep": outcomes})
+                if report:
+                    report(key, outcome)
+            if until is not None:
+                going_on = _better_half(going_on, outcomes, until)
     return {key: outcomes[key] for key in jobs}
 
 
-def attempt(run: Callable[[Any], Any], job: Any) -> dict[str, Any]:
+def validations_of(outcome: Mapping[str, Any]) -> list[float]:
+    """The validations of a run that goes on, or has ended; an empty list where there are none."""
+    result = outcome.get("result")
+    values: list[float] = (result if isinstance(result, dict) else outcome).get("validations", [])
+    return values
+
+
+def _is_done(outcome: Mapping[str, Any], until: int | None) -> bool:
+    return "result" in outcome or until is not None and len(validations_of(outcome)) >= until
+
+
+def _better_half(jobs: dict[str, Any], outcomes: dict[str, dict[str, Any]], until: int) -> dict[str, Any]:
+    """The better half of the jobs that did not fail; one more if their number is odd."""
+    best = {key: min(validations_of(outcomes[key])[:until], default=np.inf) for key in jobs
+            if "error" not in outcomes[key]}
+    kept = sorted(best, key=best.__getitem__)[: (len(best) + 1) // 2]
+    return {key: job for key, job in jobs.items() if key in kept}
+
+
+def attempt(run: Callable[..., Any], arguments: tuple[Any, ...]) -> dict[str, Any]:
     """The outcome of one job."""
     try:
-        return {"result": run(job)}
+        value = run(*arguments)
     except Exception as error:  # one setting that does not work is no reason to lose the others
         return {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+    return {"validations": value} if len(arguments) == 2 and isinstance(value, list) else {"result": value}
 
 
-def _outcomes(run: Any, jobs: dict[str, Any], executor: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def _outcomes(run: Any, jobs: dict[str, tuple[Any, ...]], executor: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     if executor is None:
-        yield from ((key, attempt(run, job)) for key, job in jobs.items())
+        yield from ((key, attempt(run, arguments)) for key, arguments in jobs.items())
         return
-    keys = {executor.submit(attempt, run, job): key for key, job in jobs.items()}
+    keys = {submit_of(executor)(attempt, run, arguments): key for key, arguments in jobs.items()}
     try:
         for future in as_completed(keys):
             yield keys[future], future.result()

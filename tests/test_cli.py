@@ -264,7 +264,7 @@ print(*(name for name in sys.modules if name.startswith("l2l_ref.")), file=sys.s
 def test_only_the_command_that_is_asked_for_is_loaded(tmp_path, words, commands, most):
     """Of the audit: what it checks, the checker, and few modules more."""
     loaded = python("-c", LOADED, *words, cwd=tmp_path).stderr.split()
-    shared = {"arguments", "user_code"}
+    shared = {"arguments", "executors", "user_code"}
     assert {name.split(".")[2] for name in loaded if name.startswith("l2l_ref.cli.")} - shared == commands
     assert most is None or len(loaded) <= most
     if words[0] == "audit":
@@ -512,7 +512,8 @@ def test_a_start_that_does_not_fit_is_refused(run, start, message):
 
 
 @pytest.mark.parametrize("command, for_all", [
-    (train_command, {"seed", "output", "checkpoint", "resume", "overwrite", "backend", "threads", "json"}),
+    (train_command, {"seed", "output", "checkpoint", "resume", "overwrite", "backend", "threads", "json",
+                     "processes", "executor", "scheduler", "piece_seconds"}),
     (compare_command, {"model", "functions", "seed", "figure", "json"}),
 ])
 def test_an_option_is_listed_for_its_problems_or_for_all(command, for_all):
@@ -724,6 +725,7 @@ def test_models_says_how_each_was_trained_and_what_it_scores(run, trained, monke
     ("update", ["--coordinates", "1,300"], "ns_per_coordinate"),
     ("gp", ["--batch", "3", "--steps", "4"], "us_per_function"),
     ("train", ["--batch", "3", "--steps", "4"], "ms"),
+    ("pieces", ["--batch", "5", "--steps", "4", "--pieces", "2", "--latency", "3", "--rest", "2"], "predicted_ms"),
     ("start-up", [], "ms_over_numpy"),
 ])
 def test_bench(run, work, words, unit, tmp_path):
@@ -733,7 +735,12 @@ def test_bench(run, work, words, unit, tmp_path):
     rows = {(row["work"], row["implementation"], row["threads"]): row for row in result["rows"]}
     assert len(rows) == len(result["rows"]) >= 3 and (tmp_path / "b.png").is_file()
     assert all(0 < row["min_s"] <= row["median_s"] and np.isfinite(row[unit]) for row in rows.values())
-    if work != "start-up":
+    if work == "pieces":
+        names = {row["implementation"] for row in rows.values()} - {"dask, 2 workers"}
+        assert names == {"1 process", "2 processes", "2 processes, 3 ms late"}
+        late = rows["gp, 5 functions in 2 pieces", "2 processes, 3 ms late", None]
+        assert late["min_s"] > 0.003 and result["summary"][0].startswith("2 processes are ")
+    elif work != "start-up":
         assert result["copy_gb_per_s"] > 0 and len(result["peak_gflops"]) == 1
     if work == "meta-gradient":
         one = rows[next(key for key in rows if key[1:] == ("numba", 1))]

@@ -87,6 +87,19 @@ def test_the_finish_goes_on_where_the_network_stands_still(suite):
     assert (learned.best[:, -1] < network.best[:, -1] - 2).all()
 
 
+def test_an_interrupt_ends_the_comparison_and_not_one_search(suite, run, monkeypatch):
+    calls = itertools.count()
+
+    def interrupted(bowl, u):
+        if next(calls) == 30:
+            raise KeyboardInterrupt
+        return float(u.sum())
+
+    monkeypatch.setattr(Bowl, "__call__", interrupted)
+    code, out, err = run("--dim", "2", "--functions", "1", "--instances", "1,2", "--evaluations", "20")
+    assert (code, out) == (130, "") and err == "l2l-ref compare: interrupted\n"
+
+
 def test_more_dimensions_than_a_network_has_open_with_sobol_points(suite):
     results = compare_bbob(BBOBProblem(22, 1, (2,)), {"learned": "lstm-oi"}, 20)
     assert list(results) == ["learned", "random"] and results["learned"].best.shape == (1, 20)

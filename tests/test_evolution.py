@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from types import SimpleNamespace
 
@@ -12,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import l2l_ref as l2l
+from l2l_ref.executors import Pieces
 from l2l_ref.learned.coordinatewise import Params
 from l2l_ref.metatrain import evolution
 from l2l_ref.metatrain.gradient_based import (
     LOSS_WEIGHTS,
+    TRAINING,
     Recipe,
+    epoch_gradients,
     meta_train,
     run_window,
     second_order_window_gradient,
@@ -37,10 +41,12 @@ def optimizer(rng=0):
     return l2l.MomentsMLP(3, rng=rng, backend="numpy")
 
 
-def epoch_of(model, problem, recipe, steps, seeds, phi=None, executor=None):
-    progress = SimpleNamespace(phi=flatten(model.params).astype(float) if phi is None else phi)
-    return list(evolution.gradients(model, problem, recipe, [seeds], [steps], [[steps] * len(seeds)], progress,
-                                    executor))
+def epoch_of(model, problem, recipe, seed=7):
+    """An epoch of one update: its losses and estimates, and the seeds of its pairs."""
+    recipe = replace(recipe, tasks=1, estimator="evolution")
+    progress = SimpleNamespace(phi=flatten(model.params).astype(float), epoch=0)
+    return (list(epoch_gradients(Pieces((model, problem, recipe)), recipe, seed, progress)),
+            [child(seed, TRAINING, 0, 0, j) for j in range(recipe.pairs)])
 
 
 @pytest.mark.parametrize("logarithm", [None, 1e-3])
@@ -48,8 +54,8 @@ def epoch_of(model, problem, recipe, steps, seeds, phi=None, executor=None):
 def test_an_estimate_is_that_of_the_equation(weights, logarithm):
     model, problem, T = optimizer(), Quadratic(3), 12
     recipe = Recipe(steps=T, unroll=None, functions=2, pairs=3, sigma=0.1, loss_weights=weights, logarithm=logarithm)
-    seeds, phi = [child(7, k) for k in range(3)], flatten(model.params).astype(float)
-    (loss, came), = epoch_of(model, problem, recipe, T, seeds)
+    phi = flatten(model.params).astype(float)
+    ((loss, came),), seeds = epoch_of(model, problem, recipe)
     wanted, losses = np.zeros_like(phi), []
     for seed in seeds:
         eps = np.random.default_rng(child(seed, evolution.NOISE)).standard_normal(len(phi))
@@ -69,9 +75,9 @@ def test_an_estimate_is_that_of_the_equation(weights, logarithm):
 @given(st.integers(0, 1000), st.sampled_from([1, 2, 5, 10]))
 def test_windows_are_the_run_cut_into_pieces(seed, unroll):
     """eps stays the same, so for the same phi the estimates of the windows have the mean of that of the whole run."""
-    model, problem, T, seeds = optimizer(seed), Quadratic(2), 10, [child(seed, k) for k in range(2)]
-    (loss, whole), = epoch_of(model, problem, Recipe(steps=T, unroll=None, functions=1), T, seeds)
-    pieces = epoch_of(model, problem, Recipe(steps=T, unroll=unroll, functions=1), T, seeds)
+    model, problem, T = optimizer(seed), Quadratic(2), 10
+    ((loss, whole),), _ = epoch_of(model, problem, Recipe(steps=T, unroll=None, functions=1, pairs=2), seed)
+    pieces, _ = epoch_of(model, problem, Recipe(steps=T, unroll=unroll, functions=1, pairs=2), seed)
     assert len(pieces) == T // unroll
     np.testing.assert_allclose(np.mean([d for _, d in pieces], axis=0), whole, rtol=1e-7, atol=1e-9)
     assert np.mean([one for one, _ in pieces]) == pytest.approx(loss)
@@ -210,6 +216,8 @@ def test_there_is_no_logarithm_of_a_negative_loss(recipe):
     ({"pairs": 0}, "^pairs: expected"),
     ({"untold": 2.0}, r"^untold: expected a number in \[0, 1\]"),
     ({"estimator": "evolution", "coordinates": 10}, "^coordinates: expected None for the estimator evolution"),
+    ({"estimator": "evolution", "pieces": 2}, "^pieces: expected 1 for the estimator evolution"),
+    ({"functions": 3, "pieces": 4}, "^pieces: expected at most functions=3, got 4"),
     ({"estimator": "evolution", "boundary_term": True}, "^boundary_term: expected False"),
 ])
 def test_bad_settings_are_refused(settings, words):
@@ -217,9 +225,10 @@ def test_bad_settings_are_refused(settings, words):
         Recipe(**settings)
 
 
-def test_an_executor_is_for_evolution_alone():
-    with pytest.raises(ValueError, match="^executor: expected None for backpropagation"):
-        meta_train(optimizer(), Quadratic(2), 4, 4, executor=ThreadPoolExecutor(1))
+def test_second_derivatives_have_no_executor():
+    with pytest.raises(ValueError, match="^executor: expected None with second_derivatives.*ThreadPoolExecutor"):
+        meta_train(l2l.CoordinatewiseLSTM((3,), rng=0), Quadratic(2), 4, 4, second_derivatives=True,
+                   executor=ThreadPoolExecutor(1))
 
 
 def test_the_command_trains_on_the_zoo(capsys, tmp_path):
@@ -232,7 +241,7 @@ def test_the_command_trains_on_the_zoo(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["train", "quadratic", "--processes", "2"], "--processes: expected 1 without --estimator evolution"),
+    (["train", "quadratic", "--processes", "2"], "--processes: expected 1 without --pieces or --estimator"),
     (["train", "zoo", "--cell", "moments", "--hidden", "4,4"], "hidden: expected the units of one layer"),
     (["train", "zoo", "--cell", "moments", "--preprocess", "10"], "preprocess: not for the cell moments"),
 ])

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 
@@ -56,3 +57,21 @@ def test_job(path, tmp_path):
     kept = json.loads((tmp_path / "results.json").read_text("utf-8"))
     assert result.stdout.count("\n") == 3 and len(kept) >= 2
     assert all(math.isfinite(score) for score, _ in kept.values())
+
+
+def test_slurm_batch_script(tmp_path):
+    """Without SLURM, which is not here: mpiexec starts three ranks. A second job goes on from its checkpoint."""
+    pytest.importorskip("mpi4py")
+    mpiexec = shutil.which("mpiexec", path=os.path.dirname(sys.executable)) or shutil.which("mpiexec")
+    if mpiexec is None:
+        pytest.skip("no mpiexec")
+    script = str(ROOT / "examples" / "slurm" / "train.sbatch")
+    environment = os.environ | {"LAUNCHER": f"{mpiexec} -n 3", "PYTHON": sys.executable, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("SLURM_SUBMIT_DIR", None)
+    for _ in range(2):
+        done = subprocess.run(["bash", script, "2", "2", "6"], cwd=tmp_path, capture_output=True, text=True,
+                              timeout=300, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1].startswith("gp-3-lstm.npz: best validation ")
+        assert (tmp_path / "gp-3-lstm.npz").is_file()
+    assert "epoch" not in done.stdout  # nothing was left to train

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "l2l_ref"
 # A file imports from floors below its own, and from its own folder.
 FLOOR = {
     "checking": 1, "ops": 1, "trees": 1, "files": 1, "checks": 0, "seeds": 0, "protocols": 0, "extras": 0,
-    "executors": 0, "scipy_callback": 0, "plotting": 1, "backends": 1,
+    "executors": 1, "scipy_callback": 0, "plotting": 1, "backends": 1,
     "compiled": 2,
     "datasets": 2, "baselines": 2, "black_boxes": 2, "optimizees": 2, "learned": 2, "catalogue": 2,
     "sweep": 2,

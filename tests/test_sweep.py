@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from l2l_ref import files
 from l2l_ref.cli import main
 from l2l_ref.cli import sweep as command
-from l2l_ref.compare.sweep_figure import plot_sweep
+from l2l_ref.compare.sweep_figure import plot_halving, plot_sweep
 from l2l_ref.sweep import Range, draws, grid, sweep
 
 TRAIN = ["train", "quadratic", "--epochs", "1", "--tasks", "1", "--functions", "2", "--steps", "4", "--unroll", "2",
@@ -142,13 +142,84 @@ def test_two_sweeps_do_not_write_one_file(tmp_path):
     assert "another run is writing it" in outcomes["inner"]["error"]
 
 
+# ------------------------------------------------------------------------------------------------- successive halving
+
+
+def carried(curve, until):
+    """A run with these validations; one without any fails."""
+    if curve is None:
+        raise ValueError("no curve")
+    return curve[:until] if until is not None and until < len(curve) else {"validations": curve}
+
+
+CURVES = {"late": [9, 8, 1, 1], "fast": [5, 3, 3, 3], "fails": None, "best": [4, 6, 2, 2], "worst": [7, 9, 9, 0]}
+HALVED = {"late": {"validations": [9]}, "fast": {"validations": [5, 3, 3]}, "fails": {"error": "ValueError: no curve"},
+          "best": {"result": {"validations": [4, 6, 2, 2]}}, "worst": {"validations": [7]}}
+
+
+def test_the_better_half_goes_on(tmp_path):
+    """With every executor, and after an interrupt at each of the runs."""
+    assert sweep(carried, CURVES, tmp_path / "here.json", halve_at=(1, 3)) == HALVED
+    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(2, get_context("spawn")) as processes:
+        for k, executor in enumerate((threads, processes)):
+            assert sweep(carried, CURVES, tmp_path / f"{k}.json", executor=executor, halve_at=(1, 3)) == HALVED
+    for last in range(1, 9):  # five runs to epoch 1, two to epoch 3, one to the end
+        calls = []
+
+        def run(curve, until, calls=calls, last=last):
+            calls.append(until)
+            if len(calls) == last:
+                raise KeyboardInterrupt
+            return carried(curve, until)
+
+        path = tmp_path / f"until-{last}.json"
+        with pytest.raises(KeyboardInterrupt):
+            sweep(run, CURVES, path, halve_at=(1, 3))
+        assert sweep(carried, CURVES, path, halve_at=(1, 3)) == HALVED
+
+
+def test_halving_goes_on_with_more_runs_and_what_was_stopped_may_be_finished(tmp_path):
+    path, ran = tmp_path / "runs.json", []
+
+    def run(curve, *until):
+        ran.append((curve[0], *until))
+        return carried(curve, *(until or (None,)))
+
+    jobs = {key: curve for key, curve in CURVES.items() if curve}
+    sweep(run, jobs, path, halve_at=(1, 3))
+    assert ran == [(9, 1), (5, 1), (4, 1), (7, 1), (5, 3), (4, 3), (4, None)]
+    del ran[:]
+    outcomes = sweep(run, jobs | {"new": [1, 1, 1, 1], "newer": [2, 2, 2, 2]}, path, halve_at=(1, 3))
+    assert ran == [(1, 1), (2, 1), (1, 3), (2, 3), (1, None)]  # what has its result is not run again, but counts
+    assert outcomes["best"] == HALVED["best"] and outcomes["new"] == {"result": {"validations": [1, 1, 1, 1]}}
+    del ran[:]
+    sweep(run, jobs, path)
+    assert ran == [(9,), (5,), (7,)]
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=6, max_size=6), min_size=1, max_size=12),
+       st.lists(st.integers(1, 6), min_size=1, max_size=3, unique=True).map(sorted))
+def test_a_run_goes_on_if_less_than_half_are_better(tmp_path_factory, curves, epochs):
+    jobs = {str(k): curve for k, curve in enumerate(curves)}
+    outcomes = sweep(carried, jobs, tmp_path_factory.mktemp("halved") / "runs.json", halve_at=epochs)
+    going_on = list(enumerate(curves))
+    for epoch in epochs:
+        ranks = {k: sum((min(other[:epoch]), j) < (min(curve[:epoch]), k) for j, other in going_on)
+                 for k, curve in going_on}
+        stopped = [k for k, _ in going_on if ranks[k] >= (len(going_on) + 1) // 2]
+        assert all(outcomes[str(k)] == {"validations": curves[k][:epoch]} for k in stopped if epoch < 6)
+        going_on = [(k, curve) for k, curve in going_on if k not in stopped]
+    assert all(outcomes[str(k)] == {"result": {"validations": curve}} for k, curve in going_on)
+
+
 # ------------------------------------------------------------------------------------------------------- the command
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("l2l_ref.cli.sweep.plot_sweep", lambda *arguments, **settings: None)
+    for name in ("plot_sweep", "plot_halving"):
+        monkeypatch.setattr(f"l2l_ref.cli.sweep.{name}", lambda *arguments, **settings: None)
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
@@ -205,6 +276,32 @@ def test_random_search(run, monkeypatch):
     assert rates == [setting["r"] for setting in draws({"r": Range(1e-4, 1e-1)}, 5, 3)]
 
 
+def test_halving_trains_what_goes_on_to_the_same_end(run, tmp_path):
+    """Whatever the number of workers. Checkpoints are left of the runs that were stopped, for a sweep to go on with."""
+    words = [*TRAIN, "--epochs", "4", "--learning-rate", "1e-6", "1e-2", "3e-2", "1e-5"]
+    assert run("--results", "all.json", *words)[0] == 0
+    whole = files.read_json(tmp_path / "all.json")["sweep"]
+    for workers in (1, 2):
+        code, out, err = run("--results", f"{workers}.json", "--workers", workers, "--halve-at", "1,3", *words)
+        assert code == 0, err
+        assert out.count("stopped after 1 epochs") == 2 and out.count("stopped after 3 epochs") == 1
+        assert "after 3 epochs  learning-rate" in err and "figure: " in err
+        halved = files.read_json(tmp_path / f"{workers}.json")["sweep"]
+        assert halved.keys() == whole.keys()
+        for key, outcome in halved.items():
+            of_whole = whole[key]["result"]
+            validations = outcome["result"]["validations"] if "result" in outcome else outcome["validations"]
+            assert validations == of_whole["validations"][: len(validations)]
+            if "result" in outcome:
+                assert outcome["result"]["score"] == of_whole["score"]
+        assert len(list((tmp_path / f"{workers}.json.runs").iterdir())) == 3
+        assert run("--results", f"{workers}.json", "--halve-at", "4", *words)[0] == 0  # now two of them go on
+        again = files.read_json(tmp_path / f"{workers}.json")["sweep"]
+        assert sum("result" in outcome for outcome in again.values()) == 2
+        assert all(outcome["result"]["score"] == whole[key]["result"]["score"] for key, outcome in again.items()
+                   if "result" in outcome)
+
+
 def test_a_sweep_of_comparisons(run):
     code, out, err = run("compare", "quadratic", "--steps", "3", "4", "--functions", "2", "--baselines", "sgd,adam")
     assert code == 0, err
@@ -226,7 +323,7 @@ def test_a_users_executor(run, tmp_path, monkeypatch):
     code, out, _ = run("--executor", "mine_of_sweep:pool", *TRAIN, "--hidden", "2", "3")
     assert code == 0 and len(out.splitlines()) == 5
     code, _, err = run("--executor", "mine_of_sweep:nothing", *TRAIN, "--hidden", "2", "3")
-    assert code == 2 and "--executor: expected an object with submit, got int" in err
+    assert code == 2 and "executor: expected an object with submit, got int" in err
 
 
 def test_processes_have_the_results_of_one(run, tmp_path):
@@ -248,6 +345,8 @@ def test_processes_have_the_results_of_one(run, tmp_path):
     (["train", "quadratic", "--learning-rate", "1:2"], "learning_rate: expected values, got a range"),
     (["train", "digits", "--hidden", "2", "3", "--share", "bfgs"], "--share: not for digits"),
     (["compare", "gp"], "PROBLEM: expected one of quadratic, "), (["--draws", "0", "train", "quadratic"], "--draws"),
+    (["--halve-at", "5,2", "train", "quadratic"], "--halve-at: expected ascending numbers of epochs, got 5,2"),
+    (["--halve-at", "5", "compare", "quadratic"], "--halve-at: only for train, got compare"),
     (["--results", "nowhere/a.json", "train", "quadratic"], "no folder nowhere"),
 ])
 def test_mistakes_are_told_before_anything_is_run(run, tmp_path, words, message):
@@ -284,4 +383,14 @@ def test_the_figure_of(name, tmp_path):
     pytest.importorskip("matplotlib")
     runs, settings = FIGURES[name]
     plot_sweep(runs, tmp_path / "sweep.svg", title="a sweep", **settings)
+    assert (tmp_path / "sweep.svg").stat().st_size > 3000
+
+
+@pytest.mark.parametrize("runs", [
+    [("rate 1", [3.0, 2.0, 1.0], True), ("rate 2", [4.0], False), ("failed", [], False)],
+    [("rate 1", [-3.0, 2.0], True)], [("rate 1", [3.0], False)],
+])
+def test_the_figure_of_halving(tmp_path, runs):
+    pytest.importorskip("matplotlib")
+    plot_halving(runs, (1,), tmp_path / "sweep.svg", title="a sweep")
     assert (tmp_path / "sweep.svg").stat().st_size > 3000

@@ -29,6 +29,7 @@ from l2l_ref.compare.zoo import (
     table,
     to_json,
 )
+from l2l_ref.executors import processes
 from l2l_ref.optimizees import Quadratic, zoo
 from l2l_ref.optimizees.rollout import rollout
 
@@ -114,14 +115,15 @@ def test_the_comparison_is_that_of_single_runs_and_no_process_changes_it():
     """On three problems; with two processes the same numbers come out."""
     sizes = {"names": FEW, "horizons": (5, 10), "functions": 2, "tuning_functions": 1, "seed": 3}
     model = SGD(0.05)
-    one = compare_zoo(model, **sizes, processes=1)
+    one = compare_zoo(model, **sizes)
     assert list(one.problems) == list(FEW) and one.optimizers == [LEARNED, "adam", "momentum", UNTUNED]
     for name, (start, rows) in one.problems.items():
         assert rows["adam"].rates[0] in RATES["adam"] and rows[UNTUNED].rates == (1e-3, 1e-3)
         assert (start > 0).all() and all(row.curve.shape == (11,) for row in rows.values())
         np.testing.assert_allclose(rows[LEARNED].finals[1].mean(), rows[LEARNED].curve[-1], rtol=1e-6)
         np.testing.assert_allclose(one.ratios(name, "adam"), 1.0)
-    two = compare_zoo(model, **sizes, processes=2)
+    with processes(2) as executor:
+        two = compare_zoo(model, **sizes, executor=executor)
     for name in FEW:
         for optimizer, row in one.problems[name].rows.items():
             np.testing.assert_array_equal(row.finals, two.problems[name].rows[optimizer].finals)
@@ -170,7 +172,7 @@ def test_the_problems_that_need_files(mnist_folder, cifar_folder):
 @pytest.mark.parametrize("arguments, message", [
     ({"names": ["nothing"]}, "names: expected one of quadratic"), ({"horizons": (5, 5)}, "horizons"),
     ({"horizons": ()}, "horizons"), ({"functions": 0}, "functions"), ({"baselines": ["lbfgs"]}, "baselines"),
-    ({"tuning_functions": 0}, "tuning_functions"), ({"processes": 0}, "processes"),
+    ({"tuning_functions": 0}, "tuning_functions"),
 ])
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):

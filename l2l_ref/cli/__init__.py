@@ -24,6 +24,7 @@ COMMANDS = {
     "minimize": "Minimise a function of your own with a learned black-box optimizer.",
     "export": "Write a trained optimizer as one source file in NumPy, Python, C or JavaScript, with its weights and a "
               "self-test.",
+    "play": "Write a page for a browser in which learned optimizers are watched at work.",
     "models": "List the optimizers that ship with the package: how each was trained and what it scores.",
     "audit": "Check every hand-written backward pass of the package against finite differences of its forward pass.",
     "gradcheck": "Check a hand-written gradient of your own: is MODULE:BACKWARD the derivative of MODULE:FUNCTION?",

@@ -10,6 +10,7 @@ from ..bench.dnc import dnc_step
 from ..bench.figure import bench_bars, bench_name
 from ..bench.gp import gp
 from ..bench.meta_gradient import meta_gradient
+from ..bench.pieces import pieces
 from ..bench.start_up import start_up
 from ..bench.suggest import suggest
 from ..bench.train import train
@@ -57,6 +58,9 @@ WORKLOADS = {
     "conv": Workload(
         conv, "ms", "ms", "a convolutional network, forward and backward", {"batch": 128, "threads": (1, 2)}),
     "train": Workload(train, "ms", "ms", "updates of meta-training", {"batch": 256, "steps": 100}),
+    "pieces": Workload(
+        pieces, "ms", "ms", "updates of meta-training on several workers",
+        {"batch": 256, "steps": 100, "pieces": 8, "workers": (1, 2), "latency": (1, 10, 100), "rest": 1000}),
     "start-up": Workload(start_up, "ms_over_numpy", "ms over numpy", "import and first results", {}),
 }
 OPTIONS = {name: workload.options for name, workload in WORKLOADS.items()}
@@ -75,6 +79,10 @@ def configure(parser):
         ("dim", whole(1), "D", "dimensions of the functions"),
         ("past", counts, "N,N", "numbers of past evaluations after which a query is timed"),
         ("threads", counts, "N,N", "numbers of threads to try"),
+        ("pieces", whole(1), "N", "pieces of an update"),
+        ("workers", counts, "N,N", "numbers of processes to try"),
+        ("latency", counts, "MS,MS", "simulated latencies in milliseconds"),
+        ("rest", whole(1), "MS", "milliseconds of the pieces that compute nothing"),
     ):
         add(f"--{name}", type=kind, metavar=metavar, help=text + default_text(name, OPTIONS))
     add("--dtype", choices=("float32", "float64"), help="precision" + default_text("dtype", OPTIONS))
@@ -116,15 +124,18 @@ def table(result, unit, title):
                    f"copy {result['copy_gb_per_s']:.0f} GB/s"]
     if "wheel_bytes" in result:
         limits += [f"wheel {result['wheel_bytes'] / 1e6:.2f} MB", f"installed {result['installed_bytes'] / 1e6:.2f} MB"]
+    limits += result.get("summary", [])
     lines, last = ["; ".join(limits)] if limits else [], None
     for row in result["rows"]:
         if row["work"] != last:
             last = row["work"]
             lines.append(f"{last}{', ' + row['dtype'] if 'dtype' in row else ''}")
             peak = f"{'of the peak':>13}" if "part_of_peak" in row else ""
+            peak += f"{'predicted ' + title:>15}" if "predicted_ms" in row else ""
             lines.append(f"  {'':34}{'threads':>8}{'median s':>11}{'min s':>11}{title:>26}{peak}")
         name = bench_name(row)
         part = f"{row['part_of_peak']:13.0%}" if "part_of_peak" in row else ""
+        part += f"{row['predicted_ms']:15.4g}" if "predicted_ms" in row else ""
         lines.append(f"  {name:34}{row.get('threads') or '':>8}{row['median_s']:11.4g}{row['min_s']:11.4g}"
                      f"{row[unit]:26.4g}{part}")
     return lines

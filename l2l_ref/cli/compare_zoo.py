@@ -11,8 +11,10 @@ from ..learned.proposer import Proposer
 from ..optimizees import zoo
 from ..pretrained import load
 from .arguments import check_backend, counts, planned_figure, progress, whole
+from .executors import WHERE, add_where, executor_of
 
-OPTIONS = {"zoo": ("baselines", "tuning_functions", "fresh", "backend", "data_dir", "horizons", "short", "processes")}
+OPTIONS = {"zoo": ("baselines", "tuning_functions", "fresh", "backend", "data_dir", "horizons", "short", "processes",
+                   *WHERE)}
 MODEL = "general"
 SHORT_FUNCTIONS, SHORT_HORIZONS = 2, (100,)
 
@@ -24,6 +26,7 @@ def configure(add):
         help=f"{len(SHORT)} problems of the zoo, {SHORT_FUNCTIONS} functions each, {SHORT_HORIZONS[0]} steps")
     add("--processes", type=whole(1), metavar="N",
         help="problems of the zoo at the same time (default: as many as there are cores; 1 with --short)")
+    add_where(add, "problems of the zoo", "--processes")
 
 
 def run(args):
@@ -41,13 +44,13 @@ def run(args):
     figure = planned_figure(args.figure, "compare-zoo.png")
     functions = args.functions or (SHORT_FUNCTIONS if args.short else FUNCTIONS)
     horizons = args.horizons or (SHORT_HORIZONS if args.short else HORIZONS)
-    result = compare_zoo(
-        model, SHORT if args.short else (*zoo.TRAINING, *zoo.HELD_OUT), horizons, functions, args.seed,
-        tuning_functions=args.tuning_functions or min(TUNING_FUNCTIONS, functions),
-        baselines=BASELINES if args.baselines is None else args.baselines, data_dir=args.data_dir,
-        processes=args.processes or (1 if args.short else cores()), cache=not args.fresh,
-        report=progress,
-    )
+    with executor_of(args, args.processes or (1 if args.short else cores())) as executor:
+        result = compare_zoo(
+            model, SHORT if args.short else (*zoo.TRAINING, *zoo.HELD_OUT), horizons, functions, args.seed,
+            tuning_functions=args.tuning_functions or min(TUNING_FUNCTIONS, functions),
+            baselines=BASELINES if args.baselines is None else args.baselines, data_dir=args.data_dir,
+            cache=not args.fresh, executor=executor, report=progress,
+        )
     if args.json:
         print(json.dumps(to_json(result, model, functions, args.seed)))
     else:

@@ -6,26 +6,30 @@ of a range, as in `--learning-rate 1e-4:1e-1`, such that its logarithm is unifor
 
 The results are written after each run. A sweep that was interrupted, or that is called again with more values, runs
 only what is missing. The options of the sweep itself stand before COMMAND.
+
+With --halve-at 5,10, only the better half of the trainings goes on after 5 epochs, and the better half of these after
+10.
 """
 
 import argparse
+import contextlib
+import hashlib
 import importlib
 import json
 import shlex
-from contextlib import nullcontext
 from pathlib import Path
 
 from ..compare.statistics import align
-from ..compare.sweep_figure import plot_sweep
-from ..executors import cores, pool
-from ..sweep import Range, draws, grid, sweep
+from ..compare.sweep_figure import plot_halving, plot_sweep
+from ..executors import cores
+from ..sweep import Range, draws, grid, sweep, validations_of
 from . import Parser
-from .arguments import JSON, number, planned_figure, progress, require_writable, whole
-from .user_code import import_object
+from .arguments import JSON, counts, number, planned_figure, progress, require_writable, whole
+from .executors import WHERE, add_where, executor_of
 
 SWEPT = ("train", "compare")
-NOT_SWEPT = ("output", "checkpoint", "resume", "overwrite", "figure")
-NOT_IN_KEY = ("data_dir", "backend", "threads", "fresh")  # they change no result
+NOT_SWEPT = ("output", "checkpoint", "resume", "overwrite", "figure", *WHERE)
+NOT_IN_KEY = ("data_dir", "backend", "threads", "fresh", "processes", "piece_seconds")  # they change no result
 
 
 def configure(parser):
@@ -36,10 +40,12 @@ def configure(parser):
     parser.add_argument("--draws", type=whole(1), metavar="N",
                         help="run N settings that are drawn at random (default: all combinations)")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of these draws (default 0)")
+    parser.add_argument("--halve-at", type=counts, metavar="N,N", default=(),
+                        help="numbers of epochs after which only the better half of the trainings goes on, by their "
+                             "validations so far (default: all go on to their end)")
     parser.add_argument("--workers", type=whole(1), metavar="N", default=1,
                         help="processes that share the runs (default 1)")
-    parser.add_argument("--executor", metavar="MODULE:FUNCTION",
-                        help="a function of yours that returns an executor for the runs, in place of --workers")
+    add_where(parser.add_argument, "runs", "--workers")
     parser.add_argument("--figure", metavar="FILE",
                         help="where the figure is written (default: beside the results, with the ending png)")
     parser.add_argument("--json", action="store_true", help=JSON)
@@ -74,34 +80,52 @@ def run(args):
     require_writable(path)
     figure = planned_figure(args.figure, str(path.with_suffix(".png")))
     command, problem, options = _parsed(args.words)
+    if args.halve_at and command != "train":
+        raise ValueError(f"--halve-at: only for train, got {command}")
+    if list(args.halve_at) != sorted(set(args.halve_at)):
+        raise ValueError(f"--halve-at: expected ascending numbers of epochs, got {','.join(map(str, args.halve_at))}")
     as_json = bool(options.pop("json", args.json))  # wherever it stands
     axes = {name: _axis(name, values) for name, values in options.items() if len(values) > 1 or ":" in str(values[0])}
     settings = draws(axes, args.draws, args.seed) if args.draws else grid(axes)
     settings = [{name: value if isinstance(value, str) else f"{value:g}" for name, value in setting.items()}
                 for setting in settings]
     fixed = {name: value for name, (value, *_) in options.items() if name not in axes}
-    jobs, runs = {}, {}
+    jobs, runs, kept = {}, {}, path.with_name(f"{path.name}.runs")
     for setting in settings:
         chosen = {name: (fixed | setting)[name] for name in options}
         key = shlex.join(_words(command, problem, {k: v for k, v in chosen.items() if k not in NOT_IN_KEY}))
         threads = {} if args.workers == 1 else {"threads": str(max(1, cores() // args.workers))}
-        jobs[key], runs[key] = _words(command, problem, threads | chosen), setting
+        own = {"checkpoint": str(kept / hashlib.sha256(key.encode()).hexdigest()[:16]), "resume": True}
+        jobs[key] = _words(command, problem, threads | chosen | (own if args.halve_at else {}))
+        runs[key] = setting
         _module(command).checked(_arguments(jobs[key]))  # mistakes are told before hours of work
 
     def report(key, outcome):
+        if "validations" in outcome:
+            reached = outcome["validations"]
+            progress(f"after {len(reached)} epochs  {_described(runs[key])}  best validation {_text(min(reached))}")
+            return
         report.finished += 1
         losses = ", ".join(f"{name} {_text(loss)}" for name, loss in _losses(command, outcome).items())
         said = outcome.get("error") or losses
         progress(f"{report.finished}/{len(jobs)}  {_described(runs[key])}  {said}")
 
     report.finished = 0
-    with _executor(args) as executor:
-        outcomes = sweep(run_words, jobs, path, executor=executor, report=report)
+    with executor_of(args, args.workers) as executor:
+        outcomes = sweep(run_words, jobs, path, executor=executor, report=report,
+                         halve_at=args.halve_at)
+    with contextlib.suppress(OSError):  # there may be checkpoints of runs that did not go on
+        kept.rmdir()
     if as_json:
         print(json.dumps({"runs": [{"command": f"l2l-ref {key}", "setting": runs[key], **outcome}
                                    for key, outcome in outcomes.items()]}))
     else:
         print("\n".join(_table(command, list(axes), runs, outcomes)))
+    if figure and args.halve_at and any(map(validations_of, outcomes.values())):
+        plot_halving([(_described(runs[key]), validations_of(outcome), "result" in outcome)
+                      for key, outcome in outcomes.items()], args.halve_at, figure, title=f"{command} {problem}")
+        progress(f"figure: {figure}")
+        return 0
     points = [(runs[key], _losses(command, outcome, to_draw=True)) for key, outcome in outcomes.items()]
     if figure and axes and any(losses for _, losses in points):
         title = f"{command} {problem}" + f": {_described(fixed)}" * bool(fixed)
@@ -110,9 +134,12 @@ def run(args):
     return 0
 
 
-def run_words(words):
-    """The result of a command that is given as words: one run of a sweep."""
-    return _module(words[0]).result(_arguments(words))
+def run_words(words, *until):
+    """The result of a command that is given as words: one run of a sweep. With ``until``, see `train.result`."""
+    args = _arguments(words)
+    if until:
+        Path(args.checkpoint).parent.mkdir(exist_ok=True)
+    return _module(words[0]).result(args, *until)
 
 
 def _module(command):
@@ -158,16 +185,6 @@ def _words(command, problem, options):
             *(flags[name] if value is True else f"{flags[name]}={value}" for name, value in options.items())]
 
 
-def _executor(args):
-    """A context that gives the executor, or None for runs in this process."""
-    if args.executor:
-        executor = import_object(args.executor)()
-        if not hasattr(executor, "submit"):
-            raise ValueError(f"--executor: expected an object with submit, got {type(executor).__name__}")
-        return executor if hasattr(executor, "__enter__") else nullcontext(executor)
-    return pool(args.workers)
-
-
 def _losses(command, outcome, to_draw=False):
     """{what: loss} of a run: what the table shows of it, or the figure. Empty for a run that failed."""
     result = outcome.get("result")
@@ -188,6 +205,9 @@ def _table(command, axes, runs, outcomes):
     names = list(dict.fromkeys(name for of in losses.values() for name in of))
     rows = [[*(axis.replace("_", "-") for axis in axes), *names]]
     rows += [[*runs[key].values(), *(_text(losses[key].get(name)) for name in names)] for key in outcomes]
+    for key, row in zip(outcomes, rows[1:]):
+        if "validations" in outcomes[key]:
+            row[-1] = f"stopped after {len(outcomes[key]['validations'])} epochs"
     lines = align(rows) if len(rows[0]) > 0 else []
     failed = [f"failed: {_described(runs[key])}: {outcome['error']}" for key, outcome in outcomes.items()
               if "error" in outcome]

@@ -16,7 +16,6 @@ import numpy as np
 
 from .. import __version__, backends
 from ..black_boxes import DISTRIBUTIONS
-from ..executors import pool
 from ..learned.cells import CELLS
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.propose import OUTPUTS
@@ -45,6 +44,7 @@ from .arguments import (
     units,
     whole,
 )
+from .executors import WHERE, add_where, executor_of
 from .user_code import import_problem
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
@@ -56,7 +56,7 @@ SEARCH_TEST_FUNCTIONS = 2000
 # names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
           "clip", "averaging", "coordinates", "judge", "patience", "rollback", "loss_weights", "horizons", "curriculum",
-          "untold", "estimator", "pairs", "sigma", "logarithm", "second_derivatives")
+          "untold", "estimator", "pairs", "sigma", "logarithm", "second_derivatives", "pieces")
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
                         "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir"),
@@ -66,18 +66,18 @@ CELL = "lstm"
 SHARING = ("share", "averaged", "window")
 SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
                  "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
-                 "workers", "parallel", "judge")
+                 "workers", "parallel", "judge", "pieces")
 SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
 SEARCH_OUTPUT_MAP = "linear"
-OPTIONS = {problem: (*RECIPE, "preset", "start", *options, *MODEL, "cell", "processes")
+OPTIONS = {problem: (*RECIPE, "preset", "start", *options, *MODEL, "cell")
            for problem, options in DISTRIBUTION_OPTIONS.items()}
 OPTIONS["quadratic"] += SHARING
 OPTIONS["cifar"] += ("single",)
 OPTIONS |= {problem: (*SEARCH_RECIPE, "constant_incumbent", *options, *SEARCH_MODEL)
             for problem, options in SEARCH_DISTRIBUTION_OPTIONS.items()}
 NOT_ON_CARD = ("command", "problem", "json", "checkpoint", "resume", "overwrite", "data_dir", "backend", "threads",
-               "processes")
+               "processes", *WHERE, "piece_seconds")
 
 # The texts of the options that are numbers. Their order is that of the options in the command on a card.
 WHOLE_NUMBERS = {
@@ -90,6 +90,8 @@ WHOLE_NUMBERS = {
     "patience": "stop after N epochs without a better validation",
     "rollback": "after N epochs without a better validation, return to the best weights and halve the learning rate",
     "coordinates": "estimate the meta-gradient from N coordinates drawn at random, instead of from all of them",
+    "pieces": "cut the functions of an update into N pieces, which processes or an executor compute at the same time; "
+              "the weights depend on N, but not on where the pieces are computed",
     "pairs": "pairs of runs for an update by evolution",
     "averaged": "averaged units in each layer, with --share",
     "window": "pairs of vectors that --share l-bfgs keeps, three for each step",
@@ -216,7 +218,11 @@ def configure(parser):
     add("--backend", choices=backends.BACKENDS, default="auto",
         help="auto takes numba if it is installed and the work is large enough (default auto)")
     add("--processes", type=whole(1), metavar="N",
-        help="processes that share the runs of evolution; the weights do not depend on it (default 1)")
+        help="processes that share the pieces, or the pairs of evolution; the weights do not depend on it (default 1)")
+    add_where(add, "pieces", "--processes")
+    add("--piece-seconds", type=number, metavar="X",
+        help="if no piece is finished for so many seconds, those that are waited for are computed again (default: wait "
+             "as long as it takes)")
     add("--threads", type=whole(1), metavar="N", help="threads of the numba backend (default: one per core)")
     add("--json", action="store_true", help=f"{JSON}: the card")
 
@@ -253,6 +259,13 @@ def checked(args):
         if getattr(args, option) and not args.checkpoint:
             raise ValueError(f"--{option}: needs --checkpoint FILE")
     refuse_others(args, kind(args.problem), OPTIONS)
+    where = [f"--{name}" for name in ("processes", *WHERE) if (getattr(args, name) or 1) != 1]
+    if len(where) > 1:
+        raise ValueError(f"{where[1]}: not together with {where[0]}")
+    if args.piece_seconds is not None and not where:
+        raise ValueError("--piece-seconds: needs --processes, --executor or --scheduler")
+    if where and args.second_derivatives:
+        raise ValueError(f"{where[0]}: not with --second-derivatives, whose functions cannot be sent anywhere")
     if args.averaged and not args.share:
         raise ValueError("--averaged: needs --share")
     if args.window and args.share != "l-bfgs":
@@ -278,7 +291,7 @@ def run(args):
     reporter = Reporter()
     made_by = {"version": __version__, "seed": args.seed, "command": command(args)}
     try:
-        trained, card = (_search if search else _gradient)(args, reporter)
+        trained, card, _ = (_search if search else _gradient)(args, reporter)
     except KeyboardInterrupt:
         if args.checkpoint or not reporter.log:
             raise
@@ -296,12 +309,26 @@ def run(args):
     return 0
 
 
-def result(args):
-    """The card of a training whose weights are not kept: one run of a sweep."""
+def result(args, until=None):
+    """The card of a training whose weights are not kept, with its validations: one run of a sweep.
+
+    A training that has come to the epoch ``until`` is left there, for its checkpoint to go on from, and its validations
+    so far are returned, a list. The checkpoint of a training that has ended is removed.
+    """
     checked(args)
-    reporter = Reporter(silent=True)
-    _, card = (_search if args.problem in DISTRIBUTIONS else _gradient)(args, reporter)
-    return {"version": __version__, "seed": args.seed, "command": command(args), **card}
+    reporter = Reporter(silent=True, until=until)
+    try:
+        _, card, log = (_search if args.problem in DISTRIBUTIONS else _gradient)(args, reporter)
+    except Left:
+        return _validations(reporter.log)
+    if args.checkpoint:
+        Path(args.checkpoint).unlink(missing_ok=True)
+    return {"version": __version__, "seed": args.seed, "command": command(args), **card,
+            "validations": _validations(log)}
+
+
+def _validations(log):
+    return [entry["judged"] for entry in log]
 
 
 def _keep(reporter, output, made_by):
@@ -313,7 +340,7 @@ def _keep(reporter, output, made_by):
 
 
 def _gradient(args, reporter):
-    """Train a coordinatewise optimizer. Returns the model and its part of the card."""
+    """Train a coordinatewise optimizer. Returns the model, its part of the card and the log."""
     try:
         start = None if args.start is None else load(args.start)
     except ValueError as error:
@@ -325,21 +352,23 @@ def _gradient(args, reporter):
         distribution=given(args, DISTRIBUTION_OPTIONS[name]), recipe=given(args, RECIPE), backend=args.backend,
         threads=args.threads, single=bool(args.single), cell=args.cell or CELL, start=start,
     )
-    if (args.processes or 1) > 1 and recipe.get("estimator") != "evolution":
-        raise ValueError("--processes: expected 1 without --estimator evolution, whose runs are shared among them")
+    if recipe.get("estimator") != "evolution":
+        _require_pieces(args)
     made_with = _made_with(model.steps_of(np.inf))
     reporter.model_of = partial(gradient_based.with_phi, model)
     config = getattr(problem, "config", None) or {"problem": args.problem}
     reporter.about = {"made with": made_with, "model": model.config, "problem": config, "recipe": recipe}
-    with pool(args.processes or 1) as executor:
+    with executor_of(args, args.processes or 1) as executor:
         trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
-                                  overwrite=args.overwrite, report=reporter, executor=executor, **recipe)
+                                  overwrite=args.overwrite, report=reporter, executor=executor,
+                                  piece_seconds=args.piece_seconds, **recipe)
     return trained, {**reporter.about, **_history(log),
-                     "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}
+                     "score": score(trained, problem, recipe.get("steps", Recipe.steps), args)}, log
 
 
 def _search(args, reporter):
-    """Train a black-box optimizer. Returns the model and its part of the card."""
+    """Train a black-box optimizer. Returns the model, its part of the card and the log."""
+    _require_pieces(args)
     chosen = given(args, SEARCH_MODEL)
     if "hidden" in chosen and len(chosen["hidden"]) != 1:
         raise ValueError(f"--hidden: expected the units of one layer, got {args.hidden}")
@@ -359,10 +388,12 @@ def _search(args, reporter):
     reporter.model_of = partial(black_box.with_phi, model)
     reporter.about = {"made with": made_with, "model": model.config, "problem": _problem(distributions),
                       "recipe": asdict(recipe)}
-    trained, log = black_box.meta_train_black_box(
-        model, distributions, args.seed, backend=args.backend, threads=args.threads, checkpoint=args.checkpoint,
-        resume=args.resume, overwrite=args.overwrite, report=reporter, **asked
-    )
+    with executor_of(args, args.processes or 1) as executor:
+        trained, log = black_box.meta_train_black_box(
+            model, distributions, args.seed, backend=args.backend, threads=args.threads, checkpoint=args.checkpoint,
+            resume=args.resume, overwrite=args.overwrite, report=reporter, executor=executor,
+            piece_seconds=args.piece_seconds, **asked
+        )
     held_out = [black_box.evaluate_held_out(trained, one, SEARCH_TEST_FUNCTIONS, recipe.steps, child(args.seed, TEST),
                                             args.backend, args.threads) for one in distributions]
     best = np.mean([curve for curve, _ in held_out], axis=0)
@@ -372,7 +403,13 @@ def _search(args, reporter):
         taken["final of each"] = [float(curve[-1]) for curve, _ in held_out]
     moments = [of_each for _, of_each in held_out]
     return trained, {**reporter.about, **_history(log), "moments": moments if len(moments) > 1 else moments[0],
-                     "score": taken}
+                     "score": taken}, log
+
+
+def _require_pieces(args):
+    """Refuse processes that would have nothing to do."""
+    if (args.processes or 1) > 1 and (args.pieces or 1) == 1:
+        raise ValueError("--processes: expected 1 without --pieces or --estimator evolution: there is nothing to share")
 
 
 def _problem(distributions):
@@ -425,21 +462,28 @@ def score(model, problem, steps, args):
     return {"functions": functions, "steps": steps, "final": final, "sum": total}
 
 
+class Left(Exception):
+    """Ends a training after an epoch, with its checkpoint written."""
+
+
 class Reporter:
     """Prints a line per epoch on stderr, with an estimate of the time that is left.
 
     It also holds what an interrupted training has come to: ``model_of`` makes a model of a vector of weights, ``about``
-    is what its card says of the training, ``phi`` the best weights so far and ``log`` the log.
+    is what its card says of the training, ``phi`` the best weights so far and ``log`` the log. It raises `Left` after
+    the epoch ``until``.
     """
 
-    def __init__(self, silent=False):
-        self.silent = silent
+    def __init__(self, silent=False, until=None):
+        self.silent, self.until = silent, until
         self.started, self.first_epoch = time.monotonic(), None
         self.model_of, self.about, self.phi, self.log = None, {}, None, []
 
     def __call__(self, state, recipe):
         entry = state.log[-1]
         self.phi, self.log = state.best_phi, list(state.log)
+        if self.until is not None and state.epoch >= self.until:
+            raise Left
         if self.silent:
             return
         if self.first_epoch is None:
@@ -454,6 +498,11 @@ class Reporter:
             progress(f"  {entry['skipped']} batches of this epoch left the range of float32 and were dropped")
         if "stuck" in entry:
             progress(f"  warning: {entry['stuck']}")
+
+    def waiting(self, text):
+        """Say what is waited for, or what went wrong with an executor."""
+        if not self.silent:
+            progress(f"  {text}")
 
 
 def clock(seconds):

@@ -135,7 +135,9 @@ def learned(model: str, function: Function, dim: int, evaluations: int, seed: in
     By `minimize`, or with several evaluations at once by `InFlight`.
     """
     if workers == batch == 1:
-        minimize(function, [(0, 1)] * dim, evaluations, model, seed, finish=finish, on_error="raise")
+        result = minimize(function, [(0, 1)] * dim, evaluations, model, seed, finish=finish, on_error="raise")
+        if result.status == 130:  # interrupted, which ends the comparison, too
+            raise KeyboardInterrupt
         return
     search = InFlight([BlackBoxOptimizer([(0, 1)] * dim, model, seed, finish=finish)], [np.random.default_rng(seed)],
                       workers, batch)

@@ -1,4 +1,4 @@
-"""The figure of a sweep: the loss at the last step against the setting that was varied."""
+"""The figures of a sweep: the loss at the last step against the setting that was varied, and validations by epochs."""
 
 from __future__ import annotations
 
@@ -56,6 +56,37 @@ def plot_sweep(runs: Sequence[Run], path: Path, *, drawn: bool = False, title: s
     handles, labels = all_axes[0].get_legend_handles_labels()
     if any(labels):
         figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9, handlelength=3)
+    figure.suptitle(title, fontsize=11)
+    save_figure(figure, path, dpi=150)
+
+
+def plot_halving(runs: Sequence[tuple[str, Sequence[float], bool]], halve_at: Sequence[int], path: Path, *,
+                 title: str = "") -> None:
+    """Draw the best validation so far against the epoch: of each run its name, its validations, whether it has ended.
+
+    Runs that were stopped are thin and grey, and end with a cross. The legend has the others, the best one first.
+    """
+    figure = matplotlib_figure()(figsize=(7.2, 4.0), layout="constrained")
+    axes, curves = figure.subplots(), [(name, np.minimum.accumulate(values), ended) for name, values, ended in runs
+                                       if len(values)]
+    ended = sorted((curve for curve in curves if curve[2]), key=lambda curve: float(curve[1][-1]))
+    for _, best, _ in (curve for curve in curves if not curve[2]):
+        axes.plot(range(1, len(best) + 1), best, color="#999999", lw=0.9, zorder=1)
+        axes.plot(len(best), best[-1], "x", color="#555555", ms=6, zorder=2)
+    for k, (name, best, _) in enumerate(ended):
+        color, dashes = MORE_STYLES[k % len(MORE_STYLES)]
+        axes.plot(range(1, len(best) + 1), best, color=color, ls=dashes, lw=1.6, marker=MARKERS[k % len(MARKERS)],
+                  markevery=[len(best) - 1], ms=6, label=name, zorder=3)
+    for epoch in halve_at:
+        axes.axvline(epoch, color="#bbbbbb", lw=0.8, ls=":", zorder=0)
+    lowest, highest = (pick(float(pick(best)) for _, best, _ in curves) for pick in (min, max))
+    if lowest > 0 and highest >= 3 * lowest:
+        logarithmic(axes, lowest / 1.15, 1.15 * highest)
+    axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylabel("best validation so far")
+    if ended:
+        figure.legend(loc="outside right center", frameon=False, fontsize=9, handlelength=3)
     figure.suptitle(title, fontsize=11)
     save_figure(figure, path, dpi=150)
 

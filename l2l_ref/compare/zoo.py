@@ -22,7 +22,7 @@ import numpy as np
 
 from ..baselines.gradient import OPTIMIZERS
 from ..checks import choice, whole_number, whole_numbers
-from ..executors import pool
+from ..executors import submit_of
 from ..optimizees import zoo
 from ..optimizees.rollout import rollout
 from ..seeds import child
@@ -30,7 +30,7 @@ from .statistics import COMPARISON, LEARNED, TUNING, align, interval, json_numbe
 from .tuning import judged, tune_horizons
 
 if TYPE_CHECKING:
-    from ..protocols import Array, Optimizer, Path, Problem
+    from ..protocols import Array, Executor, HasExecutor, Optimizer, Path, Problem
 
 HORIZONS = (100, 200, 1000, 2000)
 # Seven learning rates for each baseline, half a decade apart: from 0.001 to 1 for those that divide by the size of the
@@ -112,15 +112,15 @@ def running_judge(curve: Array) -> Array:
 def compare_zoo(
     model: Optimizer, names: Sequence[str] = (*zoo.TRAINING, *zoo.HELD_OUT), horizons: Sequence[int] = HORIZONS,
     functions: int = FUNCTIONS, seed: int = 0, *, tuning_functions: int = TUNING_FUNCTIONS,
-    baselines: Sequence[str] = BASELINES, data_dir: Path | None = None, processes: int = 1, cache: bool = True,
-    report: Callable[[str], object] | None = None,
+    baselines: Sequence[str] = BASELINES, data_dir: Path | None = None, cache: bool = True,
+    executor: Executor | HasExecutor | None = None, report: Callable[[str], object] | None = None,
 ) -> ZooResult:
     """Compare an optimizer, untuned, with tuned baselines on each problem of the suite.
 
     Parameters
     ----------
     model : Optimizer
-        With ``init`` and ``update``. For several processes it must be possible to pickle it.
+        With ``init`` and ``update``. For an executor it must be possible to pickle it.
     names : sequence of str
         The problems; by default all 24.
     horizons : sequence of int
@@ -133,10 +133,11 @@ def compare_zoo(
     data_dir : path, optional
         The folder with MNIST and CIFAR-10. The problems whose data are not there are left out, and listed in
         ``skipped``.
-    processes : int
-        Problems at the same time. No result depends on it.
     cache : bool
         Use learning rates that were tuned earlier under the same conditions.
+    executor : Executor or HasExecutor, optional
+        Where the problems are measured, as in `meta_train`; by default here, one after the other. No result depends on
+        it.
     report : callable, optional
         Called with a line of text after each problem.
 
@@ -149,7 +150,7 @@ def compare_zoo(
     ValueError
         For numbers out of range, unknown names, and when no problem is left.
     """
-    for what, value in (("functions", functions), ("tuning_functions", tuning_functions), ("processes", processes)):
+    for what, value in (("functions", functions), ("tuning_functions", tuning_functions)):
         whole_number(what, value)
     horizons = whole_numbers("horizons", horizons)
     if not horizons or list(horizons) != sorted(set(horizons)):
@@ -169,19 +170,24 @@ def compare_zoo(
     if not jobs:
         raise ValueError(f"names: expected at least one problem whose data are there; {next(iter(skipped.values()))}")
     results = {}
-    for name, result in zip(jobs, _run(list(jobs.values()), processes)):
+    for name, result in zip(jobs, _run(list(jobs.values()), executor)):
         results[name] = result
         if report:
             report(f"{name}: " + ", ".join(f"{one} {row.finals[-1].mean():.4g}" for one, row in result.rows.items()))
     return ZooResult(horizons, results, skipped)
 
 
-def _run(jobs: list[tuple[Any, ...]], processes: int) -> Iterator[ProblemResult]:
-    if processes == 1 or len(jobs) == 1:
+def _run(jobs: list[tuple[Any, ...]], executor: Any) -> Iterator[ProblemResult]:
+    if executor is None:
         yield from map(measure_problem, jobs)
         return
-    with pool(processes) as executor:
-        yield from executor.map(measure_problem, jobs)
+    futures = [submit_of(executor)(measure_problem, job) for job in jobs]
+    try:
+        for future in futures:
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def measure_problem(job: tuple[Any, ...]) -> ProblemResult:

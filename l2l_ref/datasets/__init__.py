@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..checks import choice, whole_numbers
 from .cifar import SHAPE, read_cifar
-from .images import Images
+from .images import Images, Loaded
 from .mnist import read_mnist
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def load(name: str, split: str, data_dir: Path | None = None, labels: Sequence[i
 
     Notes
     -----
+    What is loaded is pickled by its name, and loaded again where it is unpickled: from ``data_dir``, or from the folder
+    that ``L2L_REF_DATA`` names there.
+
     CIFAR-10: Krizhevsky 2009. MNIST: LeCun, Cortes, Burges. Digits: Alpaydin and Kaynak 1998, see ``DIGITS.md``.
 
     The digits file does not name its writers. Its labels show that it is ordered by them: they run through nearly the
@@ -75,7 +79,19 @@ def load(name: str, split: str, data_dir: Path | None = None, labels: Sequence[i
         if len(set(labels)) < max(2, len(labels)):
             raise ValueError(f"labels: expected at least two different ones, got {labels}")
     found = _all_labels(name, split, rows, data_dir)
-    return found if labels is None else _with_labels(found, labels)
+    folder = None if data_dir is None else os.fspath(data_dir)
+    return Loaded.of(found if labels is None else _with_labels(found, labels), _again, name, split, folder, labels)
+
+
+def _again(name: str, split: str, folder: str | None, labels: tuple[int, ...] | None) -> Images:
+    """`load`, for what is unpickled. A worker does that often, so it keeps what it has found."""
+    found = _kept(name, split, os.environ.get("L2L_REF_DATA") if folder is None else folder, labels)
+    return Loaded.of(found, _again, name, split, folder, labels)
+
+
+@lru_cache(maxsize=4)
+def _kept(name: str, split: str, folder: str | None, labels: tuple[int, ...] | None) -> Images:
+    return load(name, split, folder, labels)
 
 
 def _all_labels(name: str, split: str, rows: slice, data_dir: Path | None) -> Images:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,3 +31,19 @@ class Images(NamedTuple):
     scale: float
     classes: int
     shape: tuple[int, int, int]
+
+
+class Loaded(Images):
+    """Images that `load` has found. They are pickled by name: who unpickles them loads them where it runs."""
+
+    again: tuple[Callable[..., Images], tuple[Any, ...]] | None = None
+
+    @classmethod
+    def of(cls, found: Images, load: Callable[..., Images], *arguments: Any) -> Loaded:
+        """The images that ``load(*arguments)`` gives."""
+        made = cls(*found)
+        made.again = load, arguments
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.again or (Images, tuple(self))  # those of _replace have other content

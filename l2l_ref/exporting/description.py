@@ -15,14 +15,20 @@ from .. import pretrained
 from ..learned.moments_optimizer import MomentsMLP
 from ..learned.optimizer import CoordinatewiseLSTM
 from ..learned.partitioned import PartitionedLSTM
+from ..learned.proposer import Proposer
+from ..learned.shared_cell import ROOT
 from ..learned.sharing_optimizer import SharingLSTM
 from ..ops.moments import BETAS, BETAS_V
+from ..search.restarts import restart_period
+from ..search.scale import moments_of
+from .reference import COORDINATES, STEPS, gradients, queries
 
 if TYPE_CHECKING:
     from .. import protocols
     from ..protocols import Array
 
-STEPS, COORDINATES = 100, 3  # of a self-test
+CELLS = {"lstm": "an LSTM of {} units", "dnc": "a differentiable neural computer with {} hidden units",
+         "shared": "an LSTM of {} units that all coordinates share"}
 
 
 class Description(NamedTuple):
@@ -40,6 +46,7 @@ class Description(NamedTuple):
     layers: tuple[tuple[Array, ...], ...]  # W_x, W_h and b, float32
     weights: dict[str, Array]       # the others, by the names that they have in the file, float32
     expected: Array                 # (STEPS, coordinates), float64
+    table: Array | None = None      # of a search: d, and the moments after 1, 2, 4, .. values, float64
 
 
 def describe(model: protocols.Path | pretrained.Model, part: str | None = None) -> Description:
@@ -56,17 +63,23 @@ def describe(model: protocols.Path | pretrained.Model, part: str | None = None) 
         raise ValueError(f"part: expected None for an optimizer that has no parts, got {part!r}")
     if isinstance(model, MomentsMLP):
         return _moments(model, card)
-    if isinstance(model, SharingLSTM) or not isinstance(model, CoordinatewiseLSTM):
-        raise ValueError(f"model: expected a CoordinatewiseLSTM, a CoordinatewiseRNN, a part of a PartitionedLSTM or "
-                         f"a MomentsMLP; {type(model).__name__} cannot be exported yet")
+    if isinstance(model, Proposer):
+        return _search(model, card)
+    if not isinstance(model, CoordinatewiseLSTM):
+        raise ValueError(f"model: expected an optimizer of this package, got a {type(model).__name__}")
     params = model.params_as(np.float32)
     layers = tuple(tuple(np.asarray(a) for a in layer) for layer in params.layers)
     cell = "rnn_cell" if len(model.params.layers) and model.config["model"].endswith("rnn") else "lstm_cell"
     parts = ["log_and_sign"] * (model.preprocess is not None) + ["affine"]
-    parts += (["tanh"] + ["sigmoid"] * (cell == "lstm_cell") + [cell]) * bool(layers) + ["coordinatewise"]
+    parts += ["tanh", "sigmoid" if cell == "lstm_cell" else "scalar_tanh", cell] * bool(layers)
     settings: dict[str, Any] = {"P": model.preprocess} if model.preprocess is not None else {}
     settings["SCALE"] = model.output_scale
-    return Description(_title(card, model), _card_lines(card), "coordinatewise", tuple(parts), cell, settings, layers,
+    kind = "coordinatewise"
+    if isinstance(model, SharingLSTM):
+        kind = "sharing"
+        parts += ["average", f"{model.share}_memory"]
+        settings |= {"AVERAGED": model.averaged} | ({"WINDOW": model.window} if model.share == "l-bfgs" else {})
+    return Description(_title(card, model), _card_lines(card), kind, (*parts, kind), cell, settings, layers,
                        {"W": params.W, "b": params.b}, _expected(model))
 
 
@@ -82,27 +95,49 @@ def _moments(model: MomentsMLP, card: dict[str, Any]) -> Description:
         expected.append(np.append(*update))
     title = (f"{Path(str(card.get('name', 'model'))).name}: an optimizer that weighs running means of the gradient by "
              f"a network of {model.hidden} hidden units.")
-    return Description(title, _card_lines(card), "moments", ("affine", "tanh", "moments"), "",
+    return Description(title, _card_lines(card), "moments", ("affine", "tanh", "scalar_tanh", "moments"), "",
                        {"BETAS": list(BETAS), "BETAS_V": list(BETAS_V)}, (), params._asdict(), np.stack(expected))
 
 
-def gradients(coordinates: int = COORDINATES) -> Array:
-    """The gradients of a self-test, (STEPS, coordinates): the same numbers in all languages, exactly.
+def _search(model: Proposer, card: dict[str, Any]) -> Description:
+    """That of a `Proposer`, the network alone. The self-test of one for any number of dimensions has three."""
+    params = model.params_as(np.float32)
+    rounded = Proposer(model.dim, model.hidden, model.output, cell=model.cell, memory=model.memory, params=params,
+                       backend="numpy")
+    rounded.card = model.card
+    d = model.dim or COORDINATES
+    settings: dict[str, Any] = {"RUN": restart_period(model.card)}
+    settings |= {"DIM": model.dim} if model.dim else {"ROOT": ROOT}
+    parts = ("affine", "tanh", "logistic" if model.cell == "lstm" else "sigmoid", "lstm_cell",
+             *["scalar_tanh", "scalar_sigmoid"] * (model.cell == "dnc" or model.output == "sigmoid"),
+             *["average"] * (model.cell == "shared"), f"{model.output}_query", f"{model.cell}_proposer", "search")
+    weights = {"W": params.W, "b": params.b}
+    cell = params.cell
+    if model.memory is not None:
+        settings |= dict(zip(("SLOTS", "WORD", "HEADS"), model.memory))
+        cell = params.cell.controller
+        weights |= {"W_xi": params.cell.W_xi, "b_xi": params.cell.b_xi}
+    dims = f"{model.dim} dimension{'s' * (model.dim > 1)}" if model.dim else "any number of dimensions"
+    title = (f"{Path(str(card.get('name', 'model'))).name}: a black-box optimizer for {dims}, "
+             f"{CELLS[model.cell].format(model.hidden)}.")
+    return Description(title, _card_lines(card), "search", parts, "lstm_cell", settings, (tuple(cell),),
+                       weights, queries(rounded, d), _moments_table(rounded))
 
-    They come from the generator of Park and Miller 1988, and are between -1 and 1 times a power of two.
-    """
-    seed, rows = 1, np.empty((STEPS, coordinates))
-    for t in range(STEPS):
-        for k in range(coordinates):
-            seed = seed * 16807 % 2147483647
-            rows[t, k] = (seed / 2.0**30 - 1) / 2.0 ** (3 * (t % 8))
-    return rows
+
+def _moments_table(model: Proposer) -> Array:
+    """A row for each number of dimensions that a card knows: d, and then mean and std after 1, 2, 4, .. values."""
+    problem = (model.card or {}).get("problem")
+    dims = problem.get("dim") if isinstance(problem, dict) and model.dim is None else None
+    dims = dims if isinstance(dims, list) else [model.dim or 1]
+    rows = [[d, *np.ravel(moments_of(model.of(d).card) or [[0.0, 1.0]]).tolist()] for d in dims]
+    longest = max(map(len, rows))
+    return np.array([row + row[-2:] * ((longest - len(row)) // 2) for row in rows])
 
 
 def _expected(model: CoordinatewiseLSTM) -> Array:
     """What the NumPy original makes of `gradients` in float64, with the weights in float32."""
-    rounded = type(model)(model.hidden, model.preprocess, model.output_scale, backend="numpy",
-                          params=model.params_as(np.float32))
+    rounded = model.with_params(model.params_as(np.float32))
+    rounded.backend = "numpy"
     rows, state = [], rounded.init(np.zeros(COORDINATES))
     for gradient in gradients():
         update, state = rounded.update(gradient, state)
@@ -113,11 +148,15 @@ def _expected(model: CoordinatewiseLSTM) -> Array:
 def _title(card: dict[str, Any], model: CoordinatewiseLSTM) -> str:
     cell = "RNN" if model.config["model"].endswith("rnn") else "LSTM"
     units = " and ".join(map(str, model.hidden)) or "no"
-    return f"{Path(str(card.get('name', 'model'))).name}: a coordinatewise {cell} optimizer with {units} hidden units."
+    of = " and coordinates that share information" if isinstance(model, SharingLSTM) else ""
+    name = Path(str(card.get("name", "model"))).name
+    return f"{name}: a coordinatewise {cell} optimizer with {units} hidden units{of}."
 
 
 def _card_lines(card: dict[str, Any]) -> list[str]:
     """The lines of the header that say where the weights come from."""
-    said = [(name, card[name]) for name in ("problem", "command", "seed", "score", "sha256") if name in card]
-    texts = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in said]
-    return ["Weights trained by l2l_ref " + str(card.get("version", "")).strip(), *texts]
+    said = {name: card[name] if isinstance(card[name], str) else json.dumps(card[name])
+            for name in ("problem", "command", "score", "seed", "sha256") if name in card}
+    last = ", ".join(f"{name}: {said.pop(name)}" for name in ("seed", "sha256") if name in said)
+    return ["Weights trained by l2l_ref " + str(card.get("version", "")).strip(),
+            *(f"{name}: {text}" for name, text in said.items()), *([last] if last else [])]

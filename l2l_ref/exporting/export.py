@@ -21,9 +21,9 @@ def export(model: protocols.Path | Model, to: Literal["numpy", "python", "c", "j
 
     Parameters
     ----------
-    model : str, path or CoordinatewiseLSTM
-        The name of a shipped optimizer, a file that `save` wrote, or the optimizer itself. A `CoordinatewiseRNN`, a
-        `MomentsMLP` and the parts of a `PartitionedLSTM` can be exported, too.
+    model : str, path or model
+        The name of a shipped optimizer, a file that `save` wrote, or the optimizer itself. Of a `PartitionedLSTM` one
+        part is exported, and of a `Proposer` the search that its network makes alone.
     to : {"numpy", "python", "c", "js"}
         A module on NumPy, one on Python's standard library alone, a C99 header, or an ES module.
     path : str or path, optional
@@ -39,7 +39,7 @@ def export(model: protocols.Path | Model, to: Literal["numpy", "python", "c", "j
     Raises
     ------
     ValueError
-        For a model that cannot be exported, for an unknown target, and for a part that there is not.
+        For what is no model, for an unknown target, and for a part that there is not.
     OSError
         When the file cannot be written.
 

@@ -17,7 +17,7 @@ arbitrarily bad, which most losses do not penalise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import DTypeLike
 
 from .. import backends, files
 from ..checks import choice, whole_number
+from ..executors import Pieces
 from ..learned import trajectory
 from ..learned.proposer import Proposer
 from ..seeds import child
@@ -32,7 +33,7 @@ from ..trees import flatten, leaves, unflatten
 from . import loop
 
 if TYPE_CHECKING:
-    from ..protocols import Array, Backend, FunctionDistribution, Path, Seed
+    from ..protocols import Array, Backend, Executor, FunctionDistribution, HasExecutor, Path, Seed
 
 # The streams of random numbers of one seed.
 TRAINING, VALIDATION, WORKERS = 1, 2, 4
@@ -49,6 +50,9 @@ class Recipe(loop.Schedule):
     passed to `trajectory_loss`. A fraction ``parallel`` of the updates has 2 to ``workers`` workers, the others have
     one (U3). Validation uses ``validation_functions`` functions and is judged by the "final" best value or by the "sum"
     of the best values so far.
+
+    The functions of an update are cut into ``pieces``, which an executor may compute at the same time. The weights
+    depend on the number of pieces, because each has a seed of its own, but not on where the pieces are computed.
     """
 
     epochs: int = 100
@@ -67,6 +71,7 @@ class Recipe(loop.Schedule):
     learning_rate: float = 4e-3
     clip: float | None = 2.0
     averaging: float = 0.98
+    pieces: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +82,8 @@ class Recipe(loop.Schedule):
         if not 0 <= self.penalty < np.inf:
             raise ValueError(f"penalty: expected a finite number >= 0, got {self.penalty!r}")
         choice("judge", self.judge, loop.JUDGES)
+        if self.pieces > self.functions:
+            raise ValueError(f"pieces: expected at most functions={self.functions}, got {self.pieces}")
         if self.first_steps > self.steps:
             raise ValueError(f"first_steps: expected at most steps={self.steps}, got {self.first_steps}")
 
@@ -97,6 +104,15 @@ def trajectory_gradient(
     d_out = trajectory.trajectory_loss_backward(np.full_like(loss, 1 / len(loss)), loss_cache)
     d_params, *_ = trajectory.trajectory_backward(d_out, cache)
     return float(loss.mean()), flatten(d_params).astype(np.float64)
+
+
+def update_piece(constants: tuple[Any, ...], phi: Array, piece: tuple[Any, ...], carried: None,
+                 ) -> tuple[tuple[float, Array], None]:
+    """`trajectory_gradient` of a piece: of its number of functions, seed, steps, arrivals and distribution."""
+    proposer, distributions, recipe, backend, threads = constants
+    functions, seed, steps, fed, which = piece
+    return trajectory_gradient(with_phi(proposer, phi), distributions[which], replace(recipe, functions=functions,
+                               pieces=1), steps, fed, seed, backend, threads=threads), None
 
 
 def best_so_far(
@@ -147,7 +163,8 @@ def meta_train_black_box(
     proposer: Proposer, distribution: FunctionDistribution | Sequence[FunctionDistribution], seed: int = 0, *,
     backend: Backend | None = None,
     threads: int | None = None, checkpoint: Path | None = None, resume: bool = False, overwrite: bool = False,
-    report: loop.Report | None = None, **recipe: Any,
+    report: loop.Report | None = None, executor: Executor | HasExecutor | None = None,
+    piece_seconds: float | None = None, **recipe: Any,
 ) -> tuple[Proposer, list[dict[str, Any]]]:
     """Meta-train a black-box optimizer on functions drawn from a distribution.
 
@@ -165,7 +182,12 @@ def meta_train_black_box(
     threads : int, optional
         For the compiled twins. By default all cores of the process.
     checkpoint, resume, overwrite, report
-        As in `meta_train`.
+        As in `meta_train`. A ``report`` that has ``waiting`` gets texts on what is waited for and what went wrong.
+    executor : Executor or HasExecutor, optional
+        Where the ``pieces`` of an update are computed: anything with ``submit``, also dask's ``Client``. The weights do
+        not depend on it.
+    piece_seconds : float, optional
+        If the executor gives no answer for so long, the pieces that are waited for are computed again.
     **recipe
         The fields of ``Recipe``.
 
@@ -180,6 +202,8 @@ def meta_train_black_box(
     ------
     ValueError
         For a bad recipe, a distribution of another dimension, or a checkpoint that `meta_train` would refuse.
+    OSError
+        When the executor loses pieces again and again. The checkpoint then has the epochs that were finished.
     ImportError
         For the backend "numba" where it does not work.
     """
@@ -199,6 +223,9 @@ def meta_train_black_box(
                 "recipe": asdict(settings), "seed": seed, "backend": backends.identity(backend),
                 "initial": files.digest({"phi": flatten(proposer.params)})}
 
+    pieces = Pieces((proposer, several, settings, backend, threads), executor, piece_seconds,
+                    getattr(report, "waiting", None))
+
     def train_epoch(progress: loop.Progress) -> dict[str, Any]:
         longest, rng = settings.horizon(progress.epoch), np.random.default_rng(child(seed, WORKERS, progress.epoch))
 
@@ -207,11 +234,10 @@ def meta_train_black_box(
             if settings.workers > 1 and rng.random() < settings.parallel:
                 workers = int(rng.integers(2, settings.workers, endpoint=True))
             fed = trajectory.arrivals(steps, workers, rng)            # U3
-            one = several[int(rng.integers(len(several)))] if len(several) > 1 else several[0]  # U4
-            return trajectory_gradient(
-                with_phi(proposer, progress.phi), one, settings, steps, fed,
-                child(seed, TRAINING, progress.epoch, k), backend, threads=threads
-            )
+            which = int(rng.integers(len(several))) if len(several) > 1 else 0  # U4
+            parts = loop.cut(settings.functions, settings.pieces, child(seed, TRAINING, progress.epoch, k))
+            answers, _ = pieces(update_piece, progress.phi, [(*part, steps, fed, which) for part in parts])
+            return loop.mean(answers, [functions for functions, _ in parts])
 
         return {"steps": longest} | loop.train_updates(settings, progress, map(gradient, range(settings.updates)))  # U1
 

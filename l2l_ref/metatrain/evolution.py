@@ -17,7 +17,6 @@ Sources: Nesterov & Spokoiny 2017 for T5; Vicol et al. 2021 and Li et al. 2023 f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from ..optimizees.rollout import begin
 from ..seeds import child
 
 if TYPE_CHECKING:
-    from ..protocols import Array, Executor, Seed
+    from ..protocols import Array
     from . import gradient_based
 
 NOISE, FUNCTIONS = 0, 1  # the streams of random numbers of a pair
@@ -34,12 +33,12 @@ WORST = 1e3              # a loss that is larger, or not finite, counts as this
 
 
 class Run(NamedTuple):
-    """One of the two runs of a pair, between two windows."""
+    """A run between two windows."""
 
     task: Any
     theta: Array
     state: Any
-    evaluation: tuple[Array, Array]  # losses and gradients at theta
+    evaluation: tuple[Any, ...]  # losses and gradients at theta
 
 
 def window(model: Any, run: Run, weights: Array, floor: float | None) -> tuple[Run, float]:
@@ -63,53 +62,32 @@ def not_negative(losses: Array) -> Array:
     return losses
 
 
-def pair(model: Any, problem: Any, recipe: gradient_based.Recipe, phi: Array, seed: Seed, steps: int, told: int | None,
-         first: int, runs: tuple[Run, Run] | None) -> tuple[float, float, Array, tuple[Run, Run] | None]:
-    """One window of a pair, from step ``first``: L of both runs, eps, and the runs unless they are at their end.
+def pair(
+    constants: tuple[Any, Any, gradient_based.Recipe], phi: Array, piece: tuple[Any, ...],
+    carried: tuple[Run, Run] | None,
+) -> tuple[tuple[float, Array, None], tuple[Run, Run] | None]:
+    """One window of a pair: the mean L of its two runs, its term of T5, and the runs unless they are at their end.
 
-    ``told`` is what the optimizer is told of the number of steps.
+    The arguments are those of `gradient_based.window_piece`, with two runs in place of one.
     """
     from .gradient_based import with_phi  # which imports this file
 
+    model, problem, recipe = constants
+    functions, seed, steps, told, first, _ = piece
     eps = np.random.default_rng(child(seed, NOISE)).standard_normal(len(phi))
     last = steps if recipe.unroll is None else first + recipe.unroll
     weights, after, losses = recipe.weights(steps)[first:last], [], []
     for k, sign in enumerate((1, -1)):
         perturbed = with_phi(model, phi + sign * recipe.sigma * eps)
-        if runs is None:
-            task: Any = problem.sample(recipe.functions, child(seed, FUNCTIONS))
+        if carried is None:
+            task: Any = problem.sample(functions, child(seed, FUNCTIONS))
             theta = task.theta0
             run = Run(task, theta, begin(perturbed, theta, task, told), task.loss_and_gradient(theta))
         else:
-            run = runs[k]
+            run = carried[k]
         run, loss = window(perturbed, run, weights, recipe.logarithm)
         after.append(run)
         losses.append(loss)
-    return losses[0], losses[1], eps, None if last >= steps else (after[0], after[1])
-
-
-def gradients(
-    model: Any, problem: Any, recipe: gradient_based.Recipe, seeds: list[list[Seed]], horizons: list[int],
-    told: list[list[int | None]], progress: Any, executor: Executor | None = None,
-) -> Iterator[tuple[float, Array]]:
-    """L and T5 of each window of an epoch, each at the ``progress.phi`` of its time.
-
-    ``seeds`` has those of the pairs of each update, ``horizons`` their number of steps, and ``told`` what the optimizer
-    is told of it. Pairs may be computed on an executor, in any order: their gradients are added in the order of the
-    seeds.
-    """
-    for of_pairs, steps, known in zip(seeds, horizons, told):
-        runs: list[Any] = [None] * len(of_pairs)
-        for first in range(0, steps, recipe.unroll or steps):
-            jobs = [(model, problem, recipe, progress.phi, seed, steps, one, first, run)
-                    for seed, one, run in zip(of_pairs, known, runs)]
-            if executor is None:
-                results = [pair(*job) for job in jobs]
-            else:
-                results = [future.result() for future in [executor.submit(pair, *job) for job in jobs]]
-            total, d_phi = 0.0, np.zeros_like(progress.phi)
-            for plus, minus, eps, _ in results:
-                total += (plus + minus) / 2
-                d_phi += eps * ((plus - minus) / (2 * recipe.sigma))  # T5
-            runs = [run for _, _, _, run in results]
-            yield total / len(results), d_phi / len(results)
+    plus, minus = losses
+    d_phi = eps * ((plus - minus) / (2 * recipe.sigma))              # T5
+    return ((plus + minus) / 2, d_phi, None), None if last >= steps else (after[0], after[1])

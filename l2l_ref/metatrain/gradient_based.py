@@ -28,6 +28,7 @@ that was never interrupted.
 
 from __future__ import annotations
 
+import copy
 import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -37,6 +38,7 @@ import numpy as np
 
 from .. import backends, files
 from ..checks import choice, whole_number, whole_numbers
+from ..executors import Pieces
 from ..learned import coordinatewise
 from ..learned.cells import with_backend
 from ..learned.moments_optimizer import MomentsMLP
@@ -49,7 +51,7 @@ from ..trees import flatten, unflatten
 from . import evolution, loop
 
 if TYPE_CHECKING:
-    from ..protocols import Array, Executor, Path, Problem, Seed
+    from ..protocols import Array, Executor, HasExecutor, Path, Problem, Seed
 
 Learned = TypeVar("Learned", CoordinatewiseLSTM, CoordinatewiseRNN, MomentsMLP, PartitionedLSTM, SharingLSTM)
 HessianProduct: TypeAlias = "Callable[[Array], Array]"  # v (B, n) -> second derivatives times v (B, n)
@@ -99,6 +101,10 @@ class Recipe(loop.Schedule):
 
     ``second_derivatives`` lets the gradients that the optimizer sees depend on phi, as they really do (C6 instead of
     C5). The tasks must then have ``second_order``. The coordinates depend on each other, so all of them are needed.
+
+    The functions of a task are cut into ``pieces``, which an executor may compute at the same time. The weights depend
+    on the number of pieces, because each has a seed of its own, but not on where the pieces are computed. Of evolution,
+    each pair is a piece.
     """
 
     tasks: int = 20
@@ -118,15 +124,19 @@ class Recipe(loop.Schedule):
     sigma: float = 0.03
     logarithm: float | None = None
     second_derivatives: bool = False
+    pieces: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         choice("judge", self.judge, loop.JUDGES)
         choice("estimator", self.estimator, ESTIMATORS)
         if self.estimator == "evolution":
-            for name, off in (("coordinates", None), ("second_derivatives", False), ("boundary_term", False)):
-                if getattr(self, name) is not off:
+            for name, off in (("coordinates", None), ("second_derivatives", False), ("boundary_term", False),
+                              ("pieces", 1)):
+                if getattr(self, name) != off:
                     raise ValueError(f"{name}: expected {off} for the estimator evolution, got {getattr(self, name)!r}")
+        if self.pieces > self.functions:
+            raise ValueError(f"pieces: expected at most functions={self.functions}, got {self.pieces}")
         for name in ("sigma", "logarithm"):
             value = getattr(self, name)
             if not (value is None and name == "logarithm" or 0 < value < np.inf):
@@ -271,7 +281,7 @@ def second_order_window_gradient(
 def meta_train(
     model: Learned, problem: Problem, steps: int = 100, unroll: int | None = 20, seed: int = 0, *,
     checkpoint: Path | None = None, resume: bool = False, overwrite: bool = False, report: loop.Report | None = None,
-    executor: Executor | None = None, **recipe: Any,
+    executor: Executor | HasExecutor | None = None, piece_seconds: float | None = None, **recipe: Any,
 ) -> tuple[Learned, list[dict[str, Any]]]:
     """Meta-train an optimizer on the functions of a problem.
 
@@ -297,10 +307,13 @@ def meta_train(
     overwrite : bool
         Start afresh, and replace the checkpoint after the first epoch.
     report : callable, optional
-        Called as report(progress, recipe) after each epoch.
-    executor : Executor, optional
-        Where the pairs of runs of the estimator "evolution" are computed, for example a ``ProcessPoolExecutor``. The
-        weights do not depend on it.
+        Called as report(progress, recipe) after each epoch. If it has ``waiting``, that is called with texts on what is
+        waited for and what went wrong.
+    executor : Executor or HasExecutor, optional
+        Where the ``pieces`` of a task, or the pairs of the estimator "evolution", are computed: anything with
+        ``submit``, also dask's ``Client``. The weights do not depend on it. Model, problem and tasks are pickled.
+    piece_seconds : float, optional
+        If the executor gives no answer for so long, the pieces that are waited for are computed again.
     **recipe
         The other fields of ``Recipe``.
 
@@ -316,13 +329,16 @@ def meta_train(
     ValueError
         For a bad recipe; for a checkpoint that is broken, or belongs to another run: another model, problem, recipe,
         seed or backend; and for one that is there and neither to be resumed nor overwritten, or that another run is
-        writing.
+        writing. For an executor with ``second_derivatives``, whose functions cannot be sent.
+    OSError
+        When the executor loses pieces again and again. The checkpoint then has the epochs that were finished.
     """
     settings, seed = Recipe(steps=steps, unroll=unroll, **recipe), whole_number("seed", seed, least=0)
     if settings.second_derivatives and isinstance(model, (MomentsMLP, PartitionedLSTM, SharingLSTM)):
         raise ValueError(f"second_derivatives: expected False for a {type(model).__name__}, got True")
-    if executor is not None and settings.estimator != "evolution":
-        raise ValueError(f"executor: expected None for {settings.estimator}, which has no pieces to compute elsewhere")
+    if executor is not None and settings.second_derivatives:
+        raise ValueError("executor: expected None with second_derivatives, whose functions cannot be sent to workers, "
+                         f"got {type(executor).__name__}")
     train_on = problem.on("train") if hasattr(problem, "on") else problem
     validate_on = problem.on("validation") if hasattr(problem, "on") else problem
     level, first = getattr(problem, "chance", None), tuple[Any, ...]()
@@ -334,13 +350,11 @@ def meta_train(
                 "seed": seed, "backend": backends.identity(model.backend),
                 "initial": files.digest({"phi": flatten(model.params)})}
 
+    pieces = Pieces((model, train_on, settings), executor, piece_seconds, getattr(report, "waiting", None))
+
     def train_epoch(progress: loop.Progress) -> dict[str, Any]:
         with np.errstate(over="ignore", invalid="ignore"):
-            if settings.estimator == "evolution":
-                made = _evolved(model, train_on, settings, seed, progress, executor)
-            else:
-                made = _gradients(model, train_on, settings, seed, progress)
-            entry = loop.train_updates(settings, progress, made)
+            entry = loop.train_updates(settings, progress, epoch_gradients(pieces, settings, seed, progress))
         return entry if settings.horizons is None else entry | {"steps": settings.longest(progress.epoch)}
 
     def validate(phi: Array) -> dict[str, float]:
@@ -394,55 +408,94 @@ def with_phi(model: Learned, phi: Array) -> Learned:
     return model.with_params(params)
 
 
-def _gradients(
-    model: Learned, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress,
+def epoch_gradients(
+    pieces: Pieces, recipe: Recipe, seed: int, progress: loop.Progress,
 ) -> Iterator[tuple[float, Array]]:
-    """The loss and the meta-gradient of each window of an epoch, each at the ``progress.phi`` of its time."""
-    rng = np.random.default_rng(child(seed, COORDINATES, progress.epoch))
+    """The loss and the meta-gradient of each window of an epoch, each at the ``progress.phi`` of its time.
+
+    ``pieces`` has the constants (model, problem, recipe).
+    """
+    evolved = recipe.estimator == "evolution"
+    function: Any = evolution.pair if evolved else window_piece
+    rngs: list[Any] = [None] * (recipe.pairs if evolved else recipe.pieces)
+    if recipe.coordinates is not None:
+        own_seeds = loop.cut(recipe.functions, recipe.pieces, child(seed, COORDINATES, progress.epoch))
+        rngs = [np.random.default_rng(own) for _, own in own_seeds]
     for k in range(recipe.tasks):
-        of_horizon = np.random.default_rng(child(seed, HORIZON, progress.epoch, k))
-        steps = recipe.horizon(progress.epoch, of_horizon)
-        unroll = recipe.unroll or steps
-        weights = np.split(recipe.weights(steps)[:, None], steps // unroll)
-        task: Any = problem.sample(recipe.functions, child(seed, TRAINING, progress.epoch, k))
-        evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
-        theta, evaluation = task.theta0, evaluate(task.theta0)
-        state = begin(model, theta, task, recipe.told(steps, of_horizon))
-        for w in weights:
-            current = with_phi(model, progress.phi)
-            before, first = state, evaluation[0]
-            theta, state, evaluation, losses, gradients, loss_gradients, products = run_window(
-                current, task, theta, state, evaluation, unroll
-            )
-            if not w.any():
+        rng = np.random.default_rng(child(seed, HORIZON, progress.epoch, k))
+        steps = recipe.horizon(progress.epoch, rng)
+        told = [recipe.told(steps, rng) for _ in rngs]
+        of_task = child(seed, TRAINING, progress.epoch, k)
+        if evolved:
+            parts = [(recipe.functions, child(of_task, j)) for j in range(recipe.pairs)]
+        else:
+            parts = loop.cut(recipe.functions, recipe.pieces, of_task)
+        carried = None
+        for first in range(0, steps, recipe.unroll or steps):
+            work = [(*part, steps, known, first, own) for part, known, own in zip(parts, told, rngs)]
+            answers, carried = pieces(function, progress.phi, work, carried)
+            rngs = [own for _, _, own in answers]
+            if answers[0][1] is None:  # all w_t are 0
                 continue
-            w = w.astype(losses.dtype)
-            if recipe.logarithm is not None:
-                by_f = 1 / (evolution.not_negative(losses) + losses.dtype.type(recipe.logarithm))
-                loss_gradients = np.repeat(by_f, loss_gradients.shape[1] // losses.shape[1], axis=1) * loss_gradients
-                losses, first = -np.log(by_f), np.log(first + recipe.logarithm)
-            losses, loss_gradients = w * losses, w * loss_gradients  # T1
-            if recipe.second_derivatives:
-                d_phi = second_order_window_gradient(current, gradients, loss_gradients, products, before,
-                                                     recipe.functions)
-            else:
-                chosen = _choose(recipe.coordinates, gradients.shape[1], rng)
-                d_phi = window_gradient(current, gradients, loss_gradients, before, recipe.functions, chosen)
-            if state.skipped:  # the optimizer held a coordinate, of which the meta-gradient knows nothing
-                d_phi = np.full_like(d_phi, np.nan)
-            yield window_loss(losses, first, recipe.boundary_term), d_phi
+            loss, d_phi = loop.mean([answer[:2] for answer in answers], [functions for functions, _ in parts])
+            yield loss, d_phi
             if not np.isfinite(d_phi @ d_phi):  # this trajectory has left float32's range: learn nothing from it
                 break
 
 
-def _evolved(
-    model: Learned, problem: Problem, recipe: Recipe, seed: int, progress: loop.Progress, executor: Executor | None,
-) -> Iterator[tuple[float, Array]]:
-    """`_gradients` by evolution: each of the ``tasks`` of an epoch is an update, or one for each window of its runs."""
-    seeds, horizons, told = [], [], []
-    for k in range(recipe.tasks):
-        rng = np.random.default_rng(child(seed, HORIZON, progress.epoch, k))
-        horizons.append(recipe.horizon(progress.epoch, rng))
-        told.append([recipe.told(horizons[-1], rng) for _ in range(recipe.pairs)])
-        seeds.append([child(seed, TRAINING, progress.epoch, k, j) for j in range(recipe.pairs)])
-    return evolution.gradients(model, problem, recipe, seeds, horizons, told, progress, executor)
+def window_piece(
+    constants: tuple[Learned, Problem, Recipe], phi: Array, piece: tuple[Any, ...], carried: evolution.Run | None,
+) -> tuple[tuple[float, Array | None, Any], evolution.Run | None]:
+    """The window of a piece of a task that begins after step ``first``: its loss, its meta-gradient, and the run.
+
+    Parameters
+    ----------
+    constants : tuple
+        The model, the problem and the recipe.
+    phi : ndarray of float64, shape (n,)
+    piece : tuple
+        (functions, seed, steps, told, first, rng): the number of functions, their seed, the number of steps of the
+        trajectory, what the optimizer is told of it, the steps before this window, and the Generator that draws
+        coordinates, or None.
+    carried : Run, optional
+        The run where the last window has left it; None for the first window.
+
+    Returns
+    -------
+    answer : tuple
+        The loss, d_phi and the Generator for the next window. d_phi is None where all w_t are 0.
+    carried : Run or None
+        None at the end of the trajectory.
+    """
+    model, problem, recipe = constants
+    functions, seed, steps, told, first, rng = piece
+    with np.errstate(over="ignore", invalid="ignore"):
+        current, unroll = with_phi(model, phi), recipe.unroll or steps
+        if carried is None:
+            task: Any = problem.sample(functions, seed)
+            evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
+            carried = evolution.Run(task, task.theta0, begin(model, task.theta0, task, told), evaluate(task.theta0))
+        task, theta, before, evaluation = carried
+        f_first = evaluation[0]
+        theta, state, evaluation, losses, gradients, loss_gradients, products = run_window(
+            current, task, theta, before, evaluation, unroll
+        )
+        run = None if first + unroll >= steps else evolution.Run(task, theta, state, evaluation)
+        w = recipe.weights(steps)[first : first + unroll, None]
+        if not w.any():
+            return (0.0, None, rng), run
+        w = w.astype(losses.dtype)
+        if recipe.logarithm is not None:
+            by_f = 1 / (evolution.not_negative(losses) + losses.dtype.type(recipe.logarithm))
+            loss_gradients = np.repeat(by_f, loss_gradients.shape[1] // losses.shape[1], axis=1) * loss_gradients
+            losses, f_first = -np.log(by_f), np.log(f_first + recipe.logarithm)
+        losses, loss_gradients = w * losses, w * loss_gradients  # T1
+        if recipe.second_derivatives:
+            d_phi = second_order_window_gradient(current, gradients, loss_gradients, products, before, functions)
+        else:
+            rng = copy.deepcopy(rng)  # a piece may be computed twice
+            chosen = _choose(recipe.coordinates, gradients.shape[1], rng)
+            d_phi = window_gradient(current, gradients, loss_gradients, before, functions, chosen)
+        if state.skipped:  # the optimizer held a coordinate, of which the meta-gradient knows nothing
+            d_phi = np.full_like(d_phi, np.nan)
+        return (window_loss(losses, f_first, recipe.boundary_term), d_phi, rng), run

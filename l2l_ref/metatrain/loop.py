@@ -9,9 +9,10 @@ vector.
 from __future__ import annotations
 
 import json
+import math
 import reprlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,6 +22,7 @@ import numpy as np
 from .. import files
 from ..baselines.gradient import Adam, AdamState
 from ..checks import whole_number
+from ..seeds import child
 
 if TYPE_CHECKING:
     from ..protocols import Array
@@ -233,6 +235,25 @@ def train_updates(schedule: Schedule, progress: Progress, gradients: Iterable[tu
             "gradient_norm": float(np.median(norms)) if norms else None}
 
 
+def cut(functions: int, pieces: int, seed: np.random.SeedSequence) -> list[tuple[int, np.random.SeedSequence]]:
+    """The number of functions and the seed of each piece of an update. One piece has the seed of the update itself."""
+    if pieces == 1:
+        return [(functions, seed)]
+    return [(functions // pieces + (j < functions % pieces), child(seed, j)) for j in range(pieces)]
+
+
+def mean(answers: Sequence[tuple[float, Array]], weights: Sequence[int]) -> tuple[float, Array]:
+    """The mean loss and the mean gradient of pieces, weighted by their functions; added in their order, in float64."""
+    if len(answers) == 1:
+        return answers[0]
+    unit = math.gcd(*weights)  # equal weights are 1, and round nothing
+    total, d_phi = 0.0, np.zeros_like(answers[0][1])
+    for (loss, gradient), weight in zip(answers, weights):
+        total += weight // unit * loss
+        d_phi += weight // unit * gradient
+    return total / (sum(weights) // unit), d_phi / (sum(weights) // unit)
+
+
 def rate(schedule: Schedule, progress: Progress) -> float:
     """Adam's present learning rate: that of the epoch, halved by each rollback."""
     return schedule.rate(progress.epoch) * 0.5**progress.rollbacks
@@ -288,6 +309,8 @@ def _resume(path: PathLike, run: dict[str, Any], n: int) -> Progress:
         saved = card.get("checkpoint")
         if not isinstance(saved, dict):
             raise ValueError("it is not a checkpoint of meta-training")
+        if isinstance(saved.get("recipe"), dict):  # checkpoints of earlier versions, which knew no pieces
+            saved["recipe"].setdefault("pieces", 1)
         for part, current in run.items():
             _require_same(part, saved.get(part), current)
         epoch, log = card.get("epoch"), card.get("log")

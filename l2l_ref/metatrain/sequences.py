@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import backends, files
 from ..checks import whole_number
+from ..executors import Pieces
 from ..learned.cells import with_backend
 from ..learned.sequence import SequenceParams, sequence, sequence_backward
 from ..seeds import child
@@ -22,7 +23,7 @@ from ..trees import flatten, unflatten
 from . import loop
 
 if TYPE_CHECKING:
-    from ..protocols import Array, Backend, Path, RecurrentCell
+    from ..protocols import Array, Backend, Executor, HasExecutor, Path, RecurrentCell
 
 TRAINING, VALIDATION, LENGTHS = 1, 2, 4
 ROUNDS = 1000  # of drawing graphs, before their parameters are given up as hopeless
@@ -208,6 +209,9 @@ class Recipe(loop.Schedule):
 
     An epoch has ``updates`` updates, each on ``batch`` sequences of one random length. The longest length that can be
     drawn grows over the fraction ``curriculum`` of the epochs. Validation uses ``validation`` sequences of each length.
+
+    The sequences of an update are cut into ``pieces``, which an executor may compute at the same time. The weights
+    depend on the number of pieces, because each has a seed of its own, but not on where the pieces are computed.
     """
 
     epochs: int = 60
@@ -219,6 +223,12 @@ class Recipe(loop.Schedule):
     clip: float | None = 1.0
     curriculum: float = 0.0
     validation: int = 64
+    pieces: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pieces > self.batch:
+            raise ValueError(f"pieces: expected at most batch={self.batch}, got {self.pieces}")
 
     def longest(self, task: SequenceTask, epoch: int) -> int:
         """The longest length in an epoch, counted from 0."""
@@ -232,6 +242,21 @@ def sequence_gradient(
     (losses, _, _), cache = sequence(x, y, asked, params, cell)
     *_, d_params = sequence_backward(np.full_like(losses, 1 / len(losses)), cache)
     return float(losses.mean()), flatten(d_params).astype(np.float64)
+
+
+def sequence_piece(
+    constants: tuple[SequenceParams, RecurrentCell, SequenceTask], phi: Array, piece: tuple[Any, ...], carried: None,
+) -> tuple[tuple[float, Array], None]:
+    """`sequence_gradient` of a piece: of its number of sequences, their seed and their length."""
+    params, cell, task = constants
+    batch, seed, length = piece
+    sample = task.sample(length, batch, np.random.default_rng(seed))
+    return sequence_gradient(_with_phi(params, phi), cell, *sample), None
+
+
+def _with_phi(params: SequenceParams, phi: Array) -> SequenceParams:
+    """Weights of the shapes of ``params``, in float32."""
+    return unflatten(phi.astype(np.float32), params)
 
 
 def wrong_bits(params: SequenceParams, cell: RecurrentCell, x: Array, y: Array, asked: Array) -> float:
@@ -253,7 +278,7 @@ def _wrong(params: SequenceParams, cell: RecurrentCell, x: Array, y: Array, aske
 def train_on_sequences(
     params: SequenceParams, cell: RecurrentCell, task: SequenceTask, seed: int = 0, *, backend: Backend = "auto",
     checkpoint: Path | None = None, resume: bool = False, overwrite: bool = False, report: loop.Report | None = None,
-    **recipe: Any,
+    executor: Executor | HasExecutor | None = None, piece_seconds: float | None = None, **recipe: Any,
 ) -> tuple[SequenceParams, list[dict[str, Any]]]:
     """Train a recurrent cell on a task.
 
@@ -265,7 +290,7 @@ def train_on_sequences(
     task : SequenceTask
         `Copy`, `Recall`, `ShortestPath`, or any object with ``shortest``, ``longest`` and ``sample``. Its ``config`` is
         used if it has one.
-    seed, checkpoint, resume, overwrite, report
+    seed, checkpoint, resume, overwrite, report, executor, piece_seconds
         As in `meta_train`.
     backend : {"auto", "numpy", "numba"}
     **recipe
@@ -287,8 +312,7 @@ def train_on_sequences(
                 "initial": files.digest({"phi": flatten(params)})}
     lengths = range(task.shortest, task.longest + 1)
 
-    def weights(phi: Array) -> SequenceParams:
-        return unflatten(phi.astype(np.float32), params)
+    pieces = Pieces((params, cell, task), executor, piece_seconds, getattr(report, "waiting", None))
 
     def train_epoch(progress: loop.Progress) -> dict[str, Any]:
         rng = np.random.default_rng(child(seed, LENGTHS, progress.epoch))
@@ -296,14 +320,15 @@ def train_on_sequences(
 
         def gradient(k: int) -> tuple[float, Array]:
             length = int(rng.integers(task.shortest, longest, endpoint=True))
-            batch = task.sample(length, settings.batch, np.random.default_rng(child(seed, TRAINING, progress.epoch, k)))
-            return sequence_gradient(weights(progress.phi), cell, *batch)
+            parts = loop.cut(settings.batch, settings.pieces, child(seed, TRAINING, progress.epoch, k))
+            answers, _ = pieces(sequence_piece, progress.phi, [(*part, length) for part in parts])
+            return loop.mean(answers, [sequences for sequences, _ in parts])
 
         return {"steps": longest} | loop.train_updates(settings, progress, map(gradient, range(settings.updates)))
 
     def validate(phi: Array) -> dict[str, float]:
         wrong = [
-            wrong_bits(weights(phi), cell,
+            wrong_bits(_with_phi(params, phi), cell,
                        *task.sample(n, settings.validation, np.random.default_rng(child(seed, VALIDATION, n))))
             for n in lengths
         ]
@@ -311,4 +336,4 @@ def train_on_sequences(
 
     progress = loop.run(settings, identity, flatten(params).astype(np.float64), train_epoch, validate,
                         checkpoint=checkpoint, resume=resume, overwrite=overwrite, report=report)
-    return weights(progress.best_phi), progress.log
+    return _with_phi(params, progress.best_phi), progress.log
