@@ -71,6 +71,35 @@ def test_an_estimate_is_that_of_the_equation(weights, logarithm):
     assert loss == pytest.approx(np.mean(losses))
 
 
+@pytest.mark.parametrize("unroll", [None, 3])
+def test_imitation_adds_the_distance_from_adam(unroll):
+    """T7, of whole runs and of windows that begin where the last ones ended."""
+    model, problem, T, rate = optimizer(), Quadratic(3), 6, 0.7
+    recipe = Recipe(steps=T, unroll=unroll, functions=2, pairs=1, sigma=0.1, imitation=rate, estimator="evolution")
+    came, (seed,) = epoch_of(model, problem, recipe)
+    without, _ = epoch_of(model, problem, replace(recipe, imitation=0.0))
+    eps = np.random.default_rng(child(seed, evolution.NOISE)).standard_normal(len(flatten(model.params)))
+    distances = []
+    for sign in (1, -1):
+        perturbed = with_phi(model, flatten(model.params).astype(float) + sign * 0.1 * eps)
+        task, adam = problem.sample(2, child(seed, evolution.FUNCTIONS)), l2l.baselines.Adam(0.001)
+        theta, of_steps = task.theta0, []
+        state, taught = begin(perturbed, theta, task, T), adam.init(theta)
+        for _ in range(T):
+            gradients = task.loss_and_gradient(theta)[1]
+            update, state = perturbed.update(gradients, state)
+            wanted, taught = adam.update(gradients, taught)
+            of_steps.append(float(((update - wanted) ** 2).sum() / (wanted**2).sum()))
+            theta = theta + update
+        distances.append(np.reshape(of_steps, (-1, unroll or T)).mean(axis=1))
+    plus, minus = distances
+    np.testing.assert_allclose([one for one, _ in came], [one for one, _ in without] + rate * (plus + minus) / 2,
+                               rtol=1e-5)
+    for (_, d_came), (_, d_without), difference in zip(came, without, plus - minus):
+        np.testing.assert_allclose(d_came - d_without, eps * rate * difference / 0.2, rtol=1e-4,
+                                   atol=1e-4 * np.abs(d_came).max())
+
+
 @settings(max_examples=20)
 @given(st.integers(0, 1000), st.sampled_from([1, 2, 5, 10]))
 def test_windows_are_the_run_cut_into_pieces(seed, unroll):
@@ -214,6 +243,8 @@ def test_there_is_no_logarithm_of_a_negative_loss(recipe):
     ({"sigma": 0.0}, "^sigma: expected a finite number > 0"),
     ({"logarithm": -1.0}, "^logarithm: expected a finite number > 0"),
     ({"pairs": 0}, "^pairs: expected"),
+    ({"imitation": 0.1}, "^imitation: expected 0 for the estimator backpropagation, got 0.1"),
+    ({"imitation": -1.0, "estimator": "evolution"}, "^imitation: expected a finite number >= 0, got -1.0"),
     ({"untold": 2.0}, r"^untold: expected a number in \[0, 1\]"),
     ({"estimator": "evolution", "coordinates": 10}, "^coordinates: expected None for the estimator evolution"),
     ({"estimator": "evolution", "pieces": 2}, "^pieces: expected 1 for the estimator evolution"),

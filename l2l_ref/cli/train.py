@@ -56,7 +56,7 @@ SEARCH_TEST_FUNCTIONS = 2000
 # names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
           "clip", "averaging", "coordinates", "judge", "patience", "rollback", "loss_weights", "horizons", "curriculum",
-          "untold", "estimator", "pairs", "sigma", "logarithm", "second_derivatives", "pieces")
+          "untold", "estimator", "pairs", "sigma", "imitation", "logarithm", "second_derivatives", "pieces")
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
                         "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir"),
@@ -113,6 +113,7 @@ NUMBERS = {
                   "between the two of --horizons",
     "untold": "fraction of the runs in which the optimizer is not told the number of steps, if it wants to know",
     "sigma": "standard deviation of the perturbations of the weights by evolution",
+    "imitation": "of evolution: how much the distance of the updates from those of Adam counts beside the losses",
     "logarithm": "replace losses by the logarithm of their sum with this number",
     "starts": "multiply the starting points of an eighth of the functions at random, by factors up to this",
     "inputs": "multiply the inputs of an eighth of the functions at random, by factors up to this",

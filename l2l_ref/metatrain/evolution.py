@@ -11,6 +11,10 @@ When a run is cut into windows, eps stays the same in all of them (noise-reusing
 Each window then gives an estimate, which depends on the earlier ones through where the two runs are.
 
 L is the mean over the functions and over the steps of a window of w_t f(theta_t), or of w_t log(f(theta_t) + floor).
+Imitation adds how far the updates g_t are from those that Adam, with the learning rate 0.001, would make of the same
+gradients, its state as it is after the earlier ones:
+
+    T7  L' = L + imitation mean_t |g_t - a_t|^2 / |a_t|^2            a_t: the update of Adam
 
 Sources: Nesterov & Spokoiny 2017 for T5; Vicol et al. 2021 and Li et al. 2023 for windows.
 """
@@ -21,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..baselines.gradient import Adam
 from ..optimizees.rollout import begin
 from ..seeds import child
 
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 
 NOISE, FUNCTIONS = 0, 1  # the streams of random numbers of a pair
 WORST = 1e3              # a loss that is larger, or not finite, counts as this
+TEACHER = Adam(0.001)    # of T7
 
 
 class Run(NamedTuple):
@@ -39,20 +45,33 @@ class Run(NamedTuple):
     theta: Array
     state: Any
     evaluation: tuple[Any, ...]  # losses and gradients at theta
+    taught: Any = None           # the state of Adam, where it is imitated
 
 
-def window(model: Any, run: Run, weights: Array, floor: float | None) -> tuple[Run, float]:
-    """The run after one step for each of the ``weights``, and L. A run that has left its dtype's range goes on."""
-    task, theta, state, (losses, gradients) = run
+def window(model: Any, run: Run, weights: Array, floor: float | None, imitation: float = 0.0) -> tuple[Run, float]:
+    """The run after one step for each of the ``weights``, and L, or L' of T7 if there is ``imitation``.
+
+    A run that has left its dtype's range goes on.
+    """
+    task, theta, state, (losses, gradients), taught = run
     total = 0.0
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for w in weights:
             update, state = model.update(gradients, state)
             theta = theta + update
+            if imitation:
+                wanted, taught = TEACHER.update(gradients, taught)
+                distance = squared(update - wanted) / max(squared(wanted), np.finfo(np.float64).tiny)
+                total += imitation * (distance if distance < WORST else WORST)  # T7; also where it is nan
             losses, gradients = task.loss_and_gradient(theta)
             f = np.where(np.isfinite(losses), np.minimum(losses, WORST), WORST).astype(np.float64)
             total += w * float(np.mean(f if floor is None else np.log(not_negative(f) + floor)))
-    return Run(task, theta, state, (losses, gradients)), total / len(weights)
+    return Run(task, theta, state, (losses, gradients), taught), total / len(weights)
+
+
+def squared(update: Array) -> float:
+    """The squared length of an update, in float64."""
+    return float(np.sum(np.square(update, dtype=np.float64)))
 
 
 def not_negative(losses: Array) -> Array:
@@ -82,10 +101,11 @@ def pair(
         if carried is None:
             task: Any = problem.sample(functions, child(seed, FUNCTIONS))
             theta = task.theta0
-            run = Run(task, theta, begin(perturbed, theta, task, told), task.loss_and_gradient(theta))
+            run = Run(task, theta, begin(perturbed, theta, task, told), task.loss_and_gradient(theta),
+                      TEACHER.init(theta) if recipe.imitation else None)
         else:
             run = carried[k]
-        run, loss = window(perturbed, run, weights, recipe.logarithm)
+        run, loss = window(perturbed, run, weights, recipe.logarithm, recipe.imitation)
         after.append(run)
         losses.append(loss)
     plus, minus = losses

@@ -94,7 +94,7 @@ class Recipe(loop.Schedule):
 
     ``estimator`` says where meta-gradients come from: "backpropagation", or "evolution", T5 of metatrain/evolution.py.
     Evolution takes ``pairs`` pairs of runs for an update, each on functions of its own, and perturbs phi by ``sigma``.
-    Without ``unroll``, a run is one window.
+    Without ``unroll``, a run is one window. With ``imitation``, updates are also drawn towards those of Adam, T7.
 
     ``logarithm``, if given, is a small number: losses are replaced by the logarithm of their sum with it, in T1 and in
     the mean over functions and parts of a validation. All problems count the same then, however low their losses get.
@@ -122,6 +122,7 @@ class Recipe(loop.Schedule):
     estimator: str = "backpropagation"
     pairs: int = 8
     sigma: float = 0.03
+    imitation: float = 0.0
     logarithm: float | None = None
     second_derivatives: bool = False
     pieces: int = 1
@@ -135,6 +136,10 @@ class Recipe(loop.Schedule):
                               ("pieces", 1)):
                 if getattr(self, name) != off:
                     raise ValueError(f"{name}: expected {off} for the estimator evolution, got {getattr(self, name)!r}")
+        elif self.imitation:
+            raise ValueError(f"imitation: expected 0 for the estimator backpropagation, got {self.imitation!r}")
+        if not 0 <= self.imitation < np.inf:
+            raise ValueError(f"imitation: expected a finite number >= 0, got {self.imitation!r}")
         if self.pieces > self.functions:
             raise ValueError(f"pieces: expected at most functions={self.functions}, got {self.pieces}")
         for name in ("sigma", "logarithm"):

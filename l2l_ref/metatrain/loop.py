@@ -32,6 +32,8 @@ Report: TypeAlias = "Callable[[Progress, Any], object]"  # (progress, recipe)
 
 DIVERGED = float(np.finfo(float).max)  # replaces a validation loss that is not finite in the log, which is JSON
 
+# Settings that recipes did not have at first, and the values at which nothing is different.
+LATER: dict[str, Any] = {"pieces": 1, "imitation": 0.0}
 JUDGES = ("final", "sum")  # by which of its two numbers a validation is judged
 
 
@@ -309,8 +311,8 @@ def _resume(path: PathLike, run: dict[str, Any], n: int) -> Progress:
         saved = card.get("checkpoint")
         if not isinstance(saved, dict):
             raise ValueError("it is not a checkpoint of meta-training")
-        if isinstance(saved.get("recipe"), dict):  # checkpoints of earlier versions, which knew no pieces
-            saved["recipe"].setdefault("pieces", 1)
+        if isinstance(saved.get("recipe"), dict):  # checkpoints of earlier versions, which did not know all settings
+            saved["recipe"] = {name: off for name, off in LATER.items() if name in run["recipe"]} | saved["recipe"]
         for part, current in run.items():
             _require_same(part, saved.get(part), current)
         epoch, log = card.get("epoch"), card.get("log")
