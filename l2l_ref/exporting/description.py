@@ -97,7 +97,8 @@ def _moments(model: MomentsMLP, card: dict[str, Any]) -> Description:
     title = (f"{Path(str(card.get('name', 'model'))).name}: an optimizer that weighs running means of the gradient by "
              f"a network of {model.hidden} hidden units.")
     parts = ("affine", "tanh", "scalar_tanh", "float_arrays", "moments")
-    return Description(title, _card_lines(card), "moments", parts, "", {"BETAS": list(BETAS), "BETA_V": BETA_V}, (), params._asdict(), np.stack(expected))
+    return Description(title, _card_lines(card), "moments", parts, "", {"BETAS": list(BETAS), "BETA_V": BETA_V}, (),
+                       params._asdict(), np.stack(expected))
 
 
 def _search(model: Proposer, card: dict[str, Any]) -> Description:
