@@ -106,7 +106,7 @@ def loky():
 def dask(workers):
     """A client of a scheduler and workers in processes of their own."""
     distributed = pytest.importorskip("distributed")
-    with (distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+    with (distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
           distributed.Client(cluster) as client):
         yield client
 
