@@ -12,7 +12,7 @@ model = l2l.CoordinatewiseLSTM((10,), rng=0)
 recipe = {"epochs": 2, "tasks": 4, "functions": 32, "pieces": 4, "validation_functions": 64, "seed": 0}
 
 if __name__ == "__main__":  # workers that are processes import this file
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as client:
         there, log = l2l.meta_train(model, Quadratic(10), 20, 10, executor=client, piece_seconds=60, **recipe)
     here, _ = l2l.meta_train(model, Quadratic(10), 20, 10, **recipe)
     assert (there.params.W == here.params.W).all()

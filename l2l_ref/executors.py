@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
+import numbers
 import os
 import pickle
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,6 +29,7 @@ from .checks import short
 if TYPE_CHECKING:
     from .protocols import Executor, HasExecutor
 
+LOG = logging.getLogger("l2l_ref")
 TELL_AFTER = 10.0  # seconds without an answer, after which it is told what is waited for
 ATTEMPTS = 5       # how often in a row pieces may be lost, with no answer in between
 KEPT = 4           # the constants that a worker keeps
@@ -109,8 +112,7 @@ class Renewable:
 
     def _made(self) -> Any:
         executor = self._make()
-        if not hasattr(executor, "submit"):
-            raise ValueError(f"executor: expected an object with submit, got {type(executor).__name__}")
+        require_submit(executor)
         return executor
 
     @property
@@ -178,22 +180,28 @@ class Pieces:
         pool of processes, or by the workers that are not busy with them. It should be several times what a worker needs
         for its share of the pieces.
     tell : callable, optional
-        ``tell(text)`` is called with what is waited for and with what went wrong.
+        ``tell(text)`` is called with what is waited for and with what went wrong. By default the logger "l2l_ref" is
+        told.
 
     Raises
     ------
     ValueError
-        For an executor without ``submit``, and for constants that cannot be pickled.
+        For an executor without ``submit``, for constants that cannot be pickled, and for ``seconds`` that are no finite
+        number above 0, or that are given without an executor.
     """
 
     def __init__(self, constants: Any, executor: Executor | HasExecutor | None = None, seconds: float | None = None,
                  tell: Callable[[str], object] | None = None) -> None:
-        if executor is not None and not hasattr(executor, "submit"):
-            raise ValueError(f"executor: expected an object with submit, got {short(executor)}")
-        if seconds is not None and not 0 < seconds < np.inf:
-            raise ValueError(f"piece_seconds: expected a finite number > 0, got {seconds!r}")
+        if executor is not None:
+            require_submit(executor)
+        if seconds is not None:
+            if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real) or not 0 < seconds < np.inf:
+                raise ValueError(f"piece_seconds: expected a finite number > 0, got {seconds!r}")
+            if executor is None:
+                raise ValueError(f"piece_seconds: expected None without an executor, got {seconds!r}")
         self._constants, self._executor, self._seconds = constants, executor, seconds
-        self._tell: Callable[[str], object] = tell or (lambda text: None)
+        self._tell: Callable[[str], object] = tell or LOG.info
+        self._warn: Callable[[str], object] = tell or LOG.warning
         self._sent = False  # whether the constants are known to some workers
         self._overdue: set[Any] = set()  # calls that were given up, but still occupy a worker
         if executor is not None:
@@ -326,7 +334,7 @@ class Pieces:
             self._tell(f"pieces were lost ({text}); they are computed again by other workers")
             return
         if hasattr(executor, "renew"):
-            self._tell(f"the executor broke ({text}); another one is made")
+            self._warn(f"the executor broke ({text}); another one is made")
             try:
                 executor.renew()
                 self._sent = False
@@ -335,10 +343,82 @@ class Pieces:
             except Exception as error:  # whatever the function of the user's raises
                 text = _one_line(error)
         elif not isinstance(fault, (BrokenExecutor, RuntimeError)):
-            self._tell(f"pieces were lost ({text}); they are computed again")
+            self._warn(f"pieces were lost ({text}); they are computed again")
             return
-        self._tell(f"the executor broke ({text}); from here on, pieces are computed in this process")
+        self._warn(f"the executor broke ({text}); from here on, pieces are computed in this process")
         self._executor = None
+
+
+def as_answered(function: Callable[..., Any], jobs: Mapping[Any, tuple[Any, ...]],
+                executor: Executor | HasExecutor | None = None) -> Iterator[tuple[Any, Any]]:
+    """``function(*arguments)`` of each job by its key, in the order in which the jobs are answered.
+
+    Parameters
+    ----------
+    function : callable
+    jobs : dict of tuple
+        The arguments by the keys of the jobs.
+    executor : Executor or HasExecutor, optional
+        By default jobs are computed here, one after the other. What is lost when an executor breaks is computed again,
+        on another one if it has ``renew``.
+
+    Yields
+    ------
+    key, result
+
+    Raises
+    ------
+    ValueError
+        For an executor without ``submit``.
+    OSError
+        When jobs were lost `ATTEMPTS` times in a row, or with an executor that has no ``renew``.
+    Exception
+        Whatever a job raises.
+    """
+    from concurrent.futures import as_completed
+
+    if executor is None:
+        for key, arguments in jobs.items():
+            yield key, function(*arguments)
+        return
+    require_submit(executor)
+    left, lost = dict(jobs), 0
+    while left:
+        futures: dict[Any, Any] = {}
+        try:
+            submit = submit_of(executor)
+            for key, arguments in left.items():
+                futures[submit(_answer, function, arguments)] = key
+            for future in as_completed(futures):
+                answer, key = future.result(), futures[future]
+                if isinstance(answer, Failed):
+                    answer.error.add_note(answer.place)
+                    raise _Raised(answer.error)
+                lost = 0
+                del left[key]
+                yield key, answer
+        except _Raised as raised:
+            raise raised.error from None
+        except MISTAKES:
+            raise
+        except Exception as error:  # the executor's: _answer returns those of a job
+            lost += 1
+            text = _one_line(error)
+            if lost >= ATTEMPTS or not hasattr(executor, "renew"):
+                raise OSError(f"executor: {len(left)} of {len(jobs)} jobs were lost, at last by {text}") from None
+            LOG.warning(f"the executor broke ({text}); another one is made")
+            executor.renew()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def require_submit(executor: Any) -> None:
+    """Raise ValueError for what is no executor."""
+    if isinstance(executor, type):
+        raise ValueError(f"executor: expected an object with submit, got the class {executor.__name__}; call it")
+    if not hasattr(executor, "submit"):
+        raise ValueError(f"executor: expected an object with submit, got {short(executor)}")
 
 
 class _Raised(OSError):
@@ -380,6 +460,14 @@ def compute(digest: str, parcel: bytes | None, function: Callable[..., Any], sha
     return outcomes
 
 
+def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """What `as_answered` submits: the result, or `Failed`."""
+    try:
+        return function(*arguments)
+    except Exception as error:  # it is raised by the one who waits
+        return Failed(_portable(error), traceback.format_exc(limit=-20))
+
+
 def _portable(error: Exception) -> BaseException:
     """The error, as it can be sent to another process."""
     try:
@@ -406,8 +494,8 @@ def _dumps(value: Any, constants: Any = None) -> bytes:
     The executors of loky and dask bring it with them, and their workers have it. What is an item of the tuple
     ``constants`` is not sent again: a task refers to its problem.
     """
-    numbers = {id(one): k for k, one in enumerate(constants)} if isinstance(constants, tuple) else {}
-    numbers = {own: k for own, k in numbers.items() if hasattr(constants[k], "__dict__")}  # no None, no small number
+    known = {id(one): k for k, one in enumerate(constants)} if isinstance(constants, tuple) else {}
+    known = {own: k for own, k in known.items() if hasattr(constants[k], "__dict__")}  # no None, no small number
     try:
         from cloudpickle import Pickler as Base
     except ImportError:
@@ -415,7 +503,7 @@ def _dumps(value: Any, constants: Any = None) -> bytes:
 
     class Pickler(Base):  # type: ignore[misc, valid-type]
         def persistent_id(self, one: Any) -> Any:
-            return numbers.get(id(one))
+            return known.get(id(one))
 
     stream = io.BytesIO()
     Pickler(stream, pickle.HIGHEST_PROTOCOL).dump(value)
@@ -448,7 +536,7 @@ def _listed(versions: dict[str, str | None], others: dict[str, str | None]) -> s
 
 def submit_of(executor: Any) -> Any:
     """The ``submit`` of an executor, whose futures are those of ``concurrent.futures``."""
-    executor = getattr(executor, "executor", executor)
+    executor = executor.executor if isinstance(executor, Renewable) else executor
     if hasattr(executor, "get_executor"):  # dask takes two calls with equal arguments for one, unless they are not pure
         return executor.get_executor(pure=False).submit
     return executor.submit
@@ -456,7 +544,7 @@ def submit_of(executor: Any) -> Any:
 
 def _workers(executor: Any) -> int | None:
     """The number of workers of an executor, or None if it does not say."""
-    executor = getattr(executor, "executor", executor)
+    executor = executor.executor if isinstance(executor, Renewable) else executor
     if hasattr(executor, "nthreads") and callable(executor.nthreads):  # dask's Client
         return sum(executor.nthreads().values()) or None
     for name in ("_max_workers", "num_workers"):

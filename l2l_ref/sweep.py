@@ -12,15 +12,14 @@ does not depend on the workers.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import files
-from .executors import submit_of
+from .executors import as_answered
 from .seeds import generators
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def sweep(
         Numbers of epochs, ascending. ``run(job, until)`` then goes on with a run until so many epochs, and gives the
         list of its validations, a number for each epoch. With ``until=None``, or if it ends before, it gives its
         result, a dict in which this list is called "validations". At each of these epochs the better half goes on, by
-        the smallest validation so far; of equal ones, the first in the order of the jobs.
+        the smallest validation so far, of which nan are left out; of equal ones, the first in the order of the jobs.
 
     Returns
     -------
@@ -96,13 +95,15 @@ def sweep(
     ------
     ValueError
         When the file holds something else, or another sweep is writing it.
+    OSError
+        When an executor has broken; the results that came in are in the file. One with ``renew`` is renewed.
     """
     with files.only_writer(path):
         outcomes, going_on = _read(path), dict(jobs)
         for until in (*halve_at, None):
-            left = {key: (job, until) if halve_at else (job,) for key, job in going_on.items()
+            left = {key: (run, (job, until) if halve_at else (job,)) for key, job in going_on.items()
                     if not _is_done(outcomes.get(key, {}), until)}
-            for key, outcome in _outcomes(run, left, executor):
+            for key, outcome in as_answered(attempt, left, executor):
                 outcomes[key] = outcome
                 files.write_json(path, {"sweep": outcomes})
                 if report:
@@ -125,8 +126,8 @@ def _is_done(outcome: Mapping[str, Any], until: int | None) -> bool:
 
 def _better_half(jobs: dict[str, Any], outcomes: dict[str, dict[str, Any]], until: int) -> dict[str, Any]:
     """The better half of the jobs that did not fail; one more if their number is odd."""
-    best = {key: min(validations_of(outcomes[key])[:until], default=np.inf) for key in jobs
-            if "error" not in outcomes[key]}
+    best = {key: min((v for v in validations_of(outcomes[key])[:until] if not np.isnan(v)), default=np.inf)
+            for key in jobs if "error" not in outcomes[key]}
     kept = sorted(best, key=best.__getitem__)[: (len(best) + 1) // 2]
     return {key: job for key, job in jobs.items() if key in kept}
 
@@ -138,19 +139,6 @@ def attempt(run: Callable[..., Any], arguments: tuple[Any, ...]) -> dict[str, An
     except Exception as error:  # one setting that does not work is no reason to lose the others
         return {"error": " ".join(f"{type(error).__name__}: {error}".split())}
     return {"validations": value} if len(arguments) == 2 and isinstance(value, list) else {"result": value}
-
-
-def _outcomes(run: Any, jobs: dict[str, tuple[Any, ...]], executor: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    if executor is None:
-        yield from ((key, attempt(run, arguments)) for key, arguments in jobs.items())
-        return
-    keys = {submit_of(executor)(attempt, run, arguments): key for key, arguments in jobs.items()}
-    try:
-        for future in as_completed(keys):
-            yield keys[future], future.result()
-    finally:
-        for future in keys:
-            future.cancel()
 
 
 def _read(path: protocols.Path) -> dict[str, dict[str, Any]]:

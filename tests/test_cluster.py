@@ -26,7 +26,7 @@ TRAIN = ["train", "quadratic", "--pieces", "3", "--epochs", "40", "--tasks", "2"
 
 @contextmanager
 def cluster_of(workers, **options):
-    with distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, **options) as made:
+    with distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", **options) as made:
         yield made
 
 

@@ -272,7 +272,7 @@ def test_the_command_trains_on_the_zoo(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["train", "quadratic", "--processes", "2"], "--processes: expected 1 without --pieces or --estimator"),
+    (["train", "quadratic", "--processes", "2"], "--processes: needs --pieces or --estimator"),
     (["train", "zoo", "--cell", "moments", "--hidden", "4,4"], "hidden: expected the units of one layer"),
     (["train", "zoo", "--cell", "moments", "--preprocess", "10"], "preprocess: not for the cell moments"),
 ])

@@ -106,7 +106,7 @@ def loky():
 def dask(workers):
     """A client of a scheduler and workers in processes of their own."""
     distributed = pytest.importorskip("distributed")
-    with (distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+    with (distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
           distributed.Client(cluster) as client):
         yield client
 
@@ -197,6 +197,53 @@ def test_what_a_piece_raises_is_raised():
         Pieces(None, executor)(wrong, 0, [1])
     with pytest.raises(ValueError, match="^executor: expected an object with submit, got 3"):
         Pieces(None, 3)
+
+
+class Own:
+    """An executor of a user's, which has another one inside."""
+
+    def __init__(self):
+        self.executor, self.calls = ThreadPoolExecutor(2), 0
+
+    def submit(self, *arguments):
+        self.calls += 1
+        return self.executor.submit(*arguments)
+
+
+def test_an_executor_that_has_another_one_inside_is_asked_itself():
+    own = Own()
+    assert Pieces(os.getpid(), own)(always, 10, [1, 2])[0] == [11, 12] and own.calls == 2
+    assert dict(executors.as_answered(divmod, {"a": (7, 2), "b": (9, 4)}, own)) == {"a": (3, 1), "b": (2, 1)}
+    assert own.calls == 4
+
+
+def test_what_is_no_executor_is_refused():
+    with pytest.raises(ValueError, match="^executor: .* got the class ThreadPoolExecutor; call it"):
+        Pieces(None, ThreadPoolExecutor)
+    with pytest.raises(ValueError, match="^executor: expected an object with submit, got 3"):
+        next(executors.as_answered(divmod, {"a": (7, 2)}, 3))
+
+
+@pytest.mark.parametrize("seconds", ["3", True, 0, -1.0, math.nan, math.inf])
+def test_piece_seconds_are_a_number_above_0(seconds):
+    with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="^piece_seconds: expected a finite number"):
+        Pieces(None, executor, seconds)
+
+
+def test_piece_seconds_need_an_executor():
+    with pytest.raises(ValueError, match="^piece_seconds: expected None without an executor, got 3.0"):
+        Pieces(None, None, 3.0)
+
+
+def test_the_logger_is_told_of_what_broke_where_nobody_else_is(caplog):
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        assert Pieces(os.getpid(), executor)(always, 10, [1, 2])[0] == [11, 12]
+    assert [record.levelname for record in caplog.records] == ["WARNING"] and "in this process" in caplog.text
+
+
+def test_what_a_job_raises_is_raised():
+    with pool(2) as executor, pytest.raises(ZeroDivisionError):
+        list(executors.as_answered(divmod, {"a": (7, 0)}, executor))
 
 
 def slow_once(constants, shared, piece, carried):

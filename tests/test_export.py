@@ -21,7 +21,7 @@ from l2l_ref.exporting.reference import STEPS, NetworkSearch, gradients, value_a
 from l2l_ref.exporting.writers import SUFFIXES, TARGETS, WRITERS
 from l2l_ref.search.box import Symmetry
 
-GCC, NODE = shutil.which("gcc"), shutil.which("node")
+GCC, GXX, NODE = shutil.which("gcc"), shutil.which("g++"), shutil.which("node")
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-x", "c"]
 SHIPPED = [model["name"] for model in l2l.models()]
 
@@ -380,6 +380,235 @@ def test_the_self_test_reaches_every_part_of_a_search(name):
     assert bends == {False, True} and True in limits and len(orientations) > 1 and np.isnan(search.values).any()
 
 
+KINDS = ["quadratic-lstm", "quadratic-sharing-lstm", "general", "lstm-oi-2", "lstm-any", "dnc-oi-2"]
+
+
+@pytest.mark.skipif(not GXX, reason="there is no g++")
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("options", [["-std=gnu++11"], ["-std=c++17", "-pedantic"]])
+def test_the_c_header_is_cpp_as_well(name, options, tmp_path):
+    l2l.export(name, "c", tmp_path / "exported.h")
+    built = subprocess.run([GXX, *options, "-Wall", "-Wextra", "-Werror", "-DL2L_TEST", "-x", "c++", "exported.h",
+                            "-o", "test"], cwd=tmp_path, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert subprocess.run([tmp_path / "test"], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("compiler, options", [(GCC, STRICT), (GXX, ["-std=gnu++11", "-Wall", "-Wextra", "-Werror"])])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_file_that_calls_nothing_of_the_c_header_has_no_warning(name, compiler, options, tmp_path):
+    if not compiler:
+        pytest.skip("there is no compiler")
+    l2l.export(name, "c", tmp_path / "exported.h")
+    (tmp_path / "user.c").write_text('#include "exported.h"\nint main(void) { return 0; }\n', "utf-8")
+    built = subprocess.run([compiler, *options, "user.c", "-lm"], cwd=tmp_path, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+
+
+@pytest.mark.skipif(not GCC, reason="there is no gcc")
+@pytest.mark.parametrize("name, most", [("lstm-any", 20), ("lstm-oi-2", 2)])
+def test_a_search_in_c_stays_in_its_bounds(name, most, tmp_path):
+    l2l.export(name, "c", tmp_path / "exported.h")
+    (tmp_path / "user.c").write_text("""
+        #define L2L_EVALUATIONS 3
+        #include "exported.h"
+        int main(void)
+        {
+            static l2l_search s;
+            const int refused[] = {-1, 0, MOST + 1, MOST + 5, 1000000};
+            const unsigned long long seeds[] = {0, 1, 0xffffffffffffffff, (unsigned long long)-3};
+            for (int k = 0; k < 5; k++)
+                if (l2l_init(&s, refused[k], 0) != -1)
+                    return 1;
+            for (int k = 0; k < 4; k++) {
+                if (l2l_init(&s, MOST, seeds[k]) || l2l_tell(&s, 1) != -1)  /* no ask before it */
+                    return 2;
+                for (int t = 0; t < 5; t++) {
+                    const l2l_real *x = l2l_ask(&s);
+                    for (int j = 0; j < MOST; j++)
+                        if (!(x[j] >= 0 && x[j] <= 1) || s.order[j] < 0 || s.order[j] >= MOST)
+                            return 3;
+                    if (l2l_tell(&s, t) != (t < 3 ? 0 : -1))
+                        return 4;
+                }
+            }
+            return 0;
+        }
+    """, "utf-8")
+    built = subprocess.run([GCC, *STRICT, f"-DMOST={most}", "-fsanitize=address,undefined",
+                            "-fno-sanitize-recover", "user.c", "-lm", "-o", "test"], cwd=tmp_path, capture_output=True,
+                           text=True)
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([tmp_path / "test"], capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+
+
+def run_js(tmp_path, name, script):
+    """Run a script beside the export; ``refused(Kind, name, call)`` in it demands an error that names an argument."""
+    if not NODE:
+        pytest.skip("there is no node")
+    l2l.export(name, "js", tmp_path / "exported.mjs")
+    (tmp_path / "user.mjs").write_text("""
+        import * as exported from "./exported.mjs";
+        function refused(Kind, name, call) {
+          let error = null;
+          try { call(); } catch (thrown) { error = thrown; }
+          if (!(error instanceof Kind && error.message.startsWith(name + ":"))) throw new Error(call + ": " + error);
+        }
+    """ + script, "utf-8")
+    done = subprocess.run([NODE, "user.mjs"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["lstm-oi-2", "lstm-any"])
+def test_a_search_in_js_refuses_bad_arguments(name, tmp_path):
+    run_js(tmp_path, name, """
+        const { Search } = exported;
+        for (const bad of [-1, NaN, 1.5, Infinity, "5", null, true, [1], 5n]) {
+          refused(RangeError, "seed", () => new Search(2, bad));
+          refused(RangeError, "run", () => new Search(2, 0, bad));
+          refused(RangeError, "d", () => new Search(bad));
+        }
+        refused(RangeError, "run", () => new Search(2, 0, 0));
+        refused(RangeError, "d", () => new Search(0));
+        const search = new Search(2, 2 ** 53 - 1, 1), x = search.ask();
+        for (const bad of ["3.5", true, [1], 5n, undefined, {}]) refused(TypeError, "value", () => search.tell(bad));
+        if (search.ask() + "" !== x + "" || search.values.length) throw new Error("changed by what was refused");
+        for (const failed of [null, NaN, Infinity]) {
+          search.ask();
+          search.tell(failed);
+        }
+        if (JSON.stringify(search.values) !== "[null,null,null]") throw new Error(JSON.stringify(search.values));
+    """)
+
+
+@pytest.mark.parametrize("name", ["lstm-oi-2", "lstm-any"])
+@pytest.mark.parametrize("to", ["numpy", "python"])
+def test_a_search_refuses_bad_arguments(name, to):
+    Search = module_of(l2l.export(name, to)).Search
+    for argument, bad in [("seed", -1), ("run", 0), ("run", -1), ("d", 0), ("d", -3)]:
+        with pytest.raises(ValueError, match=f"^{argument}: expected a whole number from "):
+            Search(**{"d": 2, argument: bad})
+    for argument in ("d", "seed", "run"):
+        for bad in (2.0, np.nan, "5", None, [1], np.float64(3)):
+            with pytest.raises(ValueError, match=f"^{argument}: expected a whole number from "):
+                Search(**{"d": 2, argument: bad})
+    if name == "lstm-oi-2":
+        with pytest.raises(ValueError, match="^d: expected a whole number from 1 to 2, got 3"):
+            Search(3)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.uint32, np.int64, np.uint64])
+@pytest.mark.parametrize("to", ["numpy", "python"])
+def test_arguments_of_a_search_may_be_integers_of_numpy(to, kind):
+    Search, seed = module_of(l2l.export("lstm-oi-2", to)).Search, int(np.iinfo(kind).max)
+    ours, plain = Search(kind(2), kind(seed), kind(3)), Search(2, seed, 3)
+    for t in range(8):
+        np.testing.assert_array_equal(ours.ask(), plain.ask())
+        ours.tell(kind(t))
+        plain.tell(t)
+    if to == "python":
+        assert json.dumps(vars(ours)) == json.dumps(vars(plain))
+
+
+@pytest.mark.parametrize("to", ["numpy", "python"])
+def test_none_is_a_failed_evaluation(to):
+    search = module_of(l2l.export("lstm-oi-2", to)).Search(2)
+    for failed in (None, np.nan, float("inf")):
+        search.ask()
+        search.tell(failed)
+    assert search.values == [None] * 3 if to == "python" else np.isnan(search.values).all()
+    x = search.ask()
+    with pytest.raises(TypeError):
+        search.tell("3.5")
+    np.testing.assert_array_equal(search.ask(), x)
+    assert len(search.values) == 3
+
+
+@pytest.mark.parametrize("name", ["quadratic-lstm", "quadratic-sharing-lstm"])
+def test_an_exported_network_in_numpy_refuses_what_is_not_floating(name):
+    exported = module_of(l2l.export(name))
+    for bad in (np.ones(3, int), [1, 2, 3], np.ones(3, bool), np.ones(3, np.float16), ["1.0"], None):
+        with pytest.raises(TypeError, match="^theta: expected a float32 or float64 array, got "):
+            exported.init(bad)
+        with pytest.raises(TypeError, match="^gradient: expected a float32 or float64 array, got "):
+            exported.update(bad, exported.init(np.zeros(3)))
+    state = exported.init([0.0, 0.0, 0.0])  # a list of floats is an array of float64
+    assert exported.update([1.0, 2.0, 3.0], state)[0].all()
+    for n, wrong in [(3, 4), (1, 3), (3, 1)]:
+        with pytest.raises(ValueError, match=f"^gradient: expected {n} numbers, as many as in theta, got {wrong}"):
+            exported.update(np.ones(wrong), exported.init(np.zeros(n)))
+
+
+def test_exported_general_in_numpy_refuses_what_it_cannot_optimize():
+    exported = module_of(l2l.export("general"))
+    theta = [np.ones((3, 2)), np.zeros(2)]
+    state = exported.init(theta)
+    for bad in ([], np.ones((3, 2)), np.ones(3), None, 1.0, [np.zeros(0)]):
+        with pytest.raises(TypeError, match="^theta: expected a list of arrays"):
+            exported.init(bad)
+        with pytest.raises(TypeError, match="^gradients: expected a list of arrays"):
+            exported.update(bad, state)
+    for bad in ([np.ones((3, 2), int), np.zeros(2, int)], [np.ones((3, 2)), np.zeros(2, np.float32)], [1, 2]):
+        with pytest.raises(TypeError, match="^theta: expected float32 or float64 arrays, all of one dtype, got "):
+            exported.init(bad)
+        with pytest.raises(TypeError, match="^gradients: expected float32 or float64 arrays, all of one dtype, got "):
+            exported.update(bad, state)
+    for steps in (0, -1, np.nan, None):
+        with pytest.raises(ValueError, match="^steps: expected a number above 0, got "):
+            exported.init(theta, steps)
+    for bad in ([np.ones((3, 2))], [np.ones((3, 2)), np.ones(3)], [np.ones(2), np.ones((3, 2))]):
+        with pytest.raises(ValueError, match=r"^gradients: expected arrays of \[6, 2\] numbers, as in theta, got "):
+            exported.update(bad, state)
+
+
+@pytest.mark.parametrize("name", ["quadratic-lstm", "quadratic-sharing-lstm"])
+def test_an_exported_network_refuses_gradients_of_another_length(name, tmp_path):
+    exported = module_of(l2l.export(name, "python"))
+    for wrong in (0, 2, 4):
+        with pytest.raises(ValueError, match=f"^gradient: expected 3 numbers, as for init, got {wrong}"):
+            exported.update([1.0] * wrong, exported.init(3))
+    run_js(tmp_path, name, """
+        const { init, update } = exported;
+        for (const wrong of [[], [1, 2], [1, 2, 3, 4]]) refused(RangeError, "gradient", () => update(wrong, init(3)));
+    """)
+
+
+def test_exported_general_refuses_what_does_not_fit(tmp_path):
+    exported = module_of(l2l.export("general", "python"))
+    for bad in ([], [1.0, 2.0]):
+        with pytest.raises(TypeError, match="^theta: expected a list of lists"):
+            exported.init(bad, [True] * len(bad))
+    for matrix in ([], [True, False]):
+        with pytest.raises(ValueError, match="^matrix: expected 1, one for each list of theta, got "):
+            exported.init([[0.0, 0.0]], matrix)
+    for steps in (0, -1, float("nan"), None):
+        with pytest.raises(ValueError, match="^steps: expected a number above 0, got "):
+            exported.init([[0.0, 0.0]], [True], steps)
+    for bad in ([], [[1.0]], [[1.0] * 3], [[1.0] * 2] * 2):
+        with pytest.raises(ValueError, match="^gradients: expected lists of "):
+            exported.update(bad, exported.init([[0.0, 0.0]], [True]))
+    run_js(tmp_path, "general", """
+        const { init, update } = exported;
+        for (const matrix of [[], [true, false]]) refused(RangeError, "matrix", () => init([[0, 0]], matrix));
+        for (const steps of [0, -1, NaN, null]) refused(RangeError, "steps", () => init([[0, 0]], [true], steps));
+        for (const bad of [[], [[1]], [[1, 2, 3]], [[1, 2], [1, 2]]]) {
+          const state = init([[0, 0]], [true]);
+          refused(RangeError, "gradients", () => update(bad, state));
+          if (state.t) throw new Error("a step that was refused was counted");
+        }
+    """)
+
+
+def test_the_files_of_numpy_and_python_have_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for to in TARGETS:
+        assert main(["export", "lstm-oi-2", "--to", to]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "lstm_oi_2.h", "lstm_oi_2.mjs", "lstm_oi_2.py", "lstm_oi_2_python.py"]
+    assert "import numpy" in (tmp_path / "lstm_oi_2.py").read_text("utf-8")
+
+
 @given(model=models())
 @settings(max_examples=20)
 def test_weights_are_the_float32_ones_exactly(model):
@@ -395,7 +624,7 @@ def test_the_self_test_reaches_both_branches_of_preprocessing():
     assert small.any() and not small.all() and (gradients() < 0).any() and (gradients() > 0).any()
 
 
-@pytest.mark.parametrize("to, most", [("numpy", 120), ("python", 120), ("js", 120), ("c", 155)])
+@pytest.mark.parametrize("to, most", [("numpy", 120), ("python", 120), ("js", 120), ("c", 160)])
 def test_it_is_short(to, most):
     lines = l2l.export("mnist-lstm", to).splitlines()
     beside = len(lines) - len(WRITERS[to](describe("mnist-lstm"))["data"])  # beside the weights, and what is expected

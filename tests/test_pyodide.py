@@ -24,10 +24,10 @@ require("pyodide").loadPyodide().then((pyodide) => {
 def test_exports_pass_their_self_test_in_pyodide(tmp_path):
     if not NODE or subprocess.run([NODE, "-e", "require.resolve('pyodide')"], capture_output=True).returncode:
         pytest.skip("needs node and its package pyodide, which NODE_PATH names")
-    paths = [tmp_path / f"{name}.py" for name in ("quadratic-lstm", "general")]
+    paths = [tmp_path / f"{name}.py" for name in ("quadratic-lstm", "general", "lstm-oi-2")]
     for path in paths:
         l2l.export(path.stem, "python", path)
     done = subprocess.run([NODE, "-e", SCRIPT, *map(str, paths)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     errors = [float(line) for line in done.stdout.split()]
-    assert len(errors) == 2 and all(error <= 1e-12 for error in errors)
+    assert len(errors) == 3 and all(error <= 1e-12 for error in errors)

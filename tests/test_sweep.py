@@ -2,8 +2,11 @@
 
 import json
 import math
+import os
+import signal
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -118,7 +121,7 @@ def test_a_dead_worker_loses_no_finished_result(tmp_path):
                 else:
                     future.set_exception(RuntimeError("the worker has died"))
 
-    with pytest.raises(RuntimeError, match="died"):
+    with pytest.raises(OSError, match="^executor: . of . jobs were lost, .* RuntimeError: the worker has died"):
         sweep(square, JOBS, tmp_path / "runs.json", executor=Dying())
     assert sweep(square, JOBS, tmp_path / "runs.json") == WANTED
 
@@ -284,7 +287,7 @@ def test_halving_trains_what_goes_on_to_the_same_end(run, tmp_path):
     for workers in (1, 2):
         code, out, err = run("--results", f"{workers}.json", "--workers", workers, "--halve-at", "1,3", *words)
         assert code == 0, err
-        assert out.count("stopped after 1 epochs") == 2 and out.count("stopped after 3 epochs") == 1
+        assert out.count("  1, stopped\n") == 2 and out.count("  3, stopped\n") == 1 and out.count("  4\n") == 1
         assert "after 3 epochs  learning-rate" in err and "figure: " in err
         halved = files.read_json(tmp_path / f"{workers}.json")["sweep"]
         assert halved.keys() == whole.keys()
@@ -295,7 +298,7 @@ def test_halving_trains_what_goes_on_to_the_same_end(run, tmp_path):
             if "result" in outcome:
                 assert outcome["result"]["score"] == of_whole["score"]
         assert len(list((tmp_path / f"{workers}.json.runs").iterdir())) == 3
-        assert run("--results", f"{workers}.json", "--halve-at", "4", *words)[0] == 0  # now two of them go on
+        assert run("--results", f"{workers}.json", "--halve-at", "3", *words)[0] == 0  # now two of them go on
         again = files.read_json(tmp_path / f"{workers}.json")["sweep"]
         assert sum("result" in outcome for outcome in again.values()) == 2
         assert all(outcome["result"]["score"] == whole[key]["result"]["score"] for key, outcome in again.items()
@@ -323,7 +326,37 @@ def test_a_users_executor(run, tmp_path, monkeypatch):
     code, out, _ = run("--executor", "mine_of_sweep:pool", *TRAIN, "--hidden", "2", "3")
     assert code == 0 and len(out.splitlines()) == 5
     code, _, err = run("--executor", "mine_of_sweep:nothing", *TRAIN, "--hidden", "2", "3")
-    assert code == 2 and "executor: expected an object with submit, got int" in err
+    assert code == 2 and "--executor: executor: expected an object with submit, got 3" in err
+    code, _, err = run("--executor", "mine_of_sweep:pool", "--workers", "2", *TRAIN, "--hidden", "2", "3")
+    assert code == 2 and "--executor: not together with --workers" in err
+
+
+def dies_once(path, x):
+    """Kills the process of a pool that calls it first."""
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(x)
+
+
+def test_a_process_that_is_killed_ends_no_sweep(tmp_path):
+    from l2l_ref.executors import processes
+
+    with processes(2) as executor:
+        outcomes = sweep(partial(dies_once, tmp_path / "died"), JOBS, tmp_path / "runs.json", executor=executor)
+    assert outcomes == WANTED and (tmp_path / "died").exists()
+
+
+def test_halving_at_the_end_of_a_training_is_refused(run):
+    code, _, err = run("--halve-at", "1,4", *TRAIN, "--epochs", "4", "--hidden", "2", "3")
+    assert code == 2 and "--halve-at: expected numbers below the 4 epochs of the trainings, got 1,4" in err
+
+
+def test_validations_that_are_nan_are_no_reason_to_go_on(tmp_path):
+    nan = float("nan")
+    curves = {"a": [nan, nan], "b": [3, 1], "c": [nan, 0.1], "d": [2, 2]}
+    outcomes = sweep(carried, curves, tmp_path / "nan.json", halve_at=(1,))
+    assert [key for key, outcome in outcomes.items() if "result" in outcome] == ["b", "d"]
 
 
 def test_processes_have_the_results_of_one(run, tmp_path):

@@ -100,7 +100,7 @@ def dask(workers: int) -> Iterator[Any]:
     """A client of a dask cluster on this machine."""
     from distributed import Client, LocalCluster
 
-    with (LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+    with (LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
           Client(cluster) as client):
         yield client
 

@@ -20,6 +20,14 @@ def number(text):
     return value
 
 
+def seconds(text):
+    """The argparse type of a time."""
+    value = number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
+    return value
+
+
 def whole(least):
     """Return the argparse type of whole numbers that are at least ``least``."""
 

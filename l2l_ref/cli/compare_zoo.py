@@ -44,7 +44,7 @@ def run(args):
     figure = planned_figure(args.figure, "compare-zoo.png")
     functions = args.functions or (SHORT_FUNCTIONS if args.short else FUNCTIONS)
     horizons = args.horizons or (SHORT_HORIZONS if args.short else HORIZONS)
-    with executor_of(args, args.processes or (1 if args.short else cores())) as executor:
+    with executor_of(args, "processes", 1 if args.short else cores()) as executor:
         result = compare_zoo(
             model, SHORT if args.short else (*zoo.TRAINING, *zoo.HELD_OUT), horizons, functions, args.seed,
             tuning_functions=args.tuning_functions or min(TUNING_FUNCTIONS, functions),

@@ -14,7 +14,8 @@ def configure(parser):
                         help="numpy; python, the standard library alone; c, a C99 header; js, an ES module "
                              "(default numpy)")
     parser.add_argument("--output", metavar="FILE",
-                        help="where the file is written (default: the name of the model in this folder)")
+                        help="where the file is written (default: the name of the model in this folder, with _python "
+                             "after it for python)")
     parser.add_argument("--part", metavar="NAME", help="the part of an optimizer of several parts")
     parser.add_argument("--json", action="store_true", help=f"{JSON}: the file and its size")
 

@@ -12,7 +12,7 @@ import re
 from .. import files
 from ..backends import BACKENDS
 from ..search.minimize import minimize
-from .arguments import JSON, number, whole
+from .arguments import JSON, number, seconds, whole
 from .user_code import import_object, output_on_stderr
 
 
@@ -103,14 +103,6 @@ def described(x):
     numbers = x.items() if isinstance(x, dict) else (("", x_k) for x_k in x)
     return ", ".join((f"{name}=" if name else "") + (f"{x_k:.10g}" if type(x_k) is float else str(x_k))
                      for name, x_k in numbers)
-
-
-def seconds(text):
-    """The argparse type of a time."""
-    value = number(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
-    return value
 
 
 def pair(text):

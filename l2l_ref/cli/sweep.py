@@ -19,6 +19,8 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
+
 from ..compare.statistics import align
 from ..compare.sweep_figure import plot_halving, plot_sweep
 from ..executors import cores
@@ -98,12 +100,17 @@ def run(args):
         own = {"checkpoint": str(kept / hashlib.sha256(key.encode()).hexdigest()[:16]), "resume": True}
         jobs[key] = _words(command, problem, threads | chosen | (own if args.halve_at else {}))
         runs[key] = setting
-        _module(command).checked(_arguments(jobs[key]))  # mistakes are told before hours of work
+        parsed = _arguments(jobs[key])
+        _module(command).checked(parsed)  # mistakes are told before hours of work
+        epochs = (parsed.epochs or _module(command).epochs_of(problem)) if args.halve_at else np.inf
+        if max(args.halve_at, default=0) >= epochs:
+            raise ValueError(f"--halve-at: expected numbers below the {epochs} epochs of the trainings, "
+                             f"got {','.join(map(str, args.halve_at))}")
 
     def report(key, outcome):
         if "validations" in outcome:
             reached = outcome["validations"]
-            progress(f"after {len(reached)} epochs  {_described(runs[key])}  best validation {_text(min(reached))}")
+            progress(f"after {_epochs(len(reached))}  {_described(runs[key])}  best validation {_text(min(reached))}")
             return
         report.finished += 1
         losses = ", ".join(f"{name} {_text(loss)}" for name, loss in _losses(command, outcome).items())
@@ -111,7 +118,7 @@ def run(args):
         progress(f"{report.finished}/{len(jobs)}  {_described(runs[key])}  {said}")
 
     report.finished = 0
-    with executor_of(args, args.workers) as executor:
+    with executor_of(args, "workers") as executor:
         outcomes = sweep(run_words, jobs, path, executor=executor, report=report,
                          halve_at=args.halve_at)
     with contextlib.suppress(OSError):  # there may be checkpoints of runs that did not go on
@@ -205,9 +212,11 @@ def _table(command, axes, runs, outcomes):
     names = list(dict.fromkeys(name for of in losses.values() for name in of))
     rows = [[*(axis.replace("_", "-") for axis in axes), *names]]
     rows += [[*runs[key].values(), *(_text(losses[key].get(name)) for name in names)] for key in outcomes]
-    for key, row in zip(outcomes, rows[1:]):
-        if "validations" in outcomes[key]:
-            row[-1] = f"stopped after {len(outcomes[key]['validations'])} epochs"
+    if any("validations" in outcome for outcome in outcomes.values()):  # some were stopped
+        rows[0].append("epochs")
+        for key, row in zip(outcomes, rows[1:]):
+            reached = str(len(validations_of(outcomes[key])))
+            row.append(f"{reached}, stopped" if "validations" in outcomes[key] else reached)
     lines = align(rows) if len(rows[0]) > 0 else []
     failed = [f"failed: {_described(runs[key])}: {outcome['error']}" for key, outcome in outcomes.items()
               if "error" in outcome]
@@ -221,6 +230,10 @@ def _table(command, axes, runs, outcomes):
 def _described(setting):
     return ", ".join(f"{name.replace('_', '-')}{'' if value is True else f' {value}'}"
                      for name, value in setting.items())
+
+
+def _epochs(count):
+    return f"{count} epoch{'s' * (count != 1)}"
 
 
 def _text(loss):

@@ -41,10 +41,11 @@ from .arguments import (
     progress,
     refuse_others,
     require_writable,
+    seconds,
     units,
     whole,
 )
-from .executors import WHERE, add_where, executor_of
+from .executors import WHERE, add_where, chosen_of, executor_of
 from .user_code import import_problem
 
 TEST = 3  # the stream of random numbers of the functions that the score is taken on
@@ -221,7 +222,7 @@ def configure(parser):
     add("--processes", type=whole(1), metavar="N",
         help="processes that share the pieces, or the pairs of evolution; the weights do not depend on it (default 1)")
     add_where(add, "pieces", "--processes")
-    add("--piece-seconds", type=number, metavar="X",
+    add("--piece-seconds", type=seconds, metavar="X",
         help="if no piece is finished for so many seconds, those that are waited for are computed again (default: wait "
              "as long as it takes)")
     add("--threads", type=whole(1), metavar="N", help="threads of the numba backend (default: one per core)")
@@ -254,19 +255,22 @@ def _defaults(problem):
 DEFAULTS = {problem: _defaults(problem) for problem in OPTIONS}
 
 
+def epochs_of(problem):
+    """How many epochs a training on this problem has by default."""
+    return DEFAULTS[kind(problem)]["epochs"]
+
+
 def checked(args):
     """Refuse options that do not go together."""
     for option in ("resume", "overwrite"):
         if getattr(args, option) and not args.checkpoint:
             raise ValueError(f"--{option}: needs --checkpoint FILE")
     refuse_others(args, kind(args.problem), OPTIONS)
-    where = [f"--{name}" for name in ("processes", *WHERE) if (getattr(args, name) or 1) != 1]
-    if len(where) > 1:
-        raise ValueError(f"{where[1]}: not together with {where[0]}")
+    where = chosen_of(args, "processes")
     if args.piece_seconds is not None and not where:
         raise ValueError("--piece-seconds: needs --processes, --executor or --scheduler")
     if where and args.second_derivatives:
-        raise ValueError(f"{where[0]}: not with --second-derivatives, whose functions cannot be sent anywhere")
+        raise ValueError(f"--{where[0]}: not with --second-derivatives, whose functions cannot be sent anywhere")
     if args.averaged and not args.share:
         raise ValueError("--averaged: needs --share")
     if args.window and args.share != "l-bfgs":
@@ -359,7 +363,7 @@ def _gradient(args, reporter):
     reporter.model_of = partial(gradient_based.with_phi, model)
     config = getattr(problem, "config", None) or {"problem": args.problem}
     reporter.about = {"made with": made_with, "model": model.config, "problem": config, "recipe": recipe}
-    with executor_of(args, args.processes or 1) as executor:
+    with executor_of(args, "processes") as executor:
         trained, log = meta_train(model, problem, seed=args.seed, checkpoint=args.checkpoint, resume=args.resume,
                                   overwrite=args.overwrite, report=reporter, executor=executor,
                                   piece_seconds=args.piece_seconds, **recipe)
@@ -389,7 +393,7 @@ def _search(args, reporter):
     reporter.model_of = partial(black_box.with_phi, model)
     reporter.about = {"made with": made_with, "model": model.config, "problem": _problem(distributions),
                       "recipe": asdict(recipe)}
-    with executor_of(args, args.processes or 1) as executor:
+    with executor_of(args, "processes") as executor:
         trained, log = black_box.meta_train_black_box(
             model, distributions, args.seed, backend=args.backend, threads=args.threads, checkpoint=args.checkpoint,
             resume=args.resume, overwrite=args.overwrite, report=reporter, executor=executor,
@@ -408,9 +412,10 @@ def _search(args, reporter):
 
 
 def _require_pieces(args):
-    """Refuse processes that would have nothing to do."""
-    if (args.processes or 1) > 1 and (args.pieces or 1) == 1:
-        raise ValueError("--processes: expected 1 without --pieces or --estimator evolution: there is nothing to share")
+    """Refuse workers that would have nothing to do."""
+    chosen = chosen_of(args, "processes")
+    if chosen and (args.pieces or 1) == 1:
+        raise ValueError(f"--{chosen[0]}: needs --pieces or --estimator evolution: there is nothing to share")
 
 
 def _problem(distributions):

@@ -15,14 +15,14 @@ over independent repetitions of the whole suite.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..baselines.gradient import OPTIMIZERS
 from ..checks import choice, whole_number, whole_numbers
-from ..executors import submit_of
+from ..executors import as_answered
 from ..optimizees import zoo
 from ..optimizees.rollout import rollout
 from ..seeds import child
@@ -170,29 +170,18 @@ def compare_zoo(
     if not jobs:
         raise ValueError(f"names: expected at least one problem whose data are there; {next(iter(skipped.values()))}")
     results = {}
-    for name, result in zip(jobs, _run(list(jobs.values()), executor)):
+    for name, result in as_answered(measure_problem, jobs, executor):
         results[name] = result
         if report:
             report(f"{name}: " + ", ".join(f"{one} {row.finals[-1].mean():.4g}" for one, row in result.rows.items()))
-    return ZooResult(horizons, results, skipped)
+    return ZooResult(horizons, {name: results[name] for name in jobs}, skipped)
 
 
-def _run(jobs: list[tuple[Any, ...]], executor: Any) -> Iterator[ProblemResult]:
-    if executor is None:
-        yield from map(measure_problem, jobs)
-        return
-    futures = [submit_of(executor)(measure_problem, job) for job in jobs]
-    try:
-        for future in futures:
-            yield future.result()
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def measure_problem(job: tuple[Any, ...]) -> ProblemResult:
+def measure_problem(
+    model: Any, name: str, number: int, horizons: Sequence[int], functions: int, seed: int, tuning_functions: int,
+    tuned: Sequence[str], data_dir: Path | None, cache: bool,
+) -> ProblemResult:
     """One problem: the model, tuned baselines and untuned Adam, on the same functions."""
-    model, name, number, horizons, functions, seed, tuning_functions, tuned, data_dir, cache = job
     problem = zoo.problem(name, data_dir)
     tune_on, test_on = (problem.on("train"), problem.on("test")) if hasattr(problem, "on") else (problem, problem)
     at, longest = child(seed, COMPARISON, number), max(horizons)

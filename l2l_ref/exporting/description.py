@@ -79,7 +79,8 @@ def describe(model: protocols.Path | pretrained.Model, part: str | None = None) 
         kind = "sharing"
         parts += ["average", f"{model.share}_memory"]
         settings |= {"AVERAGED": model.averaged} | ({"WINDOW": model.window} if model.share == "l-bfgs" else {})
-    return Description(_title(card, model), _card_lines(card), kind, (*parts, kind), cell, settings, layers,
+    parts += ["float_array", "length", kind]
+    return Description(_title(card, model), _card_lines(card), kind, tuple(parts), cell, settings, layers,
                        {"W": params.W, "b": params.b}, _expected(model))
 
 
@@ -95,8 +96,10 @@ def _moments(model: MomentsMLP, card: dict[str, Any]) -> Description:
         expected.append(np.append(*update))
     title = (f"{Path(str(card.get('name', 'model'))).name}: an optimizer that weighs running means of the gradient by "
              f"a network of {model.hidden} hidden units.")
-    return Description(title, _card_lines(card), "moments", ("affine", "tanh", "scalar_tanh", "moments"), "",
-                       {"BETAS": list(BETAS), "BETAS_V": list(BETAS_V)}, (), params._asdict(), np.stack(expected))
+    parts = ("affine", "tanh", "scalar_tanh", "float_arrays", "moments")
+    settings = {"BETAS": list(BETAS), "BETAS_V": list(BETAS_V)}
+    return Description(title, _card_lines(card), "moments", parts, "", settings, (), params._asdict(),
+                       np.stack(expected))
 
 
 def _search(model: Proposer, card: dict[str, Any]) -> Description:

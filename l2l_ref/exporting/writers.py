@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..protocols import Array
     from .description import Description
 
-SUFFIXES = {"numpy": ".py", "python": ".py", "c": ".h", "js": ".mjs"}
+SUFFIXES = {"numpy": ".py", "python": "_python.py", "c": ".h", "js": ".mjs"}
 TARGETS = tuple(SUFFIXES)
 WIDTH = 116
 TABLE = "d, then the mean and the standard deviation of the first 1, 2, 4, .. values in training"
@@ -112,10 +112,9 @@ def _assignments(d: Description, form: str) -> str:
 def _search_names(d: Description, target: str) -> dict[str, Any]:
     """What the sections of a search need beside the rest."""
     dim = d.settings.get("DIM")
-    own, limit, most = {"c": ("s->d", "L2L_DIM", ""), "js": ("this.d", "DIM", " && d <= DIM")}.get(
-        target, ("self.d", "DIM", " <= DIM"))
+    own, limit = {"c": ("s->d", "L2L_DIM"), "js": ("this.d", "DIM")}.get(target, ("self.d", "DIM"))
     any_number = "1 to L2L_DIM" if target == "c" else "1 or more"
-    return {"D": limit if dim else own, "most": most if dim else "", "dim": dim or d.expected.shape[1],
+    return {"D": limit if dim else own, "most": ", DIM" if dim else "", "dim": dim or d.expected.shape[1],
             "dims": any_number if not dim else f"1 to {dim}" if dim > 1 else "1", "test_d": d.expected.shape[1]}
 
 
@@ -151,7 +150,8 @@ def _numpy(d: Description) -> dict[str, Any]:
     data += ["# What the package computes in the self-test",
              *_block("EXPECTED = np.array([", d.expected, f"]).reshape{d.expected.shape}", _number)]
     features = "log_and_sign(g)" if "P" in d.settings else "g[:, None]"
-    return _names(d, data=data, features=features, imports="import math\n" if d.kind == "search" else "")
+    return _names(d, data=data, features=features,
+                  imports="import math\nimport operator\n" if d.kind == "search" else "")
 
 
 def _lists(d: Description, opens: str, closes: str, name: str, rows: tuple[str, str], end: str,
@@ -181,7 +181,8 @@ def _python(d: Description) -> dict[str, Any]:
     math = {"moments": "exp, isfinite, log, sqrt, tanh", "search": "exp, isfinite, log, log1p, sqrt, tanh"}.get(
         d.kind, "exp, isfinite, log, tanh")
     data = _lists(d, 'array("f", [', "])", "", ("[", "]"), "", "#")
-    return _names(d, data=data, math=math, features="log_and_sign(g)" if "P" in d.settings else "[g]")
+    return _names(d, data=data, math=math, features="log_and_sign(g)" if "P" in d.settings else "[g]",
+                  imports="from operator import index\n" if d.kind == "search" else "")
 
 
 def _js(d: Description) -> dict[str, Any]:
