@@ -150,7 +150,7 @@ def test_a_problem_of_ones_own():
     (lambda: mixture(weights=[1, -1, 1]), ValueError, "weights"),
     (lambda: mixture(weights=[1, np.nan, 1]), ValueError, "weights"),
     (lambda: mixture(starts=0.5), ValueError, "starts"), (lambda: mixture(inputs=np.nan), ValueError, "inputs"),
-    (lambda: mixture(rescale=1.0), ValueError, "rescale"), (lambda: mixture(rescale=np.inf), ValueError, "rescale"),
+    (lambda: mixture(rescale=0.5), ValueError, "rescale"), (lambda: mixture(rescale=np.inf), ValueError, "rescale"),
     (lambda: Mixture([Rosenbrock(2, theta0_scale=1e30)]), ValueError, r"problems\[0\]: expected a mean loss"),
 ])
 def test_a_bad_mixture_is_named(make, error, message):

@@ -118,7 +118,7 @@ NUMBERS = {
     "logarithm": "replace losses by the logarithm of their sum with this number",
     "starts": "multiply the starting points of an eighth of the functions at random, by factors up to this",
     "inputs": "multiply the inputs of an eighth of the functions at random, by factors up to this",
-    "rescale": "rescale the parameters of each function at random, array by array, by factors up to this",
+    "rescale": "rescale the parameters of each function at random, array by array, by factors up to this; 1 does not",
     "penalty": "weight in the loss of the distance between the network's raw output and the unit cube",
     "parallel": "fraction of the updates with simultaneous evaluations, 2 to --workers",
     "length-scale": "length scale of the Gaussian process; the unit is the side of the cube",

@@ -45,12 +45,12 @@ class Mixture:
     weights : sequence of float, optional
         How often each problem is drawn, in proportion; by default all equally often.
     rescale : float or None
-        The largest factor s of Q9, above 1: log s is uniform between -log and +log of it. The problems then need
-        ``shapes``. None does not rescale.
+        The largest factor s of Q9, at least 1: log s is uniform between -log and +log of it. The problems then need
+        ``shapes``. None, or 1, does not rescale.
     starts : float or None
-        The largest r of Q9, above 1, of an eighth of the functions, the same in all arrays. None leaves r at 1.
+        The largest r of Q9, at least 1, of an eighth of the functions, the same in all arrays. None leaves r at 1.
     inputs : float or None
-        The largest factor of the inputs, above 1, of another eighth of the functions, drawn in the same way.
+        The largest factor of the inputs, at least 1, of another eighth of the functions, drawn in the same way.
 
     Attributes
     ----------
@@ -89,8 +89,8 @@ class Mixture:
             raise ValueError(f"weights: expected {count} finite numbers >= 0, not all of them 0, "
                              f"got {weights!r}")
         for name, factor in (("rescale", rescale), ("starts", starts), ("inputs", inputs)):
-            if factor is not None and not 1 < factor < np.inf:
-                raise ValueError(f"{name}: expected None or a finite number above 1, got {factor!r}")
+            if factor is not None and not 1 <= factor < np.inf:
+                raise ValueError(f"{name}: expected None or a finite number >= 1, got {factor!r}")
         self.weights = tuple(float(share) for share in shares / shares.sum())
         self.rescale, self.starts, self.inputs = (
             None if factor is None else float(factor) for factor in (rescale, starts, inputs))
