@@ -127,14 +127,21 @@ def worker_of(port):
                    "--no-nanny")
 
 
-def test_a_scheduler_that_restarts(tmp_path, undisturbed, unused_port, monkeypatch):
-    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "10s")  # it is waited for so long
-    words = command("--output", "there.npz", "--checkpoint", "run", "--scheduler", f"tcp://127.0.0.1:{unused_port}")
-    with scheduler_at(unused_port) as scheduler, worker_of(unused_port):
-        process = subprocess.Popen(words, **settings_of(tmp_path))
+@contextmanager
+def training_whose_scheduler_is_killed(port, folder):
+    """A training after its first lines, and its scheduler, which has just been killed."""
+    words = command("--output", "there.npz", "--checkpoint", "run", "--scheduler", f"tcp://127.0.0.1:{port}")
+    with scheduler_at(port) as scheduler, worker_of(port):
+        process = subprocess.Popen(words, **settings_of(folder))
         for _ in range(3):
             process.stderr.readline()
         scheduler.kill()
+        yield process, scheduler
+
+
+def test_a_scheduler_that_restarts(tmp_path, undisturbed, unused_port, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "10s")  # it is waited for so long
+    with training_whose_scheduler_is_killed(unused_port, tmp_path) as (process, scheduler):
         scheduler.wait()
         with scheduler_at(unused_port), worker_of(unused_port):
             _, said = process.communicate(timeout=200)
@@ -144,12 +151,7 @@ def test_a_scheduler_that_restarts(tmp_path, undisturbed, unused_port, monkeypat
 
 def test_a_scheduler_that_does_not_come_back(tmp_path, undisturbed, unused_port, monkeypatch):
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "3s")
-    words = command("--output", "there.npz", "--checkpoint", "run", "--scheduler", f"tcp://127.0.0.1:{unused_port}")
-    with scheduler_at(unused_port) as scheduler, worker_of(unused_port):
-        process = subprocess.Popen(words, **settings_of(tmp_path))
-        for _ in range(3):
-            process.stderr.readline()
-        scheduler.kill()
+    with training_whose_scheduler_is_killed(unused_port, tmp_path) as (process, scheduler):
         _, said = process.communicate(timeout=200)
     assert process.returncode == 0, said
     assert "computed in this process" in said and weights_in(tmp_path / "there.npz") == undisturbed

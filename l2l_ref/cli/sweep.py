@@ -119,8 +119,7 @@ def run(args):
 
     report.finished = 0
     with executor_of(args, "workers") as executor:
-        outcomes = sweep(run_words, jobs, path, executor=executor, report=report,
-                         halve_at=args.halve_at)
+        outcomes = sweep(run_words, jobs, path, executor=executor, report=report, halve_at=args.halve_at)
     with contextlib.suppress(OSError):  # there may be checkpoints of runs that did not go on
         kept.rmdir()
     if as_json:
