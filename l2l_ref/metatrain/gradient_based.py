@@ -480,7 +480,7 @@ def window_piece(
             task: Any = problem.sample(functions, seed)
             evaluate = task.second_order if recipe.second_derivatives else task.loss_and_gradient
             carried = evolution.Run(task, task.theta0, begin(model, task.theta0, task, told), evaluate(task.theta0))
-        task, theta, before, evaluation = carried
+        task, theta, before, evaluation, _ = carried
         f_first = evaluation[0]
         theta, state, evaluation, losses, gradients, loss_gradients, products = run_window(
             current, task, theta, before, evaluation, unroll
