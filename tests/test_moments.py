@@ -140,11 +140,10 @@ def by_hand(gradients, theta):
             for j, beta in enumerate(BETAS_V):
                 v[j, i] = beta * v[j, i] + (1 - beta) * g[i] ** 2
         m_hat = [m[k] / (1 - beta**t) for k, beta in enumerate(BETAS)]
-        s, r = (np.sqrt(v[j] / (1 - beta**t)) for j, beta in enumerate(BETAS_V))
-        S = np.sqrt(np.mean(s**2))
-        out.append([np.clip([g[i] / s[i], *(m_hat[k][i] / s[i] for k in range(3)), m_hat[1][i] / r[i],
-                             m_hat[2][i] / r[i], g[i] / S, m_hat[1][i] / S, m_hat[2][i] / S], -10, 10)
-                    for i in range(len(theta))])
+        r = [np.sqrt(v[j] / (1 - beta**t)) for j, beta in enumerate(BETAS_V)]
+        s, S = np.maximum(*r), max(np.sqrt(np.mean(r_j**2)) for r_j in r)
+        out.append([np.clip([g[i] / s[i], *(m_hat[k][i] / s[i] for k in range(3)), g[i] / S, m_hat[1][i] / S,
+                             m_hat[2][i] / S], -10, 10) for i in range(len(theta))])
     return np.array(out)
 
 
@@ -295,7 +294,8 @@ def test_the_features_are_those_of_the_page():
         m[:, t + 1] = [beta * m[k, t] + (1 - beta) * gradients[t] for k, beta in enumerate(BETAS)]
         v[:, t + 1] = [beta * v[j, t] + (1 - beta) * gradients[t] ** 2 for j, beta in enumerate(BETAS_V)]
     m_hat = [m[k, 3] / (1 - beta**3) for k, beta in enumerate(BETAS)]
-    s, r = (np.sqrt(v[j, 3] / (1 - beta**3)) for j, beta in enumerate(BETAS_V))
+    r = [np.sqrt(v[j, 3] / (1 - beta**3)) for j, beta in enumerate(BETAS_V)]
+    s = np.maximum(*r)
 
     def cosine(t, where):
         a, b = gradients[t][where], m[1, t][where]
@@ -306,18 +306,18 @@ def test_the_features_are_those_of_the_page():
 
     _, e = rows_of(gradients[2], state, arrays, T)
     for where, matrix in zip(parts, (1, 0)):
-        S, n = rms(s[where]), s[where].size
+        S_1, S_2, n = rms(r[0][where]), rms(r[1][where]), s[where].size
         own, whole = [cosine(t, where) for t in (1, 2)], [cosine(t, slice(None)) for t in (1, 2)]
         far, path = rms(sum(updates)[where]), sum(rms(u[where]) for u in updates)
         shared = [np.log(rms(theta[where]) + 1e-3) / 3 + 1, np.log(n) / 6 - 1, matrix - 0.5,
                   2 * (0.8 * 0.2 * own[0] + 0.2 * own[1]), 3 * (0.97 * 0.03 * own[0] + 0.03 * own[1]), sum(own) / 10,
                   2 * (0.8 * 0.2 * whole[0] + 0.2 * whole[1]), sum(whole) / 10,
-                  np.log(S / rms(r[where]) + 1e-2) / 2 + 0.5,
-                  np.log(rms(m_hat[1][where]) / S + 1e-3) / 2 + 1, np.log(rms(m_hat[2][where]) / S + 1e-3) / 2 + 1,
+                  np.log(S_1 / S_2 + 1e-2) / 2 + 0.5,
+                  np.log(rms(m_hat[1][where]) / S_1 + 1e-3) / 2 + 1, np.log(rms(m_hat[2][where]) / S_1 + 1e-3) / 2 + 1,
                   np.log(far + 1e-5) / 4 + 1.2, np.log(far / path + 1e-2) / 2 + 1, np.log(3) / 3 - 1, 2 * 3 / T - 1]
         for i in range(where.start, where.stop):
             o_1, o_3, o_4 = (x[i] / s[i] for x in (gradients[2], m_hat[1], m_hat[2]))
-            wanted = [np.log(s[i] / S) / 3, np.log(s[i] / r[i]) / 3, abs(o_3) - 0.5, abs(o_4) - 0.5,
+            wanted = [np.log(s[i] / max(S_1, S_2)) / 3, np.log(r[0][i] / r[1][i]) / 3, abs(o_3) - 0.5, abs(o_4) - 0.5,
                       np.clip(o_1 * o_3, -3, 3) / 2, *shared]
             np.testing.assert_allclose(e[i], wanted, rtol=1e-9, atol=1e-12)
 

@@ -40,8 +40,8 @@ OPERATIONS = (
     ),
     Operation(
         "directions", moments.directions, _directions,
-        r"o = \left(\frac{g}{s}, \frac{\hat m_k}{s}, \frac{\hat m_k}{r}, \frac{g}{S}, \frac{\hat m_k}{S}\right)"
-        r" \qquad s = \sqrt{\hat v_1} \qquad r = \sqrt{\hat v_2}",
+        r"o = \left(\frac{g}{s}, \frac{\hat m_k}{s}, \frac{g}{S}, \frac{\hat m_k}{S}\right)"
+        r" \qquad s = \sqrt{\max(\hat v_1, \hat v_2)}",
         "Kingma & Ba 2015, Lv et al. 2017",
         cases={
             "one coordinate": partial(_directions, shapes=[(1,)]),

@@ -22,7 +22,7 @@ from .threads import run, worth
 
 BLOCK = 4096    # coordinates in a block
 TILE = 128      # coordinates in a tile
-OWN, K = 5, 9   # features of a coordinate itself, directions
+OWN, K = 5, 7   # features of a coordinate itself, directions
 
 
 # -------------------------------------------------------------------- the two functions of the original
@@ -180,25 +180,23 @@ def _features(gradient, m, v, tile, by_S, constants, o, e):
     by_slow, most = constants[4], constants[5]
     fast, slow = v[0, tile : tile + count], v[1, tile : tile + count]
     m_1, m_2, m_3 = m[0, tile : tile + count], m[1, tile : tile + count], m[2, tile : tile + count]
-    o_0, o_1, o_2, o_3, o_4, o_5, o_6, o_7, o_8 = o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8]
+    o_0, o_1, o_2, o_3, o_4, o_5, o_6 = o[0], o[1], o[2], o[3], o[4], o[5], o[6]
     e_0, e_1, e_2, e_3, e_4 = e[0], e[1], e[2], e[3], e[4]
     for i in range(count):
         square = gradient[i] * gradient[i]
         g = gradient[i] if square - square == zero else zero
-        s, r = np.sqrt(fast[i] * by_fast), np.sqrt(slow[i] * by_slow)  # C20
+        r_1, r_2 = np.sqrt(fast[i] * by_fast), np.sqrt(slow[i] * by_slow)  # C20
+        s = max(r_1, r_2)
         by_s = one / s if s > zero else zero
-        by_r = one / r if r > zero else zero
         o_0[i] = min(max(g * by_s, -most), most)                     # C21
         o_1[i] = min(max(m_1[i] * by_1 * by_s, -most), most)
         o_2[i] = min(max(m_2[i] * by_2 * by_s, -most), most)
         o_3[i] = min(max(m_3[i] * by_3 * by_s, -most), most)
-        o_4[i] = min(max(m_2[i] * by_2 * by_r, -most), most)
-        o_5[i] = min(max(m_3[i] * by_3 * by_r, -most), most)
-        o_6[i] = min(max(g * by_S, -most), most)
-        o_7[i] = min(max(m_2[i] * by_2 * by_S, -most), most)
-        o_8[i] = min(max(m_3[i] * by_3 * by_S, -most), most)
+        o_4[i] = min(max(g * by_S, -most), most)
+        o_5[i] = min(max(m_2[i] * by_2 * by_S, -most), most)
+        o_6[i] = min(max(m_3[i] * by_3 * by_S, -most), most)
         e_0[i] = max(s * by_S, number(1e-6))
-        e_1[i] = max(s * by_r, number(1e-6))
+        e_1[i] = max(r_1 / r_2 if r_2 > zero else zero, number(1e-6))
     for i in range(count):
         e_0[i] = min(max(log(e_0[i]), number(-6)), number(3)) / number(3)  # C22
         e_1[i] = min(max(log(e_1[i]), number(-6)), number(3)) / number(3)  # C22

@@ -1,16 +1,16 @@
 """An optimizer that is odd in the gradient, on features that do not depend on scales: the NumPy original.
 
-Dims: n coordinates in A arrays; T steps; K = 9 directions, E = 20 features. Read ops/moments.py and ops/gated_sum.py
+Dims: n coordinates in A arrays; T steps; K = 7 directions, E = 20 features. Read ops/moments.py and ops/gated_sum.py
 first: C19 to C21 make the directions o, and C16 to C18 sum them up.
 
     C22  e = what the coordinate and its array look like, in even functions of the gradient     (n, E)
     C23  update = -gated_sum(o, e)                                                              (n,)
     C24  x' = x + update, the way from the start
 
-The features of a coordinate are log(s / S), log(s / r), |o_3|, |o_4| and o_1 o_3. The others belong to its array: the
-root mean square of the starting point, its size, whether it is a matrix; the cosines of g and the m_2 before it, as two
-running means and as a sum, and the same of all arrays of the function; the lengths of s beside r, and of m_2^ and m_3^
-beside s; the way x, and how straight it was; log(t), and t / T where the number of steps T is known. A sum of cosines
+The features of a coordinate are log(s / S), log(r_1 / r_2), |o_3|, |o_4| and o_1 o_3. The others belong to its array:
+the root mean square of the starting point, its size, whether it is a matrix; the cosines of g and the m_2 before it, as
+two running means and as a sum, and the same of all arrays of the function; S_1 beside S_2, and the lengths of m_2^ and
+m_3^ beside S_1; the way x, and how straight it was; log(t), and t / T where the number of steps T is known. A sum of cosines
 grows while steps are too short and falls when they are too long, so steps can adapt to a problem.
 
 The update for -g is minus that for g, exactly, and a coordinate without a gradient does not move. A factor in f leaves
@@ -72,7 +72,7 @@ class State(NamedTuple):
 
 def init_params(rng: np.random.Generator, hidden: int) -> Params:
     """Draw Params, float64. The update of an untrained optimizer is close to -`STEP` m_2^ / s, that of Adam."""
-    first = np.array([np.log(STEP), 0, 0, 1, 0, 0, 0, 0, 0, 0])
+    first = np.array([np.log(STEP), 0, 0, 1, 0, 0, 0, 0])
     return gated_sum_init(rng, OWN + SHARED, hidden, first)
 
 
@@ -116,7 +116,8 @@ def shared_features(state: State, sums: Array, arrays: Arrays, steps: float) -> 
         cosines = next_cosines(cosines, sums[:3], arrays.functions)
     means = sums[3:] * np.array([*by_v, by_m[1] ** 2, by_m[2] ** 2])[:, None] / arrays.size
     lengths = np.sqrt(means.astype(dtype))
-    return array_features(state.start, cosines, lengths, state.far, state.path, arrays, t, steps), lengths[0], cosines
+    S = lengths[:2].max(axis=0)                                      # C20
+    return array_features(state.start, cosines, lengths, state.far, state.path, arrays, t, steps), S, cosines
 
 
 def rows(gradient: Array, m: Array, v: Array, t: int, S: Array, shared: Array, arrays: Arrays) -> tuple[Array, Array]:
@@ -124,8 +125,8 @@ def rows(gradient: Array, m: Array, v: Array, t: int, S: Array, shared: Array, a
     by_m, by_v = corrections(t, gradient.dtype)
     v_hat, where = by_v[:, None] * v, arrays.of_coordinate
     o, _ = directions(gradient, by_m[:, None] * m, v_hat, S, arrays)  # C20, C21
-    s, r = np.sqrt(v_hat)
-    sizes = np.log(np.maximum(s * np.stack([inverse(S)[where], inverse(r)]), 1e-6))
+    r = np.sqrt(v_hat)
+    sizes = np.log(np.maximum([r.max(axis=0) * inverse(S)[where], r[0] * inverse(r[1])], 1e-6))
     own = np.stack([*np.clip(sizes, -6, 3) / 3, np.abs(o[:, 2]) - 0.5, np.abs(o[:, 3]) - 0.5,
                     np.clip(o[:, 0] * o[:, 2], -3, 3) / 2], axis=1)
     return o, np.concatenate([own, shared[where]], axis=1).astype(gradient.dtype, copy=False)  # C22

@@ -1,6 +1,6 @@
 """Running means of a gradient, and directions that are made of them by dividing by the size of the gradient.
 
-Dims: n coordinates in A arrays, each of which belongs to one of B functions; K = 9 directions.
+Dims: n coordinates in A arrays, each of which belongs to one of B functions; K = 7 directions.
 
 At step t = 1, 2, ...:
 
@@ -8,11 +8,11 @@ At step t = 1, 2, ...:
 
 A hat divides a mean by 1 - beta^t, which takes away that it began at 0:
 
-    C20  s = sqrt(v_1^),   r = sqrt(v_2^),   S = root mean square of s over the array
-    C21  o = (g, m_1^, m_2^, m_3^) / s,  (m_2^, m_3^) / r  and  (g, m_2^, m_3^) / S, each between -10 and 10      (n, K)
+    C20  r_j = sqrt(v_j^),  s = max(r_1, r_2);   S_j = root mean square of r_j over the array,  S = max(S_1, S_2)
+    C21  o = (g, m_1^, m_2^, m_3^) / s  and  (g, m_2^, m_3^) / S, each between -10 and 10                         (n, K)
 
-v_2 remembers some 1,000 steps, v_1 some 50. Where gradients get smaller from thousand to thousand steps, so do the
-directions that are divided by r.
+v_1 remembers some 50 steps, v_2 some 1,000. Of the two the larger divides. So where gradients grow, the directions stay
+near 1 within some steps; and where they vanish, as they do at a minimum, the directions vanish with them.
 
 A quotient by 0 is 0. A factor in g changes m and v, and leaves o as it is.
 
@@ -31,7 +31,6 @@ from ..checks import require_shape
 BETAS = (0.5, 0.9, 0.99)  # of m_1, m_2, m_3
 BETAS_V = (0.98, 0.999)  # of v_1, v_2
 LARGEST = 10.0  # of the directions
-DIVIDED_BY = (slice(4), slice(4, 6), slice(6, 9))  # s, r and S: which directions
 
 
 class Arrays(NamedTuple):
@@ -87,8 +86,8 @@ def running_means_backward(
 class DirectionsCache(NamedTuple):
     unclipped: np.ndarray  # (n, K), the directions before they are clipped
     by_s: np.ndarray       # (n,), 1 / s
-    by_r: np.ndarray       # (n,), 1 / r
     by_S: np.ndarray       # (n,), 1 / S of the array of each coordinate
+    first: np.ndarray      # (n,) bool, where s is r_1
     arrays: Arrays
 
 
@@ -100,26 +99,27 @@ def directions(
     require_shape("g", g, n=int(arrays.size.sum()))
     require_shape("m_hat", m_hat, means=len(BETAS), n=len(g))
     require_shape("v_hat", v_hat, means=len(BETAS_V), n=len(g))
-    (by_s, by_r), by_S = inverse(np.sqrt(v_hat)), inverse(S)[arrays.of_coordinate]  # C20
+    first = v_hat[0].real >= v_hat[1].real
+    by_s, by_S = inverse(np.sqrt(np.where(first, *v_hat))), inverse(S)[arrays.of_coordinate]  # C20
     m_1, m_2, m_3 = m_hat
-    unclipped = np.stack([g * by_s, m_1 * by_s, m_2 * by_s, m_3 * by_s, m_2 * by_r, m_3 * by_r,
-                          g * by_S, m_2 * by_S, m_3 * by_S], axis=1)
+    unclipped = np.stack([g * by_s, m_1 * by_s, m_2 * by_s, m_3 * by_s, g * by_S, m_2 * by_S, m_3 * by_S], axis=1)
     outside = np.abs(unclipped.real) > LARGEST
     o = np.where(outside, np.copysign(LARGEST, unclipped.real), unclipped).astype(g.dtype, copy=False)  # C21
-    return o, DirectionsCache(unclipped, by_s, by_r, by_S, arrays)
+    return o, DirectionsCache(unclipped, by_s, by_S, first, arrays)
 
 
 def directions_backward(
     d_o: np.ndarray, cache: DirectionsCache
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, None]:
     """d_o (n, K) -> d_g (n,), d_m_hat (3, n), d_v_hat (2, n), d_S (A,), None: the arrays are constants."""
-    unclipped, by_s, by_r, by_S, arrays = cache
+    unclipped, by_s, by_S, first, arrays = cache
     d_o = np.where(np.abs(unclipped) > LARGEST, 0, d_o)              # C21
-    d_s, d_r, d_S = (d_o[:, at] * by[:, None] for at, by in zip(DIVIDED_BY, (by_s, by_r, by_S)))
-    d_m_hat = np.stack([d_s[:, 1], d_s[:, 2] + d_r[:, 0] + d_S[:, 1], d_s[:, 3] + d_r[:, 1] + d_S[:, 2]])
-    # C20: o is proportional to v_j^ to the power of -1/2, and to 1 / S
-    of_s, of_r, of_S = ((d_o * unclipped)[:, at].sum(axis=1) for at in DIVIDED_BY)
-    d_v_hat, d_of_S = -0.5 * np.stack([of_s * by_s**2, of_r * by_r**2]), -of_S * by_S
+    d_s, d_S = d_o[:, :4] * by_s[:, None], d_o[:, 4:] * by_S[:, None]
+    d_m_hat = np.stack([d_s[:, 1], d_s[:, 2] + d_S[:, 1], d_s[:, 3] + d_S[:, 2]])
+    # C20: o is proportional to the larger v_j^ to the power of -1/2, or to 1 / S
+    of_s, of_S = ((d_o * unclipped)[:, at].sum(axis=1) for at in (slice(4), slice(4, 7)))
+    d_larger, d_of_S = -0.5 * of_s * by_s**2, -of_S * by_S
+    d_v_hat = np.stack([np.where(first, d_larger, 0), np.where(first, 0, d_larger)])
     return d_s[:, 0] + d_S[:, 0], d_m_hat, d_v_hat, total(d_of_S, arrays).astype(d_of_S.dtype), None
 
 
@@ -173,19 +173,19 @@ def array_features(start: np.ndarray, cosines: np.ndarray, lengths: np.ndarray, 
     cosines : (5, A) array
         See `next_cosines`.
     lengths : (4, A) array
-        The root mean squares of s, r, m_2^ and m_3^.
+        The root mean squares of r_1, r_2, m_2^ and m_3^; the first two are S_1 and S_2.
     far, path : (A,) arrays
         The root mean square of the way since the start, and the sum of those of the steps.
     arrays : Arrays
     t, steps : int, float
         The number of this step, from 1, and of all steps; infinity where that is not known.
     """
-    A, by_S = len(start), inverse(lengths[0])
+    A, by_S_1 = len(start), inverse(lengths[0])
     return np.stack([
         np.log(start + 1e-3) / 3 + 1, np.log(arrays.size) / 6 - 1, arrays.matrix - 0.5,
         2 * cosines[0], 3 * cosines[1], cosines[2] / 10, 2 * cosines[3], cosines[4] / 10,
         np.log(lengths[0] * inverse(lengths[1]) + 1e-2) / 2 + 0.5,
-        np.log(lengths[2] * by_S + 1e-3) / 2 + 1, np.log(lengths[3] * by_S + 1e-3) / 2 + 1,
+        np.log(lengths[2] * by_S_1 + 1e-3) / 2 + 1, np.log(lengths[3] * by_S_1 + 1e-3) / 2 + 1,
         np.log(far + 1e-5) / 4 + 1.2, np.log(far * inverse(path) + 1e-2) / 2 + 1,
         np.full(A, np.log(t) / 3 - 1), np.full(A, 2 * min(1.0, t / steps) - 1),
     ], axis=1).astype(start.dtype)
