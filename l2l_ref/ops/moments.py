@@ -117,7 +117,7 @@ def directions_backward(
     d_s, d_S = d_o[:, :4] * by_s[:, None], d_o[:, 4:] * by_S[:, None]
     d_m_hat = np.stack([d_s[:, 1], d_s[:, 2] + d_S[:, 1], d_s[:, 3] + d_S[:, 2]])
     # C20: o is proportional to the larger v_j^ to the power of -1/2, or to 1 / S
-    of_s, of_S = ((d_o * unclipped)[:, at].sum(axis=1) for at in (slice(4), slice(4, 7)))
+    of_s, of_S = ((d_o * unclipped)[:, at].sum(axis=1) for at in (slice(4), slice(4, None)))
     d_larger, d_of_S = -0.5 * of_s * by_s**2, -of_S * by_S
     d_v_hat = np.stack([np.where(first, d_larger, 0), np.where(first, 0, d_larger)])
     return d_s[:, 0] + d_S[:, 0], d_m_hat, d_v_hat, total(d_of_S, arrays).astype(d_of_S.dtype), None
