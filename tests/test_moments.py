@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import l2l_ref as l2l
 from l2l_ref import backends
+from l2l_ref.catalogue.operation import off_zero
 from l2l_ref.compiled import moments_mlp as compiled
 from l2l_ref.learned import moments_mlp as original
 from l2l_ref.learned.symmetrized import Symmetrized
@@ -156,6 +157,22 @@ def test_the_directions_are_those_of_the_equations():
         np.testing.assert_allclose(o, wanted, rtol=1e-12)
         assert e.shape == (4, 20) and np.isfinite(e).all()
         _, state, _ = original.step(gradient, state, arrays, params, 20)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(-9, -3))
+def test_where_gradients_vanish_so_do_the_directions(seed, power):
+    """Where they grow again, g / s is of order 1 within some steps. Gradients are between 0.1 and 2 times a size."""
+    rng, arrays, size = np.random.default_rng(seed), arrays_of([(3, 4)]), 10.0**power
+    state, params, found = original.init_state(np.ones(12), arrays), trained(rng), []
+    for factor in [1.0] * 50 + [size] * 150 + [1 / size] * 20:
+        gradient = factor * off_zero(rng, 12)
+        found.append(np.abs(rows_of(gradient, state, arrays, 220)[0]))
+        _, state, _ = original.step(gradient, state, arrays, params, 220)
+    vanished, grown = found[199], found[219]
+    # v_2 is at least what the 50 gradients of 0.1 have left: r_2 > 0.048.
+    assert vanished[:, [0, 1, 4]].max() < 2 * size / 0.048
+    # s is at most the largest gradient, and v_1 at least 2 % of the last square.
+    assert grown[:, 0].min() > 0.049 and grown[:, 0].max() < 7.1
 
 
 def test_functions_in_rows_share_nothing():
