@@ -10,8 +10,8 @@ first: C19 to C21 make the directions o, and C16 to C18 sum them up.
 The features of a coordinate are log(s / S), log(r_1 / r_2), |o_3|, |o_4| and o_1 o_3. The others belong to its array:
 the root mean square of the starting point, its size, whether it is a matrix; the cosines of g and the m_2 before it, as
 two running means and as a sum, and the same of all arrays of the function; S_1 beside S_2, and the lengths of m_2^ and
-m_3^ beside S_1; the way x, and how straight it was; log(t), and t / T where the number of steps T is known. A sum of cosines
-grows while steps are too short and falls when they are too long, so steps can adapt to a problem.
+m_3^ beside S_1; the way x, and how straight it was; log(t), and t / T where the number of steps T is known. A sum of
+cosines grows while steps are too short and falls when they are too long, so steps can adapt to a problem.
 
 The update for -g is minus that for g, exactly, and a coordinate without a gradient does not move. A factor in f leaves
 o and e, and with them the update, as they are.
