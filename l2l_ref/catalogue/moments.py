@@ -42,7 +42,7 @@ OPERATIONS = (
         "directions", moments.directions, _directions,
         r"o = \left(\frac{g}{s}, \frac{\hat m_k}{s}, \frac{g}{S}, \frac{\hat m_k}{S}\right)"
         r" \qquad s = \sqrt{\max(\hat v_1, \hat v_2)}",
-        "Kingma & Ba 2015, Lv et al. 2017",
+        "Kingma & Ba 2015, Lv et al. 2017, Reddi et al. 2018",
         cases={
             "one coordinate": partial(_directions, shapes=[(1,)]),
             "one array": partial(_directions, shapes=[(4,)]),

@@ -16,7 +16,8 @@ near 1 within some steps; and where they vanish, as they do at a minimum, the di
 
 A quotient by 0 is 0. A factor in g changes m and v, and leaves o as it is.
 
-Source: m / sqrt(v) is the direction of Adam (Kingma & Ba 2015); Lv et al. 2017 feed it, and g / sqrt(v), to an LSTM.
+Sources: m / sqrt(v) is the direction of Adam (Kingma & Ba 2015); Lv et al. 2017 feed it, and g / sqrt(v), to an LSTM.
+Reddi et al. 2018 divide by the largest v of all steps; two memories in place of that are ours.
 """
 
 from __future__ import annotations  # so that no annotation loads numpy.random
