@@ -31,9 +31,9 @@ def accuracy(theta, data):
 
 
 theta = {"W": np.zeros((64, 10), np.float32), "b": np.zeros(10, np.float32)}
-optimizer = l2l.load("digits-lstm")
-state = optimizer.init(theta)
-for step in range(100):
+optimizer, steps = l2l.load(), 100
+state = optimizer.init(theta, steps=steps)
+for step in range(steps):
     rows = rng.integers(0, len(train.images), 128)
     x = train.images[rows].astype(np.float32) / np.float32(train.scale)
     update, state = optimizer.update(gradient(theta, x, train.labels[rows]), state)

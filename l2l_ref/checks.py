@@ -79,6 +79,14 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def require_optimizer(name: str, value: Any) -> None:
+    """Raise TypeError unless ``value`` is an object with ``init`` and ``update``."""
+    if isinstance(value, type):
+        raise TypeError(f"{name}: expected an object with init and update, got the class {value.__name__}; call it")
+    if not (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))):
+        raise TypeError(f"{name}: expected an object with init and update, got {type(value).__name__}")
+
+
 def require_shape(name: str, array: Any, **dims: int | None) -> None:
     """Raise ValueError unless ``array`` has the shape that the keywords spell out.
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .checks import whole_number
+from .checks import require_optimizer, short, whole_number
 from .optimizees.rollout import begin
-from .trees import add, build, leaves, tree_map
+from .protocols import updated
+from .trees import add, build, layout, leaves, require_layout, tree_map
 
 if TYPE_CHECKING:
     from .protocols import Array, Optimizer
@@ -41,10 +42,12 @@ class Guarded:
     """A learned optimizer with a guard; `guarded` makes one."""
 
     def __init__(self, optimizer: Optimizer, fallback: Optimizer, block: int = BLOCK) -> None:
-        for name, one in (("optimizer", optimizer), ("fallback", fallback)):
-            if not (callable(getattr(one, "init", None)) and callable(getattr(one, "update", None))):
-                raise TypeError(f"{name}: expected an object with init and update, got {type(one).__name__}")
+        require_optimizer("optimizer", optimizer)
+        require_optimizer("fallback", fallback)
         self.optimizer, self.fallback, self.block = optimizer, fallback, whole_number("block", block)
+
+    def __repr__(self) -> str:
+        return f"guarded({self.optimizer!r}, {self.fallback!r}, block={self.block})"
 
     def start(self, theta: Any, steps: int, task: Any = None) -> GuardedRun:
         """A run of ``steps`` steps from theta, for a loop of your own.
@@ -74,7 +77,7 @@ class Guarded:
         Returns
         -------
         GuardedResult
-            When the last loss is above the first, the log says so.
+            As from `GuardedRun.result`.
 
         Raises
         ------
@@ -84,13 +87,7 @@ class Guarded:
         run = self.start(theta, steps, task)
         while not run.done:
             run.tell(*value_and_gradient(run.theta))
-        result = run.result()
-        first, last = result.losses[0], result.losses[-1]
-        worse = np.count_nonzero(~(last <= first))
-        if worse:
-            LOG.warning("a guarded run has ended above its start%s: neither optimizer fits the function; try a smaller "
-                        "learning rate of the fallback", f" on {worse} of {first.size} functions" * (first.ndim > 0))
-        return result
+        return run.result()
 
 
 class GuardedRun:
@@ -114,6 +111,7 @@ class GuardedRun:
         self._values: list[Array] = []         # of the block so far
         self._first: tuple[Any, ...] = ()      # what the block of the learned optimizer has led to
         self._losses: list[Array] = []
+        self._evaluations = 0
         self._kept: list[Array] = []
 
     @property
@@ -124,10 +122,10 @@ class GuardedRun:
         """The loss at ``theta``, a number or (B,), and the gradient there, of the structure of theta."""
         if self.done:
             raise ValueError(f"tell: expected at most {2 * self._steps + 1} values for {self._steps} steps")
-        value = np.asarray(value, np.float64)
-        if value.ndim > 1 or self._losses and value.shape != self._losses[0].shape:
-            raise ValueError(f"value: expected one number, or one for each function, got shape {value.shape}")
+        value = self._fitting(value)
+        require_layout("gradient", gradient, layout(self.theta), "theta")
         gradient = tree_map(np.array, gradient)  # a copy: a loop may use its buffer again
+        self._evaluations += 1
         if not self._losses:
             self._states = [begin(one, self.theta, self._task, self._steps) if value.ndim else _alone(one, self.theta,
                                                                                                      self._steps)
@@ -152,16 +150,34 @@ class GuardedRun:
             self._step(self._gradient)                               # Q11
 
     def result(self) -> GuardedResult:
-        """What has gone on so far. Raises ValueError before the first loss."""
+        """What has gone on so far. Raises ValueError before the first loss.
+
+        When the run is done and the last loss is above the first, the log says so.
+        """
         if not self._losses:
             raise ValueError("result: expected at least one loss to have been told, got none")
-        evaluations = 2 * len(self._losses) - 1
-        return GuardedResult(self._point, np.stack(self._losses), np.array(self._kept, bool), evaluations)
+        first, last = self._losses[0], self._losses[-1]
+        worse = np.count_nonzero(~(last <= first))
+        if worse and self.done:
+            LOG.warning("a guarded run has ended above its start%s: neither optimizer fits the function; try a smaller "
+                        "learning rate of the fallback", f" on {worse} of {first.size} functions" * (first.ndim > 0))
+        return GuardedResult(self._point, np.stack(self._losses), np.array(self._kept, bool), self._evaluations)
+
+    def _fitting(self, value: Any) -> Array:
+        """A loss as an array. Raises ValueError unless it is one number, or one for each row of theta."""
+        try:
+            value = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"value: expected one number, or one for each function, got {short(value)}") from None
+        rows = np.shape(self.theta)[:1] if isinstance(self.theta, np.ndarray) and self.theta.ndim == 2 else ()
+        if value.ndim and value.shape != rows or self._losses and value.shape != self._losses[0].shape:
+            raise ValueError(f"value: expected one number, or one for each row of theta, got shape {value.shape}")
+        return value
 
     def _step(self, gradient: Any) -> None:
         k = self._number
         with np.errstate(over="ignore", invalid="ignore"):
-            update, self._states[k] = self._optimizers[k].update(gradient, self._states[k])
+            update, self._states[k] = updated(self._optimizers[k], gradient, self._states[k], self.theta)
             self.theta = add(self.theta, update)
 
     def _choose(self, learned: tuple[Any, ...], fallback: tuple[Any, ...]) -> None:

@@ -52,6 +52,14 @@ class Optimizer(Protocol):
         """What to add to theta, of the gradient's structure, and the next state. The arguments are not changed."""
 
 
+def updated(optimizer: Optimizer, gradient: Tree, state: Any, theta: Any) -> tuple[Tree, Any]:
+    """``optimizer.update(gradient, state)``, and theta as a third argument if it has ``wants_params``."""
+    update: Any = optimizer.update
+    told = (theta,) if getattr(optimizer, "wants_params", False) else ()
+    step: tuple[Tree, Any] = update(gradient, state, *told)
+    return step
+
+
 class AskTell(Protocol[Asked, Told]):
     """A black-box optimizer: ``asked = search.ask()``, then ``search.tell(asked, value)``.
 

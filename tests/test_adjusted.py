@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import l2l_ref as l2l
 from l2l_ref.learned.adjusted import Adjusted
+from l2l_ref.learned.symmetrized import Symmetrized
 
 THETA = {"W": np.arange(6.0).reshape(3, 2), "b": np.array([1.0, -1.0])}
 
@@ -118,3 +119,21 @@ def test_weight_decay_needs_the_parameters():
     opt = Adjusted(plain(), decay=0.1)
     with pytest.raises(ValueError, match="^params: expected the parameters"):
         opt.update(THETA, opt.init(THETA))
+    with pytest.raises(ValueError, match=r"^params.W: expected shape \(3, 2\), as in the gradient"):
+        opt.update(THETA, opt.init(THETA), {**THETA, "W": np.ones((5, 3, 2))})
+
+
+def test_weight_decay_inside_and_outside_adds_up():
+    theta = {"W": np.ones((3, 2)), "b": np.ones(2)}
+    zero, opt = {name: 0 * a for name, a in theta.items()}, Adjusted(Adjusted(plain(), decay=0.1), decay=0.2)
+    update, _ = opt.update(zero, opt.init(theta), theta)
+    np.testing.assert_allclose(update["W"], -0.3)
+
+
+@pytest.mark.parametrize("wrap", [Adjusted, Symmetrized])
+def test_what_is_no_optimizer_is_refused(wrap):
+    with pytest.raises(TypeError, match="^optimizer: expected an object with init and update, got int"):
+        wrap(3)
+    with pytest.raises(TypeError, match="^optimizer: expected .* got the class MomentsMLP; call it"):
+        wrap(l2l.MomentsMLP)
+    assert repr(wrap(l2l.MomentsMLP())) == f"{wrap.__name__}(MomentsMLP(hidden=16))"

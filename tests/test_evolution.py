@@ -82,7 +82,7 @@ def test_imitation_adds_the_distance_from_adam(unroll):
     distances = []
     for sign in (1, -1):
         perturbed = with_phi(model, flatten(model.params).astype(float) + sign * 0.1 * eps)
-        task, adam = problem.sample(2, child(seed, evolution.FUNCTIONS)), l2l.baselines.Adam(0.001)
+        task, adam = problem.sample(2, child(seed, evolution.FUNCTIONS)), l2l.baselines.Adam(0.01)
         theta, of_steps = task.theta0, []
         state, taught = begin(perturbed, theta, task, T), adam.init(theta)
         for _ in range(T):

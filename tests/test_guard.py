@@ -163,10 +163,44 @@ def test_where_both_diverge_the_fallback_goes_on():
     (lambda: guarded(SGD(0.1), SGD(0.1)).start(np.ones(2), 1).result(), ValueError, "result: expected at least one"),
     (lambda: guarded(3, SGD(0.1)), TypeError, "optimizer: expected an object with init and update, got int"),
     (lambda: guarded(SGD(0.1), None), TypeError, "fallback: "),
+    (lambda: guarded(SGD(0.1), SGD), TypeError, "^fallback: expected .* got the class SGD; call it"),
     (lambda: guarded(SGD(0.1), SGD(0.1), 0), ValueError, "block"),
+    (lambda: guarded(SGD(0.1), SGD(0.1)).start(np.ones(2), 1).tell("a", np.ones(2)), ValueError, "^value: .* got 'a'"),
+    (lambda: guarded(SGD(0.1), SGD(0.1)).start(np.ones((3, 2)), 1).tell(np.ones(2), np.ones((3, 2))), ValueError,
+     "^value: expected one number, or one for each row of theta"),
+    (lambda: guarded(SGD(0.1), SGD(0.1)).start([np.ones(2)], 1).tell(np.ones(2), [np.ones(2)]), ValueError, "^value: "),
+    (lambda: guarded(SGD(0.1), SGD(0.1)).start(np.ones(2), 1).tell(1.0, np.ones(3)), ValueError,
+     "^gradient: expected shape"),
     (lambda: guarded(SGD(0.1), SGD(0.1)).minimize(bowl, np.ones(2), 0), ValueError, "steps"),
     (lambda: guarded(SGD(0.1), SGD(0.1)).minimize(lambda x: (np.ones((1, 1)), x), np.ones(2), 1), ValueError, "value"),
 ])
 def test_what_does_not_fit_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_weight_decay_inside_of_a_guard_gets_the_parameters():
+    """As in a loop of one's own: of two equal optimizers each goes as far as one alone."""
+    opt, theta = l2l.Adjusted(SGD(0.1), decay=0.05), np.ones(3)
+    result = guarded(opt, opt, block=2).minimize(bowl, theta, 4)
+    state = opt.init(theta)
+    for _ in range(4):
+        update, state = opt.update(bowl(theta)[1], state, theta)
+        theta = theta + update
+    np.testing.assert_allclose(result.theta, theta)
+
+
+def test_evaluations_are_those_that_were_told():
+    run = guarded(SGD(0.1), SGD(0.1), block=4).start(np.ones(2), 8)
+    for told in range(1, 10):
+        run.tell(*bowl(run.theta))
+        assert run.result().evaluations == told
+
+
+def test_a_loop_of_ones_own_that_ends_above_its_start_is_reported_too(caplog):
+    run = guarded(SGD(3.0), SGD(3.0)).start(np.ones(2), 3)
+    while not run.done:
+        assert not caplog.records
+        run.tell(*bowl(run.theta))
+    run.result()
+    assert "ended above its start" in caplog.text

@@ -169,8 +169,9 @@ def test_where_gradients_vanish_so_do_the_directions(seed, power):
         found.append(np.abs(rows_of(gradient, state, arrays, 220)[0]))
         _, state, _ = original.step(gradient, state, arrays, params, 220)
     vanished, grown = found[199], found[219]
-    # v_2 is at least what the 50 gradients of 0.1 have left: r_2 > 0.048.
-    assert vanished[:, [0, 1, 4]].max() < 2 * size / 0.048
+    # v_2 is at least what the 50 gradients of 0.1 have left: r_2 > 0.048. m_k has beta^150 left of those of 2.
+    beta = np.array([0, *BETAS, 0, *BETAS[1:]])
+    assert (vanished <= 2 * (size + beta**150 / (1 - beta**200)) / 0.048).all()
     # s is at most the largest gradient, and v_1 at least 2 % of the last square.
     assert grown[:, 0].min() > 0.049 and grown[:, 0].max() < 7.1
 
@@ -231,13 +232,28 @@ def test_an_untrained_optimizer_is_close_to_adam():
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    ({"functions": 3}, "^functions: expected arrays of 8 numbers in all, got 6"),
+    ({"functions": 3}, r"^functions: expected theta of 3 rows, got shape \(8,\)"),
     ({"names": {"W": (3, 3)}}, "^names: expected arrays of 8 numbers in all, got 9"),
+    ({"names": {"W": 8}}, "^names: expected a dict of shapes, which are tuples, got {'W': 8}"),
+    ({"names": 100}, "^names: expected a dict of shapes"),
     ({"steps": 0}, "^steps: expected"),
 ])
 def test_what_does_not_fit_is_refused(arguments, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, TypeError), match=words):
         l2l.MomentsMLP().init(np.zeros(8), **arguments)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_starting_point_is_of_finite_numbers(bad):
+    with pytest.raises(ValueError, match="^theta: expected finite numbers"):
+        l2l.MomentsMLP().init({"W": np.array([1.0, bad])})
+    state = l2l.MomentsMLP().init(np.full(3, 1e20, np.float32))  # whose square is not a number of float32
+    np.testing.assert_allclose(state.network.start, 1e20, rtol=1e-6)
+
+
+def test_functions_share_no_array():
+    with pytest.raises(ValueError, match="^functions: expected theta of 2 rows, got 2 arrays"):
+        l2l.MomentsMLP().init([np.zeros((2, 3)), np.zeros(2)], functions=2)
 
 
 def test_states_of_others_and_other_shapes_are_refused():
@@ -245,6 +261,12 @@ def test_states_of_others_and_other_shapes_are_refused():
     state = opt.init(np.zeros(8))
     with pytest.raises(ValueError, match="gradient: expected shape"):
         opt.update(np.zeros(7), state)
+    lstm, adam = l2l.CoordinatewiseLSTM(hidden=(2,)), l2l.baselines.Adam(0.1)
+    for other in (lstm.init(np.zeros(8)), adam.init(np.zeros(8)), None):
+        with pytest.raises(ValueError, match="^state: expected the MomentsState of this optimizer, got "):
+            opt.update(np.zeros(8), other)
+    with pytest.raises(ValueError, match="^state: expected the OptimizerState of this optimizer, got MomentsState"):
+        lstm.update(np.zeros(8), state)
     with pytest.raises(ValueError, match="hidden"):
         l2l.MomentsMLP(0)
     with pytest.raises(ValueError, match="params"):

@@ -199,7 +199,8 @@ def configure(parser):
     add("--cell", choices=dict.fromkeys((*presets.CELLS, *CELLS)),
         help="the recurrent cell: rnn, the vanilla one, is for gradient-based optimizers, dnc and shared, an LSTM for "
              "all coordinates, are for black-box ones; moments, for gradient-based ones, has none, but running means "
-             "of the gradient"
+             "of the gradient; on the zoo and on your problems it is trained by evolution, with the defaults of "
+             "docs/reference/presets.md"
              + _default("cell"))
     add("--memory", type=counts, metavar="N,N,N",
         help="memory of a DNC: slots, numbers in a slot, read heads (default 16,16,2)")

@@ -18,6 +18,7 @@ from ..baselines.gradient import OPTIMIZERS
 from ..checks import choice, whole_number
 from ..extras import installed
 from ..optimizees.rollout import begin, rollout
+from ..protocols import updated
 from ..seeds import child
 from . import published
 from .statistics import COMPARISON, LBFGS, LEARNED, TUNING, align, half_width, interval, json_numbers, with_interval
@@ -66,7 +67,7 @@ class _Timed:
 
     def update(self, gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         started = time.perf_counter()
-        result = self._optimizer.update(gradient, state)
+        result = updated(self._optimizer, gradient, state, params)
         self.seconds += time.perf_counter() - started
         return result
 

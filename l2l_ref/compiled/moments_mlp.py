@@ -15,14 +15,14 @@ from functools import lru_cache
 import numpy as np
 
 from ..ops.gated_sum import LONGEST
-from ..ops.moments import BETAS, BETAS_V, LARGEST, SHARED
+from ..ops.moments import BETAS, BETAS_V, LARGEST, OWN, SHARED
 from .arguments import fit, precision, shape_of
 from .jit import exp, kernel, kernel_without_refcounts, log, tanh
 from .threads import run, worth
 
 BLOCK = 4096    # coordinates in a block
 TILE = 128      # coordinates in a tile
-OWN, K = 5, 7   # features of a coordinate itself, directions
+K = 7           # directions
 
 
 # -------------------------------------------------------------------- the two functions of the original

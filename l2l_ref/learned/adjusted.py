@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..protocols import updated
 from ..trees import build, layout, leaves, paths, require_layout, tree_map
 from .optimizer import as_array
+from .wrapper import Wrapper
 
 if TYPE_CHECKING:
     from ..protocols import Array, Optimizer, Tree
 
 
-class Adjusted:
+class Adjusted(Wrapper):
     """An optimizer with another one inside, whose gradients and updates it adjusts.
 
     Parameters
@@ -35,10 +37,13 @@ class Adjusted:
         The largest norm of the gradient.
     frozen : tree of bool or of arrays of bool, optional
         Which parameters do not move: a tree like theta, whose leaves are one truth value for a whole array, or an array
-        of them.
+        of them. To an optimizer that looks at whole arrays, as `MomentsMLP` does, an array that is frozen in part has
+        gradients of 0 there.
 
     Raises
     ------
+    TypeError
+        For an optimizer without ``init`` and ``update``.
     ValueError
         For numbers out of range.
 
@@ -56,10 +61,10 @@ class Adjusted:
                 raise ValueError(f"{name}: expected a finite number >= 0, got {value!r}")
         if clip is not None and not (isinstance(clip, Real) and 0 < float(clip) < np.inf):
             raise ValueError(f"clip: expected None or a finite number > 0, got {clip!r}")
-        self.optimizer, self.frozen = optimizer, frozen
-        self.by_name, self.by_function, self.wants_steps = (  # what `init` is told, see optimizees/rollout.py
-            bool(getattr(optimizer, name, False)) for name in ("by_name", "by_function", "wants_steps"))
+        super().__init__(optimizer)
+        self.frozen = frozen
         self.factor, self.decay, self.clip = float(factor), float(decay), None if clip is None else float(clip)
+        self.wants_params = self.wants_params or self.decay > 0
 
     def init(self, theta: Any, *arguments: Any, **settings: Any) -> Any:
         """The optimizer's state before the first step. All arguments are the optimizer's; float16 becomes float32.
@@ -79,7 +84,7 @@ class Adjusted:
         state
             From ``init`` or from the step before.
         params : array or tree of arrays, optional
-            theta, which weight decay needs.
+            theta, which weight decay needs, of the layout of the gradient.
 
         Returns
         -------
@@ -89,17 +94,20 @@ class Adjusted:
         Raises
         ------
         ValueError
-            With weight decay and without ``params``; and what the optimizer raises.
+            With weight decay, without ``params`` or with others than those of the gradient; and what the optimizer
+            raises.
         """
-        if self.decay and params is None:
-            raise ValueError("params: expected the parameters, which weight decay needs, got None")
+        if self.decay:
+            if params is None:
+                raise ValueError("params: expected the parameters, which weight decay needs, got None")
+            require_layout("params", params, layout(gradient), "the gradient")
         seen, frozen = [_single(leaf) for leaf in leaves(gradient)], self._frozen(gradient)
         seen = [g if still is None else np.where(still, g.dtype.type(0), g) for g, still in zip(seen, frozen)]
         if self.clip is not None:
             norm = _norm(seen)
             if norm > self.clip:
                 seen = [g * g.dtype.type(self.clip / norm) for g in seen]  # C26
-        update, state = self.optimizer.update(build(gradient, seen), state)
+        update, state = updated(self.optimizer, build(gradient, seen), state, params)
         theta = leaves(params) if self.decay else [None] * len(seen)
         out = []
         for u, g, still, value in zip(leaves(update), leaves(gradient), frozen, theta, strict=True):

@@ -37,6 +37,7 @@ from ..ops.moments import (
     BETAS,
     BETAS_V,
     COSINES,
+    OWN,
     SHARED,
     array_features,
     corrections,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 
 Params = GatedSumParams
 
-OWN = 5        # features of a coordinate itself
 STEP = 0.005   # the length of the steps of an untrained optimizer
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import backends
-from ..checks import choice, whole_number
+from ..checks import choice, short, whole_number
 from ..ops.moments import arrays_of
 from ..trees import layout, require_layout, unflatten
 from . import moments_mlp
 from .model import LARGEST_LAYER, LearnedModel, shapes_of
-from .optimizer import ScipyMethod, one_vector, say_that_coordinates_are_held
+from .optimizer import ScipyMethod, one_vector, require_state, say_that_coordinates_are_held
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -117,27 +117,34 @@ class MomentsMLP(ScipyMethod, LearnedModel[moments_mlp.Params]):
             B, the number of functions that theta has rows of parameters for; they share nothing. 1 is a single function
             of all arrays of theta.
         steps : int, optional
-            How many steps you are going to take. With it, the last steps are smaller.
+            How many steps you are going to take. Without it, the optimizer sees no end that comes nearer. Steps beyond
+            it are like the last.
 
         Raises
         ------
         TypeError
-            For dtypes other than float32 and float64, and for a mixture of the two.
+            For dtypes other than float32 and float64, for a mixture of the two, and for names without shapes.
         ValueError
-            When ``functions`` or ``names`` do not fit theta, and unless ``steps`` >= 1.
+            When ``functions`` or ``names`` do not fit theta, unless ``steps`` >= 1, and for nan or infinity in theta.
         """
         flat = one_vector("theta", theta)
+        if not np.isfinite(flat).all():
+            raise ValueError("theta: expected finite numbers, got nan or infinity")
         functions = whole_number("functions", functions)
         horizon = whole_number("steps", steps, optional=True)
         shapes = [shape for _, shape in layout(theta)]
+        if functions > 1 and (len(shapes) > 1 or np.shape(theta)[0] != functions):
+            raise ValueError(f"functions: expected theta of {functions} rows, got "
+                             f"{f'{len(shapes)} arrays' if len(shapes) > 1 else f'shape {np.shape(theta)}'}")
         if names is not None:
+            if not isinstance(names, Mapping) or not all(isinstance(shape, tuple) for shape in names.values()):
+                raise TypeError(f"names: expected a dict of shapes, which are tuples, got {short(names)}")
             shapes = list(names.values())
         elif functions > 1:
-            shapes = [(len(flat) // functions,)]
+            shapes = [np.shape(theta)[1:]]
         arrays = arrays_of(shapes, functions)
         if arrays.size.sum() != len(flat):
-            raise ValueError(f"{'functions' if names is None else 'names'}: expected arrays of {len(flat)} numbers in "
-                             f"all, got {arrays.size.sum()}")
+            raise ValueError(f"names: expected arrays of {len(flat)} numbers in all, got {arrays.size.sum()}")
         return MomentsState(moments_mlp.init_state(flat, arrays), arrays, np.inf if horizon is None else horizon,
                             layout(theta))
 
@@ -150,12 +157,10 @@ class MomentsMLP(ScipyMethod, LearnedModel[moments_mlp.Params]):
 
         The arguments and the errors are those of `CoordinatewiseLSTM.update`; ``in_place`` makes no difference.
         """
+        require_state(state, MomentsState)
         flat = one_vector("gradient", gradient)
         require_layout("gradient", gradient, state.shapes, "theta")
         network, dtype = state.network, flat.dtype
-        if np.shape(network.x) != flat.shape:
-            raise ValueError(f"state: expected one of this optimizer, of {len(flat)} coordinates, "
-                             f"got {np.shape(network.x)}")
         if not len(flat):
             return unflatten(flat, gradient), state
         if network.v.dtype != dtype:

@@ -121,9 +121,13 @@ class ScipyMethod:
                 except StopIteration:
                     status, message = 99, "The callback ended the run."
                     break
+            if step == 0:
+                first = value
             if step < maxiter:
                 update, state = self.update(gradient, state, in_place=True)
                 theta = theta + update
+        if status == 1 and value > first:
+            message += " The last value is above the first: this optimizer does not suit the function."
         best.update(nit=step, nfev=step + 1, njev=step + 1, status=status, success=status == 0, message=message)
         return best
 
@@ -272,6 +276,7 @@ class CoordinatewiseLSTM(ScipyMethod, LearnedModel[coordinatewise.Params]):
         TypeError
             For other dtypes, and for a mixture of the two.
         """
+        require_state(state, OptimizerState)
         flat = one_vector("gradient", gradient)
         require_layout("gradient", gradient, state.shapes, "theta")
         layers, dtype = state.layers, flat.dtype
@@ -359,6 +364,12 @@ def as_array(leaf: Any) -> Array:
     if isinstance(leaf, np.ma.MaskedArray) and leaf.dtype in FLOATS:
         return np.asarray(leaf.filled(np.nan))
     return np.asarray(leaf)
+
+
+def require_state(state: Any, kind: type) -> None:
+    """Raise ValueError unless a state is of this kind."""
+    if not isinstance(state, kind):
+        raise ValueError(f"state: expected the {kind.__name__} of this optimizer, got {type(state).__name__}")
 
 
 def one_vector(name: str, tree: Any) -> Array:

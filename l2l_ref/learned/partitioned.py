@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..trees import layout, require_layout, unflatten
-from .optimizer import CoordinatewiseLSTM, OptimizerState, one_vector
+from .optimizer import CoordinatewiseLSTM, OptimizerState, one_vector, require_state
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -168,6 +168,7 @@ class PartitionedLSTM:
     def update(self, gradient: Tree, state: PartitionedState, params: Any = None, *,
                in_place: bool = False) -> tuple[Tree, PartitionedState]:
         """One step of each part on its own coordinates; see `CoordinatewiseLSTM.update`."""
+        require_state(state, PartitionedState)
         every = one_vector("gradient", gradient)
         require_layout("gradient", gradient, state.shapes, "theta")
         if list(state.parts) != list(self.parts):

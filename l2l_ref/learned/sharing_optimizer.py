@@ -12,7 +12,7 @@ from ..trees import build, layout, leaves, require_layout, tree_map, unflatten
 from . import coordinatewise, sharing
 from .cells import LSTM, with_backend
 from .model import shapes_of
-from .optimizer import CoordinatewiseLSTM, one_vector
+from .optimizer import CoordinatewiseLSTM, one_vector, require_state
 
 if TYPE_CHECKING:
     from ..protocols import Array, Backend, Card, Rng, Tree
@@ -134,6 +134,7 @@ class SharingLSTM(CoordinatewiseLSTM):
 
         The arguments and the errors are those of `CoordinatewiseLSTM.update`; ``in_place`` makes no difference.
         """
+        require_state(state, SharingState)
         flat = one_vector("gradient", gradient)
         require_layout("gradient", gradient, state.shapes, "theta")
         B, d, network = state.functions, len(flat) // state.functions, state.network

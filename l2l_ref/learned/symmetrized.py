@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..protocols import updated
 from ..trees import build, leaves, tree_map
+from .wrapper import Wrapper
 
 if TYPE_CHECKING:
-    from ..protocols import Optimizer, Tree
+    from ..protocols import Tree
 
 
 class SymmetrizedState(NamedTuple):
@@ -23,7 +25,7 @@ class SymmetrizedState(NamedTuple):
     minus: Any
 
 
-class Symmetrized:
+class Symmetrized(Wrapper):
     """An optimizer whose update for -g is minus that for g, of one for which that is not so.
 
     Parameters
@@ -31,24 +33,27 @@ class Symmetrized:
     optimizer : Optimizer
         With ``init`` and ``update``. It is not changed.
 
+    Raises
+    ------
+    TypeError
+        For an optimizer without ``init`` and ``update``.
+
     Examples
     --------
     >>> opt = Symmetrized(CoordinatewiseLSTM(preprocess=10.0))
     >>> update, state = opt.update(np.ones(3), opt.init(np.zeros(3)))
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
-        self.by_name, self.by_function, self.wants_steps = (  # what `init` is told, see optimizees/rollout.py
-            bool(getattr(optimizer, name, False)) for name in ("by_name", "by_function", "wants_steps"))
-
     def init(self, theta: Any, *arguments: Any, **settings: Any) -> SymmetrizedState:
         """The state before the first step. All arguments are those of the optimizer."""
         return SymmetrizedState(*(self.optimizer.init(theta, *arguments, **settings) for _ in range(2)))
 
     def update(self, gradient: Tree, state: SymmetrizedState, params: Any = None) -> tuple[Tree, SymmetrizedState]:
-        """C25. The arguments and the errors are those of the optimizer; ``params`` is ignored."""
-        up, plus = self.optimizer.update(gradient, state.plus)
-        down, minus = self.optimizer.update(tree_map(lambda leaf: -leaf, gradient), state.minus)
+        """C25. The arguments and the errors are those of the optimizer.
+
+        One that takes ``params`` into account, for weight decay, is not odd in the gradient alone.
+        """
+        up, plus = updated(self.optimizer, gradient, state.plus, params)
+        down, minus = updated(self.optimizer, tree_map(lambda leaf: -leaf, gradient), state.minus, params)
         half = [(a - b) / 2 for a, b in zip(leaves(up), leaves(down), strict=True)]  # C25
         return build(gradient, half), SymmetrizedState(plus, minus)

@@ -11,10 +11,10 @@ When a run is cut into windows, eps stays the same in all of them (noise-reusing
 Each window then gives an estimate, which depends on the earlier ones through where the two runs are.
 
 L is the mean over the functions and over the steps of a window of w_t f(theta_t), or of w_t log(f(theta_t) + floor).
-Imitation adds how far the updates g_t are from those that Adam, with the learning rate 0.001, would make of the same
+Imitation adds how far the updates u_t are from those that Adam, with the learning rate 0.01, would make of the same
 gradients, its state as it is after the earlier ones:
 
-    T7  L' = L + imitation mean_t |g_t - a_t|^2 / |a_t|^2            a_t: the update of Adam
+    T7  L' = L + imitation mean_t |u_t - a_t|^2 / |a_t|^2            a_t: the update of Adam, for all functions at once
 
 Sources: Nesterov & Spokoiny 2017 for T5; Vicol et al. 2021 and Li et al. 2023 for windows.
 """
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from . import gradient_based
 
 NOISE, FUNCTIONS = 0, 1  # the streams of random numbers of a pair
-WORST = 1e3              # a loss that is larger, or not finite, counts as this
-TEACHER = Adam(0.001)    # of T7
+WORST = 1e3              # a loss, or a quotient of T7, that is larger or not finite counts as this
+TEACHER = Adam(0.01)     # of T7
 
 
 class Run(NamedTuple):

@@ -11,8 +11,9 @@ A hat divides a mean by 1 - beta^t, which takes away that it began at 0:
     C20  r_j = sqrt(v_j^),  s = max(r_1, r_2);   S_j = root mean square of r_j over the array,  S = max(S_1, S_2)
     C21  o = (g, m_1^, m_2^, m_3^) / s  and  (g, m_2^, m_3^) / S, each between -10 and 10                         (n, K)
 
-v_1 remembers some 50 steps, v_2 some 1,000. Of the two the larger divides. So where gradients grow, the directions stay
-near 1 within some steps; and where they vanish, as they do at a minimum, the directions vanish with them.
+v_1 remembers some 50 steps, v_2 some 1,000. Of the two the larger divides. So where gradients grow, the directions are
+of order 1 again within some steps. Where they vanish, as they do at a minimum, the directions vanish with them for some
+1,000 steps, those of m_3 after some hundred.
 
 A quotient by 0 is 0. A factor in g changes m and v, and leaves o as it is.
 
@@ -88,7 +89,7 @@ class DirectionsCache(NamedTuple):
     unclipped: np.ndarray  # (n, K), the directions before they are clipped
     by_s: np.ndarray       # (n,), 1 / s
     by_S: np.ndarray       # (n,), 1 / S of the array of each coordinate
-    first: np.ndarray      # (n,) bool, where s is r_1
+    fast: np.ndarray       # (n,) bool, where s is r_1; where both are equal, too
     arrays: Arrays
 
 
@@ -100,27 +101,27 @@ def directions(
     require_shape("g", g, n=int(arrays.size.sum()))
     require_shape("m_hat", m_hat, means=len(BETAS), n=len(g))
     require_shape("v_hat", v_hat, means=len(BETAS_V), n=len(g))
-    first = v_hat[0].real >= v_hat[1].real
-    by_s, by_S = inverse(np.sqrt(np.where(first, *v_hat))), inverse(S)[arrays.of_coordinate]  # C20
+    fast = v_hat[0].real >= v_hat[1].real
+    by_s, by_S = inverse(np.sqrt(np.where(fast, *v_hat))), inverse(S)[arrays.of_coordinate]  # C20
     m_1, m_2, m_3 = m_hat
     unclipped = np.stack([g * by_s, m_1 * by_s, m_2 * by_s, m_3 * by_s, g * by_S, m_2 * by_S, m_3 * by_S], axis=1)
     outside = np.abs(unclipped.real) > LARGEST
     o = np.where(outside, np.copysign(LARGEST, unclipped.real), unclipped).astype(g.dtype, copy=False)  # C21
-    return o, DirectionsCache(unclipped, by_s, by_S, first, arrays)
+    return o, DirectionsCache(unclipped, by_s, by_S, fast, arrays)
 
 
 def directions_backward(
     d_o: np.ndarray, cache: DirectionsCache
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, None]:
     """d_o (n, K) -> d_g (n,), d_m_hat (3, n), d_v_hat (2, n), d_S (A,), None: the arrays are constants."""
-    unclipped, by_s, by_S, first, arrays = cache
+    unclipped, by_s, by_S, fast, arrays = cache
     d_o = np.where(np.abs(unclipped) > LARGEST, 0, d_o)              # C21
     d_s, d_S = d_o[:, :4] * by_s[:, None], d_o[:, 4:] * by_S[:, None]
     d_m_hat = np.stack([d_s[:, 1], d_s[:, 2] + d_S[:, 1], d_s[:, 3] + d_S[:, 2]])
     # C20: o is proportional to the larger v_j^ to the power of -1/2, or to 1 / S
     of_s, of_S = ((d_o * unclipped)[:, at].sum(axis=1) for at in (slice(4), slice(4, None)))
     d_larger, d_of_S = -0.5 * of_s * by_s**2, -of_S * by_S
-    d_v_hat = np.stack([np.where(first, d_larger, 0), np.where(first, 0, d_larger)])
+    d_v_hat = np.stack([np.where(fast, d_larger, 0), np.where(fast, 0, d_larger)])
     return d_s[:, 0] + d_S[:, 0], d_m_hat, d_v_hat, total(d_of_S, arrays).astype(d_of_S.dtype), None
 
 
@@ -131,7 +132,7 @@ def total(values: np.ndarray, arrays: Arrays) -> np.ndarray:
 
 def root_mean_square(values: np.ndarray, arrays: Arrays) -> np.ndarray:
     """The root mean squares over each array: values (..., n) -> (..., A)."""
-    return np.sqrt((total(values**2, arrays) / arrays.size).astype(values.dtype))
+    return np.sqrt(total(values.astype(np.float64)**2, arrays) / arrays.size).astype(values.dtype)
 
 
 def inverse(values: np.ndarray) -> np.ndarray:
@@ -139,7 +140,8 @@ def inverse(values: np.ndarray) -> np.ndarray:
     return np.divide(1, values, out=np.zeros_like(values), where=values != 0)
 
 
-COSINES, SHARED = 5, 15  # rows of the running cosines, and features that an array has
+COSINES = 5              # rows of the running cosines
+OWN, SHARED = 5, 15      # features of a coordinate itself, and features that its array has
 LONGEST_SUM = 60.0       # of cosines
 
 

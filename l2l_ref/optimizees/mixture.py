@@ -6,14 +6,14 @@ the same parameters, and one run of meta-training after the other is on another 
     Q8  f'(theta) = f(theta) / c         c the mean of f at theta0 over functions of the same problem
     Q9  f'(theta') = f(s theta'),  theta0' = r theta0 / s        one s and one r for each array of a function
 
-Q8 gives every problem the same weight in the meta-gradient: whatever the unit of its loss, a run begins near 1. c is
-measured once, when the mixture is made, on `SCALE_FUNCTIONS` functions of a fixed seed. It belongs to the problem, not
-to the function, so a function that happens to start near its minimum does not weigh more than others.
+Q8 gives every problem the same weight in the meta-gradient: whatever the unit of its loss, a run with r = 1 begins near
+1. c is measured once, when the mixture is made, on `SCALE_FUNCTIONS` functions of a fixed seed. It belongs to the
+problem, not to the function, so a function that happens to start near its minimum does not weigh more than others.
 
 Q9 is random rescaling of half of the functions. With r = 1 they stay the same, but the optimizer sees them in other
 units, array by array, so it cannot learn which size of update suits which problem. Their gradient is s times that of f.
-Other starts than those that a problem is made for have r other than 1. Where inputs are not of order 1, the first array
-is in other units, and starts as if it were not: r = s.
+Other starts than those that a problem is made for have r other than 1. Inputs that are multiplied by s are the same as
+a first array in other units that starts as if it were not: r = s.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Mixture:
     starts : float or None
         The largest r of Q9, at least 1, of an eighth of the functions, the same in all arrays. None leaves r at 1.
     inputs : float or None
-        The largest factor of the inputs, at least 1, of another eighth of the functions, drawn in the same way.
+        The largest s = r of Q9 of the first array, at least 1, of another eighth of the functions.
 
     Attributes
     ----------

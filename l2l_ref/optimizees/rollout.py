@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..protocols import updated
+
 if TYPE_CHECKING:
     from ..protocols import Array, Optimizer, Task
 
@@ -16,7 +18,8 @@ def begin(optimizer: Optimizer, theta: Array, task: Any, steps: int | None) -> A
     An optimizer says by attributes what else it is to be told. With ``by_name`` it goes by the names of parameters, and
     gets those of a row, ``task.shapes``. With ``by_function`` its coordinates depend on each other, and it gets the
     keyword ``functions``: each row is a function of its own; it can do without names. With ``wants_steps`` it gets the
-    keyword ``steps``, the number of steps that the run will have, or None.
+    keyword ``steps``, the number of steps that the run will have, or None. (With ``wants_params``, ``update`` is told
+    theta.)
     """
     init: Any = optimizer.init
     positional: tuple[Any, ...] = (theta,)
@@ -62,7 +65,7 @@ def optimize(optimizer: Optimizer, task: Task, steps: int) -> tuple[Array, Array
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(steps):
             curve[t], gradient = task.loss_and_gradient(theta)
-            update, state = optimizer.update(gradient, state)
+            update, state = updated(optimizer, gradient, state, theta)
             theta = theta + update
         curve[steps], _ = task.loss_and_gradient(theta)
     return curve, theta
