@@ -11,6 +11,7 @@ import l2l_ref
 from l2l_ref import files, pretrained
 from l2l_ref.baselines.random_search import RandomSearch
 from l2l_ref.black_boxes import GPFunctions
+from l2l_ref.learned.adjusted import Adjusted
 from l2l_ref.learned.optimizer import CoordinatewiseLSTM
 from l2l_ref.learned.proposer import Proposer
 from l2l_ref.search.batch import BatchSearch
@@ -120,6 +121,18 @@ def test_a_hostile_memory_is_refused(path, changes, message):
     assert loaded.config == proposer.config
     for ours, theirs in zip(leaves(proposer.params_as(np.float32)), leaves(loaded.params), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", [None, 3, b"general"])
+def test_a_name_is_a_string_or_a_path(name):
+    with pytest.raises(TypeError, match="^name: expected the name of a shipped optimizer or the path of a file, got "):
+        pretrained.load(name)
+
+
+def test_what_has_no_weights_is_not_saved(path):
+    with pytest.raises(TypeError, match="^model: expected an optimizer with weights, got Adjusted"):
+        pretrained.save(Adjusted(CoordinatewiseLSTM()), path)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("name", ["no-such-lstm", "", ".", "no/such/file.npz", "../pretrained"])

@@ -6,6 +6,7 @@ import io
 import reprlib
 import sys
 from importlib import resources
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -98,9 +99,14 @@ def load(name: protocols.Path = "general", **settings: Any) -> Model:
 
     Raises
     ------
+    TypeError
+        For a name that is neither a string nor a path.
     ValueError
         When there is no such name or file, or the file is not a good one; the message says what is wrong.
     """
+    if not isinstance(name, (str, PathLike)):
+        raise TypeError(f"name: expected the name of a shipped optimizer or the path of a file, "
+                        f"got {type(name).__name__}")
     arrays, card = _read(name)
     kind, arguments, like = _parse(card)
     params = build(like, (arrays[path] for path in paths(like)))
@@ -137,9 +143,11 @@ def is_file(name: protocols.Path) -> bool:
 def save(model: Model, path: protocols.Path, card: Card | None = None) -> None:
     """Write an optimizer's weights, as float32, and its card to ``path``, whole or not at all.
 
-    ``card`` adds to what the model says of itself; by default it is the card that the model carries. Raises ValueError
-    for weights that are not finite in float32.
+    ``card`` adds to what the model says of itself; by default it is the card that the model carries. Raises TypeError
+    for what has no weights, an `Adjusted` for example, and ValueError for weights that are not finite in float32.
     """
+    if not hasattr(model, "params") or not hasattr(model, "config"):
+        raise TypeError(f"model: expected an optimizer with weights, got {type(model).__name__}")
     card = dict(card or model.card or {})
     card["model"] = model.config
     card.setdefault("name", Path(path).stem)
