@@ -204,13 +204,13 @@ def moments_of(rng, dtype):
 def advance(module, rng, dtype):
     arrays, n, gradient, m, x, v = moments_of(rng, dtype)
     A = len(arrays.size)
-    state = MomentsState(m, v, x, np.zeros((5, A), dtype), *(np.zeros(A, dtype) for _ in range(3)), 3)
+    state = MomentsState(m, v, x, np.zeros((5, A), dtype), *(np.ones(A, dtype) for _ in range(4)), 3)
     return gradient, state, arrays
 
 
 def gated_update(module, rng, dtype):
     arrays, n, gradient, m, x, v = moments_of(rng, dtype)
-    params = GatedSumParams(*(0.3 * rng.standard_normal(shape).astype(dtype) for shape in ((20, 5), 5, (5, 10), 10)))
+    params = GatedSumParams(*(0.3 * rng.standard_normal(shape).astype(dtype) for shape in ((20, 5), 5, (5, 8), 8)))
     A = len(arrays.size)
     shared = rng.standard_normal((A, 15)).astype(dtype)
     return gradient, m, v, x, 4, rng.random(A).astype(dtype), shared, arrays, params

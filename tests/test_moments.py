@@ -126,15 +126,17 @@ def test_threads_do_not_matter(run_of):
 
 def rows_of(gradient, state, arrays, steps):
     """The directions and the features of a step."""
-    m, v, sums, _ = original.advance(gradient, state, arrays)
-    shared, S, _ = original.shared_features(state, sums, arrays, steps)
-    return original.rows(gradient, m, v, state.t + 1, S, shared, arrays)
+    g, m, v, sums, _ = original.advance(gradient, state, arrays)
+    shared, sizes, _ = original.shared_features(state, sums, arrays, steps)
+    return original.rows(g, m, v, state.t + 1, sizes.max(axis=0), shared, arrays)
 
 
 def by_hand(gradients, theta):
     """The directions of a single array, coordinate by coordinate, from the equations."""
-    m, v, out = np.zeros((3, len(theta))), np.zeros((2, len(theta))), []
+    m, v, r, out = np.zeros((3, len(theta))), np.zeros((2, len(theta))), None, []
     for t, g in enumerate(gradients, start=1):
+        if r:
+            g = g * min(1, 2 * np.sqrt(np.mean(r[0] ** 2)) / np.sqrt(np.mean(g**2)))
         for i in range(len(theta)):
             for k, beta in enumerate(BETAS):
                 m[k, i] = beta * m[k, i] + (1 - beta) * g[i]
@@ -151,6 +153,7 @@ def by_hand(gradients, theta):
 def test_the_directions_are_those_of_the_equations():
     rng = np.random.default_rng(0)
     gradients, theta, arrays = rng.standard_normal((5, 4)), rng.standard_normal(4), arrays_of([(4,)])
+    gradients[3] *= 10  # too large
     state, params = original.init_state(theta, arrays), trained(rng)
     for gradient, wanted in zip(gradients, by_hand(gradients, theta)):
         o, e = rows_of(gradient, state, arrays, 20)

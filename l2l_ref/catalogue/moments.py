@@ -14,6 +14,11 @@ def _running_means(rng, n=5):
     return normal(rng, n), normal(rng, 3, n), rng.uniform(0.1, 2.0, (2, n))
 
 
+def _clip_arrays(rng, shapes=SHAPES, functions=1, limit=1.0):
+    arrays = moments.arrays_of(shapes, functions)
+    return normal(rng, int(arrays.size.sum())), limit * rng.uniform(0.1, 0.2, len(arrays.size)), arrays
+
+
 def _directions(rng, shapes=SHAPES, functions=1, g=1.0):
     arrays = moments.arrays_of(shapes, functions)
     n = int(arrays.size.sum())
@@ -27,6 +32,17 @@ def _gated_sum(rng, N=4, K=3, E=2, H=5, ell=0.0, o=1.0):
 
 
 OPERATIONS = (
+    Operation(
+        "clip_arrays", moments.clip_arrays, _clip_arrays,
+        r"g' = g \min\left(1, \frac{\text{limit}}{\lVert g \rVert}\right)",
+        "Pascanu, Mikolov & Bengio 2013, array by array",
+        cases={
+            "one coordinate": partial(_clip_arrays, shapes=[(1,)]),
+            "several functions": partial(_clip_arrays, functions=2),
+            "within the limit": partial(_clip_arrays, limit=100.0),
+            "no limit": partial(_clip_arrays, limit=np.inf),
+        },
+    ),
     Operation(
         "running_means", moments.running_means, _running_means,
         r"m_k' = \beta_k m_k + (1 - \beta_k) g \qquad v_j' = \beta_{vj} v_j + (1 - \beta_{vj}) g^2",

@@ -1,9 +1,9 @@
 """The optimizer on running means, compiled: ``advance`` and ``gated_update``.
 
-Original: learned/moments_mlp.py, with the equations C16 to C24; a difference is a bug in this file.
+Original: learned/moments_mlp.py, with the equations C16 to C24 and C28; a difference is a bug in this file.
 
-A step goes over all coordinates twice. `advance` moves their running means on and sums what the features of arrays
-need. `gated_update` makes the features of the coordinates and runs the network.
+A step goes over all coordinates three times. `advance` sums their squares for C28, then it moves their running means on
+and sums what the features of arrays need. `gated_update` makes the features of the coordinates and runs the network.
 
 Both go by blocks, which are pieces of arrays. Sums over an array are added up block by block, so a result
 does not depend on the number of threads. The network runs on tiles that stay in cache. In a tile units and features
@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..ops.gated_sum import LONGEST
-from ..ops.moments import BETAS, BETAS_V, LARGEST, OWN, SHARED
+from ..ops.moments import BETAS, BETAS_V, LARGEST, LIMIT, OWN, SHARED
 from .arguments import fit, precision, shape_of
 from .jit import exp, kernel, kernel_without_refcounts, log, tanh
 from .threads import run, worth
@@ -29,16 +29,22 @@ K = 7           # directions
 
 
 def advance(gradient, state, arrays, threads=None):
-    """C19, and sums over arrays: gradient (n,), state -> m' (3, n), v' (2, n), sums (7, A), how many were held."""
+    """C28, C19, sums over arrays: gradient, state -> g (n,), m' (3, n), v' (2, n), sums (7, A), how many were held."""
     dtype = precision(gradient, state.m, state.v)
     (n,), blocks = shape_of("gradient", gradient, 1), _blocks(arrays, gradient)
     gradient, m, v = fit(dtype, ("gradient", gradient, (n,)), ("state.m", state.m, (len(BETAS), n)),
                          ("state.v", state.v, (len(BETAS_V), n)))
-    m_new, v_new = np.empty_like(m), np.empty_like(v)
+    (S_1,) = fit(dtype, ("state.S_1", state.S_1, (len(arrays.size),)))
+    squares = np.empty((len(blocks), 1))
+    run(_squares_part, len(blocks), worth(threads, 2 * n), blocks, gradient, squares)
+    size, limit = np.sqrt(_per_array(squares, blocks, arrays)[0] / arrays.size), LIMIT * S_1.astype(np.float64)
+    factor = np.ones_like(size)
+    np.divide(limit, size, out=factor, where=(size > limit) & (limit > 0))
+    g, m_new, v_new = np.empty_like(gradient), np.empty_like(m), np.empty_like(v)
     sums, held = np.empty((len(blocks), 7)), np.zeros(len(blocks), np.int64)
-    run(_advance_part, len(blocks), worth(threads, 16 * n), blocks, gradient, m, v, m_new, v_new,
-        np.array([*BETAS, *BETAS_V], dtype), sums, held)
-    return m_new, v_new, _per_array(sums, blocks, arrays), sum(held.tolist())
+    run(_advance_part, len(blocks), worth(threads, 16 * n), blocks, gradient, factor.astype(dtype), g, m, v, m_new,
+        v_new, np.array([*BETAS, *BETAS_V], dtype), sums, held)
+    return g, m_new, v_new, _per_array(sums, blocks, arrays), sum(held.tolist())
 
 
 def gated_update(gradient, m, v, x, t, S, shared, arrays, params, threads=None):
@@ -92,22 +98,35 @@ def _per_array(sums, blocks, arrays):
 
 
 @kernel_without_refcounts
-def _advance_part(first_part, stride, blocks, gradient, m, v, m_new, v_new, constants, sums, held):
-    """C19 for the blocks first_part, first_part + stride, ...; sums (blocks, 7) of g m_2, g^2 and m_2^2
-    with the m_2 before g, and of v_1, v_2, m_2^2 and m_3^2 with those after it.
+def _squares_part(first_part, stride, blocks, gradient, squares):
+    """The sums (blocks, 1) of the squares that are finite, of the blocks first_part, first_part + stride, ...."""
+    zero = gradient.dtype.type(0)
+    for block in range(first_part, len(blocks), stride):
+        first, end, whole = blocks[block, 1], blocks[block, 1] + blocks[block, 2], 0.0
+        for i in range(first, end):
+            square = gradient[i] * gradient[i]
+            whole += np.float64(square) if square - square == zero else 0.0
+        squares[block, 0] = whole
+
+
+@kernel_without_refcounts
+def _advance_part(first_part, stride, blocks, gradient, factor, g_out, m, v, m_new, v_new, constants, sums, held):
+    """C28 and C19 for the blocks first_part, first_part + stride, ...; sums (blocks, 7) of g m_2, g^2 and m_2^2
+    with the m_2 before g, and of v_1, v_2, m_2^2 and m_3^2 with those after it. factor (A,) is that of C28.
     """
-    zero, one = gradient.dtype.type(0), gradient.dtype.type(1)
+    zero, one, nan = gradient.dtype.type(0), gradient.dtype.type(1), gradient.dtype.type(np.nan)
     beta_1, beta_2, beta_3, beta_fast, beta_slow = constants[0], constants[1], constants[2], constants[3], constants[4]
     for block in range(first_part, len(blocks), stride):
         first, count = blocks[block, 1], blocks[block, 2]
         end = first + count
+        by, clipped = factor[blocks[block, 0]], g_out[first:end]
         g_all, fast, slow = gradient[first:end], v[0, first:end], v[1, first:end]
         fast_new, slow_new = v_new[0, first:end], v_new[1, first:end]
         old_1, old_2, old_3 = m[0, first:end], m[1, first:end], m[2, first:end]
         new_1, new_2, new_3 = m_new[0, first:end], m_new[1, first:end], m_new[2, first:end]
         for i in range(count):
             square = g_all[i] * g_all[i]
-            g = g_all[i] if square - square == zero else zero  # held otherwise
+            g = by * g_all[i] if square - square == zero else zero   # C28; held otherwise
             new_1[i] = beta_1 * old_1[i] + (one - beta_1) * g        # C19
             new_2[i] = beta_2 * old_2[i] + (one - beta_2) * g        # C19
             new_3[i] = beta_3 * old_3[i] + (one - beta_3) * g        # C19
@@ -119,7 +138,8 @@ def _advance_part(first_part, stride, blocks, gradient, m, v, m_new, v_new, cons
             square = g_all[i] * g_all[i]
             finite = square - square == zero
             away += not finite
-            g = np.float64(g_all[i]) if finite else 0.0
+            clipped[i] = by * g_all[i] if finite else nan            # C28
+            g = np.float64(clipped[i]) if finite else 0.0
             past, after_2, after_3 = np.float64(old_2[i]), np.float64(new_2[i]), np.float64(new_3[i])
             g_m += g * past
             g_g += g * g
@@ -162,8 +182,7 @@ def _update_blocks(first_part, stride, blocks, gradient, m, v, x, x_new, update,
             y, g, u = out[0], gradient[tile : tile + count], update[tile : tile + count]
             x_old, x_out = x[tile : tile + count], x_new[tile : tile + count]
             for i in range(count):
-                square = g[i] * g[i]
-                u[i] = -y[i] if square - square == zero else zero    # C23
+                u[i] = -y[i] if g[i] == g[i] else zero               # C23
                 x_out[i] = x_old[i] + u[i]                           # C24
             for i in range(count):
                 far += np.float64(x_out[i]) * np.float64(x_out[i])
@@ -183,8 +202,7 @@ def _features(gradient, m, v, tile, by_S, constants, o, e):
     o_0, o_1, o_2, o_3, o_4, o_5, o_6 = o[0], o[1], o[2], o[3], o[4], o[5], o[6]
     e_0, e_1, e_2, e_3, e_4 = e[0], e[1], e[2], e[3], e[4]
     for i in range(count):
-        square = gradient[i] * gradient[i]
-        g = gradient[i] if square - square == zero else zero
+        g = gradient[i] if gradient[i] == gradient[i] else zero
         r_1, r_2 = np.sqrt(fast[i] * by_fast), np.sqrt(slow[i] * by_slow)  # C20
         s = max(r_1, r_2)
         by_s = one / s if s > zero else zero

@@ -1,7 +1,7 @@
 """An optimizer that is odd in the gradient, on features that do not depend on scales: the NumPy original.
 
 Dims: n coordinates in A arrays; T steps; K = 7 directions, E = 20 features. Read ops/moments.py and ops/gated_sum.py
-first: C19 to C21 make the directions o, and C16 to C18 sum them up.
+first: C28 and C19 to C21 make the directions o, and C16 to C18 sum them up.
 
     C22  e = what the coordinate and its array look like, in even functions of the gradient     (n, E)
     C23  update = -gated_sum(o, e)                                                              (n,)
@@ -37,9 +37,11 @@ from ..ops.moments import (
     BETAS,
     BETAS_V,
     COSINES,
+    LIMIT,
     OWN,
     SHARED,
     array_features,
+    clip_arrays,
     corrections,
     directions,
     inverse,
@@ -67,6 +69,7 @@ class State(NamedTuple):
     far: np.ndarray      # (A,), the root mean square of x
     path: np.ndarray     # (A,), the sum of those of the steps
     start: np.ndarray    # (A,), that of theta_0
+    S_1: np.ndarray      # (A,), the size of the gradients of each array at the last step; 0 before the first
     t: int               # steps so far
 
 
@@ -79,19 +82,21 @@ def init_params(rng: np.random.Generator, hidden: int) -> Params:
 def init_state(theta: Array, arrays: Arrays) -> State:
     """The state of theta (n,) before the first step."""
     n, A = len(theta), len(arrays.size)
-    m, v, x, cosines, far, path = (np.zeros(shape, theta.dtype)
-                                   for shape in ((len(BETAS), n), (len(BETAS_V), n), n, (COSINES, A), A, A))
-    return State(m, v, x, cosines, far, path, root_mean_square(theta, arrays), 0)
+    m, v, x, cosines, far, path, S_1 = (np.zeros(shape, theta.dtype)
+                                        for shape in ((len(BETAS), n), (len(BETAS_V), n), n, (COSINES, A), A, A, A))
+    return State(m, v, x, cosines, far, path, root_mean_square(theta, arrays), S_1, 0)
 
 
 def advance(gradient: Array, state: State, arrays: Arrays, threads: int | None = None,
-            ) -> tuple[Array, Array, Array, int]:
-    """C19, and the sums over arrays of which `array_features` are made. Has a compiled twin.
+            ) -> tuple[Array, Array, Array, Array, int]:
+    """C28, C19, and the sums over arrays of which `array_features` are made. Has a compiled twin.
 
     A gradient that is not finite, or so large that its square is not, counts as 0.
 
     Returns
     -------
+    g : (n,) array
+        The gradient after C28; nan where it counts as 0.
     m, v : (3, n) and (2, n) arrays
         The running means with this gradient.
     sums : (7, A) array of float64
@@ -100,15 +105,17 @@ def advance(gradient: Array, state: State, arrays: Arrays, threads: int | None =
         How many gradients count as 0.
     """
     finite, past = square_is_finite(gradient), state.m[1]
-    g = np.where(finite, gradient, gradient.dtype.type(0))
+    limit = np.where(state.S_1 > 0, LIMIT * state.S_1, np.inf).astype(state.S_1.dtype)
+    g, _ = clip_arrays(np.where(finite, gradient, gradient.dtype.type(0)), limit, arrays)  # C28
     (m, v), _ = running_means(g, state.m, state.v)                   # C19
     g_, past, m_2, m_3 = (a.astype(np.float64) for a in (g, past, m[1], m[2]))
     sums = total(np.stack([g_ * past, g_**2, past**2, *v, m_2**2, m_3**2]), arrays)
-    return m, v, sums, len(finite) - int(np.count_nonzero(finite))
+    g = np.where(finite, g, gradient.dtype.type(np.nan))
+    return g, m, v, sums, len(finite) - int(np.count_nonzero(finite))
 
 
 def shared_features(state: State, sums: Array, arrays: Arrays, steps: float) -> tuple[Array, Array, Array]:
-    """The features of C22 that belong to an array, (A, `SHARED`); S of each array; and the cosines of this step."""
+    """The features of C22 that belong to an array, (A, `SHARED`); S_1 and S_2, (2, A); and the cosines of this step."""
     dtype, t = state.v.dtype, state.t + 1
     by_m, by_v = corrections(t, np.float64)
     cosines = state.cosines
@@ -116,8 +123,8 @@ def shared_features(state: State, sums: Array, arrays: Arrays, steps: float) -> 
         cosines = next_cosines(cosines, sums[:3], arrays.functions)
     means = sums[3:] * np.array([*by_v, by_m[1] ** 2, by_m[2] ** 2])[:, None] / arrays.size
     lengths = np.sqrt(means.astype(dtype))
-    S = lengths[:2].max(axis=0)                                      # C20
-    return array_features(state.start, cosines, lengths, state.far, state.path, arrays, t, steps), S, cosines
+    shared = array_features(state.start, cosines, lengths, state.far, state.path, arrays, t, steps)
+    return shared, lengths[:2], cosines                              # C20
 
 
 def rows(gradient: Array, m: Array, v: Array, t: int, S: Array, shared: Array, arrays: Arrays) -> tuple[Array, Array]:
@@ -134,16 +141,16 @@ def rows(gradient: Array, m: Array, v: Array, t: int, S: Array, shared: Array, a
 
 def gated_update(gradient: Array, m: Array, v: Array, x: Array, t: int, S: Array, shared: Array, arrays: Arrays,
                  params: Params, threads: int | None = None) -> tuple[Array, Array, Array]:
-    """C20 to C24. Has a compiled twin.
+    """C20 to C24, of the gradient after C28. Has a compiled twin.
 
     Returns
     -------
     update, x : (n,) arrays
-        The update is 0 where the square of the gradient is not finite.
+        The update is 0 where the gradient is nan.
     sums : (2, A) array of float64
         Of the squares of x and of the update, over arrays.
     """
-    finite = square_is_finite(gradient)
+    finite = np.isfinite(gradient)
     g = np.where(finite, gradient, gradient.dtype.type(0))
     y, _ = gated_sum(*rows(g, m, v, t, S, shared, arrays), params)
     update = np.where(finite, -y, gradient.dtype.type(0))            # C23
@@ -153,7 +160,7 @@ def gated_update(gradient: Array, m: Array, v: Array, x: Array, t: int, S: Array
 
 def step(gradient: Array, state: State, arrays: Arrays, params: Params, steps: float = np.inf, passes: Any = None,
          threads: int | None = None) -> tuple[Array, State, int]:
-    """C19 to C24: one step of the optimizer.
+    """C19 to C24, and C28: one step of the optimizer.
 
     A coordinate whose gradient is not finite, or so large that its square is not, is held: its update is 0 and it keeps
     its state. The others see a gradient of 0 there.
@@ -180,19 +187,21 @@ def step(gradient: Array, state: State, arrays: Arrays, params: Params, steps: f
         How many coordinates were held.
     """
     passes = passes or sys.modules[__name__]
-    m, v, sums, held = passes.advance(gradient, state, arrays, threads)
-    shared, S, cosines = shared_features(state, sums, arrays, steps)
-    update, x, moves = passes.gated_update(gradient, m, v, state.x, state.t + 1, S, shared, arrays, params, threads)
+    g, m, v, sums, held = passes.advance(gradient, state, arrays, threads)
+    shared, sizes, cosines = shared_features(state, sums, arrays, steps)
+    S = sizes.max(axis=0)                                            # C20
+    update, x, moves = passes.gated_update(g, m, v, state.x, state.t + 1, S, shared, arrays, params, threads)
     if held:
-        stays = ~square_is_finite(gradient)
+        stays = np.isnan(g)
         m[:, stays], v[:, stays] = state.m[:, stays], state.v[:, stays]
-    return update, moved(state, m, v, x, cosines, moves, arrays), held
+    return update, moved(state, m, v, x, cosines, moves, sizes[0], arrays), held
 
 
-def moved(state: State, m: Array, v: Array, x: Array, cosines: Array, moves: Array, arrays: Arrays) -> State:
+def moved(state: State, m: Array, v: Array, x: Array, cosines: Array, moves: Array, S_1: Array,
+          arrays: Arrays) -> State:
     """The next State, of what the two passes have computed."""
     far, own = np.sqrt((moves / arrays.size).astype(v.dtype))
-    return State(m, v, x, cosines, far, state.path + own, state.start, state.t + 1)
+    return State(m, v, x, cosines, far, state.path + own, state.start, S_1, state.t + 1)
 
 
 def square_is_finite(gradient: Array) -> Array:
@@ -226,14 +235,15 @@ def meta_gradient(gradients: Array, d_updates: Array, state: State, arrays: Arra
     """
     d_params: Any = None
     for gradient, d_update in zip(gradients, d_updates):
-        m, v, sums, _ = advance(gradient, state, arrays)
-        shared, S, cosines = shared_features(state, sums, arrays, steps)
-        o, e = rows(gradient, m, v, state.t + 1, S, shared, arrays)
+        g, m, v, sums, _ = advance(gradient, state, arrays)
+        shared, sizes, cosines = shared_features(state, sums, arrays, steps)
+        o, e = rows(g, m, v, state.t + 1, sizes.max(axis=0), shared, arrays)
         y, cache = gated_sum(o, e, params)
         if chosen is not None:
             _, cache = gated_sum(o[chosen], e[chosen], params)
         x = state.x - y                                              # C23, C24
-        state = moved(state, m, v, x, cosines, total(np.stack([x, y]).astype(np.float64) ** 2, arrays), arrays)
+        moves = total(np.stack([x, y]).astype(np.float64) ** 2, arrays)
+        state = moved(state, m, v, x, cosines, moves, sizes[0], arrays)
         d_step = gated_sum_backward(-d_update, cache)[2]             # C23
         d_params = d_step if d_params is None else add(d_params, d_step)
     return d_params

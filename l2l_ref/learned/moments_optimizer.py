@@ -150,7 +150,7 @@ class MomentsMLP(ScipyMethod, LearnedModel[moments_mlp.Params]):
 
     def update(self, gradient: Tree, state: MomentsState, params: Any = None, *,
                in_place: bool = False) -> tuple[Tree, MomentsState]:
-        """One step: C19 to C24 of ``learned/moments_mlp.py``.
+        """One step: C19 to C24 and C28 of ``learned/moments_mlp.py``.
 
         Where an entry of the gradient is nan, infinite, masked, or so large that its square overflows, the update is 0
         and the coordinate keeps its state; to the others it is 0. ``state.skipped`` counts these entries.

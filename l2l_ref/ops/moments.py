@@ -2,8 +2,9 @@
 
 Dims: n coordinates in A arrays, each of which belongs to one of B functions; K = 7 directions.
 
-At step t = 1, 2, ...:
+At step t = 1, 2, ..., with a limit for the root mean square |g| of the gradient over each array:
 
+    C28  g is replaced by g min(1, limit / |g|)                limit = 2 S_1 of the step before, where that is above 0
     C19  m_k' = beta_k m_k + (1 - beta_k) g,   v_j' = beta_vj v_j + (1 - beta_vj) g^2      k = 1, 2, 3;  j = 1, 2
 
 A hat divides a mean by 1 - beta^t, which takes away that it began at 0:
@@ -33,6 +34,7 @@ from ..checks import require_shape
 BETAS = (0.5, 0.9, 0.99)  # of m_1, m_2, m_3
 BETAS_V = (0.98, 0.999)  # of v_1, v_2
 LARGEST = 10.0  # of the directions
+LIMIT = 2.0     # of C28, in units of S_1 at the step before
 
 
 class Arrays(NamedTuple):
@@ -64,6 +66,35 @@ def corrections(t: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """1 / (1 - beta^t) of each m_k, (3,), and of each v_j, (2,): the factors of the hats."""
     by_m, by_v = ((1 / (1 - np.array(betas) ** t)).astype(dtype) for betas in (BETAS, BETAS_V))
     return by_m, by_v
+
+
+class ClipCache(NamedTuple):
+    g: np.ndarray       # (n,)
+    size: np.ndarray    # (A,), |g| of each array
+    factor: np.ndarray  # (A,), what it is multiplied by
+    over: np.ndarray    # (A,) bool, where |g| is above the limit
+    arrays: Arrays
+
+
+def clip_arrays(g: np.ndarray, limit: np.ndarray, arrays: Arrays) -> tuple[np.ndarray, ClipCache]:
+    """C28. g (n,), limit (A,), above 0 -> g', cache. Raises ValueError on other shapes."""
+    require_shape("g", g, n=int(arrays.size.sum()))
+    require_shape("limit", limit, A=len(arrays.size))
+    size = np.sqrt(total(g**2, arrays) / arrays.size)
+    over = size.real > limit.real
+    ones = np.ones(len(limit), np.result_type(limit, size))
+    factor = np.divide(limit, size, out=ones, where=over).astype(np.result_type(g, limit))
+    return factor[arrays.of_coordinate] * g, ClipCache(g, size, factor, over, arrays)  # C28
+
+
+def clip_arrays_backward(d_clipped: np.ndarray, cache: ClipCache) -> tuple[np.ndarray, np.ndarray, None]:
+    """d_g' (n,) -> d_g (n,), d_limit (A,), None: the arrays are constants."""
+    g, size, factor, over, arrays = cache
+    where, by_size = arrays.of_coordinate, inverse(size)
+    along = np.where(over, total(d_clipped * g, arrays) * by_size, 0)  # d_limit: g' is proportional to the limit
+    # C28: and to g / |g|, which does not change along g
+    d_g = factor[where] * d_clipped - (factor * along * by_size / arrays.size)[where] * g
+    return d_g.astype(g.dtype), along.astype(g.dtype), None
 
 
 def running_means(g: np.ndarray, m: np.ndarray, v: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
