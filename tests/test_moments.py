@@ -179,6 +179,26 @@ def test_where_gradients_vanish_so_do_the_directions(seed, power):
     assert grown[:, 0].min() > 0.049 and grown[:, 0].max() < 7.1
 
 
+@given(runs(), st.floats(3, 1e6))
+def test_a_gradient_that_is_far_too_large_is_clipped_array_by_array(run_of, factor):
+    """C28: whatever its size, beyond twice what is usual; and the other arrays notice nothing of it."""
+    gradients, theta, arrays, params = run_of
+    at = np.flatnonzero(arrays.of_coordinate == len(arrays.size) - 1)  # the last array, of two coordinates
+    gradients[:, at] = np.where(gradients[:, at] == 0, 1, gradients[:, at])
+    for module in MODULES:
+        _, state = run(module, gradients, theta, arrays, params)
+        S_1 = np.sqrt(np.mean(state.v[0][at].astype(float) / (1 - BETAS_V[0]**len(gradients))))
+        assert state.S_1[-1] == pytest.approx(S_1, rel=1e-5)
+        once = gradients[0].copy()
+        once[at] *= once.dtype.type(2.5 * S_1) / np.sqrt(np.mean(once[at].astype(float)**2)).astype(once.dtype)
+        more = once.copy()
+        more[at] *= once.dtype.type(factor)
+        (a, *_), (b, *_) = (module.advance(g, state, arrays) for g in (once, more))
+        np.testing.assert_allclose(b, a, rtol=1e-4)
+        np.testing.assert_array_equal(np.delete(b, at), np.delete(a, at))
+        assert np.sqrt(np.mean(a[at].astype(float)**2)) == pytest.approx(2 * S_1, rel=1e-5)
+
+
 def test_functions_in_rows_share_nothing():
     rng = np.random.default_rng(1)
     opt, names = l2l.MomentsMLP(5, params=trained(rng, 5)), {"W": (3, 2), "b": (2,)}
