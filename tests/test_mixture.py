@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import l2l_ref as l2l
+from l2l_ref.metatrain import loop
 from l2l_ref.metatrain.gradient_based import DIVERGED, Recipe, mean_curve
+from l2l_ref.metatrain.loop import Schedule, best_of, run
 from l2l_ref.optimizees import MLP, Mixture, Quadratic, Rosenbrock, zoo
 from l2l_ref.optimizees.mixture import SCALE_FUNCTIONS
 from l2l_ref.optimizees.rollout import begin
@@ -194,6 +196,24 @@ def test_horizons_are_multiples_of_the_window_and_grow(unroll, shortest, factor,
     longest = [recipe.longest(e) for e in range(10)]
     assert longest == sorted(longest) and longest[0] == shortest and longest[5:] == 5 * [shortest * factor]
     assert len(recipe.weights(T)) == T
+
+
+@pytest.mark.parametrize(("validations", "keep", "epoch"), [
+    ([0.3, 0.1, 0.2], "best", 2), ([0.3, 0.1, 0.2], "last", 3),
+    ([0.3, 0.1, loop.DIVERGED], "last", 2),  # of those that have a validation
+])
+def test_whose_weights_are_kept(validations, keep, epoch):
+    """Weights that grow by 1 in each epoch, with these validations."""
+    def train_epoch(progress):
+        progress.assign(average=progress.average + 1)
+        return {}
+
+    def validate(phi):
+        return {"validation_final": 0.0, "validation_sum": 0.0, "judged": validations[int(phi[0]) - 1]}
+
+    progress = run(Schedule(epochs=3, keep=keep), {}, np.zeros(1), train_epoch, validate)
+    assert progress.best["epoch"] == epoch == best_of(progress.log)["epoch"]
+    np.testing.assert_array_equal(progress.best_phi, [epoch])
 
 
 def test_horizons_are_log_uniform():

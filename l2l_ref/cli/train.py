@@ -24,6 +24,7 @@ from ..learned.sharing_optimizer import SHARED, SharingLSTM
 from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, gradient_based, presets
 from ..metatrain.gradient_based import ESTIMATORS, LOSS_WEIGHTS, Recipe, mean_curve, meta_train
+from ..metatrain.loop import KEEPS, best_of
 from ..metatrain.presets import OWN, ZOO
 from ..ops.covariance import OF_R2
 from ..optimizees import MLP, ConvNet, Mixture, Quadratic, StyleTransfer
@@ -56,8 +57,9 @@ SEARCH_TEST_FUNCTIONS = 2000
 # Options whose values go into the recipe, the distribution of the problem and the model, nearly all under their own
 # names.
 RECIPE = ("epochs", "tasks", "functions", "steps", "unroll", "learning_rate", "final_learning_rate", "decay_from",
-          "clip", "averaging", "coordinates", "judge", "patience", "rollback", "loss_weights", "horizons", "curriculum",
-          "untold", "estimator", "pairs", "sigma", "imitation", "logarithm", "second_derivatives", "pieces")
+          "clip", "averaging", "coordinates", "judge", "keep", "patience", "rollback", "loss_weights", "horizons",
+          "curriculum", "untold", "estimator", "pairs", "sigma", "imitation", "logarithm", "second_derivatives",
+          "pieces")
 IMAGE_OPTIONS = ("theta0_scale", "data_dir")
 DISTRIBUTION_OPTIONS = {"quadratic": ("distribution", "theta0_scale"), "digits": IMAGE_OPTIONS, "mnist": IMAGE_OPTIONS,
                         "cifar": (*IMAGE_OPTIONS, "labels"), "art": ("style", "size", "data_dir"),
@@ -67,7 +69,7 @@ CELL = "lstm"
 SHARING = ("share", "averaged", "window")
 SEARCH_RECIPE = ("epochs", "updates", "functions", "steps", "first_steps", "curriculum", "learning_rate",
                  "final_learning_rate", "decay_from", "clip", "averaging", "patience", "rollback", "loss", "penalty",
-                 "workers", "parallel", "judge", "pieces")
+                 "workers", "parallel", "judge", "keep", "pieces")
 SEARCH_DISTRIBUTION_OPTIONS = {"gp": ("dim", "length_scale", "noise", "covariance"), "support": ("dim",)}
 SEARCH_MODEL = ("hidden", "cell", "memory", "output_map")
 SEARCH_OUTPUT_MAP = "linear"
@@ -178,6 +180,8 @@ def configure(parser):
              "runs with perturbed weights" + _default("estimator"))
     add("--judge", choices=("final", "sum"),
         help="a validation is judged by the last losses or by the sum of all of them" + _default("judge"))
+    add("--keep", choices=KEEPS,
+        help="keep the weights of the epoch with the best validation, or of the last one" + _default("keep"))
     add("--loss-weights", choices=LOSS_WEIGHTS,
         help="weights of the losses along a run: all the same, growing with the step, the last loss alone, or most "
              "of them on the last tenth of the steps"
@@ -431,7 +435,7 @@ def _made_with(module):
 
 
 def _history(log):
-    best = min(log, key=lambda entry: entry["judged"])
+    best = best_of(log)
     return {"minutes": round(sum(entry["seconds"] for entry in log) / 60, 1), "epochs": len(log),
             "best_epoch": best["epoch"],
             "validation": {"final": best["validation_final"], "sum": best["validation_sum"]}}

@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import files
 from ..baselines.gradient import Adam, AdamState
-from ..checks import whole_number
+from ..checks import choice, whole_number
 from ..seeds import child
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ Report: TypeAlias = "Callable[[Progress, Any], object]"  # (progress, recipe)
 DIVERGED = float(np.finfo(float).max)  # replaces a validation loss that is not finite in the log, which is JSON
 
 # Settings that recipes did not have at first, and the values at which nothing is different.
-LATER: dict[str, Any] = {"pieces": 1, "imitation": 0.0}
+LATER: dict[str, Any] = {"pieces": 1, "imitation": 0.0, "keep": "best"}
 JUDGES = ("final", "sum")  # by which of its two numbers a validation is judged
+KEEPS = ("best", "last")   # whose weights are kept: those of the epoch with the best validation, or of the last one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,8 @@ class Schedule:
     ``final_learning_rate``, by the same factor in each epoch. The meta-gradient is clipped to the norm ``clip``; None
     switches clipping off. The weights that are validated and kept are an average of phi over the updates, in which the
     past loses the factor ``averaging`` per update; with 0 they are phi itself. With ``patience`` training ends after
-    that many epochs without a better validation.
+    that many epochs without a better validation. ``keep`` says whether the weights of the "best" epoch are kept, or
+    those of the "last" one, where validations are too few, or too unlike the runs of training, to choose between them.
 
     With ``rollback``, that many epochs without a better validation send training back to its state at the best one,
     and halve the learning rate from there on. Good optimizers lie close to unstable ones, and training that has crossed
@@ -60,8 +62,10 @@ class Schedule:
     averaging: float = 0.0
     rollback: int | None = None
     patience: int | None = None
+    keep: str = "best"
 
     def __post_init__(self) -> None:
+        choice("keep", self.keep, KEEPS)
         for name, optional in self.whole_numbers().items():
             whole_number(name, getattr(self, name), optional=optional)
         for name in ("learning_rate", "final_learning_rate", "clip"):
@@ -103,12 +107,17 @@ class Progress:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The entry of the log with the best validation."""
-        return min(self.log, key=lambda entry: entry["judged"])
+        """The entry of the log of the epoch whose weights are kept."""
+        return best_of(self.log)
 
     def assign(self, **values: Any) -> None:
         """Change several fields at once: an interrupt comes before or after, because no line of Python lies between."""
         self.__dict__.update(values)
+
+
+def best_of(log: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The entry whose weights are kept: with the lowest "rank", which is the validation where there is none."""
+    return min(log, key=lambda entry: entry.get("rank", entry["judged"]))
 
 
 def run(
@@ -183,6 +192,8 @@ def _train(
         after.log = [*progress.log, entry]
         after.epoch += 1
         after.since += 1
+        if schedule.keep == "last":
+            entry["rank"] = DIVERGED if entry["judged"] >= DIVERGED else -float(after.epoch)
         if after.best is entry and entry["judged"] < DIVERGED:
             after.best_phi, after.best_adam, after.since = after.average, after.adam, 0
         if schedule.rollback is not None and after.since >= schedule.rollback:

@@ -73,7 +73,7 @@ MOMENTS: dict[str, Any] = {
     "problem": {"rescale": 10.0, "starts": 10.0, "inputs": 300.0},
     "recipe": {"functions": 2, "tasks": 20, "steps": 400, "unroll": None, "validation_functions": 32,
                "horizons": (50, 2000), "curriculum": 0.5, "untold": 0.2, "estimator": "evolution", "pairs": 8,
-               "sigma": 0.03, "loss_weights": "tail", "logarithm": 1e-5, "learning_rate": 1e-2,
+               "sigma": 0.03, "keep": "last", "loss_weights": "tail", "logarithm": 1e-5, "learning_rate": 1e-2,
                "final_learning_rate": 1e-3, "decay_from": 0.5, "averaging": 0.95, "clip": 40.0},
 }
 
