@@ -3,7 +3,7 @@
     python docs/figures/make.py [NAME ...]
 
 Without names all of them are drawn, which takes an hour and a half: compare-mnist.png needs ten minutes and MNIST
-(``L2L_REF_DATA``), the sweeps train for half an hour, and expected improvement with integrated hyperparameters takes
+(``L2L_REF_DATA``), compare-zoo.png as much and CIFAR-10, too, the sweeps train for half an hour, and expected improvement with integrated hyperparameters takes
 much of the rest. compare-gp-methods-queries.png also shows scikit-optimize and SMAC where they are installed. The
 figures are reduced to 256 colours, so that the repository stays small.
 """
@@ -37,6 +37,7 @@ COMMANDS = {
     "compare-benchmarks-times.png": BENCHMARKS,
     "compare-art-pictures.png": "compare art --style kandinsky_viii --baselines adam --figure FIGURE",
     "compare-network.png": "compare network --peers --figure FIGURE",
+    "compare-zoo.png": "compare zoo --figure FIGURE",
     "inspect-memory.png": "inspect memory quadratic --figure FIGURE",
     "inspect-updates.png": "inspect updates quadratic --figure FIGURE",
     "sweep-units.png": "sweep --results RESULTS --figure FIGURE train quadratic --epochs 10 "
