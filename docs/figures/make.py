@@ -3,9 +3,10 @@
     python docs/figures/make.py [NAME ...]
 
 Without names all of them are drawn, which takes an hour and a half: compare-mnist.png needs ten minutes and MNIST
-(``L2L_REF_DATA``), compare-zoo.png as much and CIFAR-10, too, the sweeps train for half an hour, and expected improvement with integrated hyperparameters takes
-much of the rest. compare-gp-methods-queries.png also shows scikit-optimize and SMAC where they are installed. The
-figures are reduced to 256 colours, so that the repository stays small.
+(``L2L_REF_DATA``), compare-zoo.png as much and CIFAR-10, too, the sweeps train for half an hour, and expected
+improvement with integrated hyperparameters takes much of the rest. compare-gp-methods-queries.png also shows
+scikit-optimize and SMAC where they are installed. The figures are reduced to 256 colours, so that the repository stays
+small.
 """
 
 import subprocess
