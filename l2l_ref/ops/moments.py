@@ -81,7 +81,7 @@ def clip_arrays(g: np.ndarray, limit: np.ndarray, arrays: Arrays) -> tuple[np.nd
     require_shape("g", g, n=int(arrays.size.sum()))
     require_shape("limit", limit, A=len(arrays.size))
     size = np.sqrt(total(g**2, arrays) / arrays.size)
-    over = size.real > limit.real
+    over = ~(size.real <= limit.real)  # also where one of them is nan
     ones = np.ones(len(limit), np.result_type(limit, size))
     factor = np.divide(limit, size, out=ones, where=over).astype(np.result_type(g, limit))
     return factor[arrays.of_coordinate] * g, ClipCache(g, size, factor, over, arrays)  # C28
@@ -132,7 +132,7 @@ def directions(
     require_shape("g", g, n=int(arrays.size.sum()))
     require_shape("m_hat", m_hat, means=len(BETAS), n=len(g))
     require_shape("v_hat", v_hat, means=len(BETAS_V), n=len(g))
-    fast = v_hat[0].real >= v_hat[1].real
+    fast = (v_hat[0].real >= v_hat[1].real) | np.isnan(v_hat[0])
     by_s, by_S = inverse(np.sqrt(np.where(fast, *v_hat))), inverse(S)[arrays.of_coordinate]  # C20
     m_1, m_2, m_3 = m_hat
     unclipped = np.stack([g * by_s, m_1 * by_s, m_2 * by_s, m_3 * by_s, g * by_S, m_2 * by_S, m_3 * by_S], axis=1)
