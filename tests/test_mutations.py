@@ -40,6 +40,12 @@ D_K = "W * d_residual[:, None] @ W.swapaxes(1, 2)"
 # function: {mutant: why the gradients stay the same}
 HARMLESS = {
     "total": {"constant: axis=-1 -> axis=0": "directions_backward passes it one axis"},
+    "clip_arrays_backward": {
+        "cache: np.zeros_like(size) -> np.zeros_like(cache.factor)": "only its shape is used",
+        "cache: np.zeros_like(size) -> np.zeros_like(cache.factor) (2)": "only its shape is used",
+        "sign: np.zeros_like(size) -> -np.zeros_like(size)": ZERO,
+        "sign: np.zeros_like(size) -> -np.zeros_like(size) (2)": ZERO,
+    },
     "directions_backward": {
         "compare: np.abs(unclipped) > LARGEST -> np.abs(unclipped) >= LARGEST": EDGE_OF_CLIP,
         "index: d_o[:, :4] -> d_o[:, :5]": "of d_s the first four columns are read",

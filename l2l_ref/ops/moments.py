@@ -90,11 +90,11 @@ def clip_arrays(g: np.ndarray, limit: np.ndarray, arrays: Arrays) -> tuple[np.nd
 def clip_arrays_backward(d_clipped: np.ndarray, cache: ClipCache) -> tuple[np.ndarray, np.ndarray, None]:
     """d_g' (n,) -> d_g (n,), d_limit (A,), None: the arrays are constants."""
     g, size, factor, over, arrays = cache
-    where, by_size = arrays.of_coordinate, inverse(size)
-    along = np.where(over, total(d_clipped * g, arrays) * by_size, 0)  # d_limit: g' is proportional to the limit
-    # C28: and to g / |g|, which does not change along g
-    d_g = factor[where] * d_clipped - (factor * along * by_size / arrays.size)[where] * g
-    return d_g.astype(g.dtype), along.astype(g.dtype), None
+    # C28: where |g| is over the limit, g' is proportional to the limit, and to g / |g|, which does not change along g
+    d_limit = np.divide(total(d_clipped * g, arrays), size, out=np.zeros_like(size), where=over)
+    along = np.divide(factor * d_limit, arrays.size * size, out=np.zeros_like(size), where=over)
+    d_g = factor[arrays.of_coordinate] * d_clipped - along[arrays.of_coordinate] * g
+    return d_g.astype(g.dtype), d_limit.astype(g.dtype), None
 
 
 def running_means(g: np.ndarray, m: np.ndarray, v: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
