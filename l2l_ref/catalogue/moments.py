@@ -34,7 +34,7 @@ def _gated_sum(rng, N=4, K=3, E=2, H=5, ell=0.0, o=1.0):
 OPERATIONS = (
     Operation(
         "clip_arrays", moments.clip_arrays, _clip_arrays,
-        r"g' = g \min\left(1, \frac{\mathrm{limit}}{\| g \|}\right)",
+        r"g' = g \min\left(1, \frac{\mathrm{limit}}{\mathrm{rms}(g)}\right)",
         "Pascanu, Mikolov & Bengio 2013, array by array",
         cases={
             "one coordinate": partial(_clip_arrays, shapes=[(1,)]),
