@@ -24,7 +24,7 @@ from ..learned.sharing_optimizer import SHARED, SharingLSTM
 from ..learned.trajectory import LOSSES
 from ..metatrain import black_box, gradient_based, presets
 from ..metatrain.gradient_based import ESTIMATORS, LOSS_WEIGHTS, Recipe, mean_curve, meta_train
-from ..metatrain.loop import KEEPS, best_of
+from ..metatrain.loop import JUDGES, KEEPS, best_of
 from ..metatrain.presets import OWN, ZOO
 from ..ops.covariance import OF_R2
 from ..optimizees import MLP, ConvNet, Mixture, Quadratic, StyleTransfer
@@ -178,7 +178,7 @@ def configure(parser):
     add("--estimator", choices=ESTIMATORS,
         help="where meta-gradients come from: backpropagation through windows, or evolution, the losses of pairs of "
              "runs with perturbed weights" + _default("estimator"))
-    add("--judge", choices=("final", "sum"),
+    add("--judge", choices=JUDGES,
         help="a validation is judged by the last losses or by the sum of all of them" + _default("judge"))
     add("--keep", choices=KEEPS,
         help="keep the weights of the epoch with the best validation, or of the last one" + _default("keep"))
